@@ -1,0 +1,1 @@
+"""Local learning rules for any PyTorch model."""
