@@ -1,1 +1,47 @@
-"""Local learning rules for any PyTorch model."""
+"""Local learning rules for any PyTorch model.
+
+A learning rule is a module whose forward returns the objective to descend::
+
+    rule = Hebbian(model, {"features.0": SoftHebb()}, criterion=F.cross_entropy)
+    rule(x, y).backward()      # every parameter's .grad is minus the update that the rule asks for
+    optimizer.step()
+    scores = rule.predict(x)
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hebbian.backprop import Backprop as Backprop
+    from hebbian.feedback import DirectFeedback as DirectFeedback
+    from hebbian.hebbian import Hebbian as Hebbian
+    from hebbian.plasticity import Krotov as Krotov
+    from hebbian.plasticity import SoftHebb as SoftHebb
+    from hebbian.plasticity import frozen as frozen
+    from hebbian.plasticity import hebb as hebb
+    from hebbian.plasticity import oja as oja
+    from hebbian.registry import build as build
+    from hebbian.rule import Rule as Rule
+    from hebbian.rule import probabilities as probabilities
+
+_HOME = {
+    "Backprop": "backprop",
+    "DirectFeedback": "feedback",
+    "Hebbian": "hebbian",
+    "Krotov": "plasticity",
+    "Rule": "rule",
+    "SoftHebb": "plasticity",
+    "build": "registry",
+    "frozen": "plasticity",
+    "hebb": "plasticity",
+    "oja": "plasticity",
+    "probabilities": "rule",
+}
+__all__ = list(_HOME)
+
+
+def __getattr__(name: str) -> object:
+    """Import torch only when something that needs it is asked for (PEP 562)."""
+    if name in _HOME:
+        return getattr(import_module(f"hebbian.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'hebbian' has no attribute {name!r}")

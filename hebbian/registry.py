@@ -1,0 +1,156 @@
+"""Names to rules: one signature builds every rule, ours and those of other packages.
+
+Another package adds a rule by an entry point of the group ``hebbian.rules`` that points to an `Entry`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any
+
+from torch import Tensor, nn
+
+from hebbian import plasticity as p
+from hebbian.backprop import Backprop
+from hebbian.feedback import DirectFeedback
+from hebbian.hebbian import Hebbian
+from hebbian.rule import Criterion, Rule
+from hebbian.synapse import weight_layers
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A rule and what a user must know of it.
+
+    ``make`` takes the model and whichever of criterion, example, classes and layers it names.
+    ``supervised`` is false where the rule learns features without labels and a readout must follow.
+    """
+
+    name: str
+    make: Callable[..., Rule]
+    family: str
+    source: str
+    equation: str
+    needs: str
+    supervised: bool = True
+
+
+def at_layers(make: Callable[..., p.Plasticity]) -> Callable[..., Rule]:
+    """Turn the constructor of a plasticity into one of a `Hebbian` rule that puts it at ``layers``."""
+
+    def build_hebbian(
+        model: nn.Module, criterion: Criterion | None, layers: Sequence[str], **settings: Any
+    ) -> Rule:
+        return Hebbian(model, {path: make(**settings) for path in layers}, criterion)
+
+    return build_hebbian
+
+
+def _two_factor(name: str, make: Callable[..., p.Plasticity], source: str, equation: str) -> Entry:
+    return Entry(
+        name,
+        at_layers(make),
+        family="two-factor",
+        source=source,
+        equation=equation,
+        needs="Linear or ConvNd layers anywhere in any model; a readout",
+        supervised=False,
+    )
+
+
+BUILT_IN = (
+    Entry(
+        "backprop",
+        Backprop,
+        family="control",
+        source="Rumelhart, Hinton & Williams 1986",
+        equation="dw = -dL/dw",
+        needs="any model; labels",
+    ),
+    _two_factor("frozen", lambda: p.frozen, "control: random features", "dw = 0"),
+    _two_factor("hebb", lambda: p.hebb, "Hebb 1949", "dw = y x', y = u"),
+    _two_factor("oja", lambda: p.oja, "Oja 1982", "dw = y (x - y w)', y = u"),
+    _two_factor(
+        "krotov",
+        p.Krotov,
+        "Krotov & Hopfield 2019",
+        "dw = g (x - u w)'; g = 1 for the strongest unit, -delta for the k-th; u = sum sign(w) |w|^(p-1) x",
+    ),
+    _two_factor(
+        "softhebb",
+        p.SoftHebb,
+        "Moraitis et al. 2022; Journé et al. 2023",
+        "dw = y (x - u w)'; y = softmax(u / temperature), negative for all but the strongest unit",
+    ),
+    Entry(
+        "dfa",
+        DirectFeedback,
+        family="feedback",
+        source="Nøkland 2016",
+        equation="dW = -(B e) f'(a) x'; B fixed and random, e = dL/dscores",
+        needs="a chain of blocks (nn.Sequential); labels",
+    ),
+)
+
+
+def rules() -> dict[str, Entry]:
+    """Return every rule by name: the built-in ones and those that installed packages register."""
+    found = {entry.name: entry for entry in BUILT_IN}
+    for point in entry_points(group="hebbian.rules"):
+        entry = point.load()
+        if not isinstance(entry, Entry):
+            raise TypeError(f"entry point {point.value!r} of hebbian.rules must be a registry.Entry")
+        if entry.name in found:
+            raise ValueError(f"entry point {point.value!r}: a rule named {entry.name!r} exists already")
+        found[entry.name] = entry
+    return found
+
+
+def find(name: str) -> Entry:
+    """Return the rule called ``name``; `ValueError` names the nearest ones where there is none."""
+    known = rules()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"no rule named {name!r}; {hint}known: {', '.join(sorted(known))}")
+    return known[name]
+
+
+def build(
+    name: str,
+    model: nn.Module,
+    criterion: Criterion | None,
+    *,
+    example: Tensor,
+    classes: int,
+    layers: Sequence[str] | None = None,
+    **settings: Any,
+) -> Rule:
+    """Build the rule called ``name`` on ``model``.
+
+    Parameters
+    ----------
+    criterion
+        Mean over the batch; None for a rule without labels.
+    example
+        A batch of inputs, for shapes.
+    classes
+        Number of scores K.
+    layers
+        Where a plasticity acts; all weight layers but the last by default.
+    settings
+        Whatever else the rule's constructor takes.
+    """
+    make = find(name).make
+    offered = {
+        "criterion": criterion,
+        "example": example,
+        "classes": classes,
+        "layers": weight_layers(model)[:-1] if layers is None else list(layers),
+    }
+    wanted = inspect.signature(make).parameters
+    return make(model, **{key: value for key, value in offered.items() if key in wanted}, **settings)

@@ -1,0 +1,89 @@
+"""The synaptic view of a layer: Linear and ConvNd look alike to a rule, every place one more sample.
+
+Letters: x the layer's input, w its weight, u = w x its currents without bias, as (samples, out).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn import grad as weight_gradient
+
+Synaptic = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_CONV = {
+    nn.Conv1d: weight_gradient.conv1d_weight,
+    nn.Conv2d: weight_gradient.conv2d_weight,
+    nn.Conv3d: weight_gradient.conv3d_weight,
+}
+
+
+def weight_layers(model: nn.Module) -> list[str]:
+    """Return the paths of all Linear and ConvNd layers of ``model``, in order of registration."""
+    return [path for path, module in model.named_modules() if isinstance(module, LAYERS)]
+
+
+def synaptic(model: nn.Module, path: str) -> Synaptic:
+    """Return the layer of ``model`` at ``path``.
+
+    Raises
+    ------
+    ValueError
+        If nothing lies at ``path``.
+    TypeError
+        If what lies there has no synaptic view.
+    """
+    found = dict(model.named_modules()).get(path)
+    if found is None:
+        raise ValueError(f"no layer at {path!r}; layers with weights: {', '.join(weight_layers(model))}")
+    if not isinstance(found, LAYERS):
+        raise TypeError(
+            f"{path!r} is a {type(found).__name__}; a plasticity acts at Linear, Conv1d, Conv2d or Conv3d "
+            f"layers: {', '.join(weight_layers(model))}"
+        )
+    return found
+
+
+def rows(u: Tensor, layer: Synaptic) -> Tensor:
+    """Lay out (N, out, *space) or (N, *time, out) as (samples, out)."""
+    return (u if isinstance(layer, nn.Linear) else u.movedim(1, -1)).flatten(0, -2)
+
+
+def places(gate: Tensor, layer: Synaptic, like: Tensor) -> Tensor:
+    """Undo `rows`: (samples, out) -> the shape of the layer's output ``like``."""
+    if isinstance(layer, nn.Linear):
+        return gate.view(like.shape)
+    return gate.view(like.movedim(1, -1).shape).movedim(-1, 1)
+
+
+def current(layer: Synaptic, x: Tensor, w: Tensor) -> Tensor:
+    """Return the layer's response to ``x`` without bias, with weights ``w`` in place of its own."""
+    if isinstance(layer, nn.Linear):
+        return F.linear(x, w)
+    u: Tensor = layer._conv_forward(x, w, None)
+    return u
+
+
+def correlate(layer: Synaptic, x: Tensor, gate: Tensor) -> Tensor:
+    """Return sum over samples of gate xᵀ in the shape of the layer's weight, without unfolding.
+
+    ``gate`` has the shape of the layer's output.  This is the gradient of <gate, layer(x)> in the
+    weight, taken directly, so that nothing is computed twice.
+    """
+    if isinstance(layer, nn.Linear):
+        return gate.flatten(0, -2).T @ x.flatten(0, -2)
+    padding = layer.padding
+    if layer.padding_mode != "zeros" or isinstance(padding, str):
+        mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+        x = F.pad(x, layer._reversed_padding_repeated_twice, mode=mode)
+        padding = (0,) * len(layer.stride)
+    product: Tensor = _CONV[type(layer)](  # type: ignore[no-untyped-call]
+        x, layer.weight.shape, gate, layer.stride, padding, layer.dilation, layer.groups
+    )
+    return product
+
+
+def surrogate(w: Tensor, update: Tensor) -> Tensor:
+    """Return the scalar whose gradient in ``w`` is exactly minus ``update``."""
+    return -torch.sum(w * update.detach())

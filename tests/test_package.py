@@ -1,0 +1,45 @@
+"""The rooms: which may import which, and what importing their faces costs."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ["eeg", "trainers", "visualizers", "hebbian"]  # each may import whatever stands to its right
+FILES = sorted(p for room in ROOMS for p in (ROOT / room).rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_one_way(path):
+    room = path.relative_to(ROOT).parts[0]
+    forbidden = set(ROOMS[: ROOMS.index(room)])
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [a.name for a in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: imports are absolute"
+            names = [node.module]
+        for name in names:
+            assert name.split(".")[0] not in forbidden, f"{path}:{node.lineno}: {room} may not import {name}"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_face_is_ours_and_loads_neither_torch_nor_mne(room):
+    code = (
+        f"import sys, {room}; print({room}.__file__); "
+        "print([m for m in ('torch', 'mne', 'matplotlib', 'captum') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    file, heavy = out.splitlines()
+    assert Path(file) == ROOT / room / "__init__.py"
+    assert heavy == "[]"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_name_of_a_face_can_be_had(room):
+    code = f"import {room}; [getattr({room}, n) for n in getattr({room}, '__all__', [])]"
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)

@@ -1,0 +1,289 @@
+"""One contract for every rule that the registry knows, and the oracles of those that use labels."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from hebbian import Backprop, DirectFeedback, Hebbian, oja, probabilities, registry
+from hebbian.rule import blocks
+
+NAMES = sorted(registry.rules())
+
+
+def net():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Sequential(nn.Linear(20, 16), nn.Tanh()),
+        nn.Sequential(nn.Linear(16, 12), nn.Tanh()),
+        nn.Linear(12, 4),
+    )
+
+
+def data(n=8, dtype=torch.float32):
+    g = torch.Generator().manual_seed(1)
+    return torch.randn(n, 20, generator=g, dtype=dtype), torch.randint(0, 4, (n,), generator=g)
+
+
+def build(name, model):
+    torch.manual_seed(0)
+    example = torch.zeros(2, 20, dtype=next(model.parameters()).dtype)
+    return registry.build(name, model, F.cross_entropy, example=example, classes=4)
+
+
+def grads(rule, x, y):
+    rule.zero_grad()
+    rule(x, y).backward()
+    return {n: p.grad.clone() for n, p in rule.named_parameters() if p.grad is not None}
+
+
+@pytest.fixture(params=NAMES)
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def rule(name):
+    return build(name, net())
+
+
+def test_objective_is_a_scalar_and_fills_finite_gradients(rule):
+    assert rule(*data()).shape == ()
+    found = grads(rule, *data())
+    assert found
+    assert all(g.isfinite().all() for g in found.values())
+
+
+def test_the_model_keeps_its_meaning(name):
+    model = net()
+    x, y = data()
+    before = model(x).clone()
+    rule = build(name, model)
+    assert torch.equal(model(x), before)
+    rule(x, y)
+    assert torch.equal(model(x), before)
+    assert torch.equal(rule.predict(x), before)
+
+
+def test_building_leaves_running_statistics_and_modes_alone(name):
+    model = nn.Sequential(nn.Sequential(nn.Linear(20, 6), nn.BatchNorm1d(6), nn.ReLU()), nn.Linear(6, 4))
+    model[0][2].eval()
+    before = copy.deepcopy(model.state_dict())
+    build(name, model)
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+    assert [m.training for m in model.modules()] == [True, True, True, True, False, True]
+
+
+def test_a_deep_copy_is_independent(rule):
+    x, y = data()
+    before = grads(rule, x, y)
+    twin = copy.deepcopy(rule)
+    for p in twin.parameters():
+        p.data.zero_()
+    grads(twin, x, y)
+    after = grads(rule, x, y)
+    assert all(torch.equal(before[k], after[k]) for k in before)
+
+
+def test_state_dict_round_trip(name, rule):
+    other = build(name, net())
+    for p in other.parameters():
+        p.data.normal_()
+    other.load_state_dict(rule.state_dict())
+    a, b = grads(rule, *data()), grads(other, *data())
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_order_inside_a_batch_and_copies_of_it_do_not_matter(name):
+    rule = build(name, net().double())
+    x, y = data(dtype=torch.float64)
+    plain = grads(rule, x, y)
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(3))
+    for other in (grads(rule, x[order], y[order]), grads(rule, x.repeat(3, 1), y.repeat(3))):
+        for k in plain:
+            torch.testing.assert_close(other[k], plain[k], rtol=1e-10, atol=1e-12)
+
+
+def test_compiled_in_one_graph_gives_the_same_gradients(rule):
+    torch._dynamo.reset()
+    exact = grads(rule, *data())
+    fast = torch.compile(copy.deepcopy(rule), backend="aot_eager", fullgraph=True)
+    fast(*data()).backward()
+    found = {n.removeprefix("_orig_mod."): p.grad for n, p in fast.named_parameters()}
+    for k in exact:
+        torch.testing.assert_close(found[k], exact[k], rtol=1e-4, atol=1e-5)
+
+
+def test_bfloat16_autocast_points_the_same_way(rule):
+    exact = grads(rule, *data())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        objective = rule(*data())
+    rule.zero_grad()
+    objective.backward()
+    for k, p in rule.named_parameters():
+        if k in exact and exact[k].abs().sum() > 0:
+            assert p.grad.dtype == torch.float32
+            assert F.cosine_similarity(p.grad.flatten(), exact[k].flatten(), dim=0) > 0.95
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if not registry.find(n).supervised])
+def test_an_unsupervised_rule_learns_at_the_hidden_layers_without_labels(name):
+    rule = registry.build(name, net(), None, example=data()[0], classes=4)
+    assert set(grads(rule, data()[0], None)) == {"model.0.0.weight", "model.1.0.weight"}
+
+
+def test_one_logit_and_two_scores_agree():
+    z = torch.linspace(-3, 3, 7)[:, None]
+    two = torch.cat([torch.zeros_like(z), z], 1)
+    torch.testing.assert_close(probabilities(z), probabilities(two))
+    with pytest.raises(ValueError, match="N, K"):
+        probabilities(z[:, 0])
+
+
+# ---- backprop and direct feedback ---------------------------------------------------------------
+
+
+def test_backprop_is_autograd():
+    model = net()
+    x, y = data()
+    found = grads(Backprop(model, F.cross_entropy), x, y)
+    model.zero_grad()
+    F.cross_entropy(model(x), y).backward()
+    for k, p in model.named_parameters():
+        assert torch.equal(found[f"model.{k}"], p.grad)
+
+
+def test_direct_feedback_written_out():
+    model = net().double()
+    x, y = data(dtype=torch.float64)
+    rule = DirectFeedback(model, F.cross_entropy, x)
+    found = grads(rule, x, y)
+    h0 = torch.tanh(x @ model[0][0].weight.T + model[0][0].bias).detach()
+    h1 = torch.tanh(h0 @ model[1][0].weight.T + model[1][0].bias).detach()
+    error = (model(x).softmax(1) - F.one_hot(y, 4)).detach() / len(x)
+    delta0 = (error @ rule.feedback.get_buffer("0")) * (1 - h0**2)
+    delta1 = (error @ rule.feedback.get_buffer("1")) * (1 - h1**2)
+    torch.testing.assert_close(found["model.0.0.weight"], delta0.T @ x)
+    torch.testing.assert_close(found["model.1.0.weight"], delta1.T @ h0)
+    torch.testing.assert_close(found["model.2.weight"], error.T @ h1)
+
+
+def test_direct_feedback_with_the_transposed_readout_is_backprop_for_one_hidden_block():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Sequential(nn.Linear(20, 9), nn.Tanh()), nn.Linear(9, 4)).double()
+    x, y = data(dtype=torch.float64)
+    rule = DirectFeedback(model, F.cross_entropy, x)
+    rule.feedback.get_buffer("0").copy_(model[1].weight.detach())
+    a, b = grads(rule, x, y), grads(Backprop(model, F.cross_entropy), x, y)
+    for k in b:
+        torch.testing.assert_close(a[k], b[k], rtol=1e-10, atol=1e-14)
+
+
+def test_direct_feedback_on_one_logit_and_convolutions():
+    model = nn.Sequential(
+        nn.Sequential(nn.Conv1d(3, 4, 3), nn.BatchNorm1d(4), nn.ReLU()),
+        nn.Sequential(nn.Flatten(), nn.Linear(4 * 8, 1)),
+    )
+    x, y = torch.randn(6, 3, 10), torch.randint(0, 2, (6, 1)).float()
+    found = grads(DirectFeedback(model, nn.BCEWithLogitsLoss(), x), x, y)
+    assert found["model.0.0.weight"].abs().sum() > 0
+
+
+def test_the_error_of_direct_feedback_passes_no_forward_weight():
+    c = torch.randn(8, 4, generator=torch.Generator().manual_seed(2))
+    rule = DirectFeedback(net(), lambda scores, y: (scores * c).mean(), data()[0])  # a fixed error c
+    x, y = data()
+    before = grads(rule, x, y)["model.0.0.weight"]
+    rule.model[1][0].weight.data.mul_(-3)
+    rule.model[2].weight.data.mul_(-3)
+    assert torch.equal(grads(rule, x, y)["model.0.0.weight"], before)
+
+
+def test_a_rule_of_blocks_says_how_to_wrap():
+    class Odd(nn.Module):
+        pass
+
+    with pytest.raises(TypeError, match=r"got Odd; wrap the stages"):
+        blocks(Odd())
+
+
+# ---- hebbian at layers of any model -------------------------------------------------------------
+
+
+class Residual(nn.Module):
+    """A graph that is no chain, with its layers deep inside."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv1d(2, 4, 3, padding=1), nn.ReLU())
+        self.body = nn.ModuleDict({"conv": nn.Conv1d(4, 4, 3, padding=1)})
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        h = self.stem(x)
+        return self.head((h + self.body["conv"](h)).mean(2))
+
+
+def test_layers_learn_inside_any_graph_and_what_follows_learns_from_the_criterion():
+    torch.manual_seed(0)
+    model = Residual()
+    x, y = torch.randn(5, 2, 9), torch.tensor([0, 1, 2, 0, 1])
+    found = grads(Hebbian(model, {"stem.0": oja, "body.conv": oja}, F.cross_entropy), x, y)
+    assert set(found) == {
+        "model.stem.0.weight",
+        "model.body.conv.weight",
+        "model.head.weight",
+        "model.head.bias",
+    }
+    alone = grads(Hebbian(model, {"body.conv": oja}), x, None)
+    torch.testing.assert_close(found["model.body.conv.weight"], alone["model.body.conv.weight"])
+
+
+def test_targets_are_asked_for_where_they_are_needed():
+    x = data()[0]
+    for rule in (
+        Backprop(net(), F.cross_entropy),
+        DirectFeedback(net(), F.cross_entropy, x),
+        Hebbian(net(), {"0.0": oja}, F.cross_entropy),
+    ):
+        with pytest.raises(ValueError, match="needs targets"):
+            rule(x)
+
+
+# ---- the registry -------------------------------------------------------------------------------
+
+
+def test_an_unknown_name_is_answered_with_the_nearest():
+    with pytest.raises(ValueError, match="did you mean 'krotov'"):
+        registry.find("krotow")
+
+
+def test_every_entry_says_what_a_user_must_know():
+    for entry in registry.rules().values():
+        assert all([entry.family, entry.source, entry.equation, entry.needs])
+
+
+def test_settings_reach_the_plasticity():
+    rule = registry.build("krotov", net(), None, example=data()[0], classes=4, layers=["0.0"], k=3, delta=0.1)
+    (plasticity,) = rule.plasticity.values()
+    assert (plasticity.k, plasticity.delta) == (3, 0.1)
+    with pytest.raises(TypeError, match="unheard"):
+        registry.build("krotov", net(), None, example=data()[0], classes=4, unheard=1)
+
+
+def test_another_package_registers_a_rule(monkeypatch):
+    entry = registry.Entry("mine", registry.at_layers(lambda: oja), "two-factor", "me", "dw = 0", "nothing")
+
+    class Point:
+        value = "mine:ENTRY"
+
+        def load(self):
+            return entry
+
+    monkeypatch.setattr(registry, "entry_points", lambda group: [Point()] if group == "hebbian.rules" else [])
+    assert registry.find("mine") is entry
+    monkeypatch.setattr(Point, "load", lambda self: "no entry")
+    with pytest.raises(TypeError, match="mine:ENTRY"):
+        registry.rules()
