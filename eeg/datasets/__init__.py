@@ -1,30 +1,35 @@
 """One reader a corpus; every reader gives the same `Corpus` of `Entry` records."""
 
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
+from eeg.datasets.bids import PARTICIPANTS, open_bids, read_events
+from eeg.datasets.corpus import Corpus, Entry
+from eeg.datasets.guinea_bissau import METADATA, open_guinea_bissau
+from eeg.errors import DataError
 
-@dataclass(frozen=True)
-class Entry:
-    """One recording of a corpus: where it lies, whose it is, and what is known about it."""
+__all__ = ["Corpus", "Entry", "open_corpus", "read_events"]
 
-    path: Path
-    subject: str
-    label: int | None  # 1 epilepsy, 0 control, None unknown
-    recorded: datetime | None = None
-    events: Path | None = None  # BIDS events.tsv with the annotated discharges, where there is one
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """The recordings of one folder."""
-
-    name: str
-    entries: tuple[Entry, ...]
-    simulated: bool = False
+_READERS = {PARTICIPANTS: open_bids, METADATA: open_guinea_bissau}  # by the file that gives a layout away
 
 
 def open_corpus(path: Path) -> Corpus:
-    """Recognise the layout of the folder ``path`` and list its recordings."""
-    raise NotImplementedError
+    """Recognise the layout of a folder and list its recordings.
+
+    Parameters
+    ----------
+    path
+        BIDS with a column ``group`` or ``diagnosis`` in ``participants.tsv``, or "EEG data from
+        Guinea-Bissau" as published.
+
+    Raises
+    ------
+    DataError
+        There is no such folder, its layout is unknown, or what is in it cannot be understood.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise DataError(f"{path}: no such folder")
+    for sign, reader in _READERS.items():
+        if (path / sign).is_file():
+            return reader(path)
+    raise DataError(f"{path}: unknown layout; expected {' (BIDS) or '.join(_READERS)} (Guinea-Bissau) in it")

@@ -1,0 +1,42 @@
+"""EEG data from Guinea-Bissau (van Hees et al. 2018, https://zenodo.org/records/1252141).
+
+One recording a subject, 14 channels of an Emotiv EPOC at 128 Hz.  The day of recording alone nearly tells
+the groups apart; no score on this corpus means anything beside that.
+"""
+
+from datetime import datetime
+from pathlib import Path
+
+from eeg.datasets.corpus import Corpus, Entry
+from eeg.datasets.table import GROUPS, read_table
+from eeg.errors import DataError
+
+METADATA = "metadata_guineabissau.csv"
+_RECORDINGS = "EEGs_Guinea-Bissau"
+
+
+def open_guinea_bissau(path: Path) -> Corpus:
+    """List the recordings that are present in a folder laid out as published.
+
+    Raises
+    ------
+    DataError
+        The metadata cannot be understood, or no recording lies beside it.
+    """
+    rows = read_table(path / METADATA, {"subject.id", "Group", "startTime"}, delimiter=",")
+    entries = tuple(entry for row in rows if (entry := _entry(path, row)).path.is_file())
+    if not entries:
+        raise DataError(f"{path}: no recording; expected {_RECORDINGS}/signal-1.csv.gz and so on")
+    return Corpus("Guinea-Bissau", entries)
+
+
+def _entry(path: Path, row: dict[str, str]) -> Entry:
+    subject = row["subject.id"]
+    try:
+        recorded = datetime.strptime(row["startTime"], "%d-%m-%Y %H:%M")
+    except ValueError:
+        raise DataError(
+            f"{path / METADATA}: startTime of subject {subject}; expected DD-MM-YYYY HH:MM"
+        ) from None
+    recording = path / _RECORDINGS / f"signal-{subject}.csv.gz"
+    return Entry(recording, subject, GROUPS.get(row["Group"].lower()), recorded)
