@@ -1,8 +1,34 @@
 """The saved thing: preprocessing, weights and calibration in one safe file."""
 
-from dataclasses import dataclass
+from __future__ import annotations
 
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import mne
 import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from scipy.special import expit
+from torch import nn
+
+from eeg.aggregate import AGGREGATIONS
+from eeg.calibrate import Calibration
+from eeg.errors import DataError
+from eeg.models import build
+from eeg.preprocess import Preprocessing, prepare
+from eeg.windows import cut
+
+FORMAT = 1
+"""Version of the file's layout; a reader refuses what it does not know."""
+
+Labels = Literal["events", "recording"]
 
 
 @dataclass(frozen=True)
@@ -19,3 +45,128 @@ class Decision:
     window_onset: np.ndarray
     window_logit: np.ndarray
     window_length: float  # s
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A trained network with everything that is needed to use it on a new recording.
+
+    ``network`` takes (N, C, T) and gives one logit a window.  ``training`` tells what it was trained
+    on: corpus, simulated or not, numbers of subjects, fingerprint, rule, versions, held-out figures.
+    """
+
+    network: nn.Module
+    model: str
+    preprocessing: Preprocessing
+    window: float  # s
+    labels: Labels
+    aggregation: str
+    calibration: Calibration
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    def windows(self, raw: mne.io.BaseRaw) -> tuple[np.ndarray, np.ndarray]:
+        """Return a recording's windows (N, C, T), float32, and their onsets (N,) in seconds."""
+        return cut(prepare(raw, self.preprocessing), self.preprocessing.sfreq, self.window)
+
+    def logits(self, windows: np.ndarray) -> np.ndarray:
+        """Return the network's logit of each window (N, C, T) -> (N,)."""
+        return network_logits(self.network, windows)
+
+    def score(self, window_logits: np.ndarray) -> np.ndarray:
+        """Return the raw logit of a recording from those of its windows (..., N) -> (...)."""
+        return AGGREGATIONS[self.aggregation](window_logits)
+
+    def probability(self, window_logits: np.ndarray, prevalence: float | None = None) -> np.ndarray:
+        """Return the calibrated probability from the windows' logits (..., N) -> (...)."""
+        return np.asarray(expit(self.calibration.logit(self.score(window_logits), prevalence)))
+
+    def decide(self, windows: np.ndarray, onset: np.ndarray, prevalence: float | None = None) -> Decision:
+        """Return the decision from a recording's windows, at ``prevalence`` or the training subjects'."""
+        logits = self.logits(windows)
+        calibrated = float(self.calibration.logit(self.score(logits), prevalence))
+        return Decision(
+            probability=float(expit(calibrated)),
+            prevalence=self.calibration.prevalence if prevalence is None else prevalence,
+            logit=calibrated,
+            window_onset=onset,
+            window_logit=logits,
+            window_length=self.window,
+        )
+
+
+def network_logits(network: nn.Module, windows: np.ndarray, batch: int = 64) -> np.ndarray:
+    """Return one logit a window, (N, C, T) -> (N,) float64, in eval mode.
+
+    Two scores a window become the log odds of the second class.
+    """
+    network.eval()
+    with torch.inference_mode():
+        scores = torch.cat([network(x) for x in torch.from_numpy(windows).split(batch)])
+    return (scores[:, -1] - (scores[:, 0] if scores.shape[1] == 2 else 0)).double().numpy()
+
+
+def save(detector: Detector, path: Path) -> None:
+    """Write ``detector`` as one safetensors file; all else travels as JSON in its header.
+
+    The file appears whole or not at all.
+    """
+    facts = {
+        "format": FORMAT,
+        "model": detector.model,
+        "n_times": round(detector.window * detector.preprocessing.sfreq),
+        "preprocessing": asdict(detector.preprocessing),
+        "window": detector.window,
+        "labels": detector.labels,
+        "aggregation": detector.aggregation,
+        "calibration": asdict(detector.calibration),
+        "training": dict(detector.training),
+    }
+    weights = {k: v.contiguous() for k, v in detector.network.state_dict().items()}
+    try:
+        with TemporaryDirectory(dir=path.parent) as folder:
+            save_file(weights, Path(folder, path.name), metadata={"eeg.detector": json.dumps(facts)})
+            os.replace(Path(folder, path.name), path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another folder") from None
+
+
+def load(path: Path) -> Detector:
+    """Read a detector; runs no code from the file.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, it is no detector, or of a format that this version does not know.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; expected a model written by `eeg train`")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            header = (file.metadata() or {}).get("eeg.detector")
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError:
+        raise DataError(f"{path}: no safetensors file; expected a model written by `eeg train`") from None
+    if header is None:
+        raise DataError(f"{path}: holds weights but no detector; expected a model written by `eeg train`")
+    facts = json.loads(header)
+    if facts.get("format") != FORMAT:
+        raise DataError(
+            f"{path}: detector format {facts.get('format')}, this version reads {FORMAT}; train it anew"
+        )
+    settings = facts["preprocessing"]
+    preprocessing = Preprocessing(**{**settings, "channels": tuple(settings["channels"])})
+    network = build(facts["model"], len(preprocessing.channels), facts["n_times"])
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError:
+        raise DataError(f"{path}: its weights do not fit a {facts['model']}; the file is damaged") from None
+    return Detector(
+        network=network.eval(),
+        model=facts["model"],
+        preprocessing=preprocessing,
+        window=facts["window"],
+        labels=facts["labels"],
+        aggregation=facts["aggregation"],
+        calibration=Calibration(**facts["calibration"]),
+        training=facts["training"],
+    )

@@ -61,8 +61,7 @@ def current(layer: Synaptic, x: Tensor, w: Tensor) -> Tensor:
     """Return the layer's response to ``x`` without bias, with weights ``w`` in place of its own."""
     if isinstance(layer, nn.Linear):
         return F.linear(x, w)
-    u: Tensor = layer._conv_forward(x, w, None)
-    return u
+    return layer._conv_forward(x, w, None)
 
 
 def correlate(layer: Synaptic, x: Tensor, gate: Tensor) -> Tensor:
@@ -78,7 +77,7 @@ def correlate(layer: Synaptic, x: Tensor, gate: Tensor) -> Tensor:
         mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
         x = F.pad(x, layer._reversed_padding_repeated_twice, mode=mode)
         padding = (0,) * len(layer.stride)
-    product: Tensor = _CONV[type(layer)](  # type: ignore[no-untyped-call]
+    product: Tensor = _CONV[type(layer)](
         x, layer.weight.shape, gate, layer.stride, padding, layer.dilation, layer.groups
     )
     return product

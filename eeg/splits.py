@@ -1,0 +1,78 @@
+"""Subject-wise splits that refuse to leak."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from sklearn.model_selection import StratifiedKFold, train_test_split
+
+from eeg.datasets import Entry
+from eeg.errors import DataError
+
+
+def subjects_of(entries: Iterable[Entry]) -> dict[str, int]:
+    """Return each subject's label.
+
+    Raises
+    ------
+    DataError
+        If a subject has no label or two, or all have the same.
+    """
+    labels: dict[str, int] = {}
+    for entry in entries:
+        if entry.label is None:
+            raise DataError(f"{entry.path.name}: its subject has no diagnosis; add one or leave it out")
+        if labels.setdefault(entry.subject, entry.label) != entry.label:
+            raise DataError(f"{entry.path.name}: its subject has both diagnoses; mend the table of subjects")
+    counts = [list(labels.values()).count(c) for c in (0, 1)]
+    if min(counts) == 0:
+        raise DataError(f"one class only: {counts[1]} with epilepsy, {counts[0]} controls; both are needed")
+    return labels
+
+
+def refuse_leak(train: Iterable[Entry], test: Iterable[Entry]) -> None:
+    """Raise `DataError` if one subject stands on both sides."""
+    shared = {e.subject for e in train} & {e.subject for e in test}
+    if shared:
+        raise DataError(f"{len(shared)} subject(s) stand in both splits; a subject belongs to one side only")
+
+
+def hold_out(
+    entries: Sequence[Entry], share: float, seed: int
+) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:
+    """Return training and held-out recordings, with ``share`` of the subjects of each class held out."""
+    labels = subjects_of(entries)
+    names = sorted(labels)
+    try:
+        _, held = train_test_split(
+            names, test_size=share, random_state=seed, stratify=[labels[s] for s in names]
+        )
+    except ValueError as error:
+        raise DataError(f"cannot hold out {share:g} of {len(names)} subjects: {error}") from None
+    return _part(entries, set(held))
+
+
+def folds(entries: Sequence[Entry], k: int, seed: int) -> list[tuple[tuple[Entry, ...], tuple[Entry, ...]]]:
+    """Return ``k`` pairs of training and test recordings; every subject is tested once.
+
+    Raises
+    ------
+    DataError
+        If a class has fewer than ``k`` subjects.
+    """
+    labels = subjects_of(entries)
+    names = np.array(sorted(labels))
+    y = np.array([labels[s] for s in names])
+    rarest = int(np.bincount(y, minlength=2).min())
+    if rarest < k:
+        raise DataError(f"{k} folds need {k} subjects of each class, found {rarest}; take fewer folds")
+    parts = StratifiedKFold(k, shuffle=True, random_state=seed).split(names, y)
+    return [_part(entries, set(names[test])) for _, test in parts]
+
+
+def _part(entries: Sequence[Entry], held: set[str]) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:
+    train = tuple(e for e in entries if e.subject not in held)
+    test = tuple(e for e in entries if e.subject in held)
+    refuse_leak(train, test)
+    return train, test
