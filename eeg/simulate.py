@@ -1,9 +1,9 @@
 """A simulated cohort: scalp EEG through a real forward model, with every discharge known.
 
 Each signal is a time course times the pattern that its source leaves on the 19 electrodes of the 10-20
-system. Cortical sources project through MNE's sphere model of brain, fluid, skull and scalp; what is not cortical (eyes, scalp
-muscle, electrodes) falls off with distance from where it arises. The recording's reference is the
-average of the 19 electrodes.
+system. Cortical sources project through MNE's sphere model of brain, fluid, skull and scalp; what is not
+cortical (eyes, scalp muscle, electrodes) falls off with distance from where it arises. The recording's
+reference is the average of the 19 electrodes.
 
 A subject's background, the transients that everybody has and the discharges come from three independent
 random streams, and only the last looks at the label: the same subject with and without epilepsy differs by
@@ -135,19 +135,27 @@ class Head:
 def head() -> Head:
     """Solve MNE's sphere model for the 10-20 electrodes and dipoles on a shell of cortex.
 
-    The shell lies at 85 % of the head's radius (the skull begins at 90 %) and reaches down to 0.3 radii
+    The shell lies at 85 % of the head's radius (the brain ends at 90 %) and reaches down to 0.3 radii
     below the centre; its 600 sources stand about 10 mm apart, on a Fibonacci lattice.
     """
     info = mne.create_info(list(CHANNELS), SLOWEST, "eeg")
     info.set_montage("colin27_1020")
     sphere = mne.make_sphere_model("auto", "auto", info, verbose="error")
+    electrodes = sphere["r0"] + sphere.radius * _directions(info, sphere["r0"])
+    for channel, electrode in zip(info["chs"], electrodes, strict=True):
+        channel["loc"][:3] = electrode  # MNE's series holds on the sphere, and takes for it what it gets
     outward = _lattice(600, lowest=-0.3)
     sources = sphere["r0"] + 0.85 * sphere.radius * outward
     space = mne.setup_volume_source_space(pos={"rr": sources, "nn": outward}, verbose="error")
     forward = mne.make_forward_solution(info, trans=None, src=space, bem=sphere, meg=False, verbose="error")
     gain = forward["sol"]["data"].reshape(len(CHANNELS), len(sources), 3)
-    electrodes = np.array([channel["loc"][:3] for channel in info["chs"]])
     return Head(electrodes, sources, outward, gain - gain.mean(axis=0))
+
+
+def _directions(info: mne.Info, centre: np.ndarray) -> np.ndarray:
+    """Return the unit vectors (19, 3) from the centre of the head to the electrodes."""
+    outward = np.array([channel["loc"][:3] for channel in info["chs"]]) - centre
+    return outward / np.linalg.norm(outward, axis=1, keepdims=True)
 
 
 def _lattice(n: int, lowest: float) -> np.ndarray:
@@ -323,10 +331,9 @@ def _discharge_of_subject(rng: np.random.Generator) -> _Draw:
 
 
 def _draw_innocent(rng: np.random.Generator, sfreq: float) -> _Shape:
-    temporal = ("F7", "F8", "T7", "T8")
     kind, wave, places = (
         ("wicket", _wicket, ("T7", "T8")),
-        ("small_sharp_spike", _small_sharp_spike, temporal),
+        ("small_sharp_spike", _small_sharp_spike, ("F7", "F8", "T7", "T8")),
         ("vertex_wave", _vertex_wave, ("Cz",)),
     )[rng.integers(3)]
     return _Shape(kind, _patch_near(str(rng.choice(places)), rng), wave(rng, sfreq))
@@ -359,7 +366,8 @@ def _happen(
 ) -> list[_Transient]:
     """Draw one subject's transients of one kind; they never overlap one another."""
     expected = _log_uniform(rng, rate) * n_times / sfreq / 60
-    shapes = [draw(rng, sfreq) for _ in range(int(expected + rng.uniform()))]
+    count = int(expected + rng.uniform())  # rounded up or down by chance: right on average
+    shapes = [draw(rng, sfreq) for _ in range(count)]
     starts = _place([len(shape.wave) for shape in shapes], n_times, rng)
     return [
         _Transient(shape, start, rng.uniform(*amplitude)) for shape, start in zip(shapes, starts, strict=True)
@@ -367,7 +375,10 @@ def _happen(
 
 
 def _place(lengths: Sequence[int], n_times: int, rng: np.random.Generator) -> list[int]:
-    """Throw spans of these lengths into n_times samples so that none overlaps another, evenly."""
+    """Throw spans of these lengths into n_times samples so that none overlaps another.
+
+    The gaps between them are what is drawn: uniform points in the time that the spans leave free.
+    """
     free = np.sort(rng.integers(n_times - sum(lengths), size=len(lengths), endpoint=True))
     before = np.concatenate([[0], np.cumsum(lengths)[:-1]]) if lengths else np.empty(0)
     return [int(start) for start in free + before]
@@ -488,7 +499,7 @@ def simulate_subject(
 
 def _check(minutes: float, sfreq: float) -> None:
     if minutes * 60 < SHORTEST:
-        raise ValueError(f"minutes is {minutes:g}, expected at least {SHORTEST:g} s: ask for more")
+        raise ValueError(f"minutes is {minutes:g}, expected at least {SHORTEST / 60:.3f} ({SHORTEST:g} s)")
     if sfreq < SLOWEST or sfreq != int(sfreq):
         raise ValueError(f"sfreq is {sfreq:g} Hz, expected a whole number of at least {SLOWEST:g} Hz")
 
@@ -697,7 +708,7 @@ Simulated EEG: no person was recorded.  Research use only.
 {settings}.  Written by `eeg simulate` of hebbian-eeg.
 
 Background activity (1/f and alpha) and transients of known place and time, seen by the 19 electrodes of
-the 10-20 system through MNE's sphere model of brain, fluid, skull and scalp; eyes, muscle and electrodes beside them.  Both
-groups share everything but the interictal discharges, which only the group "epilepsy" has.  Every event
-stands in the events.tsv of its recording, the innocent ones too.
+the 10-20 system through a sphere model of brain, fluid, skull and scalp; eyes, muscle and electrodes
+beside them.  Both groups share everything but the interictal discharges, which only the group "epilepsy"
+has.  Every event stands in the events.tsv of its recording, the innocent ones too.
 """

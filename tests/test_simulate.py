@@ -95,7 +95,7 @@ def test_the_gain_solves_the_shells_physics():
         expected = radial_dipole_potential(direction @ outward[source], 0.85, radius)
         expected -= expected.mean()
         found = head().gain[:, source] @ outward[source]
-        assert np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
+        assert np.abs(found - expected).max() < 0.01 * np.abs(expected).max()
 
 
 # --- what is drawn
