@@ -85,11 +85,8 @@ def read(path: Path) -> mne.io.BaseRaw:
     path = Path(path)
     if not path.exists():
         raise DataError(f"{path}: no such file")
-    if path.suffix.lower() in {".edf", ".bdf"}:
-        _check_edf(path)
     try:
-        raw = _open(path)
-        return _scalp(raw, path).load_data(verbose="error")
+        return _scalp(_open(path), path).load_data(verbose="error")
     except DataError:
         raise
     except Exception as error:  # each of MNE's thirty readers fails on foreign bytes in its own way
@@ -100,6 +97,8 @@ def read(path: Path) -> mne.io.BaseRaw:
 def _open(path: Path) -> mne.io.BaseRaw:
     if path.name.lower().endswith((".csv", ".csv.gz")):
         return _read_emotiv(path)
+    if path.suffix.lower() in {".edf", ".bdf"}:
+        _check_edf(path)
     return mne.io.read_raw(path, verbose="error")
 
 

@@ -1,0 +1,331 @@
+import csv
+import gzip
+import os
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import edfio
+import mne
+import numpy as np
+import pytest
+import scipy.io
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eeg.errors import DataError
+from eeg.recording import harmonise, read
+
+DATA = Path(os.environ.get("HEBBIAN_DATA", "")) / "eeg"
+needs_data = pytest.mark.skipif("HEBBIAN_DATA" not in os.environ, reason="HEBBIAN_DATA is not set")
+
+RATE = 128
+NAMES = ("Fp1", "T7", "Cz", "O2")
+OLD_NAMES = ("FP1", "T3", "Cz", "O2", "ECG")
+MICROVOLTS = 50 * np.random.default_rng(0).standard_normal((len(NAMES), 4 * RATE))
+EPOC = ("AF3", "AF4", "F3", "F4", "F7", "F8", "FC5", "FC6", "O1", "O2", "P7", "P8", "T7", "T8")
+SCALP_19 = ["Fp1", "Fp2", "F3", "F4", "F7", "F8", "T7", "T8", "C3", "C4", "P7", "P8", "P3", "P4", "O1", "O2"]
+SCALP_19 += ["Fz", "Cz", "Pz"]
+
+
+# --- names
+
+
+@pytest.mark.parametrize(
+    ("written", "modern"),
+    [
+        ("Fp1", "Fp1"),
+        ("fp1", "Fp1"),
+        ("FP1", "Fp1"),
+        ("Fp1.", "Fp1"),
+        ("Fc5.", "FC5"),
+        ("C5..", "C5"),
+        (" CZ ", "Cz"),
+        ("EEG FP1-REF", "Fp1"),
+        ("EEG Fp2-Ref", "Fp2"),
+        ("EEG O2-LE", "O2"),
+        ("EEG PZ-AR", "Pz"),
+        ("EEG Cz - AVG", "Cz"),
+        ("EEG Fpz", "Fpz"),
+        ("EEG-F7", "F7"),
+        ("T3", "T7"),
+        ("EEG T4-LE", "T8"),
+        ("EEG T5-REF", "P7"),
+        ("t6", "P8"),
+    ],
+)
+def test_common_spellings_become_modern_names(written: str, modern: str) -> None:
+    assert harmonise(written) == modern
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "EEG A2-A1",
+        "A1",
+        "M2",
+        "Fp1-F7",
+        "EEG Fp1-A2",
+        "ECG ECG",
+        "EKG1",
+        "Status",
+        "EEG",
+        "EEG 001",
+        "",
+        "-REF",
+    ],
+)
+def test_what_is_no_scalp_electrode_keeps_its_name(name: str) -> None:
+    assert harmonise(name) == name
+
+
+@given(st.text(alphabet=st.characters(codec="latin-1"), max_size=16))
+def test_harmonising_twice_is_harmonising_once(name: str) -> None:
+    assert harmonise(harmonise(name)) == harmonise(name)
+
+
+@given(
+    electrode=st.sampled_from(SCALP_19 + list(EPOC)),
+    prefix=st.sampled_from(["", "EEG ", "EEG-", "eeg "]),
+    suffix=st.sampled_from(["", "-REF", "-LE", "-Ar", "-avg"]),
+    dots=st.sampled_from(["", ".", ".."]),
+    spell=st.sampled_from([str, str.upper, str.lower]),
+)
+def test_decoration_and_case_do_not_matter(
+    electrode: str, prefix: str, suffix: str, dots: str, spell: Callable[[str], str]
+) -> None:
+    assert harmonise(prefix + spell(electrode) + suffix + dots) == electrode
+
+
+# --- formats: the same four channels and an ECG, written by somebody else's writer or by hand
+
+
+def write_fif(path: Path) -> Path:
+    info = mne.create_info(["EEG Fp1-REF", "T3", "CZ", "O2", "ECG"], RATE, "eeg")
+    raw = mne.io.RawArray(np.vstack([MICROVOLTS, MICROVOLTS[:1]]) * 1e-6, info, verbose="error")
+    raw.set_annotations(mne.Annotations(1.5, 0.25, "spike"))
+    raw.save(path / "a_raw.fif", verbose="error")
+    return path / "a_raw.fif"
+
+
+def write_edf(
+    path: Path, labels: tuple[str, ...] = ("EEG Fp1-REF", "EEG T3-REF", "EEG CZ-REF", "EEG O2-REF")
+) -> Path:
+    signals = [
+        edfio.EdfSignal(row, RATE, label=label, physical_dimension="uV")
+        for row, label in zip(np.vstack([MICROVOLTS, MICROVOLTS[:1]]), (*labels, "ECG"), strict=True)
+    ]
+    edfio.Edf(signals, annotations=[edfio.EdfAnnotation(1.5, 0.25, "spike")]).write(path / "a.EDF")
+    return path / "a.EDF"
+
+
+def write_bdf(path: Path) -> Path:
+    signals = [
+        edfio.BdfSignal(row, RATE, label=label, physical_dimension="uV")
+        for row, label in zip(np.vstack([MICROVOLTS, MICROVOLTS[:1]]), OLD_NAMES, strict=True)
+    ]
+    edfio.Bdf(signals, annotations=[edfio.EdfAnnotation(1.5, 0.25, "spike")]).write(path / "a.bdf")
+    return path / "a.bdf"
+
+
+def write_brainvision(path: Path) -> Path:
+    channels = "\n".join(
+        f"Ch{i}={name},,1,µV" for i, name in enumerate(("FP1", "T3", "Cz", "O2", "ECG"), start=1)
+    )
+    (path / "a.vhdr").write_text(
+        "Brain Vision Data Exchange Header File Version 1.0\n\n"
+        "[Common Infos]\nCodepage=UTF-8\nDataFile=a.eeg\n"
+        "MarkerFile=a.vmrk\nDataFormat=BINARY\nDataOrientation=MULTIPLEXED\nNumberOfChannels=5\n"
+        f"SamplingInterval={1e6 / RATE}\n\n[Binary Infos]\nBinaryFormat=IEEE_FLOAT_32\n\n"
+        f"[Channel Infos]\n{channels}\n",
+        encoding="utf-8",
+    )
+    (path / "a.vmrk").write_text(
+        "Brain Vision Data Exchange Marker File, Version 1.0\n\n"
+        "[Common Infos]\nCodepage=UTF-8\nDataFile=a.eeg\n\n"
+        f"[Marker Infos]\nMk1=Comment,spike,{int(1.5 * RATE) + 1},{RATE // 4},0\n",
+        encoding="utf-8",
+    )
+    np.vstack([MICROVOLTS, MICROVOLTS[:1]]).T.astype("<f4").tofile(path / "a.eeg")
+    return path / "a.vhdr"
+
+
+def write_eeglab(path: Path) -> Path:
+    locations = [
+        {"labels": name, "X": np.nan, "Y": np.nan, "Z": np.nan} for name in ("FP1", "T3", "Cz", "O2", "ECG")
+    ]
+    event = [{"type": "spike", "latency": 1.5 * RATE + 1, "duration": RATE / 4}]
+    data = np.vstack([MICROVOLTS, MICROVOLTS[:1]]).astype(np.float32)
+    header = {
+        "nbchan": 5,
+        "trials": 1,
+        "pnts": data.shape[1],
+        "srate": RATE,
+        "xmin": 0,
+        "xmax": 1,
+        "epoch": [],
+    }
+    structure = {"data": data, "chanlocs": locations, "event": event, **header}
+    scipy.io.savemat(path / "a.set", {"EEG": structure})
+    return path / "a.set"
+
+
+@pytest.mark.parametrize("write", [write_fif, write_edf, write_bdf, write_brainvision, write_eeglab])
+def test_every_format_gives_the_same_recording(
+    write: Callable[[Path], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = read(write(tmp_path))
+    assert tuple(raw.ch_names) == NAMES  # and not the ECG
+    assert set(raw.get_channel_types()) == {"eeg"}
+    assert raw.info["sfreq"] == RATE
+    # 16 bit over the signal's own range of about 400 µV: half a step is 0.003 µV
+    np.testing.assert_allclose(raw.get_data() * 1e6, MICROVOLTS, rtol=0, atol=0.005)
+    assert [(a["onset"], a["duration"], a["description"].split("/")[-1]) for a in raw.annotations] == [
+        (1.5, 0.25, "spike")
+    ]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_electrodes_stand_at_their_places(tmp_path: Path) -> None:
+    places = read(write_edf(tmp_path)).get_montage().get_positions()["ch_pos"]
+    left, right, vertex = places["T7"], places["O2"], places["Cz"]
+    assert left[0] < 0 < right[0]  # x points right
+    assert right[1] < vertex[1] < places["Fp1"][1]  # y points ahead
+    assert vertex[2] > max(left[2], right[2])  # z points up
+
+
+def emotiv_rows(samples: int) -> list[list[object]]:
+    offset = np.linspace(3800, 4700, len(EPOC))[:, None]
+    signal = offset + 30 * np.random.default_rng(1).standard_normal((len(EPOC), samples))
+    return [[i + 1, *column, i % 129] for i, column in enumerate(signal.T)]
+
+
+def write_emotiv(path: Path, samples: int = 256) -> Path:
+    with gzip.open(path / "signal-1.csv.gz", "wt", newline="") as file:
+        writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC)
+        writer.writerows([["", *EPOC, "COUNTER"], *emotiv_rows(samples)])
+    return path / "signal-1.csv.gz"
+
+
+def test_emotiv_offset_is_taken_out_and_nothing_else(tmp_path: Path) -> None:
+    raw = read(write_emotiv(tmp_path))
+    assert raw.info["sfreq"] == 128
+    written = {name: [row[i] for row in emotiv_rows(256)] for i, name in enumerate(EPOC, start=1)}
+    for name, volts in zip(raw.ch_names, raw.get_data(), strict=True):
+        microvolts = np.array(written[name], dtype=float)
+        np.testing.assert_allclose(np.diff(volts) * 1e6, np.diff(microvolts), atol=1e-9)
+        assert abs(np.median(volts)) < 1e-12
+
+
+# --- bad input: one line that names the file
+
+
+def expect_one_line(path: Path, *words: str) -> None:
+    with pytest.raises(DataError) as caught:
+        read(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(f"{path}: ")
+    for word in words:
+        assert word in message
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    expect_one_line(tmp_path / "gone.edf", "no such file")
+
+
+@pytest.mark.parametrize(
+    "suffix", ["edf", "bdf", "fif", "vhdr", "set", "csv", "csv.gz", "txt", "docx", "cnt", "gdf"]
+)
+@pytest.mark.parametrize("content", [b"", b"Dear colleague,\nplease find attached\n", bytes(range(256)) * 8])
+def test_a_file_that_is_no_eeg(suffix: str, content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / f"letter.{suffix}"
+    path.write_bytes(content)
+    expect_one_line(path)
+
+
+def test_a_folder_is_no_eeg(tmp_path: Path) -> None:
+    (tmp_path / "a.edf").mkdir()
+    expect_one_line(tmp_path / "a.edf")
+
+
+@pytest.mark.parametrize("write", [write_edf, write_bdf])
+def test_truncated_edf_and_bdf(write: Callable[[Path], Path], tmp_path: Path) -> None:
+    path = write(tmp_path)
+    path.write_bytes(path.read_bytes()[:-1])
+    expect_one_line(path, "truncated", "3 of the 4 data records")
+
+
+def test_truncated_fif_and_gz(tmp_path: Path) -> None:
+    for path in (write_fif(tmp_path), write_emotiv(tmp_path)):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        expect_one_line(path)
+
+
+def test_edf_still_being_written_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    path = write_edf(tmp_path)
+    content = bytearray(path.read_bytes())
+    content[236:244] = b"-1      "  # the standard's sign for a number of records not yet known
+    path.write_bytes(content)
+    assert read(path).n_times == MICROVOLTS.shape[1]
+
+
+def test_discontinuous_edf(tmp_path: Path) -> None:
+    path = write_edf(tmp_path)
+    content = path.read_bytes()
+    assert content[192:197] == b"EDF+C"
+    path.write_bytes(content[:192] + b"EDF+D" + content[197:])
+    expect_one_line(path, "discontinuous")
+
+
+@pytest.mark.parametrize("labels", [("EEG Fp1-REF", "Fp1", "Cz", "O2"), ("Fp1", "Fp1", "Cz", "O2")])
+def test_one_electrode_twice(labels: tuple[str, ...], tmp_path: Path) -> None:
+    expect_one_line(write_edf(tmp_path, labels), "several channels for Fp1;")
+
+
+def test_old_and_new_name_of_one_electrode(tmp_path: Path) -> None:
+    expect_one_line(write_edf(tmp_path, ("T3", "T7", "Cz", "O2")), "several channels for T7;")
+
+
+def test_no_scalp_channel(tmp_path: Path) -> None:
+    expect_one_line(write_edf(tmp_path, ("A1", "EMG", "Fp1-F7", "Resp")), "no scalp electrode", "Fp1-F7")
+
+
+def test_another_csv_names_what_it_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "other.csv"
+    path.write_text("Fp1,Fp2\n1,2\n")
+    expect_one_line(path, "Emotiv EPOC", "AF3")
+
+
+# --- real recordings
+
+
+@needs_data
+@pytest.mark.parametrize("number", ["00", "03", "07", "12", "19", "28"])
+def test_eegmat(number: str) -> None:
+    path = DATA / "eegmat" / f"Subject{number}_1.edf"
+    raw = read(path)
+    assert raw.ch_names == SCALP_19  # without A2-A1 and ECG
+    peer = edfio.read_edf(path)
+    for signal, volts in zip(peer.signals, raw.get_data(), strict=False):
+        np.testing.assert_allclose(volts * 1e6, signal.data, atol=1e-6)
+
+
+@needs_data
+def test_eegmmidb_keeps_annotations() -> None:
+    raw = read(DATA / "eegmmidb" / "S001R03.edf")
+    assert len(raw.ch_names) == 64
+    peer = edfio.read_edf(DATA / "eegmmidb" / "S001R03.edf")
+    assert [a["description"] for a in raw.annotations] == [a.text for a in peer.annotations]
+
+
+@needs_data
+def test_guinea_bissau_against_python_csv() -> None:
+    path = DATA / "guinea_bissau" / "EEGs_Guinea-Bissau" / "signal-1.csv.gz"
+    raw = read(path)
+    assert set(raw.ch_names) == set(EPOC)
+    with gzip.open(path, "rt") as file:
+        slow = np.array([float(row["FC5"]) for row in islice(csv.DictReader(file), 500)])
+    fast = raw.get_data("FC5")[0, :500] * 1e6
+    np.testing.assert_allclose(np.diff(fast), np.diff(slow), atol=1e-8)
+    assert np.abs(fast).max() < 1000  # the offset of about 4200 µV is gone
