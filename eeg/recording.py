@@ -150,8 +150,11 @@ def _read_emotiv(path: Path) -> mne.io.BaseRaw:
         if missing:
             names = ", ".join(sorted(missing))
             raise DataError(f"{path}: not the CSV of an Emotiv EPOC (no column {names})")
-        wanted = [columns.index(name) for name in _EMOTIV_CHANNELS]
-        microvolts = np.loadtxt(file, delimiter=",", quotechar='"', usecols=wanted, ndmin=2).T
+        rows = file.readlines()
+    if not rows:
+        raise DataError(f"{path}: holds no sample")
+    wanted = [columns.index(name) for name in _EMOTIV_CHANNELS]
+    microvolts = np.loadtxt(rows, delimiter=",", quotechar='"', usecols=wanted, ndmin=2).T
     info = mne.create_info(list(_EMOTIV_CHANNELS), _EMOTIV_RATE, "eeg")
     centred = microvolts - np.median(microvolts, axis=1, keepdims=True)
     raw = mne.io.RawArray(centred * _EMOTIV_UNIT, info, verbose="error")

@@ -297,6 +297,16 @@ def test_another_csv_names_what_it_lacks(tmp_path: Path) -> None:
     expect_one_line(path, "Emotiv EPOC", "AF3")
 
 
+def test_a_csv_without_samples(tmp_path: Path) -> None:
+    expect_one_line(write_emotiv(tmp_path, samples=0), "holds no sample")
+
+
+def test_a_csv_with_a_cell_that_is_no_number(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(",".join((*EPOC, "COUNTER")) + "\n" + "4200," * 13 + "NA,0\n")
+    expect_one_line(path, "NA")
+
+
 # --- real recordings
 
 
