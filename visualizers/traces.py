@@ -1,0 +1,265 @@
+"""EEG as it is read: pages of stacked channels, and the evidence over a whole recording."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter, MultipleLocator
+
+_PAGE = 10.0  # s, what readers of EEG are used to
+_ROW = 0.33  # inches a channel: 70 µV a division is then close to the usual 7 to 10 µV/mm
+
+_INK, _FAINT, _GRID, _MARK = "#1f2933", "#7b8794", "#dde3ea", "#d9480f"
+
+# Rows of the 10-10 system (ACNS guideline 2), front to back.
+_ROWS = ({"FP"}, {"AF"}, {"F"}, {"FT", "FC"}, {"T", "C"}, {"TP", "CP"}, {"P"}, {"PO"}, {"O"}, {"I"})
+_DEPTH = {prefix: depth for depth, row in enumerate(_ROWS) for prefix in row}
+_LEFT, _MIDLINE, _RIGHT, _ELSEWHERE = range(4)
+
+
+@dataclass(frozen=True)
+class Span:
+    """A marked stretch of a recording: where, for how long, on which channels, and what stands above it."""
+
+    onset: float  # s from the start of the recording
+    duration: float  # s
+    channels: tuple[str, ...] = ()
+    label: str = ""
+
+
+def anatomical(channels: Sequence[str]) -> list[int]:
+    """Order channels as a page shows them: left, midline, right, others; front to back; lateral first.
+
+    Returns
+    -------
+    list of int
+        Indices into ``channels``; names outside the 10-10 system keep their order at the end.
+    """
+    return sorted(range(len(channels)), key=lambda index: _site(channels[index]))
+
+
+def _site(name: str) -> tuple[int, int, int]:
+    """Hemisphere, depth from the front, and nearness to the midline of a 10-10 name."""
+    match = re.fullmatch(r"([A-Z]+)(Z|\d+)", name.upper())
+    if match is None or match[1] not in _DEPTH:
+        return _ELSEWHERE, 0, 0
+    if match[2] == "Z":
+        return _MIDLINE, _DEPTH[match[1]], 0
+    number = int(match[2])
+    return (_LEFT if number % 2 else _RIGHT), _DEPTH[match[1]], -number
+
+
+def eeg_page(
+    data: np.ndarray,
+    sfreq: float,
+    channels: Sequence[str],
+    *,
+    start: float,
+    spans: Sequence[Span] = (),
+    scale: float = 70.0,
+    montage: str,
+) -> Figure:
+    """Draw ten seconds of EEG, negative up as clinical EEG is read, with marked spans.
+
+    Parameters
+    ----------
+    data
+        The whole recording (C, T) in volts.
+    sfreq
+        Sampling rate in Hz.
+    channels
+        The C names; the page shows them in anatomical order.
+    start
+        Where the page begins, in s from the start of the recording.
+    spans
+        Shaded on their channels, and lightly over all.
+    scale
+        Microvolts from one channel to the next.
+    montage
+        What the channels are measured against, as the page's heading names it.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One page; it belongs to no pyplot state.
+
+    Raises
+    ------
+    ValueError
+        When ``data`` does not have one row a channel, or the page begins outside the recording.
+    """
+    if data.ndim != 2 or len(data) != len(channels):
+        raise ValueError(f"data must have shape ({len(channels)}, T), one row a channel, got {data.shape}")
+    if not 0 <= start < data.shape[1] / sfreq:
+        raise ValueError(f"start must lie in the recording, 0 to {data.shape[1] / sfreq:g} s, got {start:g}")
+    heights = _heights(channels)
+    figure = Figure(figsize=(11, 1.3 + _ROW * np.ptp(list(heights.values()))), dpi=160, layout="constrained")
+    axes = figure.add_subplot()
+    _draw_traces(axes, data, sfreq, channels, heights, start, scale)
+    _frame_page(axes, heights, start)
+    for span in spans:
+        _mark_on_page(axes, span, heights, start)
+    _draw_scale_bar(axes, min(heights.values()), scale)
+    axes.set_title(
+        f"montage: {montage}   ·   {scale:g} µV a division, negative up",
+        loc="left",
+        fontsize=9,
+        color=_FAINT,
+        pad=18,
+    )
+    return figure
+
+
+def _heights(channels: Sequence[str]) -> dict[str, float]:
+    """Height of each channel's baseline in divisions, top to bottom, half a division between groups."""
+    heights: dict[str, float] = {}
+    height, before = 0.0, None
+    for index in anatomical(channels):
+        group = _site(channels[index])[0]
+        height -= 1.0 if before in (None, group) else 1.5
+        heights[channels[index]], before = height, group
+    return heights
+
+
+def _draw_traces(
+    axes: Axes,
+    data: np.ndarray,
+    sfreq: float,
+    channels: Sequence[str],
+    heights: dict[str, float],
+    start: float,
+    scale: float,
+) -> None:
+    first, last = round(start * sfreq), round((start + _PAGE) * sfreq) + 1
+    microvolts = 1e6 * data[:, first:last]
+    times = np.arange(first, first + microvolts.shape[1]) / sfreq
+    for name, values in zip(channels, microvolts, strict=True):
+        axes.plot(times, heights[name] - values / scale, color=_INK, linewidth=0.6, zorder=3)
+
+
+def _frame_page(axes: Axes, heights: dict[str, float], start: float) -> None:
+    axes.set_xlim(start, start + _PAGE)
+    axes.set_ylim(min(heights.values()) - 1, max(heights.values()) + 1)
+    axes.set_yticks(list(heights.values()), list(heights), fontsize=9, color=_INK)
+    axes.xaxis.set_major_locator(MultipleLocator(1))
+    _show_clock(axes)
+    axes.grid(axis="x", color=_GRID, linewidth=0.8)
+    _quieten(axes)
+
+
+def _mark_on_page(axes: Axes, span: Span, heights: dict[str, float], start: float) -> None:
+    end = span.onset + span.duration
+    if end <= start or span.onset >= start + _PAGE:
+        return
+    axes.axvspan(span.onset, end, color=_MARK, alpha=0.07, linewidth=0, zorder=1)
+    for name in span.channels:
+        corner = (span.onset, heights[name] - 0.5)
+        axes.add_patch(Rectangle(corner, span.duration, 1, color=_MARK, alpha=0.28, linewidth=0, zorder=2))
+    _label(axes, (max(span.onset, start) + min(end, start + _PAGE)) / 2, span.label, lift=3)
+
+
+def _draw_scale_bar(axes: Axes, bottom: float, scale: float) -> None:
+    """One division, drawn in the right margin where no trace can hide it."""
+    margin = axes.get_yaxis_transform()  # x in axes, y in divisions
+    axes.plot(
+        [1.012, 1.012], [bottom, bottom + 1], transform=margin, color=_INK, linewidth=1.5, clip_on=False
+    )
+    axes.text(1.02, bottom + 0.5, f"{scale:g} µV", transform=margin, fontsize=8, color=_INK, va="center")
+
+
+def strip(
+    times: np.ndarray,
+    relevance: np.ndarray,
+    window_onset: np.ndarray,
+    window_logit: np.ndarray,
+    spans: Sequence[Span],
+    *,
+    window_length: float,
+) -> Figure:
+    """Draw the evidence of a whole recording: each window's logit, and the attribution over time.
+
+    Parameters
+    ----------
+    times, relevance
+        The attribution (T,) in units of the network's logit at ``times`` (T,) in s.
+    window_onset, window_logit
+        Where each window begins (N,) in s, and its logit (N,).
+    spans
+        Marked in both rows, with their labels above.
+    window_length
+        Length of a window in s.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Two rows with one time axis; it belongs to no pyplot state.
+    """
+    figure = Figure(figsize=(11, 3.4), dpi=160, layout="constrained")
+    evidence, attribution = figure.subplots(2, sharex=True)
+    ends = window_onset + window_length
+    evidence.hlines(window_logit, window_onset, ends, color=_INK, linewidth=1.8, zorder=3)
+    evidence.set_ylabel("window evidence\n(logit)", fontsize=8, color=_INK)
+    # Rasterised: an hour at 128 Hz would weigh megabytes as a vector.
+    attribution.plot(times, relevance, color=_INK, linewidth=0.7, zorder=3, rasterized=True)
+    attribution.set_ylabel("attribution\n(logit)", fontsize=8, color=_INK)
+    for axes in (evidence, attribution):
+        axes.axhline(0, color=_FAINT, linewidth=0.6, zorder=2)
+        _quieten(axes)
+    for place, span in enumerate(sorted(spans, key=lambda span: span.onset)):
+        for axes in (evidence, attribution):
+            _mark_on_strip(axes, span)
+        _label(evidence, span.onset + span.duration / 2, span.label, lift=3 + 9 * (place % 3))
+    length = max(ends.max(), times.max())
+    attribution.set_xlim(0, length)
+    attribution.xaxis.set_major_locator(MultipleLocator(_tick(length)))
+    _show_clock(attribution)
+    return figure
+
+
+def _mark_on_strip(axes: Axes, span: Span) -> None:
+    """Shade a span, with an edge that stays visible where a second is less than a pixel."""
+    end = span.onset + span.duration
+    axes.axvspan(span.onset, end, facecolor=_MARK, edgecolor=_MARK, alpha=0.35, linewidth=0.8, zorder=1)
+
+
+def _label(axes: Axes, time: float, text: str, *, lift: float) -> None:
+    """Write ``text`` above the axes at ``time``, ``lift`` points from their edge."""
+    axes.annotate(
+        text,
+        (time, 1),
+        xycoords=axes.get_xaxis_transform(),
+        xytext=(0, lift),
+        textcoords="offset points",
+        ha="center",
+        fontsize=8,
+        fontweight="bold",
+        color=_MARK,
+    )
+
+
+def _tick(length: float) -> float:
+    """Return the step of a time axis of ``length`` s that gives at most twelve ticks on round clock times."""
+    steps = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)
+    return next((step for step in steps if length / step <= 12), length / 12)
+
+
+def _show_clock(axes: Axes) -> None:
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(seconds)))
+    axes.set_xlabel("time from the start of the recording (min:s)", fontsize=8, color=_FAINT)
+
+
+def clock(seconds: float) -> str:
+    """Write a time as minutes and whole seconds, ``2:05``."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"
+
+
+def _quieten(axes: Axes) -> None:
+    """Leave only what carries information."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(_GRID)
+    axes.tick_params(length=0, labelsize=8, labelcolor=_INK)
