@@ -1,0 +1,245 @@
+"""Files that come out of a detection: what goes in comes out again, and nothing else does."""
+
+import csv
+import json
+import os
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import mne
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eeg.attribution import Explanation, Segment
+from eeg.detector import Decision
+from eeg.errors import DataError
+from eeg.export import (
+    NORMAL_EEG,
+    NOT_A_FINDING,
+    RESEARCH_USE,
+    replacing,
+    result,
+    write_annotated_edf,
+    write_events,
+    write_json,
+)
+
+CHANNELS = ["Fp1", "T7", "O2"]
+SEGMENTS = (
+    Segment(7.25, 0.5, ("T7", "O2"), attribution=0.41, change=0.12),
+    Segment(2.0, 1.0, ("Fp1",), attribution=-0.2, change=-0.03),
+    Segment(4.5, 0.25, (), attribution=0.1, change=0.004),
+)
+
+
+def recording(sfreq: float = 128.0, n_times: int = 1280, channels: list[str] = CHANNELS) -> mne.io.RawArray:
+    """A recording with everything in its header that may identify a person."""
+    rng = np.random.default_rng(0)
+    data = 50e-6 * rng.standard_normal((len(channels), n_times))
+    data[0] += 4200e-6  # an Emotiv has such an offset
+    info = mne.create_info(channels, sfreq, "eeg")
+    info["subject_info"] = {
+        "his_id": "PAT4711",
+        "first_name": "Jane",
+        "last_name": "Doe",
+        "birthday": date(1971, 5, 6),
+    }
+    info["description"] = "Jane Doe"
+    info["experimenter"] = "House"
+    info["device_info"] = {"type": "SerialNo99"}
+    raw = mne.io.RawArray(data, info, verbose="ERROR").set_meas_date(
+        datetime(2019, 3, 4, 11, 12, 13, tzinfo=UTC)
+    )
+    return raw.set_annotations(
+        mne.Annotations([1.0], [0.0], ["House spoke with Jane"], raw.info["meas_date"])
+    )
+
+
+def test_edf_keeps_the_signals_to_half_a_step(tmp_path: Path) -> None:
+    raw = recording()
+    write_annotated_edf(raw, SEGMENTS, tmp_path / "copy.edf")
+    copy = mne.io.read_raw_edf(tmp_path / "copy.edf", verbose="ERROR")
+    assert copy.ch_names == raw.ch_names
+    assert copy.info["sfreq"] == raw.info["sfreq"]
+    step = np.ptp(raw.get_data(), axis=1, keepdims=True) / (2**16 - 2)
+    # The range is written with 8 characters (4375.123): steps are a little wider than asked for.
+    assert np.all(np.abs(copy.get_data() - raw.get_data()) <= 0.51 * step)
+
+
+def test_edf_says_microvolts(tmp_path: Path) -> None:
+    write_annotated_edf(recording(), (), tmp_path / "copy.edf")
+    header = (tmp_path / "copy.edf").read_bytes()[256:]
+    n_signals = len(CHANNELS) + 1  # and the annotations
+    units = header[n_signals * (16 + 80) :][: 8 * len(CHANNELS)]
+    assert units.decode().split() == ["uV"] * len(CHANNELS)
+
+
+def test_edf_keeps_the_segments_with_their_channels(tmp_path: Path) -> None:
+    write_annotated_edf(recording(), SEGMENTS, tmp_path / "copy.edf")
+    marks = mne.io.read_raw_edf(tmp_path / "copy.edf", verbose="ERROR").annotations
+    found = {
+        text: (onset, duration, set(channels))
+        for text, onset, duration, channels in zip(
+            marks.description, marks.onset, marks.duration, marks.ch_names, strict=True
+        )
+    }
+    assert found == {
+        "model attribution #1 (+0.12)": (7.25, 0.5, {"T7", "O2"}),
+        "model attribution #2 (-0.03)": (2.0, 1.0, {"Fp1"}),
+        "model attribution #3 (+0.00)": (4.5, 0.25, set()),
+    }
+    assert b"model attribution #1 (+0.12)@@T7" in (tmp_path / "copy.edf").read_bytes()
+
+
+def test_edf_names_nobody(tmp_path: Path) -> None:
+    raw = recording()
+    write_annotated_edf(raw, SEGMENTS, tmp_path / "copy.edf")
+    content = (tmp_path / "copy.edf").read_bytes()
+    for secret in (b"Jane", b"Doe", b"PAT4711", b"House", b"SerialNo99"):
+        assert secret not in content
+    header = content[: 256 * (len(CHANNELS) + 2)]
+    assert header[8:88].split() == [b"X"] * 4
+    assert header[88:168].split() == [b"Startdate", b"01-JAN-1985", b"X", b"X", b"X"]
+    assert header[168:184] == b"01.01.8500.00.00"
+    assert raw.annotations.description[0] == "House spoke with Jane", "the caller's recording is untouched"
+
+
+@pytest.mark.parametrize(("sfreq", "n_times"), [(128.0, 1300), (173.61, 1000), (500.0, 777)])
+def test_edf_of_any_length_and_rate(tmp_path: Path, sfreq: float, n_times: int) -> None:
+    raw = recording(sfreq, n_times)
+    write_annotated_edf(raw, SEGMENTS[:1], tmp_path / "copy.edf")
+    copy = mne.io.read_raw_edf(tmp_path / "copy.edf", verbose="ERROR")
+    assert copy.info["sfreq"] == pytest.approx(sfreq, rel=1e-6)
+    np.testing.assert_allclose(copy.get_data(stop=n_times), raw.get_data(), atol=0.1e-6)
+    (made_up,) = [mark for mark in copy.annotations if mark["description"] == "BAD_ACQ_SKIP"]
+    assert made_up["onset"] == pytest.approx(n_times / sfreq)
+    assert made_up["onset"] + made_up["duration"] == pytest.approx(copy.n_times / sfreq)
+
+
+@pytest.mark.skipif("HEBBIAN_DATA" not in os.environ, reason="HEBBIAN_DATA is not set")
+def test_edf_of_a_real_recording(tmp_path: Path) -> None:
+    source = Path(os.environ["HEBBIAN_DATA"]) / "eeg" / "eegmat" / "Subject00_1.edf"
+    raw = mne.io.read_raw_edf(source, verbose="ERROR")
+    write_annotated_edf(raw, [Segment(33.2, 0.5, ("EEG T3",), 0.4, 0.1)], tmp_path / "copy.edf")
+    copy = mne.io.read_raw_edf(tmp_path / "copy.edf", verbose="ERROR")
+    assert copy.annotations.ch_names[0] == ("EEG T3",)
+    assert copy.info["meas_date"] == datetime(1985, 1, 1, tzinfo=UTC)
+    step = np.ptp(raw.get_data(), axis=1, keepdims=True) / (2**16 - 2)
+    assert np.all(np.abs(copy.get_data(stop=raw.n_times) - raw.get_data()) <= 0.51 * step)
+
+
+@pytest.mark.parametrize(
+    ("channels", "value", "message"),
+    [
+        (["Fp1", "T7", "an-uncommonly-long-name"], 0.0, "an-uncommonly-long-name"),
+        (CHANNELS, np.nan, "O2"),
+        (CHANNELS, np.inf, "O2"),
+    ],
+)
+def test_edf_refuses_what_it_cannot_hold(
+    tmp_path: Path, channels: list[str], value: float, message: str
+) -> None:
+    raw = recording(channels=channels)
+    raw._data[2, 5] = value
+    with pytest.raises(DataError, match=message):
+        write_annotated_edf(raw, (), tmp_path / "copy.edf")
+    assert not any(tmp_path.iterdir())
+
+
+def test_edf_refuses_channels_of_another_recording(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="Cz"):
+        write_annotated_edf(recording(), [Segment(0.0, 1.0, ("Cz", "T7"), 0.1, 0.1)], tmp_path / "copy.edf")
+
+
+numbers = st.floats(-1e4, 1e4) | st.sampled_from([np.nan, np.inf])
+segments_anywhere = st.lists(
+    st.builds(
+        Segment,
+        onset=st.floats(0, 1e5),
+        duration=st.floats(0, 1),
+        channels=st.lists(st.sampled_from(CHANNELS), unique=True).map(tuple),
+        attribution=numbers,
+        change=numbers,
+    ),
+    max_size=6,
+)
+
+
+@given(segments=segments_anywhere)
+@settings(max_examples=40, deadline=None)
+def test_events_come_back(tmp_path_factory: pytest.TempPathFactory, segments: list[Segment]) -> None:
+    path = tmp_path_factory.mktemp("events") / "sub-1_events.tsv"
+    write_events(segments, path)
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    assert [float(row["onset"]) for row in rows] == sorted(float(row["onset"]) for row in rows)
+    assert sorted(int(row["rank"]) for row in rows) == list(range(1, len(segments) + 1))
+    for row in rows:
+        segment = segments[int(row["rank"]) - 1]
+        assert row["trial_type"] == "model_attribution"
+        assert row["channel"] == (",".join(segment.channels) if segment.channels else "n/a")
+        for column in ("onset", "duration", "attribution", "change"):
+            expected = getattr(segment, column)
+            if np.isfinite(expected):
+                assert float(row[column]) == pytest.approx(expected, abs=1e-6)
+            else:
+                assert row[column] == "n/a"
+
+
+def test_the_sidecar_describes_every_column(tmp_path: Path) -> None:
+    write_events(SEGMENTS, tmp_path / "sub-1_events.tsv")
+    columns = (tmp_path / "sub-1_events.tsv").read_text().splitlines()[0].split("\t")
+    sidecar = json.loads((tmp_path / "sub-1_events.json").read_text())
+    assert columns[:2] == ["onset", "duration"], "BIDS wants these first"
+    assert list(sidecar) == columns
+    assert all(column["Description"] for column in sidecar.values())
+    assert sidecar["onset"]["Units"] == sidecar["duration"]["Units"] == "s"
+    assert NOT_A_FINDING in sidecar["trial_type"]["Description"]
+
+
+def test_result_survives_json(tmp_path: Path) -> None:
+    onset, logit = np.arange(3) * 2.0, np.array([-1.5, 0.25, 3.0], dtype=np.float32)
+    decision = Decision(np.float32(0.75), 0.5, 1.0986, onset, logit, 2.0)
+    explanation = Explanation("occlusion", SEGMENTS, np.arange(4.0), np.zeros(4))
+    model = {"name": "tvgg", "simulated": True, "channels": ("Fp1", "T7"), "training": "simulated"}
+    write_json(result(decision, explanation, model), tmp_path / "result.json")
+    read = json.loads((tmp_path / "result.json").read_text())
+    assert read["schema"]["version"] == 1
+    assert {RESEARCH_USE, NORMAL_EEG} <= set(read["statements"])
+    assert (read["score"], read["prevalence"], read["logit"]) == (0.75, 0.5, 1.0986)
+    assert read["windows"] == {"length": 2.0, "onset": [0, 2, 4], "logit": [-1.5, 0.25, 3.0]}
+    assert [entry["rank"] for entry in read["explanation"]["segments"]] == [1, 2, 3]
+    assert read["explanation"]["segments"][0]["channels"] == ["T7", "O2"]
+    assert read["model"] == {**model, "channels": ["Fp1", "T7"]}
+
+
+def test_json_holds_no_invalid_number(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        write_json({"score": float("nan")}, tmp_path / "result.json")
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    path.write_text("old")
+
+    def write_half() -> None:
+        with replacing(path) as partial:
+            partial.write_text("half of the n")
+            raise RuntimeError("in the middle")
+
+    with pytest.raises(RuntimeError, match="in the middle"):
+        write_half()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "missing", tmp_path / "file"):
+        with pytest.raises(DataError, match=str(folder)):
+            write_annotated_edf(recording(), SEGMENTS, folder / "copy.edf")
+        with pytest.raises(DataError, match=str(folder)):
+            write_events(SEGMENTS, folder / "events.tsv")
