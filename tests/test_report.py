@@ -1,0 +1,243 @@
+"""The report and its figures: what a reader must see stands there, and nothing is loaded or leaked."""
+
+import re
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import mne
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.patches import Rectangle
+
+from eeg.attribution import Explanation, Segment
+from eeg.detector import Decision
+from eeg.errors import DataError
+from eeg.export import NORMAL_EEG, NOT_A_FINDING, RESEARCH_USE
+from eeg.report import _page_starts, write_report
+from visualizers.traces import Span, anatomical, clock, eeg_page, strip
+
+CHANNELS = ["O2", "Cz", "T7", "Fp1"]
+SEGMENTS = (
+    Segment(33.2, 0.5, ("T7",), attribution=0.41, change=0.125),
+    Segment(12.0, 1.0, ("Fp1", "T7"), attribution=-0.2, change=-0.03),
+)
+MODEL: dict[str, Any] = {
+    "name": "tvgg-gap",
+    "rule": "backprop",
+    "montage": "average reference",
+    "channels": ("Fp1", "T7", "Cz", "O2"),
+    "training": "a cohort <of nobody>",
+    "simulated": False,
+    "n_subjects": 64,
+    "calibration": "temperature",
+    "labels": "events",
+    "warnings": ["Line noise & more"],
+}
+
+
+def recording(seconds: float = 60.0) -> mne.io.RawArray:
+    info = mne.create_info(CHANNELS, 128.0, "eeg")
+    info["subject_info"] = {"his_id": "PAT4711", "last_name": "Doe"}
+    data = 20e-6 * np.random.default_rng(0).standard_normal((4, round(128 * seconds)))
+    raw = mne.io.RawArray(data, info, verbose="ERROR").set_meas_date(datetime(1999, 3, 4, tzinfo=UTC))
+    return raw.set_annotations(mne.Annotations([1.0], [0.0], ["Doe awake"], raw.info["meas_date"]))
+
+
+def report(
+    path: Path, segments: tuple[Segment, ...] = SEGMENTS, title: str = "A recording", **facts: Any
+) -> str:
+    onset = np.arange(0, 60, 2.0)
+    decision = Decision(0.934, 0.25, 2.6, onset, np.sin(onset), 2.0)
+    times = np.arange(0, 60, 0.125)
+    explanation = Explanation("occlusion", segments, times, np.cos(times))
+    write_report(recording(), decision, explanation, {**MODEL, **facts}, path, title=title)
+    return path.read_text(encoding="utf-8")
+
+
+class Resources(HTMLParser):
+    """What a browser fetches when it opens a page, and which sections it shows closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.closed: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        named = {name: value or "" for name, value in attrs}
+        self.fetched += [named["src"]] if "src" in named else []
+        self.fetched += [named["href"]] if tag == "link" else []
+        classes = named.get("class", "").split()
+        if "accordion-collapse" in classes and "show" not in classes:
+            self.closed.append(named["id"])
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return report(tmp_path_factory.mktemp("report") / "secret-name.html")
+
+
+def body(page: str) -> str:
+    """The visible part of ``page`` without markup."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", "", page[page.index("<body") :]))
+
+
+def test_the_score_is_told_with_its_prevalence_and_limits(page: str) -> None:
+    text = body(page)
+    assert "Score for epilepsy-like EEG 0.93 at a stated prevalence of 0.25" in text
+    for statement in (RESEARCH_USE, NORMAL_EEG, NOT_A_FINDING):
+        assert statement in text
+
+
+def test_segments_are_listed_in_rank_order_and_drawn(page: str) -> None:
+    text = body(page)
+    first, second = text.index("33.20 s (0:33)"), text.index("12.00 s (0:12)")
+    assert first < second
+    assert "+0.125" in text
+    assert "-0.030" in text
+    assert "EEG 0:28 to 0:38, segments marked: 1" in text
+    assert "EEG 0:07 to 0:17, segments marked: 2" in text
+    assert page.count("<svg") - page[: page.index("<body")].count("<svg") == 3, "an overview and two pages"
+
+
+def test_nothing_is_fetched_and_every_section_is_open(page: str) -> None:
+    resources = Resources()
+    resources.feed(page)
+    assert not [address for address in resources.fetched if not address.startswith("data:")]
+    assert not re.search(r"url\(\s*[\"']?\s*(https?:)?//", page)
+    assert not re.search(r"@import\s+(url|[\"'])", page)
+    assert not resources.closed
+
+
+def test_nobody_is_named(page: str) -> None:
+    for secret in ("Doe", "PAT4711", "1999", "secret-name"):
+        assert secret not in body(page)
+
+
+def test_texts_are_escaped(page: str, tmp_path: Path) -> None:
+    assert "a cohort &lt;of nobody&gt;" in page
+    assert "Line noise &amp; more" in page
+    assert "<b>title" not in report(tmp_path / "r.html", segments=(), title="<b>title")
+
+
+def test_the_banner_stands_only_where_the_training_was_simulated(page: str, tmp_path: Path) -> None:
+    assert 'role="alert"' not in page
+    simulated = report(tmp_path / "r.html", segments=(), simulated=True)
+    assert simulated.count('role="alert"') == 1
+    assert simulated.index("trained on simulated EEG") < simulated.index("Score for epilepsy-like EEG")
+    assert "No segment of this recording stood out." in simulated
+
+
+def test_no_pyplot_figure_is_left(page: str) -> None:
+    assert page
+    assert plt.get_fignums() == []
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="missing"):
+        report(tmp_path / "missing" / "r.html", segments=())
+
+
+spans = st.lists(st.builds(Span, onset=st.floats(0, 299), duration=st.floats(0.01, 1)), max_size=12)
+
+
+@given(spans=spans)
+def test_pages_show_the_strongest_segments_whole(spans: list[Span]) -> None:
+    starts = _page_starts(spans, 300.0)
+    assert len(starts) <= 5
+    assert all(0 <= start <= 290 for start in starts)
+    whole = [
+        any(start <= span.onset and span.onset + span.duration <= start + 10 for start in starts)
+        for span in spans
+    ]
+    assert all(whole[:5])
+    assert len(starts) == 5 or all(whole)
+
+
+def test_a_recording_shorter_than_a_page_has_one_page() -> None:
+    assert _page_starts([Span(1.0, 0.5), Span(5.5, 0.5)], 6.0) == [0.0]
+
+
+def test_channels_stand_as_on_a_head() -> None:
+    names = [f"{site}{number}" for number in (4, 8, "z", 7, 3) for site in ("P", "T", "C", "F")]
+    names = [name for name in names if name not in {"Tz", "T3", "T4", "C7", "C8"}] + [
+        "A2-A1",
+        "O2",
+        "Fp1",
+        "ECG",
+    ]
+    left, midline = ["Fp1", "F7", "F3", "T7", "C3", "P7", "P3"], ["Fz", "Cz", "Pz"]
+    right = ["F8", "F4", "T8", "C4", "P8", "P4", "O2"]
+    expected = [*left, *midline, *right, "A2-A1", "ECG"]
+    assert [names[index] for index in anatomical(names)] == expected
+
+
+@given(st.lists(st.text(max_size=5), unique=True))
+def test_every_channel_has_one_place(names: list[str]) -> None:
+    assert sorted(anatomical(names)) == list(range(len(names)))
+
+
+def test_a_page_is_to_scale_and_negative_up() -> None:
+    sfreq, data = 100.0, np.zeros((4, 3000))
+    data[2, 1550] = -140e-6  # T7 at 15.5 s
+    axes = eeg_page(data, sfreq, CHANNELS, start=12.0, scale=70.0, montage="average").axes[0]
+    rows = dict(zip([label.get_text() for label in axes.get_yticklabels()], axes.get_yticks(), strict=True))
+    assert sorted(rows, key=rows.__getitem__, reverse=True) == ["Fp1", "T7", "Cz", "O2"]
+    assert rows["Fp1"] - rows["T7"] == 1
+    lines = {line.get_ydata()[0]: line for line in axes.lines[: len(CHANNELS)]}
+    trace = lines[rows["T7"]]
+    assert trace.get_ydata().max() - rows["T7"] == pytest.approx(2.0), "140 µV are two divisions of 70 µV"
+    assert trace.get_xdata()[trace.get_ydata().argmax()] == pytest.approx(15.5)
+    assert (trace.get_xdata()[0], trace.get_xdata()[-1]) == pytest.approx((12.0, 22.0))
+    assert axes.get_xlim() == (12.0, 22.0)
+    assert np.ptp(axes.lines[len(CHANNELS)].get_ydata()) == 1, "the scale bar is one division"
+    assert "average" in axes.get_title(loc="left")
+    assert "70 µV" in axes.get_title(loc="left")
+
+
+def test_spans_are_shaded_on_their_channels() -> None:
+    marked = [Span(15.0, 0.5, ("T7", "O2"), "1"), Span(40.0, 0.5, ("Cz",), "2")]
+    page = eeg_page(np.zeros((4, 6000)), 100.0, CHANNELS, start=12.0, spans=marked, montage="average")
+    axes = page.axes[0]
+    rows = dict(zip([label.get_text() for label in axes.get_yticklabels()], axes.get_yticks(), strict=True))
+    corners = {patch.get_xy() for patch in axes.patches if isinstance(patch, Rectangle)}
+    assert {(15.0, rows["T7"] - 0.5), (15.0, rows["O2"] - 0.5)} <= corners
+    assert len(corners) == 3, "two channels and the light band over all"
+    numbers = [text.get_text() for text in axes.texts if text.get_text() in {"1", "2"}]
+    assert numbers == ["1"], "40 s is on another page"
+
+
+@pytest.mark.parametrize(
+    ("shape", "start", "message"),
+    [((3, 500), 0.0, "shape"), ((4, 500), 5.0, "start"), ((4, 500), -1.0, "start")],
+)
+def test_a_page_of_something_else_is_refused(shape: tuple[int, int], start: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        eeg_page(np.zeros(shape), 100.0, CHANNELS, start=start, montage="average")
+
+
+def test_the_overview_shows_evidence_attribution_and_marks() -> None:
+    onset, logit = np.array([0.0, 2.0, 10.0]), np.array([-1.0, 0.5, 2.0])  # windows need not touch
+    times = np.arange(0, 12, 0.5)
+    figure = strip(times, np.sin(times), onset, logit, [Span(2.5, 0.5, (), "1")], window_length=2.0)
+    evidence, attribution = figure.axes
+    windows = np.array(evidence.collections[0].get_segments())
+    np.testing.assert_array_equal(windows[:, 0], np.c_[onset, logit])
+    np.testing.assert_array_equal(windows[:, 1], np.c_[onset + 2, logit])
+    np.testing.assert_array_equal(attribution.lines[0].get_xydata(), np.c_[times, np.sin(times)])
+    assert attribution.get_xlim() == (0, 12)
+    for axes in figure.axes:
+        (mark,) = axes.patches
+        assert (mark.get_x(), mark.get_width()) == (2.5, 0.5)
+
+
+@given(st.floats(0, 86_000))
+def test_a_clock_shows_minutes_and_seconds(seconds: float) -> None:
+    minutes, rest = clock(seconds).split(":")
+    assert len(rest) == 2
+    assert 0 <= int(rest) < 60
+    assert abs(60 * int(minutes) + int(rest) - seconds) <= 0.5
