@@ -1,0 +1,97 @@
+"""What may ride along in the trainer's loop, and the step hooks that some rules are published with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler
+from tqdm import tqdm
+
+from trainers.trainer import Trainer
+
+_TINY = 1e-30  # keeps a gradient of zeros at zero, as the published code does
+
+
+class Progress:
+    """One bar a phase, on a terminal only.
+
+    The objective stands beside it where the rule has a criterion; the scalar of the other rules means
+    nothing.
+    """
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._objective: Tensor | None = None
+
+    def on_gradients(self, trainer: Trainer, objective: Tensor) -> None:
+        """Keep the objective for the next look."""
+        if getattr(trainer.rule, "criterion", None) is not None:
+            self._objective = objective
+
+    def on_step(self, trainer: Trainer) -> None:
+        """Advance by one batch."""
+        if self._bar is None:
+            self._bar = tqdm(
+                total=trainer.goal, initial=trainer.step - 1, desc=trainer.phase, unit="batch", disable=None
+            )
+        self._bar.update()
+
+    def on_epoch(self, trainer: Trainer) -> None:
+        """Show the objective; once an epoch, for it waits for the device."""
+        if self._objective is not None:
+            self._bar.set_postfix(objective=f"{self._objective.item():.3g}")
+
+    def on_phase(self, trainer: Trainer) -> None:
+        """End the bar."""
+        if self._bar is not None:
+            self._bar.close()
+        self._bar = self._objective = None
+
+
+class Schedule:
+    """Step a torch scheduler after every batch, or after every epoch."""
+
+    def __init__(self, scheduler: LRScheduler, per_epoch: bool = False) -> None:
+        self.scheduler = scheduler
+        self.per_epoch = per_epoch
+
+    def on_step(self, trainer: Trainer) -> None:
+        """Follow the batches."""
+        if not self.per_epoch:
+            self.scheduler.step()
+
+    def on_epoch(self, trainer: Trainer) -> None:
+        """Follow the epochs."""
+        if self.per_epoch:
+            self.scheduler.step()
+
+
+def max_normalise(optimizer: torch.optim.Optimizer) -> None:
+    """Divide every parameter's gradient by its largest absolute entry before each step.
+
+    With plain SGD the largest entry of a layer's step is then the learning rate, as Krotov & Hopfield
+    2019 have it.  A gradient of zeros stays zero.
+    """
+
+    def normalise(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        for p in _with_gradient(optimizer):
+            p.grad.div_(p.grad.abs().max().clamp_min(_TINY))
+
+    optimizer.register_step_pre_hook(normalise)
+
+
+def unit_norm(optimizer: torch.optim.Optimizer) -> None:
+    """Give every unit's incoming weights norm 1 after each step, as plain Hebb needs to stay bounded."""
+
+    @torch.no_grad()
+    def constrain(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        for p in _with_gradient(optimizer):
+            p.div_(p.flatten(1).norm(dim=1).clamp_min(_TINY).view(-1, *[1] * (p.ndim - 1)))
+
+    optimizer.register_step_post_hook(constrain)
+
+
+def _with_gradient(optimizer: torch.optim.Optimizer) -> list[Any]:
+    return [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]

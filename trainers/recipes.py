@@ -1,0 +1,123 @@
+"""Settings that are honest for each rule: its optimizer, rates, step hooks, and the net it wants."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.optim import SGD, Adam, Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler
+
+from hebbian.nn import RePU
+from hebbian.registry import find
+from trainers.callbacks import max_normalise, unit_norm
+from trainers.models import gaussian, uniform
+
+Scale = Literal["none", "mean", "standard"]
+
+
+def linear(optimizer: Optimizer, steps: int) -> LRScheduler:
+    """Anneal the rate linearly to 0 over ``steps``."""
+    return LambdaLR(optimizer, lambda step: max(0.0, 1 - step / steps))
+
+
+def cosine(optimizer: Optimizer, steps: int) -> LRScheduler:
+    """Anneal the rate to 0 over ``steps`` along half a cosine."""
+    return CosineAnnealingLR(optimizer, steps)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """How one phase is optimised.
+
+    Parameters
+    ----------
+    optimizer
+        Makes the optimizer of the rule's parameters.
+    epochs
+        Passes over the data.
+    batch
+        Samples a step.
+    schedule
+        Makes the scheduler, stepped every batch, from the optimizer and the number of steps.
+    hook
+        Lays a step hook on the optimizer.
+    least_steps
+        Make more epochs where a small data set would give fewer steps than this.
+    """
+
+    optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
+    epochs: int
+    batch: int = 100
+    schedule: Callable[[Optimizer, int], LRScheduler] = cosine
+    hook: Callable[[Optimizer], None] | None = None
+    least_steps: int = 0
+
+    def epochs_for(self, batches: int) -> int:
+        """Return how many epochs of ``batches`` steps to make."""
+        return max(self.epochs, math.ceil(self.least_steps / batches))
+
+
+_READOUT = Phase(partial(Adam, lr=1e-3), epochs=10, least_steps=3000)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a rule is to be run with.
+
+    Parameters
+    ----------
+    learn
+        The phase in which the rule itself learns: the only one of a supervised rule.
+    readout
+        The phase after it, of a rule without labels.
+    scale
+        How the features are scaled for the readout: ``none``, ``mean`` (divided by their overall mean,
+        for features that are never negative) or ``standard`` (each with zero mean and unit variance).
+    activation, centred
+        What `trainers.models.mlp` is to be built with.
+    initialise
+        Draws the weights of that net.
+    """
+
+    learn: Phase
+    readout: Phase = _READOUT
+    scale: Scale = "standard"
+    activation: Callable[[], nn.Module] = nn.ReLU
+    centred: bool = False
+    initialise: Callable[[nn.Module, torch.Generator], None] = uniform
+
+
+_LOSS = Recipe(Phase(partial(Adam, lr=1e-3), epochs=40, least_steps=3000))
+_FEATURES = Recipe(
+    Phase(partial(SGD, lr=1e-3), epochs=5, schedule=linear, least_steps=1000),
+    centred=True,
+    initialise=gaussian,
+)
+_RECIPES = {
+    "frozen": Recipe(Phase(partial(SGD, lr=0.0), epochs=1), initialise=gaussian),
+    "hebb": replace(_FEATURES, learn=replace(_FEATURES.learn, hook=unit_norm)),
+    # The notebook of Krotov & Hopfield 2019, with 40 epochs of MNIST in place of 200.
+    "krotov": Recipe(
+        Phase(partial(SGD, lr=0.02), epochs=40, schedule=linear, hook=max_normalise, least_steps=3000),
+        scale="mean",
+        activation=partial(RePU, 4.5),
+        initialise=gaussian,
+    ),
+    # The largest of three rates tried on digits: only at it do all units come close to norm 1.
+    "softhebb": replace(_FEATURES, learn=replace(_FEATURES.learn, optimizer=partial(SGD, lr=0.3))),
+}
+
+
+def recommended(name: str) -> Recipe:
+    """Return the settings for the rule called ``name``.
+
+    A rule that is not listed here, say of another package, gets those of its kind: of the rules that
+    descend a loss, or of those that learn features without labels.
+    """
+    return _RECIPES.get(name) or (_LOSS if find(name).supervised else _FEATURES)
