@@ -64,6 +64,13 @@ def rules(name: str | None) -> None:
     show_default=True,
     help="Train by backprop and on frozen random features as well.",
 )
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="More than one pays off for wide nets on an idle machine only.",
+)
 def train(
     name: str,
     data: str,
@@ -74,15 +81,19 @@ def train(
     out: Path | None,
     folder: Path | None,
     controls: bool,
+    threads: int,
 ) -> None:
     """Train a small net on images by a rule, and test it beside its controls.
 
     Every rule gets a net of the same widths and the same seed, with the activation, the first weights
     and the rates that are recommended for it.
     """
+    import torch
+
     from trainers.compare import CONTROLS
     from trainers.record import versions, write
 
+    torch.set_num_threads(threads)
     _find(name)
     images = _load(data, folder)
     if out is not None:
@@ -98,10 +109,11 @@ def train(
             "hidden": hidden,
             "epochs": epochs,
             "seed": seed,
+            "threads": threads,
         }
         write(out / "run.json", {"settings": settings, "versions": versions(), "results": results})
         click.echo(
-            f"Wrote {out / 'run.json'}; look at the curves with: tensorboard --logdir {out / 'tensorboard'}"
+            f"The record is {out / 'run.json'}; for the curves: tensorboard --logdir {out / 'tensorboard'}"
         )
 
 

@@ -58,6 +58,10 @@ class Phase:
     hook: Callable[[Optimizer], None] | None = None
     least_steps: int = 0
 
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise ValueError(f"epochs must be at least 1, got {self.epochs}")
+
     def epochs_for(self, batches: int) -> int:
         """Return how many epochs of ``batches`` steps to make."""
         return max(self.epochs, math.ceil(self.least_steps / batches))

@@ -1,0 +1,110 @@
+"""Step hooks against the arithmetic written out; the bar and the schedulers against what they count."""
+
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from hebbian import Backprop, Hebbian, oja
+from trainers import Batches, Progress, Schedule, Trainer, callbacks, max_normalise, unit_norm
+
+
+def layers():
+    torch.manual_seed(0)
+    return [nn.Parameter(torch.randn(*s, dtype=torch.float64)) for s in ((4, 3), (2, 3, 5))]
+
+
+def set_gradients(parameters, scale=(1e-3, 1e3)):
+    g = torch.Generator().manual_seed(1)
+    for p, s in zip(parameters, scale, strict=True):
+        p.grad = s * torch.randn(p.shape, generator=g, dtype=p.dtype)
+
+
+def test_the_largest_entry_of_a_max_normalised_step_is_the_rate():
+    parameters = layers()
+    optimizer = torch.optim.SGD(parameters, lr=0.02)
+    max_normalise(optimizer)
+    set_gradients(parameters)
+    expected = []
+    for p in parameters:
+        w, g = p.detach().numpy().copy(), p.grad.numpy()
+        largest = max(abs(value) for value in g.ravel())
+        expected.append(w - 0.02 * g / largest)
+    optimizer.step()
+    for p, w in zip(parameters, expected, strict=True):
+        np.testing.assert_allclose(p.detach().numpy(), w, rtol=1e-12)
+
+
+def test_a_gradient_of_zeros_makes_no_step():
+    p = nn.Parameter(torch.ones(2, 2))
+    optimizer = torch.optim.SGD([p, nn.Parameter(torch.ones(1))], lr=1.0)
+    max_normalise(optimizer)
+    p.grad = torch.zeros(2, 2)
+    optimizer.step()
+    assert torch.equal(p, torch.ones(2, 2))
+
+
+def test_unit_norm_holds_for_every_unit_after_the_step():
+    parameters = layers()
+    optimizer = torch.optim.SGD(parameters, lr=0.5)
+    unit_norm(optimizer)
+    set_gradients(parameters)
+    moved = [(p - 0.5 * p.grad).detach().numpy() for p in parameters]
+    optimizer.step()
+    for p, w in zip(parameters, moved, strict=True):
+        for unit, row in zip(p.detach().numpy(), w, strict=True):
+            np.testing.assert_allclose(unit, row / np.sqrt((row**2).sum()), rtol=1e-12)
+
+
+class Bar:
+    made: ClassVar[list["Bar"]] = []
+
+    def __init__(self, **settings):
+        self.settings, self.count, self.shown, self.closed = settings, 0, [], False
+        self.made.append(self)
+
+    def update(self):
+        self.count += 1
+
+    def set_postfix(self, **shown):
+        self.shown.append(shown)
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.fixture
+def bars(monkeypatch):
+    monkeypatch.setattr(Bar, "made", [])
+    monkeypatch.setattr(callbacks, "tqdm", Bar)
+    return Bar.made
+
+
+def fit(rule, riders, epochs=3):
+    x, y = torch.randn(10, 4), torch.randint(0, 2, (10,))
+    optimizer = torch.optim.SGD(rule.parameters(), lr=1.0)
+    riders = [make(optimizer) for make in riders]
+    Trainer(rule, optimizer, riders, "reading").fit(Batches(x, y, 5), epochs)
+    return optimizer.param_groups[0]["lr"]
+
+
+def test_one_bar_a_phase_counts_batches_and_shows_the_objective_of_a_loss(bars):
+    progress = Progress()
+    fit(Backprop(nn.Linear(4, 2), F.cross_entropy), [lambda _: progress])
+    fit(Hebbian(nn.Linear(4, 2), {"": oja}), [lambda _: progress])
+    assert [(b.settings["total"], b.settings["desc"], b.count, b.closed) for b in bars] == [
+        (6, "reading", 6, True)
+    ] * 2
+    assert [set(s) for s in bars[0].shown] == [{"objective"}] * 3
+    assert bars[1].shown == []
+
+
+@pytest.mark.parametrize(("per_epoch", "steps"), [(False, 6), (True, 3)])
+def test_a_scheduler_is_stepped_each_batch_or_each_epoch(per_epoch, steps):
+    def halving(optimizer):
+        return Schedule(torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5), per_epoch)
+
+    assert fit(Backprop(nn.Linear(4, 2), F.cross_entropy), [halving]) == pytest.approx(0.5**steps)
