@@ -113,7 +113,7 @@ _RECIPES = {
         activation=partial(RePU, 4.5),
         initialise=gaussian,
     ),
-    # The largest of three rates tried on digits: only at it do all units come close to norm 1.
+    # At 0.3 the units come close to norm 1 on digits; at 0.03 they stay near where they began.
     "softhebb": replace(_FEATURES, learn=replace(_FEATURES.learn, optimizer=partial(SGD, lr=0.3))),
 }
 
