@@ -20,10 +20,10 @@ from torch import nn
 
 from eeg.aggregate import AGGREGATIONS
 from eeg.calibrate import Calibration
-from eeg.errors import DataError
 from eeg.models import build
 from eeg.preprocess import Preprocessing, prepare
 from eeg.windows import cut
+from trainers.errors import DataError
 
 FORMAT = 1
 """Version of the file's layout; a reader refuses what it does not know."""

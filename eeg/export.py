@@ -14,7 +14,7 @@ import numpy as np
 
 from eeg.attribution import Explanation, Segment
 from eeg.detector import Decision
-from eeg.errors import DataError
+from trainers.errors import DataError
 
 RESEARCH_USE = "Research use only: not a medical device, not for diagnosis or treatment."
 NORMAL_EEG = "A normal routine EEG does not exclude epilepsy."

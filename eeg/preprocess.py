@@ -6,7 +6,7 @@ from typing import Self
 import mne
 import numpy as np
 
-from eeg.errors import DataError
+from trainers.errors import DataError
 
 _TRANSITION = 5.0  # Hz above the pass band: 45 Hz puts the mains of every country into the stop band
 _NARROWEST = 1.0  # Hz between the pass band and the Nyquist frequency

@@ -11,7 +11,7 @@ from typing import TextIO
 import mne
 import numpy as np
 
-from eeg.errors import DataError
+from trainers.errors import DataError
 
 MONTAGE = "colin27_1020"
 

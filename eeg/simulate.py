@@ -27,7 +27,7 @@ import numpy as np
 import scipy.fft
 from tqdm import tqdm
 
-from eeg.errors import DataError
+from trainers.errors import DataError
 
 # fmt: off
 CHANNELS = (

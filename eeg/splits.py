@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from eeg.datasets import Entry
-from eeg.errors import DataError
+from trainers.errors import DataError
 
 
 def subjects_of(entries: Iterable[Entry]) -> dict[str, int]:

@@ -8,9 +8,9 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from eeg.datasets import Corpus, Entry, read_events
-from eeg.errors import DataError
 from eeg.preprocess import Preprocessing, prepare
 from eeg.recording import read
+from trainers.errors import DataError
 
 _TOLERANCE = 1e-6  # s: an event cut in two equal halves lies in both windows, whatever the rounding
 

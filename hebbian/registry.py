@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -22,12 +22,23 @@ from hebbian.rule import Criterion, Rule
 from hebbian.synapse import weight_layers
 
 
+Trait = Literal["local", "noisy", "batch statistics", "rewrites weights"]
+"""What a rule declares of itself, so that the laws of the tests know what must hold:
+
+- ``local``: no later layer's weights enter an earlier layer's update
+- ``noisy``: two calls on the same batch differ
+- ``batch statistics``: the update of a batch is not the mean of those of its halves
+- ``rewrites weights``: calling the rule changes parameters or buffers that the update depends on
+"""
+
+
 @dataclass(frozen=True)
 class Entry:
     """A rule and what a user must know of it.
 
     ``make`` takes the model and whichever of criterion, example, classes and layers it names.
     ``supervised`` is false where the rule learns features without labels and a readout must follow.
+    ``one_logit`` is false where the rule needs one score a class.
     """
 
     name: str
@@ -36,7 +47,9 @@ class Entry:
     source: str
     equation: str
     needs: str
+    traits: frozenset[Trait]
     supervised: bool = True
+    one_logit: bool = True
 
 
 def at_layers(make: Callable[..., p.Plasticity]) -> Callable[..., Rule]:
@@ -58,6 +71,7 @@ def _two_factor(name: str, make: Callable[..., p.Plasticity], source: str, equat
         source=source,
         equation=equation,
         needs="Linear or ConvNd layers anywhere in any model; a readout",
+        traits=frozenset({"local"}),
         supervised=False,
     )
 
@@ -70,6 +84,7 @@ BUILT_IN = (
         source="Rumelhart, Hinton & Williams 1986",
         equation="dw = -dL/dw",
         needs="any model; labels",
+        traits=frozenset(),
     ),
     _two_factor("frozen", lambda: p.frozen, "control: random features", "dw = 0"),
     _two_factor("hebb", lambda: p.hebb, "Hebb 1949", "dw = y x', y = u"),
@@ -93,6 +108,7 @@ BUILT_IN = (
         source="Nøkland 2016",
         equation="dW = -(B e) f'(a) x'; B fixed and random, e = dL/dscores",
         needs="a chain of blocks (nn.Sequential); labels",
+        traits=frozenset(),
     ),
 )
 

@@ -5,17 +5,19 @@ Letters: x the layer's input, w its weight, u = w x its currents without bias, a
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn import grad as weight_gradient
+from torch.nn import grad
 
 Synaptic = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_CONV = {
-    nn.Conv1d: weight_gradient.conv1d_weight,
-    nn.Conv2d: weight_gradient.conv2d_weight,
-    nn.Conv3d: weight_gradient.conv3d_weight,
+_CONV: dict[type[Synaptic], Callable[..., Tensor]] = {
+    nn.Conv1d: grad.conv1d_weight,
+    nn.Conv2d: grad.conv2d_weight,
+    nn.Conv3d: grad.conv3d_weight,
 }
 
 
@@ -77,10 +79,8 @@ def correlate(layer: Synaptic, x: Tensor, gate: Tensor) -> Tensor:
         mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
         x = F.pad(x, layer._reversed_padding_repeated_twice, mode=mode)
         padding = (0,) * len(layer.stride)
-    product: Tensor = _CONV[type(layer)](
-        x, layer.weight.shape, gate, layer.stride, padding, layer.dilation, layer.groups
-    )
-    return product
+    weight_gradient = _CONV[type(layer)]
+    return weight_gradient(x, layer.weight.shape, gate, layer.stride, padding, layer.dilation, layer.groups)
 
 
 def surrogate(w: Tensor, update: Tensor) -> Tensor:

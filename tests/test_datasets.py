@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from eeg.datasets import open_corpus, read_events
-from eeg.errors import DataError
+from trainers.errors import DataError
 
 DATA = Path(os.environ.get("HEBBIAN_DATA", "")) / "eeg"
 needs_data = pytest.mark.skipif("HEBBIAN_DATA" not in os.environ, reason="HEBBIAN_DATA is not set")

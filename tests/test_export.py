@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from eeg.attribution import Explanation, Segment
 from eeg.detector import Decision
-from eeg.errors import DataError
 from eeg.export import (
     NORMAL_EEG,
     NOT_A_FINDING,
@@ -25,6 +24,7 @@ from eeg.export import (
     write_events,
     write_json,
 )
+from trainers.errors import DataError
 
 CHANNELS = ["Fp1", "T7", "O2"]
 SEGMENTS = (

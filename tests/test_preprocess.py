@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eeg.errors import DataError
 from eeg.preprocess import Preprocessing, clean, prepare
 from eeg.recording import read
+from trainers.errors import DataError
 
 DATA = Path(os.environ.get("HEBBIAN_DATA", "")) / "eeg"
 needs_data = pytest.mark.skipif("HEBBIAN_DATA" not in os.environ, reason="HEBBIAN_DATA is not set")

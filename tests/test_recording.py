@@ -13,8 +13,8 @@ import scipy.io
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eeg.errors import DataError
 from eeg.recording import harmonise, read
+from trainers.errors import DataError
 
 DATA = Path(os.environ.get("HEBBIAN_DATA", "")) / "eeg"
 needs_data = pytest.mark.skipif("HEBBIAN_DATA" not in os.environ, reason="HEBBIAN_DATA is not set")

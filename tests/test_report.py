@@ -16,9 +16,9 @@ from matplotlib.patches import Rectangle
 
 from eeg.attribution import Explanation, Segment
 from eeg.detector import Decision
-from eeg.errors import DataError
 from eeg.export import NORMAL_EEG, NOT_A_FINDING, RESEARCH_USE
 from eeg.report import _page_starts, write_report
+from trainers.errors import DataError
 from visualizers.traces import Span, anatomical, clock, eeg_page, strip
 
 CHANNELS = ["O2", "Cz", "T7", "Fp1"]

@@ -1,6 +1,7 @@
 """One contract for every rule that the registry knows, and the oracles of those that use labels."""
 
 import copy
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -104,6 +105,35 @@ def test_order_inside_a_batch_and_copies_of_it_do_not_matter(name):
     for other in (grads(rule, x[order], y[order]), grads(rule, x.repeat(3, 1), y.repeat(3))):
         for k in plain:
             torch.testing.assert_close(other[k], plain[k], rtol=1e-10, atol=1e-12)
+
+
+def laws(name, declared):
+    """Tell what must be seen of a rule: that the law holds, or that the exemption is needed."""
+    return pytest.raises(AssertionError) if declared in registry.find(name).traits else nullcontext()
+
+
+def test_a_rule_without_noise_gives_the_same_gradients_twice(name, rule):
+    a, b = grads(rule, *data()), grads(rule, *data())
+    with laws(name, "noisy"):
+        assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_the_gradients_of_a_batch_are_the_mean_over_its_halves(name):
+    rule = build(name, net().double())
+    x, y = data(dtype=torch.float64)
+    whole, a, b = grads(rule, x, y), grads(rule, x[:4], y[:4]), grads(rule, x[4:], y[4:])
+    with laws(name, "batch statistics"):
+        for k in whole:
+            torch.testing.assert_close(whole[k], (a[k] + b[k]) / 2, rtol=1e-10, atol=1e-12)
+
+
+def test_no_later_weights_enter_the_update_of_a_local_rule(name, rule):
+    x, y = data()
+    before = grads(rule, x, y)["model.0.0.weight"]
+    rule.model[1][0].weight.data.mul_(-1)
+    rule.model[2].weight.data.mul_(-1)
+    same = torch.equal(grads(rule, x, y)["model.0.0.weight"], before)
+    assert same == ("local" in registry.find(name).traits)
 
 
 def test_compiled_in_one_graph_gives_the_same_gradients(rule):
@@ -274,7 +304,9 @@ def test_settings_reach_the_plasticity():
 
 
 def test_another_package_registers_a_rule(monkeypatch):
-    entry = registry.Entry("mine", registry.at_layers(lambda: oja), "two-factor", "me", "dw = 0", "nothing")
+    entry = registry.Entry(
+        "mine", registry.at_layers(lambda: oja), "two-factor", "me", "dw = 0", "nothing", frozenset()
+    )
 
     class Point:
         value = "mine:ENTRY"

@@ -15,8 +15,8 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from eeg.errors import DataError
 from eeg.simulate import CHANNELS, Simulated, head, labels, patch, simulate_subject, write_cohort
+from trainers.errors import DataError
 
 INNOCENT = {"wicket", "small_sharp_spike", "vertex_wave"}
 ARTEFACT = {"blink", "muscle", "electrode_pop"}

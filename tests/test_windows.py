@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eeg.datasets import Corpus, Entry
-from eeg.errors import DataError
 from eeg.preprocess import Preprocessing, prepare
 from eeg.recording import read
 from eeg.windows import Windows, cut, holds, load, windows_of
+from trainers.errors import DataError
 
 CHANNELS = ("Fp1", "T7", "Cz", "O2")
 SETTINGS = Preprocessing(CHANNELS)

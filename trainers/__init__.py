@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from trainers.callbacks import max_normalise as max_normalise
     from trainers.callbacks import unit_norm as unit_norm
     from trainers.data import Batches as Batches
-    from trainers.data import DataError as DataError
     from trainers.data import Images as Images
     from trainers.data import load_images as load_images
+    from trainers.errors import DataError as DataError
     from trainers.models import mlp as mlp
     from trainers.phases import train as train
     from trainers.recipes import Phase as Phase
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Batches": "data",
-    "DataError": "data",
+    "DataError": "errors",
     "Images": "data",
     "Phase": "recipes",
     "Progress": "callbacks",

@@ -127,7 +127,8 @@ def _find(name: str) -> Entry:
 
 
 def _load(data: str, folder: Path | None) -> Images:
-    from trainers.data import DataError, load_images
+    from trainers.data import load_images
+    from trainers.errors import DataError
 
     if folder is None and (root := os.environ.get("HEBBIAN_DATA")):
         folder = Path(root, "mnist")

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainers.errors import DataError
+
 _UNSIGNED_BYTE = 0x08  # the type code of the IDX format that MNIST uses
 _MNIST = (
     "train-images-idx3-ubyte",
@@ -21,10 +23,6 @@ _MNIST = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
-
-
-class DataError(ValueError):
-    """Bad input: the message names the file, what was found, what was expected and what to do."""
 
 
 class Batches:

@@ -5,7 +5,7 @@ from pathlib import Path
 from eeg.datasets.bids import PARTICIPANTS, open_bids, read_events
 from eeg.datasets.corpus import Corpus, Entry
 from eeg.datasets.guinea_bissau import METADATA, open_guinea_bissau
-from eeg.errors import DataError
+from trainers.errors import DataError
 
 __all__ = ["Corpus", "Entry", "open_corpus", "read_events"]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from eeg.datasets.corpus import Corpus, Entry
 from eeg.datasets.table import GROUPS, read_table
-from eeg.errors import DataError
+from trainers.errors import DataError
 
 PARTICIPANTS = "participants.tsv"
 _DESCRIPTION = "dataset_description.json"

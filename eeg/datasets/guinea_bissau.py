@@ -9,7 +9,7 @@ from pathlib import Path
 
 from eeg.datasets.corpus import Corpus, Entry
 from eeg.datasets.table import GROUPS, read_table
-from eeg.errors import DataError
+from trainers.errors import DataError
 
 METADATA = "metadata_guineabissau.csv"
 _RECORDINGS = "EEGs_Guinea-Bissau"

@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from eeg.errors import DataError
+from trainers.errors import DataError
 
 GROUPS = {"epilepsy": 1, "epileptic": 1, "control": 0, "healthy": 0}  # label by a group in small letters
 
