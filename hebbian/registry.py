@@ -21,7 +21,6 @@ from hebbian.hebbian import Hebbian
 from hebbian.rule import Criterion, Rule
 from hebbian.synapse import weight_layers
 
-
 Trait = Literal["local", "noisy", "batch statistics", "rewrites weights"]
 """What a rule declares of itself, so that the laws of the tests know what must hold:
 
