@@ -34,6 +34,10 @@ class Calibration:
             shift = float(log_odds(prevalence) - log_odds(self.prevalence))
         return self.slope * np.asarray(score, float) + self.intercept + shift
 
+    def threshold(self) -> float:
+        """Return the raw score at which both classes are equally likely at even prevalence."""
+        return -float(self.logit(0.0, 0.5)) / self.slope if self.slope > 0 else 0.0
+
 
 def fit(scores: np.ndarray, labels: np.ndarray) -> Calibration:
     """Fit Platt's sigmoid (Platt 1999, with his smoothed targets) to one score a subject.

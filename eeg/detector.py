@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import mne
@@ -24,6 +22,7 @@ from eeg.models import build
 from eeg.preprocess import Preprocessing, prepare
 from eeg.windows import cut
 from trainers.errors import DataError
+from trainers.files import replacing
 
 FORMAT = 1
 """Version of the file's layout; a reader refuses what it does not know."""
@@ -122,12 +121,8 @@ def save(detector: Detector, path: Path) -> None:
         "training": dict(detector.training),
     }
     weights = {k: v.contiguous() for k, v in detector.network.state_dict().items()}
-    try:
-        with TemporaryDirectory(dir=path.parent) as folder:
-            save_file(weights, Path(folder, path.name), metadata={"eeg.detector": json.dumps(facts)})
-            os.replace(Path(folder, path.name), path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another folder") from None
+    with replacing(path) as part:
+        save_file(weights, part, metadata={"eeg.detector": json.dumps(facts)})
 
 
 def load(path: Path) -> Detector:

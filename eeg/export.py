@@ -1,10 +1,7 @@
 """A detection as files that other programs read: EDF+ annotations, BIDS events, JSON.  Research use only."""
 
 import json
-import os
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ import numpy as np
 from eeg.attribution import Explanation, Segment
 from eeg.detector import Decision
 from trainers.errors import DataError
+from trainers.files import replacing
 
 RESEARCH_USE = "Research use only: not a medical device, not for diagnosis or treatment."
 NORMAL_EEG = "A normal routine EEG does not exclude epilepsy."
@@ -45,29 +43,6 @@ _EVENT_COLUMNS: dict[str, dict[str, Any]] = {
     },
     "rank": {"Description": "1 for the segment with the strongest attribution"},
 }
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a place to write to, and move what was written there onto ``path`` when all went well.
-
-    Whoever reads ``path`` sees the old file or the whole new one, never a part.
-
-    Raises
-    ------
-    DataError
-        When the folder of ``path`` does not exist or cannot be written.
-    """
-    try:
-        with tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent) as folder:
-            partial = Path(folder) / path.name
-            yield partial
-            os.replace(partial, path)
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be written ({error.strerror or error}); "
-            "choose a folder that exists, can be written and has space"
-        ) from error
 
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:

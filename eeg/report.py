@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 from eeg.attribution import Explanation, Segment
 from eeg.detector import Decision
-from eeg.export import NORMAL_EEG, NOT_A_FINDING, RESEARCH_USE, replacing
+from eeg.export import NORMAL_EEG, NOT_A_FINDING, RESEARCH_USE
+from trainers.files import replacing
 from visualizers.traces import Span, clock, eeg_page, strip
 
 _PAGES = 5

@@ -18,13 +18,13 @@ from eeg.export import (
     NORMAL_EEG,
     NOT_A_FINDING,
     RESEARCH_USE,
-    replacing,
     result,
     write_annotated_edf,
     write_events,
     write_json,
 )
 from trainers.errors import DataError
+from trainers.files import replacing
 
 CHANNELS = ["Fp1", "T7", "O2"]
 SEGMENTS = (

@@ -6,7 +6,7 @@ import gzip
 import math
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,10 @@ _MNIST = (
 )
 
 
+Augment = Callable[[Tensor, torch.Generator], Tensor]
+"""Inputs (N, ...) and a generator -> inputs of the same shape, altered as their targets allow."""
+
+
 class Batches:
     """Batches (x, y) of tensors that lie in memory, in a new order each epoch.
 
@@ -40,6 +44,8 @@ class Batches:
         Draws the order, on the CPU; without it the order stays as it is.
     drop_last
         Leave out the last batch where it is smaller.
+    augment
+        Alters the inputs of each batch, with draws from ``generator``.
     """
 
     def __init__(
@@ -49,19 +55,26 @@ class Batches:
         size: int,
         generator: torch.Generator | None = None,
         drop_last: bool = False,
+        augment: Augment | None = None,
     ) -> None:
+        if augment is not None and generator is None:
+            raise ValueError("augment draws at random and needs a generator")
         if size < 1:
             raise ValueError(f"size must be at least 1, got {size}")
         if y is not None and len(x) != len(y):
             raise ValueError(f"x and y must be equally long, got {len(x)} and {len(y)}")
         self.x, self.y, self.size, self.generator, self.drop_last = x, y, size, generator, drop_last
+        self.augment = augment
 
     def __len__(self) -> int:
         return len(self.x) // self.size if self.drop_last else math.ceil(len(self.x) / self.size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None]]:
         for chosen in self._order().split(self.size)[: len(self)]:
-            yield self.x[chosen], None if self.y is None else self.y[chosen]
+            x = self.x[chosen]
+            if self.augment is not None and self.generator is not None:
+                x = self.augment(x, self.generator)
+            yield x, None if self.y is None else self.y[chosen]
 
     def _order(self) -> Tensor:
         if self.generator is None:

@@ -16,7 +16,7 @@ from hebbian.registry import build, find
 from hebbian.rule import Criterion, Rule
 from hebbian.synapse import synaptic, weight_layers
 from trainers.callbacks import Schedule
-from trainers.data import Batches
+from trainers.data import Augment, Batches
 from trainers.recipes import Phase, Recipe, Scale
 from trainers.trainer import Trainer, evaluating
 
@@ -36,6 +36,7 @@ def train(
     callbacks: Sequence[object] = (),
     settings: Mapping[str, Any] | None = None,
     held: Held | None = None,
+    augment: Augment | None = None,
 ) -> Rule:
     """Train ``model`` in place by the rule called ``name``.
 
@@ -62,6 +63,9 @@ def train(
         Whatever else the rule's constructor takes.
     held
         Inputs and targets, as ``x`` and ``y``, on which callbacks may evaluate.
+    augment
+        Alters the inputs batch by batch while the rule itself learns; features for a readout are
+        computed once, from the inputs as they are.
 
     Returns
     -------
@@ -80,9 +84,9 @@ def train(
             **(settings or {}),
         )
         if supervised:
-            run("train", rule, recipe.learn, x, y, held=held)
+            run("train", rule, recipe.learn, x, y, held=held, augment=augment)
         else:
-            run("features", rule, recipe.learn, x, None)
+            run("features", rule, recipe.learn, x, None, augment=augment)
             _read_out(model, x, y, criterion, recipe, held, run)
     return rule.eval()
 
@@ -105,9 +109,10 @@ def _run(
     generator: torch.Generator,
     callbacks: Sequence[object],
     held: Held | None = None,
+    augment: Augment | None = None,
 ) -> None:
     # A short last batch would weigh its samples more, and one of a single sample has no batch statistics.
-    batches = Batches(x, y, phase.batch, generator, drop_last=len(x) >= phase.batch)
+    batches = Batches(x, y, phase.batch, generator, drop_last=len(x) >= phase.batch, augment=augment)
     epochs = phase.epochs_for(len(batches))
     optimizer = phase.optimizer(rule.parameters())
     if phase.hook is not None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import platform
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+
+from trainers.files import replacing
 
 _PACKAGES = ("hebbian-eeg", "torch", "numpy", "scikit-learn")
 
@@ -21,9 +22,8 @@ def versions() -> dict[str, str]:
 def write(path: Path, run: object) -> None:
     """Write ``run`` as JSON, whole or not at all; callables are noted by name and arguments."""
     text = json.dumps(run, indent=2, default=_plain)
-    part = path.with_suffix(".part")
-    part.write_text(text + "\n", encoding="utf-8")
-    os.replace(part, path)
+    with replacing(path) as part:
+        part.write_text(text + "\n", encoding="utf-8")
 
 
 def _plain(value: object) -> object:
