@@ -21,13 +21,14 @@ from hebbian.hebbian import Hebbian
 from hebbian.rule import Criterion, Rule
 from hebbian.synapse import weight_layers
 
-Trait = Literal["local", "noisy", "batch statistics", "rewrites weights"]
+Trait = Literal["local", "noisy", "batch statistics", "rewrites weights", "own readout"]
 """What a rule declares of itself, so that the laws of the tests know what must hold:
 
 - ``local``: no later layer's weights enter an earlier layer's update
 - ``noisy``: two calls on the same batch differ
 - ``batch statistics``: the update of a batch is not the mean of those of its halves
 - ``rewrites weights``: calling the rule changes parameters or buffers that the update depends on
+- ``own readout``: ``predict(x)`` is not ``model(x)``
 """
 
 

@@ -12,6 +12,7 @@ from hebbian import Backprop, DirectFeedback, Hebbian, oja, probabilities, regis
 from hebbian.rule import blocks
 
 NAMES = sorted(registry.rules())
+QUIET = [n for n in NAMES if "noisy" not in registry.find(n).traits]  # noise is drawn a sample, in order
 
 
 def net():
@@ -34,7 +35,9 @@ def build(name, model):
     return registry.build(name, model, F.cross_entropy, example=example, classes=4)
 
 
-def grads(rule, x, y):
+def grads(rule, x, y, seed=2):
+    """Return minus the update; a rule with noise draws the same noise each time."""
+    torch.manual_seed(seed)
     rule.zero_grad()
     rule(x, y).backward()
     return {n: p.grad.clone() for n, p in rule.named_parameters() if p.grad is not None}
@@ -65,7 +68,8 @@ def test_the_model_keeps_its_meaning(name):
     assert torch.equal(model(x), before)
     rule(x, y)
     assert torch.equal(model(x), before)
-    assert torch.equal(rule.predict(x), before)
+    with laws(name, "own readout"):
+        assert torch.equal(rule.predict(x), before)
 
 
 def test_building_leaves_running_statistics_and_modes_alone(name):
@@ -79,13 +83,12 @@ def test_building_leaves_running_statistics_and_modes_alone(name):
 
 def test_a_deep_copy_is_independent(rule):
     x, y = data()
-    before = grads(rule, x, y)
-    twin = copy.deepcopy(rule)
+    untouched, twin = copy.deepcopy(rule), copy.deepcopy(rule)
     for p in twin.parameters():
         p.data.zero_()
     grads(twin, x, y)
-    after = grads(rule, x, y)
-    assert all(torch.equal(before[k], after[k]) for k in before)
+    a, b = grads(rule, x, y), grads(untouched, x, y)
+    assert all(torch.equal(a[k], b[k]) for k in a)
 
 
 def test_state_dict_round_trip(name, rule):
@@ -97,6 +100,7 @@ def test_state_dict_round_trip(name, rule):
     assert all(torch.equal(a[k], b[k]) for k in a)
 
 
+@pytest.mark.parametrize("name", QUIET)
 def test_order_inside_a_batch_and_copies_of_it_do_not_matter(name):
     rule = build(name, net().double())
     x, y = data(dtype=torch.float64)
@@ -113,11 +117,19 @@ def laws(name, declared):
 
 
 def test_a_rule_without_noise_gives_the_same_gradients_twice(name, rule):
-    a, b = grads(rule, *data()), grads(rule, *data())
+    a, b = grads(rule, *data(), seed=2), grads(rule, *data(), seed=3)
     with laws(name, "noisy"):
         assert all(torch.equal(a[k], b[k]) for k in a)
 
 
+def test_calling_a_rule_leaves_what_it_remembers_alone(name, rule):
+    before = copy.deepcopy(rule.state_dict())
+    rule(*data())
+    with laws(name, "rewrites weights"):
+        assert all(torch.equal(before[k], v) for k, v in rule.state_dict().items())
+
+
+@pytest.mark.parametrize("name", QUIET)
 def test_the_gradients_of_a_batch_are_the_mean_over_its_halves(name):
     rule = build(name, net().double())
     x, y = data(dtype=torch.float64)
@@ -138,8 +150,9 @@ def test_no_later_weights_enter_the_update_of_a_local_rule(name, rule):
 
 def test_compiled_in_one_graph_gives_the_same_gradients(rule):
     torch._dynamo.reset()
-    exact = grads(rule, *data())
     fast = torch.compile(copy.deepcopy(rule), backend="aot_eager", fullgraph=True)
+    exact = grads(rule, *data())
+    torch.manual_seed(2)
     fast(*data()).backward()
     found = {n.removeprefix("_orig_mod."): p.grad for n, p in fast.named_parameters()}
     for k in exact:
@@ -148,6 +161,7 @@ def test_compiled_in_one_graph_gives_the_same_gradients(rule):
 
 def test_bfloat16_autocast_points_the_same_way(rule):
     exact = grads(rule, *data())
+    torch.manual_seed(2)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         objective = rule(*data())
     rule.zero_grad()
@@ -161,7 +175,9 @@ def test_bfloat16_autocast_points_the_same_way(rule):
 @pytest.mark.parametrize("name", [n for n in NAMES if not registry.find(n).supervised])
 def test_an_unsupervised_rule_learns_at_the_hidden_layers_without_labels(name):
     rule = registry.build(name, net(), None, example=data()[0], classes=4)
-    assert set(grads(rule, data()[0], None)) == {"model.0.0.weight", "model.1.0.weight"}
+    found = set(grads(rule, data()[0], None))
+    assert found >= {"model.0.0.weight", "model.1.0.weight"}
+    assert not any(n.startswith("model.2.") for n in found)
 
 
 def test_one_logit_and_two_scores_agree():
