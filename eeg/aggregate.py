@@ -31,7 +31,7 @@ class TopShare:
     A share and not a count, so that a longer recording is not more suspect for its length.
     """
 
-    share: float = 0.04
+    share: float = 0.08
 
     def __call__(self, logits: np.ndarray) -> np.ndarray:
         """Return the mean of the highest windows."""

@@ -33,8 +33,10 @@ def cue_scores(
     return np.array([score[e] for e in entries])
 
 
-def cue_aucs(entries: Sequence[Entry], k: int, seed: int) -> dict[str, Estimate]:
+def cue_aucs(entries: Sequence[Entry], k: int, seed: int = 0) -> dict[str, Estimate]:
     """Return the subject-wise cross-validated ROC-AUC of every cue that all recordings have."""
+    if k < 2:  # too few subjects to say anything
+        return {}
     labels = np.array([e.label for e in entries])
     subjects = np.array([e.subject for e in entries])
     return {

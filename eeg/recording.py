@@ -13,6 +13,12 @@ import numpy as np
 
 from trainers.errors import DataError
 
+TEN_TWENTY = (
+    *("Fp1", "F3", "C3", "P3", "O1", "F7", "T7", "P7", "Fz", "Cz", "Pz"),
+    *("Fp2", "F4", "C4", "P4", "O2", "F8", "T8", "P8"),
+)
+"""The 19 electrodes of the 10-20 system."""
+
 MONTAGE = "colin27_1020"
 
 _OLD_NAMES = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8"}

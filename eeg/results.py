@@ -61,7 +61,7 @@ def judge(
         epilepsy=int(labels.sum()),
         levels=levels,
         permutation_p=permutation_p(labels, scores),
-        baselines={**amplitude_aucs(scored), **audit.cue_aucs([s.entry for s in scored], folds, plan.seed)},
+        baselines={**amplitude_aucs(scored), **audit.cue_aucs([s.entry for s in scored], folds)},
     )
 
 

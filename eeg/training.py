@@ -22,7 +22,7 @@ from eeg.calibrate import Calibration
 from eeg.datasets import Entry
 from eeg.detector import Detector, Labels, network_logits
 from eeg.preprocess import Preprocessing
-from eeg.windows import Windows
+from eeg.windows import UNANNOTATED, Windows, examples
 from hebbian.registry import find
 from trainers.errors import DataError
 from trainers.phases import train as train_rule
@@ -96,7 +96,7 @@ def targets(windows: Windows, labels: Labels) -> np.ndarray:
     if labels == "recording":
         return np.full(len(windows.data), windows.label == 1)
     if windows.positive is None:
-        raise DataError("a recording has no annotated discharges; train with --labels recording")
+        raise DataError(UNANNOTATED)
     return windows.positive
 
 
@@ -110,8 +110,9 @@ def fit_network(plan: Plan, training: Sequence[Windows], callbacks: Sequence[obj
     DataError
         If all windows are of one class.
     """
-    x = torch.from_numpy(np.concatenate([w.data for w in training]))
-    y = torch.from_numpy(np.concatenate([targets(w, plan.labels) for w in training])).float()[:, None]
+    pairs = [examples(w) if plan.labels == "events" else (w.data, targets(w, plan.labels)) for w in training]
+    x = torch.from_numpy(np.concatenate([x for x, _ in pairs]))
+    y = torch.from_numpy(np.concatenate([y for _, y in pairs])).float()[:, None]
     positive = float(y.mean())
     if not 0 < positive < 1:
         raise DataError(f"all {len(y)} training windows are of one class; both are needed")

@@ -12,7 +12,11 @@ from eeg.preprocess import Preprocessing, prepare
 from eeg.recording import read
 from trainers.errors import DataError
 
-_TOLERANCE = 1e-6  # s: an event cut in two equal halves lies in both windows, whatever the rounding
+UNANNOTATED = "a recording has no annotated discharges; use --labels recording"
+
+_TOLERANCE = 1e-6  # an event cut in two equal halves lies in both windows, whatever the rounding
+_INSTANT = 1e-3  # s: what an event lasts at least, also one that is annotated as a point in time
+_WHOLE = 0.9  # share of an event that makes a window a clear example of it
 
 
 @dataclass(frozen=True)
@@ -29,15 +33,20 @@ class Windows:
         Seconds of a window.
     label
         The subject's diagnosis: 1 epilepsy, 0 control, None unknown.
-    positive
-        (N,) bool, whether the window holds an annotated discharge; None where nobody annotated.
+    events
+        Onsets (M,) and durations (M,) of the annotated discharges, s; None where nobody annotated.
     """
 
     data: np.ndarray
     onset: np.ndarray
     length: float
     label: int | None
-    positive: np.ndarray | None
+    events: tuple[np.ndarray, np.ndarray] | None
+
+    @property
+    def positive(self) -> np.ndarray | None:
+        """Whether each window holds at least half of an annotated discharge, (N,) bool."""
+        return None if self.events is None else holds(self.onset, self.length, *self.events)
 
 
 def cut(data: np.ndarray, sfreq: float, length: float) -> tuple[np.ndarray, np.ndarray]:
@@ -77,6 +86,19 @@ def cut(data: np.ndarray, sfreq: float, length: float) -> tuple[np.ndarray, np.n
     return np.ascontiguousarray(windows, dtype=np.float32), np.arange(number) * size / sfreq
 
 
+def held_share(
+    onsets: np.ndarray, length: float, event_onsets: np.ndarray, event_durations: np.ndarray
+) -> np.ndarray:
+    """Return the largest share of an event that each window holds, (N,) from 0 to 1.
+
+    Parameters are those of `holds`.
+    """
+    start, end = onsets[:, None], onsets[:, None] + length
+    lasting = np.maximum(event_durations, _INSTANT)
+    inside = np.minimum(end, event_onsets + lasting) - np.maximum(start, event_onsets)
+    return np.clip(inside / lasting, 0, 1).max(axis=1, initial=0)
+
+
 def holds(
     onsets: np.ndarray, length: float, event_onsets: np.ndarray, event_durations: np.ndarray
 ) -> np.ndarray:
@@ -96,10 +118,7 @@ def holds(
     (N,) bool.  An event that is cut in two equal halves counts for both windows; one of more than twice
     the window's length counts for none.
     """
-    start, end = onsets[:, None], onsets[:, None] + length
-    inside = np.minimum(end, event_onsets + event_durations) - np.maximum(start, event_onsets)
-    held: np.ndarray = (inside >= event_durations / 2 - _TOLERANCE).any(axis=1)
-    return held
+    return held_share(onsets, length, event_onsets, event_durations) >= 0.5 - _TOLERANCE
 
 
 def windows_of(entry: Entry, settings: Preprocessing, length: float) -> Windows:
@@ -124,8 +143,40 @@ def windows_of(entry: Entry, settings: Preprocessing, length: float) -> Windows:
         data, onset = cut(signal, settings.sfreq, length)
     except DataError as error:
         raise DataError(f"{entry.path}: {error}") from None
-    positive = None if entry.events is None else holds(onset, length, *read_events(entry.events))
-    return Windows(data, onset, length, entry.label, positive)
+    events = None if entry.events is None else read_events(entry.events)
+    return Windows(data, onset, length, entry.label, events)
+
+
+def examples(windows: Windows) -> tuple[np.ndarray, np.ndarray]:
+    """Return windows to learn annotated discharges from.
+
+    Those of the recording and, between them, as many that are shifted by half their length; without
+    those that hold only a part of a discharge and are neither one nor the other.
+
+    Returns
+    -------
+    data
+        (K, C, T) float32.
+    positive
+        (K,) bool.
+
+    Raises
+    ------
+    DataError
+        Nobody annotated the recording.
+    """
+    if windows.events is None:
+        raise DataError(UNANNOTATED)
+    number, channels, size = windows.data.shape
+    signal = windows.data.swapaxes(0, 1).reshape(channels, -1)
+    half = size // 2
+    between, _ = cut(signal[:, half:], 1.0, size) if number > 1 else (windows.data[:0], None)
+    data = np.concatenate([windows.data, between])
+    second = windows.length / size
+    onset = np.concatenate([windows.onset, windows.onset[: len(between)] + half * second])
+    share = held_share(onset, windows.length, *windows.events)
+    clear = (share == 0) | (share >= _WHOLE)
+    return data[clear], share[clear] > 0
 
 
 def load(
@@ -163,7 +214,7 @@ def load(
         delayed(_attempt)(entry, settings, length) for entry in corpus.entries
     )
     loaded: dict[Entry, Windows] = {}
-    bar = tqdm(results, desc="recordings", total=len(corpus.entries), disable=not progress)
+    bar = tqdm(results, desc="recordings", total=len(corpus.entries), disable=None if progress else True)
     for entry, result in zip(corpus.entries, bar, strict=True):
         if isinstance(result, Windows):
             loaded[entry] = result

@@ -1,0 +1,295 @@
+"""The `eeg` command: from recordings to an explained decision.  Research use only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from eeg.datasets import Corpus, Entry
+    from eeg.preprocess import Preprocessing
+    from eeg.training import Loaded, Plan
+    from trainers.errors import DataError
+
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+_JOBS = click.option(
+    "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes that read recordings."
+)
+_METHOD = click.option(
+    "--method",
+    type=click.Choice(["occlusion", "grad-cam"]),
+    default="occlusion",
+    show_default=True,
+    help="Where the attribution over time comes from.",
+)
+
+
+class _OneLine(click.Group):
+    """Turn bad data into one line and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        from trainers.errors import DataError
+
+        try:
+            return super().invoke(ctx)
+        except DataError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_OneLine, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="hebbian-eeg")
+def main() -> None:
+    """Score routine EEG for epilepsy-like activity, and show which segments drove the score.
+
+    Research use only: not a medical device.  A normal routine EEG does not exclude epilepsy.
+    """
+
+
+@main.command()
+@click.option("--out", type=_FOLDER, default=Path("demo"), show_default=True, help="Where everything goes.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+def demo(out: Path, seed: int) -> None:
+    """Simulate a cohort, train on a part of it, detect and explain a recording of the rest."""
+    from eeg.demo import run
+
+    run(_made(out), seed, click.echo)
+
+
+@main.command()
+@click.argument("out", type=_FOLDER)
+@click.option("--subjects", type=click.IntRange(2), default=80, show_default=True)
+@click.option("--minutes", type=click.FloatRange(1), default=5.0, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@_JOBS
+def simulate(out: Path, subjects: int, minutes: float, seed: int, jobs: int) -> None:
+    """Write a simulated cohort with known discharges to the new folder OUT, in BIDS layout."""
+    from eeg.simulate import write_cohort
+
+    write_cohort(out, subjects=subjects, minutes=minutes, seed=seed, jobs=jobs)
+    click.echo(f"{subjects} simulated subjects of {minutes:g} min: {out}")
+
+
+@main.command()
+@click.argument("data", type=_FOLDER)
+@click.option("--out", type=_FOLDER, required=True, help="A new folder for the model and its figures.")
+@click.option("--model", default="tvgg-gap", show_default=True, help="tvgg or tvgg-gap.")
+@click.option("--rule", default="backprop", show_default=True, help="See `hebbian rules`.")
+@click.option(
+    "--labels",
+    type=click.Choice(["events", "recording"]),
+    help="Learn annotated discharges, or each subject's diagnosis on every window.  "
+    "[default: events where the corpus annotates them]",
+)
+@click.option(
+    "--channels", help="Comma-separated.  [default: the 19 of 10-20, or all of the first recording]"
+)
+@click.option(
+    "--preset",
+    type=click.Choice(["default", "paper"]),
+    default="default",
+    show_default=True,
+    help="0.5-45 Hz at 128 Hz and the mean logit, or as Uyttenhove et al. 2020 did it.",
+)
+@click.option("--window", type=click.FloatRange(0.5), help="Seconds.  [default: 2 for events, else 10]")
+@click.option("--folds", type=click.IntRange(2), default=5, show_default=True, help="By subject.")
+@click.option(
+    "--hold-out",
+    type=click.FloatRange(0, 0.9),
+    default=0.0,
+    show_default=True,
+    help="Share of subjects kept from all training, to test the final model.",
+)
+@click.option("--epochs", type=click.IntRange(1), help="[default: the recipe's]")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@_JOBS
+def train(
+    ctx: click.Context, data: Path, out: Path, folds: int, hold_out: float, jobs: int, **choices: Any
+) -> None:
+    """Train a detector on the corpus in DATA (BIDS, or Guinea-Bissau), cross-validated by subject."""
+    from eeg import runs
+    from eeg.datasets import open_corpus
+    from eeg.results import describe
+
+    _known(choices["model"], choices["rule"])
+    corpus = open_corpus(data)
+    plan = _plan(corpus, **choices)
+    _new(out)
+    failed: list[Entry] = []
+    loaded = _load(corpus, plan.preprocessing, plan.window, jobs, failed)
+    click.echo(_about(plan, corpus))
+    done = runs.run(plan, corpus, loaded, folds=folds, hold_out=hold_out, out=out)
+    click.echo(f"\nSubjects that a fold had not seen ({folds} folds):")
+    click.echo(describe(done.cross_validated, plan))
+    if done.held_out is not None:
+        click.echo("\nSubjects that no training had seen:")
+        click.echo(describe(done.held_out, plan))
+    click.echo(f"\nModel: {out / 'model.safetensors'}   curves: tensorboard --logdir {out / 'tensorboard'}")
+    _end(failed)
+
+
+@main.command()
+@click.argument("run", type=_FOLDER)
+@click.argument("data", type=_FOLDER)
+@_METHOD
+@_JOBS
+def evaluate(run: Path, data: Path, method: str, jobs: int) -> None:
+    """Judge the model of RUN on the recordings in DATA that it was not trained on."""
+    from eeg import runs
+    from eeg.datasets import open_corpus
+    from eeg.detector import load
+    from eeg.results import describe
+
+    detector = load(run / "model.safetensors")
+    corpus = open_corpus(data)
+    failed: list[Entry] = []
+    loaded = _load(corpus, detector.preprocessing, detector.window, jobs, failed)
+    scored, seen = runs.unseen(detector, corpus, loaded)
+    plan = runs.plan_of(detector)
+    click.echo(_about(plan, corpus))
+    if seen:
+        click.echo(f"{seen} recording(s) were in its training data and are left out.")
+    click.echo(describe(runs.judged(detector, scored), plan))
+    found = runs.explained(detector, scored, method)
+    if found is not None:
+        click.echo(found.describe(method))
+    _end(failed)
+
+
+@main.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("recordings", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", type=_FOLDER, required=True, help="One folder a recording is made below it.")
+@click.option(
+    "--prevalence",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Of epilepsy among those who are examined.  [default: that of the training subjects]",
+)
+@_METHOD
+@click.option("--segments", type=click.IntRange(1), default=10, show_default=True, help="At most so many.")
+@click.option("--keep-names", is_flag=True, help="Name outputs after the files, even if these name people.")
+def detect(
+    model: Path,
+    recordings: tuple[Path, ...],
+    out: Path,
+    prevalence: float | None,
+    method: str,
+    segments: int,
+    keep_names: bool,
+) -> None:
+    """Score and explain RECORDINGS with MODEL, a file or a folder that `eeg train` wrote."""
+    from eeg.detect import detect as one
+    from eeg.detector import load
+    from eeg.export import NORMAL_EEG, RESEARCH_USE
+    from trainers.errors import DataError
+
+    detector = load(model / "model.safetensors" if model.is_dir() else model)
+    _made(out)
+    stated = detector.calibration.prevalence if prevalence is None else prevalence
+    click.echo(f"Score for epilepsy-like EEG at a stated prevalence of {stated:.2f}.  {RESEARCH_USE}")
+    if detector.training.get("simulated"):
+        click.echo("The model was trained on simulated EEG: its scores mean nothing for a real person.")
+    failed = 0
+    for path in recordings:
+        try:
+            decision, explanation, folder = one(
+                detector, path, out, prevalence=prevalence, method=method, most=segments, keep_name=keep_names
+            )
+        except DataError as error:
+            click.echo(f"Error: {error}", err=True)
+            failed += 1
+            continue
+        count = len(explanation.segments)
+        click.echo(f"{decision.probability:.2f}  {count} segment(s)  {folder / 'report.html'}")
+    click.echo(NORMAL_EEG)
+    _end(failed)
+
+
+def _end(failed: object) -> None:
+    """Leave with exit code 1 where something failed on the way."""
+    if failed:
+        raise SystemExit(1)
+
+
+def _made(out: Path) -> Path:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / ".writable").touch()
+        (out / ".writable").unlink()
+    except OSError as error:
+        raise click.BadParameter(f"{out} cannot be written: {error.strerror}", param_hint="--out") from error
+    return out
+
+
+def _new(out: Path) -> Path:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise click.BadParameter(f"{out} is not empty; name a new folder", param_hint="--out")
+    return _made(out)
+
+
+def _known(model: str, rule: str) -> None:
+    """Refuse unknown names before anything is read."""
+    from eeg.models import build
+    from hebbian.registry import find
+
+    try:
+        build(model, 1, 64)
+        find(rule)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _plan(
+    corpus: Corpus,
+    *,
+    labels: str | None,
+    channels: str | None,
+    preset: str,
+    window: float | None,
+    **same: Any,
+) -> Plan:
+    from eeg import runs
+    from eeg.preprocess import Preprocessing
+    from eeg.recording import harmonise
+    from eeg.training import AGGREGATION, WINDOW, Plan
+
+    kind = labels or ("events" if all(e.events for e in corpus.entries) else "recording")
+    names = (
+        tuple(harmonise(name.strip()) for name in channels.split(","))
+        if channels
+        else runs.default_channels(corpus)
+    )
+    try:
+        settings = Preprocessing.paper(names) if preset == "paper" else Preprocessing(names)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    paper = preset == "paper" and kind == "recording"
+    return Plan(
+        preprocessing=settings,
+        labels=kind,  # type: ignore[arg-type]
+        window=window or WINDOW[kind],  # type: ignore[index]
+        aggregation="mean-probability" if paper else AGGREGATION[kind],  # type: ignore[index]
+        **same,
+    )
+
+
+def _load(corpus: Corpus, settings: Preprocessing, length: float, jobs: int, failed: list[Entry]) -> Loaded:
+    from eeg import runs
+
+    def note(entry: Entry, error: DataError) -> None:
+        failed.append(entry)
+        click.echo(f"Error: {error}; it is left out", err=True)
+
+    return runs.load_corpus(corpus, settings, length, jobs=jobs, on_error=note)
+
+
+def _about(plan: Plan, corpus: Corpus) -> str:
+    from eeg.export import RESEARCH_USE
+
+    kind = "SIMULATED" if corpus.simulated else "recorded"
+    return (
+        f"{plan.model} by {plan.rule}, labels: {plan.labels}, windows of {plan.window:g} s, "
+        f"{len(plan.preprocessing.channels)} channels, {corpus.name} ({kind}).  {RESEARCH_USE}"
+    )

@@ -1,0 +1,91 @@
+"""The main job from first to last on simulated EEG: what `make demo` runs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from eeg import runs, training
+from eeg.datasets import Corpus, Entry, open_corpus
+from eeg.detect import detect
+from eeg.evaluate import Estimate, auc
+from eeg.export import NORMAL_EEG, RESEARCH_USE
+from eeg.preprocess import Preprocessing
+from eeg.recording import TEN_TWENTY
+from eeg.results import describe
+from eeg.simulate import write_cohort
+from eeg.training import AGGREGATION, WINDOW, Plan, Scored
+
+Say = Callable[[str], None]
+
+_HOLD_OUT = 0.4
+_FOLDS = 5
+
+
+def run(out: Path, seed: int, say: Say) -> None:
+    """Simulate, train, evaluate, detect and explain, and say what to open.
+
+    A cohort that is there already is used again; the rest is made anew.
+    """
+    say(f"Everything here is SIMULATED and shows how the software works.  {RESEARCH_USE}\n")
+    cohort = out / f"cohort-{seed}"
+    if not cohort.exists():
+        say("1/4  Simulating 80 subjects x 5 min with known discharges")
+        write_cohort(cohort, seed=seed, jobs=2)
+    corpus = open_corpus(cohort)
+    plan = Plan(
+        Preprocessing(TEN_TWENTY), "events", WINDOW["events"], AGGREGATION["events"], "tvgg-gap", seed=seed
+    )
+    say("2/4  Training t-VGG GAP by backprop on annotated discharges, cross-validated by subject")
+    folder = out / "run"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    loaded = runs.load_corpus(corpus, plan.preprocessing, plan.window)
+    done = runs.run(plan, corpus, loaded, folds=_FOLDS, hold_out=_HOLD_OUT, out=folder)
+    del loaded
+    say("3/4  The same network with each subject's diagnosis on every window instead, as in the paper")
+    diagnosis = _by_recording_labels(plan, corpus, done.unseen)
+    _tell(done, plan, diagnosis, say)
+    say("\n4/4  Detecting and explaining two recordings that no training has seen")
+    reports = []
+    for label, group in ((1, "epilepsy"), (0, "control")):
+        entry = next(s.entry for s in done.unseen if s.entry.label == label)
+        decision, _, made = detect(done.detector, entry.path, out / "detections")
+        say(f"     score {decision.probability:.2f} for a simulated subject of the {group} group")
+        reports.append(made / "report.html")
+    say(f"\n{NORMAL_EEG}  {RESEARCH_USE}\nOpen these:")
+    for report in reports:
+        say(f"  {report}")
+    say(f"  {reports[0].with_name('annotated.edf')}   (in any EDF+ viewer)")
+    say(f"  tensorboard --logdir {folder / 'tensorboard'}")
+
+
+def _by_recording_labels(plan: Plan, corpus: Corpus, unseen: tuple[Scored, ...]) -> Estimate:
+    """Return the subject-level ROC-AUC on the same unseen subjects when diagnoses are the labels."""
+    other = replace(
+        plan, labels="recording", window=WINDOW["recording"], aggregation=AGGREGATION["recording"]
+    )
+    loaded = runs.load_corpus(corpus, other.preprocessing, other.window)
+    held: list[Entry] = [s.entry for s in unseen]
+    network = training.fit_network(other, [w for e, w in loaded.items() if e not in held])
+    scores, labels, names = training.subject_scores(
+        training.score(network, loaded, held, "held out"), other.aggregation
+    )
+    return auc(labels, scores, np.array(names))
+
+
+def _tell(done: runs.Run, plan: Plan, diagnosis: Estimate, say: Say) -> None:
+    assert done.held_out is not None
+    say(f"\nSubjects of the training part, each seen by a fold that had not trained on him ({_FOLDS} folds):")
+    say(describe(done.cross_validated, plan))
+    say("\nSubjects that no training had seen:")
+    say(describe(done.held_out, plan))
+    say(f"trained on diagnoses instead of annotated discharges, ROC-AUC of subjects: {diagnosis}")
+    for method in ("occlusion", "grad-cam"):
+        found = runs.explained(done.detector, done.unseen, method)
+        if found is not None:
+            say(found.describe(method))

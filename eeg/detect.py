@@ -1,0 +1,102 @@
+"""A detector at work on one recording: the decision, its explanation, and the files they go to."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+from eeg.attribution import Explanation, explain
+from eeg.detector import Decision, Detector
+from eeg.export import result, write_annotated_edf, write_events, write_json
+from eeg.preprocess import clean
+from eeg.recording import read
+from eeg.report import write_report
+from eeg.training import file_hash
+from trainers.errors import DataError
+
+SEEN = "This recording was in the training data of the model: its score says nothing about new recordings."
+_BIDS = re.compile(r"sub-[A-Za-z0-9]+(_[a-z]+-[A-Za-z0-9]+)*(_eeg)?")
+
+
+def output_name(path: Path, keep: bool = False) -> str:
+    """Return what a recording is called in outputs.
+
+    Labels of BIDS are pseudonyms and stay.  Any other file name may hold a patient's name: it becomes
+    a hash of the file's name, unless ``keep``.
+    """
+    stem = path.name.split(".")[0]
+    if keep or _BIDS.fullmatch(stem):
+        return stem
+    return "recording-" + hashlib.sha256(path.name.encode()).hexdigest()[:8]
+
+
+def describe_model(detector: Detector, *, seen: bool = False) -> dict[str, Any]:
+    """Return what is told of a detector in reports, as `eeg.export.result` wants it."""
+    training, calibration = detector.training, detector.calibration
+    labels = {"events": "annotated discharges", "recording": "the subjects' diagnoses"}[detector.labels]
+    warnings = [SEEN] if seen else []
+    warnings += [f"A cue predicts the training labels as well: {text}" for text in training.get("cues", [])]
+    return {
+        "name": detector.model,
+        "rule": training.get("rule", "unknown"),
+        "montage": "average reference",
+        "channels": list(detector.preprocessing.channels),
+        "training": f"{training.get('corpus', 'unknown')}; {training.get('subjects', '?')} subjects, "
+        f"windows of {detector.window:g} s labelled by {labels}",
+        "simulated": bool(training.get("simulated", False)),
+        "n_subjects": training.get("subjects", 0),
+        "calibration": f"Platt's sigmoid on one score of each of {calibration.n} subjects, every one from "
+        f"a network that had not seen him; {calibration.prevalence:.0%} of them had epilepsy",
+        "labels": detector.labels,
+        "warnings": warnings,
+    }
+
+
+def detect(
+    detector: Detector,
+    path: Path,
+    out: Path,
+    *,
+    prevalence: float | None = None,
+    method: str = "occlusion",
+    most: int = 10,
+    keep_name: bool = False,
+) -> tuple[Decision, Explanation, Path]:
+    """Score and explain one recording and write what was found to a folder of its own below ``out``.
+
+    The folder holds ``report.html``, ``result.json``, ``annotated.edf`` (a de-identified copy with the
+    segments as annotations) and ``events.tsv`` with its sidecar.
+
+    Raises
+    ------
+    DataError
+        If the recording cannot be used or the folder cannot be written.
+    """
+    raw = read(path)
+    cleaned = clean(raw, detector.preprocessing)
+    try:
+        windows, onset = detector.windows(raw)
+    except DataError as error:
+        raise DataError(f"{path}: {error}" if str(path) not in str(error) else str(error)) from None
+    decision = detector.decide(windows, onset, prevalence)
+    explanation = explain(detector, windows, method=method, most=most, prevalence=prevalence)
+    seen = file_hash(path) in detector.training.get("recordings", [])
+    model = describe_model(detector, seen=seen)
+    name = output_name(path, keep_name)
+    folder = make_folder(out / name)
+    write_json(result(decision, explanation, model), folder / "result.json")
+    write_events(explanation.segments, folder / "events.tsv")
+    write_annotated_edf(raw, explanation.segments, folder / "annotated.edf")
+    write_report(cleaned, decision, explanation, model, folder / "report.html", title=f"EEG report: {name}")
+    return decision, explanation, folder
+
+
+def make_folder(path: Path) -> Path:
+    """Make a folder, or raise `DataError` in one line."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be made ({error.strerror}); choose another folder") from None
+    return path
