@@ -12,11 +12,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from hebbian.adaptive import BCM as BCM
+    from hebbian.adaptive import Foldiak as Foldiak
     from hebbian.backprop import Backprop as Backprop
     from hebbian.feedback import DirectFeedback as DirectFeedback
     from hebbian.hebbian import Hebbian as Hebbian
+    from hebbian.plasticity import Instar as Instar
     from hebbian.plasticity import Krotov as Krotov
+    from hebbian.plasticity import Sanger as Sanger
     from hebbian.plasticity import SoftHebb as SoftHebb
+    from hebbian.plasticity import SoftInstar as SoftInstar
+    from hebbian.plasticity import Subspace as Subspace
+    from hebbian.plasticity import covariance as covariance
     from hebbian.plasticity import frozen as frozen
     from hebbian.plasticity import hebb as hebb
     from hebbian.plasticity import oja as oja
@@ -25,13 +32,20 @@ if TYPE_CHECKING:
     from hebbian.rule import probabilities as probabilities
 
 _HOME = {
+    "BCM": "adaptive",
     "Backprop": "backprop",
     "DirectFeedback": "feedback",
+    "Foldiak": "adaptive",
     "Hebbian": "hebbian",
+    "Instar": "plasticity",
     "Krotov": "plasticity",
     "Rule": "rule",
+    "Sanger": "plasticity",
     "SoftHebb": "plasticity",
+    "SoftInstar": "plasticity",
+    "Subspace": "plasticity",
     "build": "registry",
+    "covariance": "plasticity",
     "frozen": "plasticity",
     "hebb": "plasticity",
     "oja": "plasticity",

@@ -22,8 +22,7 @@ def update(
     """Return the weight change, in the shape of the weight, that ``plasticity`` asks for.
 
     It is mean(gate xᵀ) - decay w over all samples and places, or the sum over them.  ``x`` is the
-    layer's input and ``out`` its output.  Statistics are kept in the weight's dtype, also under
-    autocast.
+    layer's input and ``out`` its output.  Statistics are kept in the weight's dtype.
     """
     w, x = layer.weight, x.to(layer.weight.dtype)
     make = getattr(plasticity, "synapse", None)
@@ -48,7 +47,8 @@ class Hebbian(TappedRule):
         Any module.
     plasticity
         A two-factor rule for each path of a Linear, Conv1d, Conv2d or Conv3d layer of ``model``.
-        Biases of these layers stay as they are.
+        Biases of these layers stay as they are.  A rule with memory belongs to one layer and goes to its
+        device and dtype.
     criterion
         The loss by which the parameters that follow the last of these layers learn; without it
         nothing else learns and no targets are needed.
@@ -67,16 +67,23 @@ class Hebbian(TappedRule):
             raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
         if not plasticity and criterion is None:
             raise ValueError("nothing would learn: name a layer in `plasticity` or give a criterion")
-        at: dict[nn.Module, Plasticity] = {synaptic(model, path): p for path, p in plasticity.items()}
+        at: dict[Synaptic, Plasticity] = {synaptic(model, path): p for path, p in plasticity.items()}
+        for layer, p in at.items():
+            if hasattr(p, "check"):
+                p.check(layer)
+        memories = [p.to(layer.weight) for layer, p in at.items() if isinstance(p, nn.Module)]
+        if len(set(memories)) < len(memories):
+            raise ValueError("a plasticity with memory belongs to one layer: make one for each")
         super().__init__(model, at)
         self.plasticity = at
         self.criterion = criterion
         self.reduction: Reduction = reduction
-        self.stateful = nn.ModuleList(p for p in plasticity.values() if isinstance(p, nn.Module))
+        self.memories = nn.ModuleList(memories)
 
     def at(self, layer: Any, x: Tensor, out: Tensor, ledger: list[Any]) -> Tensor:
         """Note the layer's objective and pass its output on, detached."""
-        change = update(layer, x.detach(), out.detach(), self.plasticity[layer], self.reduction)
+        with torch.autocast(x.device.type, enabled=False):  # near convergence growth and decay almost cancel
+            change = update(layer, x.detach(), out.detach(), self.plasticity[layer], self.reduction)
         ledger.append(surrogate(layer.weight, change))
         return out.detach()
 

@@ -2,7 +2,11 @@
 
 A plasticity takes the currents u (samples, out) and the weights w (out, in) and returns the
 post-synaptic gate (samples, out) and the decay, a vector (out,) or a matrix (out, out).  It may define
-``synapse(w)``, the weights that make the currents where these are not w itself.
+
+- ``synapse(w)``, the weights that make the currents where these are not w itself;
+- ``check(layer)``, which raises `ValueError` where the rule cannot act at that layer.
+
+Those that remember something from batch to batch are modules: see `hebbian.adaptive`.
 """
 
 from __future__ import annotations
@@ -13,6 +17,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from hebbian.synapse import Synaptic
 
 Update = tuple[Tensor, Tensor]
 Plasticity = Callable[[Tensor, Tensor], Update]
@@ -28,6 +34,14 @@ def hebb(u: Tensor, w: Tensor) -> Update:
     return u, u.new_zeros(u.shape[1])
 
 
+def covariance(u: Tensor, w: Tensor) -> Update:
+    """Sejnowski 1977: dw = (y - <y>) (x - <x>)ᵀ with y = u, and <> the mean over the batch.
+
+    Hebb without the mean of the data, and as unbounded; one sample alone teaches nothing.
+    """
+    return u - u.mean(0), u.new_zeros(u.shape[1])  # the gate has mean 0, so <x> drops out
+
+
 def oja(u: Tensor, w: Tensor) -> Update:
     """Oja 1982, eq. 3: dw = y (x - y w)ᵀ with y = u.
 
@@ -38,24 +52,132 @@ def oja(u: Tensor, w: Tensor) -> Update:
 
 
 @dataclass(frozen=True)
-class SoftHebb:
-    """Moraitis 2022, eq. 6, with the anti-Hebbian losers of Journé 2023: dw = y (x - u w)ᵀ.
+class Subspace:
+    """Oja 1989: dw = y (x - Wᵀ y)ᵀ with y = u, where all units share in rebuilding the input.
 
-    y = softmax(u / temperature) over the units, with its sign turned for all but the strongest.
-    Wants centred, scaled input.
+    The rows become an orthonormal basis of the space of the first principal components, in no order.
+    """
+
+    def check(self, layer: Synaptic) -> None:
+        """Refuse units that see different inputs."""
+        _refuse_groups(self, layer)
+
+    def __call__(self, u: Tensor, w: Tensor) -> Update:
+        """Return the currents and how they go together."""
+        return u, u.T @ u / len(u)
+
+
+@dataclass(frozen=True)
+class Sanger:
+    """Sanger 1989 (GHA): dw_i = y_i (x - sum_{k <= i} y_k w_k)ᵀ with y = u.
+
+    Unit i converges to principal component i, with norm 1.  An ``activation``, y = f(u), makes it the
+    nonlinear Hebbian PCA of Lagani et al. 2021, which they use with relu at convolutions.
+    """
+
+    activation: Callable[[Tensor], Tensor] | None = None
+
+    def check(self, layer: Synaptic) -> None:
+        """Refuse units that see different inputs."""
+        _refuse_groups(self, layer)
+
+    def __call__(self, u: Tensor, w: Tensor) -> Update:
+        """Return the responses and how each goes together with itself and those before it."""
+        y = u if self.activation is None else self.activation(u)
+        return y, (y.T @ y / len(y)).tril()
+
+
+def _refuse_groups(plasticity: Plasticity, layer: Synaptic) -> None:
+    groups = getattr(layer, "groups", 1)
+    if groups > 1:
+        raise ValueError(
+            f"{plasticity} lets units subtract what others explain, but with groups={groups} they see "
+            "different channels; use one convolution a group"
+        )
+
+
+@dataclass(frozen=True)
+class Instar:
+    """Competitive learning: dw = y (x - w)ᵀ with y = 1 for the k units nearest to the input, else 0.
+
+    Grossberg 1976; for k = 1 each unit's weights follow the mean of the inputs that it wins, which is the
+    k-means of MacQueen 1967.  For weights of equal norm the nearest units are those of largest current.
+    A unit that is never among the nearest never learns.
+    """
+
+    k: int = 1
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ValueError(f"k must be at least 1, got {self.k}")
+
+    def check(self, layer: Synaptic) -> None:
+        """Refuse fewer units than win."""
+        _refuse_fewer_units(self, self.k, layer)
+
+    def __call__(self, u: Tensor, w: Tensor) -> Update:
+        """Return the winners and how often each wins."""
+        y = torch.zeros_like(u).scatter_(1, _nearness(u, w).topk(self.k, 1).indices, 1.0)
+        return y, y.mean(0)
+
+
+@dataclass(frozen=True)
+class SoftInstar:
+    """Soft competitive learning, Nowlan 1990: dw = y (x - w)ᵀ with y = softmax(-|x - w|² / 2 temperature).
+
+    y is the posterior of a mixture of equally likely Gaussians with means w and variance temperature, so
+    the update climbs its likelihood.
     """
 
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.temperature <= 0:
-            raise ValueError(f"temperature must be positive, got {self.temperature}")
+        _refuse_frost(self.temperature)
+
+    def __call__(self, u: Tensor, w: Tensor) -> Update:
+        """Return each unit's responsibility and its mean."""
+        y = torch.softmax(_nearness(u, w) / self.temperature, 1)
+        return y, y.mean(0)
+
+
+def _nearness(u: Tensor, w: Tensor) -> Tensor:
+    """Return -|x - w|² / 2 up to a term that all units share (where they see the same x)."""
+    return u - w.square().sum(1) / 2
+
+
+def _refuse_fewer_units(plasticity: Plasticity, k: int, layer: Synaptic) -> None:
+    units = layer.weight.shape[0]
+    if k > units:
+        raise ValueError(f"{plasticity} ranks {k} units, but the layer has {units}")
+
+
+def _refuse_frost(temperature: float) -> None:
+    if temperature <= 0:
+        raise ValueError(f"temperature must be positive, got {temperature}")
+
+
+@dataclass(frozen=True)
+class SoftHebb:
+    """Moraitis 2022, eq. 6, with the anti-Hebbian losers of Journé 2023: dw = y (x - u w)ᵀ.
+
+    y = softmax(u / temperature) over the units, with its sign turned for all but the strongest.
+    Wants centred, scaled input.  With ``rate_power`` each unit's update is multiplied by
+    abs(norm(w) - 1)^rate_power: Journé 2023 have 0.5.
+    """
+
+    temperature: float = 1.0
+    rate_power: float | None = None
+
+    def __post_init__(self) -> None:
+        _refuse_frost(self.temperature)
 
     def __call__(self, u: Tensor, w: Tensor) -> Update:
         """Return the signed softmax and its decay."""
         y = torch.softmax(u / self.temperature, 1)
         wins = F.one_hot(u.argmax(1), u.shape[1]).bool()
         y = torch.where(wins, y, -y)
+        if self.rate_power is not None:
+            y = y * (w.norm(dim=1) - 1).abs().pow(self.rate_power)
         return y, (y * u).mean(0)
 
 
@@ -78,14 +200,16 @@ class Krotov:
         if self.p < 1:
             raise ValueError(f"p must be at least 1, got {self.p}")
 
+    def check(self, layer: Synaptic) -> None:
+        """Refuse fewer units than are ranked."""
+        _refuse_fewer_units(self, self.k, layer)
+
     def synapse(self, w: Tensor) -> Tensor:
         """Return the weights that make the currents: w itself for p = 2."""
         return w if self.p == 2 else w.sign() * w.abs().pow(self.p - 1)
 
     def __call__(self, u: Tensor, w: Tensor) -> Update:
         """Return the gate by rank and its decay."""
-        if self.k > u.shape[1]:
-            raise ValueError(f"Krotov(k={self.k}) ranks {self.k} units, but the layer has {u.shape[1]}")
         rank = u.topk(self.k, 1).indices
         g = torch.zeros_like(u)
         if self.k > 1:

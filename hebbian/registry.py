@@ -9,17 +9,20 @@ import difflib
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import entry_points
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from hebbian import plasticity as p
+from hebbian.adaptive import BCM, Foldiak
 from hebbian.backprop import Backprop
-from hebbian.feedback import DirectFeedback
+from hebbian.feedback import DirectFeedback, FeedbackAlignment, KolenPollack, SignSymmetry, WeightMirror
 from hebbian.hebbian import Hebbian
 from hebbian.rule import Criterion, Rule
-from hebbian.synapse import weight_layers
+from hebbian.synapse import synaptic, weight_layers
 
 Trait = Literal["local", "noisy", "batch statistics", "rewrites weights", "own readout"]
 """What a rule declares of itself, so that the laws of the tests know what must hold:
@@ -53,17 +56,27 @@ class Entry:
 
 
 def at_layers(make: Callable[..., p.Plasticity]) -> Callable[..., Rule]:
-    """Turn the constructor of a plasticity into one of a `Hebbian` rule that puts it at ``layers``."""
+    """Turn the constructor of a plasticity into one of a `Hebbian` rule that puts it at ``layers``.
+
+    A constructor that names ``units`` is told the size of each layer.
+    """
+    sized = "units" in inspect.signature(make).parameters
 
     def build_hebbian(
         model: nn.Module, criterion: Criterion | None, layers: Sequence[str], **settings: Any
     ) -> Rule:
-        return Hebbian(model, {path: make(**settings) for path in layers}, criterion)
+        def at(path: str) -> p.Plasticity:
+            size = {"units": synaptic(model, path).weight.shape[0]} if sized else {}
+            return make(**size, **settings)
+
+        return Hebbian(model, {path: at(path) for path in layers}, criterion)
 
     return build_hebbian
 
 
-def _two_factor(name: str, make: Callable[..., p.Plasticity], source: str, equation: str) -> Entry:
+def _two_factor(
+    name: str, make: Callable[..., p.Plasticity], source: str, equation: str, *traits: Trait
+) -> Entry:
     return Entry(
         name,
         at_layers(make),
@@ -71,8 +84,20 @@ def _two_factor(name: str, make: Callable[..., p.Plasticity], source: str, equat
         source=source,
         equation=equation,
         needs="Linear or ConvNd layers anywhere in any model; a readout",
-        traits=frozenset({"local"}),
+        traits=frozenset({"local", *traits}),
         supervised=False,
+    )
+
+
+def _feedback(name: str, make: Callable[..., Rule], source: str, equation: str, *traits: Trait) -> Entry:
+    return Entry(
+        name,
+        make,
+        family="feedback",
+        source=source,
+        equation=equation,
+        needs="Linear or ConvNd layers anywhere in any model; labels",
+        traits=frozenset(traits),
     )
 
 
@@ -88,7 +113,48 @@ BUILT_IN = (
     ),
     _two_factor("frozen", lambda: p.frozen, "control: random features", "dw = 0"),
     _two_factor("hebb", lambda: p.hebb, "Hebb 1949", "dw = y x', y = u"),
+    _two_factor(
+        "covariance",
+        lambda: p.covariance,
+        "Sejnowski 1977",
+        "dw = (y - <y>) (x - <x>)', y = u; <> the batch mean",
+        "batch statistics",
+    ),
     _two_factor("oja", lambda: p.oja, "Oja 1982", "dw = y (x - y w)', y = u"),
+    _two_factor("subspace", p.Subspace, "Oja 1989", "dw = y (x - W' y)', y = u"),
+    _two_factor("sanger", p.Sanger, "Sanger 1989", "dw_i = y_i (x - sum_{k<=i} y_k w_k)', y = u"),
+    _two_factor(
+        "hpca",
+        partial(p.Sanger, activation=torch.relu),
+        "Lagani et al. 2021",
+        "dw_i = y_i (x - sum_{k<=i} y_k w_k)', y = relu(u)",
+    ),
+    _two_factor(
+        "bcm",
+        BCM,
+        "Bienenstock, Cooper & Munro 1982; Intrator & Cooper 1992",
+        "dw = y (y - theta) x', y = relu(u); theta follows the mean of y^2",
+        "rewrites weights",
+    ),
+    _two_factor(
+        "instar",
+        p.Instar,
+        "Grossberg 1976; MacQueen 1967",
+        "dw = y (x - w)'; y = 1 for the k units nearest to x, else 0",
+    ),
+    _two_factor(
+        "soft-instar",
+        p.SoftInstar,
+        "Nowlan 1990",
+        "dw = y (x - w)'; y = softmax(-|x - w|^2 / (2 temperature))",
+    ),
+    _two_factor(
+        "foldiak",
+        Foldiak,
+        "Földiák 1990",
+        "dw = y (x - w)'; y fires at u + v y > t; dv = -alpha (y y' - p^2), v <= 0; dt = gamma (y - p)",
+        "rewrites weights",
+    ),
     _two_factor(
         "krotov",
         p.Krotov,
@@ -100,6 +166,45 @@ BUILT_IN = (
         p.SoftHebb,
         "Moraitis et al. 2022; Journé et al. 2023",
         "dw = y (x - u w)'; y = softmax(u / temperature), negative for all but the strongest unit",
+    ),
+    _feedback(
+        "fa",
+        FeedbackAlignment,
+        "Lillicrap et al. 2016",
+        "dW = -(B d) f'(a) x'; B fixed and random, d the error of the next layer",
+    ),
+    _feedback(
+        "usf",
+        partial(SignSymmetry, magnitude="uniform"),
+        "Liao et al. 2016; Moskovitz et al. 2018",
+        "as fa with B = sign(W) / sqrt(fan-in)",
+    ),
+    _feedback(
+        "brsf",
+        partial(SignSymmetry, magnitude="batch"),
+        "Liao et al. 2016; Moskovitz et al. 2018",
+        "as fa with B = M sign(W); M positive and random, drawn anew each batch",
+        "noisy",
+    ),
+    _feedback(
+        "frsf",
+        partial(SignSymmetry, magnitude="fixed"),
+        "Liao et al. 2016; Moskovitz et al. 2018",
+        "as fa with B = M sign(W); M positive and random, drawn once",
+    ),
+    _feedback(
+        "kolen-pollack",
+        KolenPollack,
+        "Kolen & Pollack 1994; Akrout et al. 2019",
+        "as fa with dB = dW; weight decay on both makes them one",
+    ),
+    _feedback(
+        "weight-mirror",
+        WeightMirror,
+        "Akrout et al. 2019",
+        "as fa with dB = rate (mean(u n') - B); n noise at the layer's input, u its response",
+        "noisy",
+        "rewrites weights",
     ),
     Entry(
         "dfa",

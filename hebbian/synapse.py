@@ -12,12 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn import grad
 
-Synaptic = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
+Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
+Synaptic = nn.Linear | Convolution
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_CONV: dict[type[Synaptic], Callable[..., Tensor]] = {
-    nn.Conv1d: grad.conv1d_weight,
-    nn.Conv2d: grad.conv2d_weight,
-    nn.Conv3d: grad.conv3d_weight,
+_CONV: dict[int, Callable[..., Tensor]] = {
+    1: grad.conv1d_weight,
+    2: grad.conv2d_weight,
+    3: grad.conv3d_weight,
 }
 
 
@@ -66,6 +67,14 @@ def current(layer: Synaptic, x: Tensor, w: Tensor) -> Tensor:
     return layer._conv_forward(x, w, None)
 
 
+def padded(layer: Convolution, x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
+    """Return ``x`` with the padding that torch's kernels do not do, and what is left for them to do."""
+    if layer.padding_mode == "zeros" and not isinstance(layer.padding, str):
+        return x, layer.padding
+    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    return F.pad(x, layer._reversed_padding_repeated_twice, mode=mode), (0,) * len(layer.stride)
+
+
 def correlate(layer: Synaptic, x: Tensor, gate: Tensor) -> Tensor:
     """Return sum over samples of gate xᵀ in the shape of the layer's weight, without unfolding.
 
@@ -74,12 +83,8 @@ def correlate(layer: Synaptic, x: Tensor, gate: Tensor) -> Tensor:
     """
     if isinstance(layer, nn.Linear):
         return gate.flatten(0, -2).T @ x.flatten(0, -2)
-    padding = layer.padding
-    if layer.padding_mode != "zeros" or isinstance(padding, str):
-        mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-        x = F.pad(x, layer._reversed_padding_repeated_twice, mode=mode)
-        padding = (0,) * len(layer.stride)
-    weight_gradient = _CONV[type(layer)]
+    x, padding = padded(layer, x)
+    weight_gradient = _CONV[len(layer.stride)]
     return weight_gradient(x, layer.weight.shape, gate, layer.stride, padding, layer.dilation, layer.groups)
 
 
