@@ -82,6 +82,15 @@ def outputs(chain: Sequence[nn.Module], example: Tensor) -> list[Tensor]:
     return result
 
 
+def apart(chain: Sequence[nn.Module], x: Tensor) -> list[Tensor]:
+    """Return what each block gives when it is fed, detached, what the one before it gave."""
+    result, h = [], x
+    for block in chain:
+        h = block(h.detach())
+        result.append(h)
+    return result
+
+
 class TappedRule(Rule):
     """A rule that acts at chosen layers of any model, as the data passes through them.
 
