@@ -21,8 +21,11 @@ from hebbian.adaptive import BCM, Foldiak
 from hebbian.backprop import Backprop
 from hebbian.feedback import DirectFeedback, FeedbackAlignment, KolenPollack, SignSymmetry, WeightMirror
 from hebbian.hebbian import Hebbian
+from hebbian.local import Clapp, ForwardForward, MonoForward, pred, predsim, sim
+from hebbian.predictive import FixedPrediction, PredictiveCoding
 from hebbian.rule import Criterion, Rule
 from hebbian.synapse import synaptic, weight_layers
+from hebbian.target import DifferenceTarget
 
 Trait = Literal["local", "noisy", "batch statistics", "rewrites weights", "own readout"]
 """What a rule declares of itself, so that the laws of the tests know what must hold:
@@ -98,6 +101,18 @@ def _feedback(name: str, make: Callable[..., Rule], source: str, equation: str, 
         equation=equation,
         needs="Linear or ConvNd layers anywhere in any model; labels",
         traits=frozenset(traits),
+    )
+
+
+def _local(name: str, make: Callable[..., Rule], source: str, equation: str, *traits: Trait) -> Entry:
+    return Entry(
+        name,
+        make,
+        family="local losses",
+        source=source,
+        equation=equation,
+        needs="a chain of blocks (nn.Sequential); labels",
+        traits=frozenset({"local", *traits}),
     )
 
 
@@ -214,6 +229,80 @@ BUILT_IN = (
         equation="dW = -(B e) f'(a) x'; B fixed and random, e = dL/dscores",
         needs="a chain of blocks (nn.Sequential); labels",
         traits=frozenset(),
+    ),
+    _local(
+        "pred",
+        pred,
+        "Belilovsky et al. 2019; Nøkland & Eidnes 2019",
+        "each block descends criterion(C h, y), its own linear classifier",
+    ),
+    _local(
+        "sim",
+        sim,
+        "Nøkland & Eidnes 2019",
+        "each block descends |S(E h) - S(y)|^2; S all pairs' cosines, E its own linear embedding",
+        "batch statistics",
+    ),
+    _local(
+        "predsim",
+        predsim,
+        "Nøkland & Eidnes 2019",
+        "each block descends .01 pred + .99 sim",
+        "batch statistics",
+    ),
+    _local(
+        "mono-forward",
+        MonoForward,
+        "Gong et al. 2025",
+        "each block descends criterion(G, y), G = M h; the sum of all G predicts",
+        "own readout",
+    ),
+    Entry(
+        "forward-forward",
+        ForwardForward,
+        family="local losses",
+        source="Hinton 2022",
+        equation="each block descends softplus(t - g) with the true label, softplus(g - t) with a false; g = mean h^2",
+        needs="a chain of blocks (nn.Sequential); one unit a class; labels",
+        traits=frozenset({"local", "noisy", "own readout"}),
+        one_logit=False,
+    ),
+    Entry(
+        "clapp",
+        Clapp,
+        family="local losses",
+        source="Illing et al. 2021",
+        equation="each block descends max(0, 1 - s) for two views of a sample, max(0, 1 + s) of two; s = z' W c",
+        needs="a chain of blocks (nn.Sequential); a readout",
+        traits=frozenset({"local", "noisy", "batch statistics"}),
+        supervised=False,
+    ),
+    Entry(
+        "pc",
+        PredictiveCoding,
+        family="settling",
+        source="Whittington & Bogacz 2017",
+        equation="dθ = -dF/dθ at the z that minimise F = sum_l |z_l - f_l(z_{l-1})|² / 2 + precision L",
+        needs="a chain of blocks (nn.Sequential); labels",
+        traits=frozenset(),
+    ),
+    Entry(
+        "pc-fixed",
+        FixedPrediction,
+        family="settling",
+        source="Millidge, Tschantz & Buckley 2022; Rosenbaum 2022",
+        equation="dθ_l = -(df_l/dθ_l)' e_l; e_l <- e_l + rate (J_{l+1}' e_{l+1} - e_l), J of the sweep",
+        needs="a chain of blocks (nn.Sequential); labels",
+        traits=frozenset(),
+    ),
+    Entry(
+        "dtp",
+        DifferenceTarget,
+        family="settling",
+        source="Lee et al. 2015; Meulemans et al. 2020",
+        equation="dθ_l = -d|h_l - t_l|²/dθ_l / 2; t_{l-1} = h_{l-1} + g(t_l) - g(h_l), t_L = h_L - dL/dh_L",
+        needs="a chain of blocks (nn.Sequential); labels; learns feedback weights of its own",
+        traits=frozenset({"noisy"}),
     ),
 )
 

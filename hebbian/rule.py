@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 """(scores (N, K), targets) -> scalar, the mean over the batch, as torch's loss modules do."""
+
+Forward = TypeVar("Forward", bound=Callable[..., Tensor])
 
 
 class Rule(nn.Module):
@@ -69,17 +73,23 @@ def blocks(model: nn.Module) -> list[nn.Module]:
     return list(model.children())
 
 
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Put ``module`` in eval mode, and every submodule back in its own mode afterwards."""
+    modes = [(m, m.training) for m in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for m, mode in modes:
+            m.training = mode
+
+
 @torch.no_grad()
 def outputs(chain: Sequence[nn.Module], example: Tensor) -> list[Tensor]:
     """Return what each block gives for ``example``, without touching modes or running statistics."""
-    was_training = [[m.training for m in block.modules()] for block in chain]
-    result, h = [], example
-    for block, modes in zip(chain, was_training, strict=True):
-        h = block.eval()(h)
-        result.append(h)
-        for module, mode in zip(block.modules(), modes, strict=True):
-            module.training = mode
-    return result
+    with evaluating(nn.ModuleList(chain)):
+        return apart(chain, example)
 
 
 def apart(chain: Sequence[nn.Module], x: Tensor) -> list[Tensor]:
@@ -89,6 +99,22 @@ def apart(chain: Sequence[nn.Module], x: Tensor) -> list[Tensor]:
         h = block(h.detach())
         result.append(h)
     return result
+
+
+def full_precision(forward: Forward) -> Forward:
+    """Run a rule's ``forward`` in the dtype of its model, also under autocast.
+
+    For rules that take differences of nearly equal numbers.
+    """
+
+    @wraps(forward)
+    def run(rule: Any, x: Tensor, y: Tensor | None = None) -> Tensor:
+        if x.is_floating_point():
+            x = x.to(next(rule.model.parameters()).dtype)
+        with torch.autocast(x.device.type, enabled=False):
+            return forward(rule, x, y)
+
+    return cast(Forward, run)
 
 
 class TappedRule(Rule):

@@ -1,0 +1,129 @@
+"""Predictive coding: activities settle first, then every block learns its own prediction error."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from hebbian.rule import Criterion, Rule, apart, blocks, evaluating, full_precision
+
+
+class PredictiveCoding(Rule):
+    """Whittington & Bogacz 2017: hidden activities z go to where all prediction errors are smallest.
+
+    F = sum_l |z_l - f_l(z_{l-1})|² / 2 + precision criterion(readout(z_L), y), with z_0 = x, descends in
+    z from the feed-forward sweep; then every block descends F / precision at fixed z.  As the precision
+    of the output tends to 0, this becomes backprop, with an error linear in it.  At precision 1 it does
+    not, however small the error of the output.
+
+    Normalisation layers gather statistics in the first sweep and are used as in eval mode while the
+    activities settle; dropout is off.
+
+    Parameters
+    ----------
+    model
+        A chain of blocks (`nn.Sequential`), the last of which is the readout.
+    criterion
+        Mean over the batch.
+    precision
+        Weight of the output's loss beside the squared errors of the hidden blocks.
+    steps, rate
+        Of the descent in z.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        criterion: Criterion,
+        precision: float = 1.0,
+        steps: int = 20,
+        rate: float = 0.1,
+    ) -> None:
+        if precision <= 0:
+            raise ValueError(f"precision must be positive, got {precision}")
+        blocks(model)
+        super().__init__(model)
+        self.criterion = criterion
+        self.precision, self.steps, self.rate = precision, steps, rate
+
+    def energy(self, x: Tensor, z: list[Tensor], y: Tensor) -> Tensor:
+        """Return F of the activities ``z`` of the hidden blocks, summed over the batch."""
+        *hidden, readout = blocks(self.model)
+        predictions = [f(below) for f, below in zip(hidden, [x, *z[:-1]], strict=True)]
+        errors = [(a - p).square().sum() for a, p in zip(z, predictions, strict=True)]
+        return torch.stack(errors).sum() / 2 + self.precision * len(x) * self.criterion(readout(z[-1]), y)
+
+    @torch.no_grad()
+    def settle(self, x: Tensor, z: list[Tensor], y: Tensor) -> list[Tensor]:
+        """Let the activities ``z`` descend the energy."""
+        slope = torch.func.grad(lambda z: self.energy(x, z, y))
+        for _ in range(self.steps):
+            z = [a - self.rate * g for a, g in zip(z, slope(z), strict=True)]
+        return z
+
+    @full_precision
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Return F / precision at the settled activities, mean over the batch."""
+        if y is None:
+            raise ValueError("predictive coding needs targets: rule(x, y)")
+        with torch.no_grad():
+            z = apart(blocks(self.model)[:-1], x)
+        with evaluating(self.model):
+            return self.energy(x, self.settle(x, z, y), y) / (self.precision * len(x))
+
+
+class FixedPrediction(Rule):
+    """Predictive coding whose predictions stay those of the feed-forward sweep (Millidge 2022).
+
+    The errors settle by e_l <- e_l + rate (J_{l+1}ᵀ e_{l+1} - e_l), where J is the Jacobian at the sweep
+    and the readout's error is the gradient of the criterion; then dθ_l = -(df_l / dθ_l)ᵀ e_l.  At rate 1
+    and with as many steps as hidden blocks this is backprop (Rosenbaum 2022).  Normalisation layers are
+    used as in eval mode while the errors settle, and there it is not quite.
+
+    Parameters
+    ----------
+    model
+        A chain of blocks (`nn.Sequential`), the last of which is the readout.
+    criterion
+        Mean over the batch.
+    steps
+        One for each hidden block by default.
+    rate
+        Of the errors, above 0 and at most 1.
+    """
+
+    def __init__(
+        self, model: nn.Module, criterion: Criterion, steps: int | None = None, rate: float = 1.0
+    ) -> None:
+        if not 0 < rate <= 1:
+            raise ValueError(f"rate must be above 0 and at most 1, got {rate}")
+        super().__init__(model)
+        self.criterion = criterion
+        self.steps = len(blocks(model)) - 1 if steps is None else steps
+        self.rate = rate
+
+    def pull(self, h: list[Tensor], e: list[Tensor], y: Tensor) -> Tensor:
+        """Return the scalar whose gradient in the sweep ``h`` is what the errors ``e`` send down."""
+        _, *above, readout = blocks(self.model)
+        sent = [torch.sum(f(below) * a) for f, below, a in zip(above, h[:-1], e[1:], strict=True)]
+        return torch.stack([len(y) * self.criterion(readout(h[-1]), y), *sent]).sum()
+
+    @torch.no_grad()
+    def settle(self, h: list[Tensor], y: Tensor) -> list[Tensor]:
+        """Return the errors (N, ...) of the hidden blocks, of each sample's own loss."""
+        send = torch.func.grad(self.pull)
+        e = [torch.zeros_like(a) for a in h]
+        for _ in range(self.steps):
+            e = [torch.lerp(a, g, self.rate) for a, g in zip(e, send(h, e, y), strict=True)]
+        return e
+
+    @full_precision
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Return the criterion plus, for each hidden block with output h, the mean of <h, e>."""
+        if y is None:
+            raise ValueError("predictive coding needs targets: rule(x, y)")
+        *hidden, scores = apart(blocks(self.model), x)
+        with evaluating(self.model):
+            errors = self.settle([h.detach() for h in hidden], y)
+        taught = [torch.sum(h * e) / len(x) for h, e in zip(hidden, errors, strict=True)]
+        return torch.stack([self.criterion(scores, y), *taught]).sum()

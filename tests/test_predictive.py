@@ -1,0 +1,127 @@
+"""Predictive coding against backprop and against the equilibrium of linear nets in closed form."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from hebbian import Backprop
+from hebbian.predictive import FixedPrediction, PredictiveCoding
+
+
+def net():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Sequential(nn.Linear(20, 16), nn.Tanh()),
+        nn.Sequential(nn.Linear(16, 12), nn.Tanh()),
+        nn.Sequential(nn.Linear(12, 9), nn.Tanh()),
+        nn.Linear(9, 4),
+    ).double()
+
+
+def data(n=8):
+    g = torch.Generator().manual_seed(1)
+    return torch.randn(n, 20, generator=g, dtype=torch.float64), torch.randint(0, 4, (n,), generator=g)
+
+
+def grads(rule, x, y):
+    rule.zero_grad()
+    rule(x, y).backward()
+    return {n: p.grad.clone() for n, p in rule.named_parameters()}
+
+
+def gap(rule, reference, x, y):
+    """Return the relative distance of all gradients of ``rule`` from those of ``reference``."""
+    a, b = grads(rule, x, y), grads(reference, x, y)
+    a, b = (torch.cat([g[k].flatten() for k in sorted(g)]) for g in (a, b))
+    return ((a - b).norm() / b.norm()).item()
+
+
+def test_fixed_prediction_is_backprop_after_one_step_a_hidden_block():
+    model, (x, y) = net(), data()
+    assert gap(FixedPrediction(model, F.cross_entropy), Backprop(model, F.cross_entropy), x, y) < 1e-10
+    assert gap(FixedPrediction(model, F.cross_entropy, 2), Backprop(model, F.cross_entropy), x, y) > 1e-3
+    slow = FixedPrediction(model, F.cross_entropy, steps=150, rate=0.3)
+    assert gap(slow, Backprop(model, F.cross_entropy), x, y) < 1e-10
+
+
+def test_fixed_prediction_is_backprop_on_convolutions_and_one_logit():
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Sequential(nn.Conv2d(2, 4, 3, stride=2, padding=1, padding_mode="reflect"), nn.ReLU()),
+        nn.Sequential(nn.Conv2d(4, 6, 3, padding=1, groups=2), nn.Tanh(), nn.MaxPool2d(2)),
+        nn.Sequential(nn.Flatten(), nn.Linear(24, 1)),
+    ).double()
+    x, y = torch.randn(5, 2, 8, 8, dtype=torch.float64), torch.randint(0, 2, (5, 1)).double()
+    bce = nn.BCEWithLogitsLoss()
+    assert gap(FixedPrediction(model, bce), Backprop(model, bce), x, y) < 1e-10
+    strict = PredictiveCoding(model, bce, precision=1e-6, steps=200)
+    assert gap(strict, Backprop(model, bce), x, y) < 1e-4
+
+
+def half_squares(scores, y):
+    return (scores - y).square().sum(1).mean() / 2
+
+
+@pytest.mark.parametrize("precision", [1.0, 0.2])
+def test_strict_coding_of_a_linear_net_settles_at_the_closed_form(precision):
+    torch.manual_seed(0)
+    sizes = [7, 6, 5, 3]
+    model = nn.Sequential(*[nn.Linear(a, b, bias=False) for a, b in pairwise(sizes)])
+    model = model.double()
+    x, y = torch.randn(4, 7, dtype=torch.float64), torch.randn(4, 3, dtype=torch.float64)
+    found = PredictiveCoding(model, half_squares, precision, steps=400, rate=0.4)(x, y)
+    found.backward()
+
+    weights = [layer.weight.detach().clone().requires_grad_() for layer in model]
+    w1, w2, w3 = weights
+    r = y - x @ (w3 @ w2 @ w1).T
+    s = torch.eye(3, dtype=torch.float64) / precision + w3 @ w3.T + w3 @ w2 @ (w3 @ w2).T
+    closed = (r * torch.linalg.solve(s, r.T).T).sum() / (2 * len(x) * precision)
+    closed.backward()
+
+    assert found.item() == pytest.approx(closed.item(), rel=1e-10)
+    for layer, w in zip(model, weights, strict=True):
+        torch.testing.assert_close(layer.weight.grad, w.grad, rtol=1e-8, atol=1e-10)
+
+
+def test_strict_coding_nears_backprop_as_the_output_weighs_less_and_only_then():
+    model, (x, y) = net(), data()
+
+    def distance(precision, criterion=F.cross_entropy):
+        rule = PredictiveCoding(model, criterion, precision, steps=300)
+        return gap(rule, Backprop(model, criterion), x, y)
+
+    assert distance(0.01) / distance(0.001) == pytest.approx(10, abs=1)
+    assert distance(0.001) < 0.01
+
+    # A small error at the output does not help where the output is fully clamped.
+    near = net()(x).detach()
+    for scale in (1e-1, 1e-3):
+        y = near + scale
+        rule = PredictiveCoding(model, half_squares, steps=300)
+        assert gap(rule, Backprop(model, half_squares), x, y) > 0.1
+
+
+@pytest.mark.parametrize("rule", [PredictiveCoding, FixedPrediction])
+def test_a_call_gathers_running_statistics_once_and_leaves_the_modes(rule):
+    model = nn.Sequential(nn.Sequential(nn.Linear(20, 6), nn.BatchNorm1d(6), nn.Dropout()), nn.Linear(6, 4))
+    model[0][2].eval()
+    x, y = data()
+    rule(model, F.cross_entropy)(x, y).backward()
+    assert model[0][1].num_batches_tracked == 1
+    assert [m.training for m in model.modules()] == [True, True, True, True, False, True]
+
+
+def test_errors_say_what_is_wrong():
+    with pytest.raises(ValueError, match="precision must be positive"):
+        PredictiveCoding(net(), F.cross_entropy, precision=0)
+    with pytest.raises(ValueError, match="rate must be above 0"):
+        FixedPrediction(net(), F.cross_entropy, rate=2)
+    for rule in (PredictiveCoding, FixedPrediction):
+        with pytest.raises(TypeError, match="got Linear; wrap the stages"):
+            rule(nn.Linear(2, 2), F.cross_entropy)
+        with pytest.raises(ValueError, match="needs targets"):
+            rule(net(), F.cross_entropy)(data()[0])
