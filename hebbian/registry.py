@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from hebbian import plasticity as p
 from hebbian.adaptive import BCM, Foldiak
 from hebbian.backprop import Backprop
+from hebbian.equilibrium import EquilibriumPropagation
 from hebbian.feedback import DirectFeedback, FeedbackAlignment, KolenPollack, SignSymmetry, WeightMirror
 from hebbian.hebbian import Hebbian
 from hebbian.local import Clapp, ForwardForward, MonoForward, pred, predsim, sim
@@ -262,7 +263,7 @@ BUILT_IN = (
         ForwardForward,
         family="local losses",
         source="Hinton 2022",
-        equation="each block descends softplus(t - g) with the true label, softplus(g - t) with a false; g = mean h^2",
+        equation="a block descends softplus(t - g), with a false label softplus(g - t); g = mean h^2",
         needs="a chain of blocks (nn.Sequential); one unit a class; labels",
         traits=frozenset({"local", "noisy", "own readout"}),
         one_logit=False,
@@ -272,7 +273,7 @@ BUILT_IN = (
         Clapp,
         family="local losses",
         source="Illing et al. 2021",
-        equation="each block descends max(0, 1 - s) for two views of a sample, max(0, 1 + s) of two; s = z' W c",
+        equation="a block descends max(0, 1 - s) for views of a sample, max(0, 1 + s) of two; s = z' W c",
         needs="a chain of blocks (nn.Sequential); a readout",
         traits=frozenset({"local", "noisy", "batch statistics"}),
         supervised=False,
@@ -294,6 +295,16 @@ BUILT_IN = (
         equation="dθ_l = -(df_l/dθ_l)' e_l; e_l <- e_l + rate (J_{l+1}' e_{l+1} - e_l), J of the sweep",
         needs="a chain of blocks (nn.Sequential); labels",
         traits=frozenset(),
+    ),
+    Entry(
+        "eqprop",
+        EquilibriumPropagation,
+        family="settling",
+        source="Scellier & Bengio 2017; Laborieux et al. 2021",
+        equation="dW = (dPhi/dW(s_beta) - dPhi/dW(s_-beta)) / (2 beta), Phi = sum_l <s_l, f_l(s_{l-1})>",
+        needs="a chain of blocks of Linear, ConvNd, pooling and pointwise layers; labels; one unit a class",
+        traits=frozenset({"own readout"}),
+        one_logit=False,
     ),
     Entry(
         "dtp",
