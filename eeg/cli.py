@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _JOBS = click.option(
-    "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes that read recordings."
+    "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes that work at once."
 )
 _METHOD = click.option(
     "--method",
@@ -55,6 +55,7 @@ def demo(out: Path, seed: int) -> None:
     """Simulate a cohort, train on a part of it, detect and explain a recording of the rest."""
     from eeg.demo import run
 
+    _one_thread()
     run(_made(out), seed, click.echo)
 
 
@@ -113,6 +114,7 @@ def train(
     from eeg.datasets import open_corpus
     from eeg.results import describe
 
+    _one_thread()
     _known(choices["model"], choices["rule"])
     corpus = open_corpus(data)
     plan = _plan(corpus, **choices)
@@ -120,34 +122,41 @@ def train(
     failed: list[Entry] = []
     loaded = _load(corpus, plan.preprocessing, plan.window, jobs, failed)
     click.echo(_about(plan, corpus))
-    done = runs.run(plan, corpus, loaded, folds=folds, hold_out=hold_out, out=out)
-    click.echo(f"\nSubjects that a fold had not seen ({folds} folds):")
-    click.echo(describe(done.cross_validated, plan))
-    if done.held_out is not None:
-        click.echo("\nSubjects that no training had seen:")
-        click.echo(describe(done.held_out, plan))
+    runs.run(plan, corpus, loaded, folds=folds, hold_out=hold_out, out=out, jobs=jobs)
+    for title, results in runs.recorded_results(out):
+        click.echo(f"\n{title}:\n{describe(results, plan)}")
     click.echo(f"\nModel: {out / 'model.safetensors'}   curves: tensorboard --logdir {out / 'tensorboard'}")
     _end(failed)
 
 
 @main.command()
 @click.argument("run", type=_FOLDER)
-@click.argument("data", type=_FOLDER)
+@click.argument("data", type=_FOLDER, required=False)
 @_METHOD
 @_JOBS
-def evaluate(run: Path, data: Path, method: str, jobs: int) -> None:
-    """Judge the model of RUN on the recordings in DATA that it was not trained on."""
+def evaluate(run: Path, data: Path | None, method: str, jobs: int) -> None:
+    """Judge the model of RUN on the recordings in DATA that it was not trained on.
+
+    Without DATA, show the figures of the subjects that its training kept unseen.
+    """
     from eeg import runs
     from eeg.datasets import open_corpus
     from eeg.detector import load
+    from eeg.export import RESEARCH_USE
     from eeg.results import describe
 
+    _one_thread()
     detector = load(run / "model.safetensors")
+    plan = runs.plan_of(detector)
+    if data is None:
+        for title, results in runs.recorded_results(run):
+            click.echo(f"{title}:\n{describe(results, plan)}\n")
+        click.echo(RESEARCH_USE)
+        return
     corpus = open_corpus(data)
     failed: list[Entry] = []
     loaded = _load(corpus, detector.preprocessing, detector.window, jobs, failed)
     scored, seen = runs.unseen(detector, corpus, loaded)
-    plan = runs.plan_of(detector)
     click.echo(_about(plan, corpus))
     if seen:
         click.echo(f"{seen} recording(s) were in its training data and are left out.")
@@ -185,6 +194,7 @@ def detect(
     from eeg.export import NORMAL_EEG, RESEARCH_USE
     from trainers.errors import DataError
 
+    _one_thread()
     detector = load(model / "model.safetensors" if model.is_dir() else model)
     _made(out)
     stated = detector.calibration.prevalence if prevalence is None else prevalence
@@ -192,7 +202,7 @@ def detect(
     if detector.training.get("simulated"):
         click.echo("The model was trained on simulated EEG: its scores mean nothing for a real person.")
     failed = 0
-    for path in recordings:
+    for number, path in enumerate(recordings, 1):
         try:
             decision, explanation, folder = one(
                 detector, path, out, prevalence=prevalence, method=method, most=segments, keep_name=keep_names
@@ -202,9 +212,17 @@ def detect(
             failed += 1
             continue
         count = len(explanation.segments)
-        click.echo(f"{decision.probability:.2f}  {count} segment(s)  {folder / 'report.html'}")
+        place = f"{number}/{len(recordings)}"
+        click.echo(f"{place}  {decision.probability:.2f}  {count} segment(s)  {folder / 'report.html'}")
     click.echo(NORMAL_EEG)
     _end(failed)
+
+
+def _one_thread() -> None:
+    """Small networks gain nothing from more threads; --jobs takes the other cores."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def _end(failed: object) -> None:

@@ -24,6 +24,7 @@ Say = Callable[[str], None]
 
 _HOLD_OUT = 0.4
 _FOLDS = 5
+_JOBS = 2
 
 
 def run(out: Path, seed: int, say: Say) -> None:
@@ -35,7 +36,7 @@ def run(out: Path, seed: int, say: Say) -> None:
     cohort = out / f"cohort-{seed}"
     if not cohort.exists():
         say("1/4  Simulating 80 subjects x 5 min with known discharges")
-        write_cohort(cohort, seed=seed, jobs=2)
+        write_cohort(cohort, seed=seed, jobs=_JOBS)
     corpus = open_corpus(cohort)
     plan = Plan(
         Preprocessing(TEN_TWENTY), "events", WINDOW["events"], AGGREGATION["events"], "tvgg-gap", seed=seed
@@ -45,11 +46,11 @@ def run(out: Path, seed: int, say: Say) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     loaded = runs.load_corpus(corpus, plan.preprocessing, plan.window)
-    done = runs.run(plan, corpus, loaded, folds=_FOLDS, hold_out=_HOLD_OUT, out=folder)
+    done = runs.run(plan, corpus, loaded, folds=_FOLDS, hold_out=_HOLD_OUT, out=folder, jobs=_JOBS)
     del loaded
     say("3/4  The same network with each subject's diagnosis on every window instead, as in the paper")
     diagnosis = _by_recording_labels(plan, corpus, done.unseen)
-    _tell(done, plan, diagnosis, say)
+    _tell(done, folder, plan, diagnosis, say)
     say("\n4/4  Detecting and explaining two recordings that no training has seen")
     reports = []
     for label, group in ((1, "epilepsy"), (0, "control")):
@@ -78,12 +79,9 @@ def _by_recording_labels(plan: Plan, corpus: Corpus, unseen: tuple[Scored, ...])
     return auc(labels, scores, np.array(names))
 
 
-def _tell(done: runs.Run, plan: Plan, diagnosis: Estimate, say: Say) -> None:
-    assert done.held_out is not None
-    say(f"\nSubjects of the training part, each seen by a fold that had not trained on him ({_FOLDS} folds):")
-    say(describe(done.cross_validated, plan))
-    say("\nSubjects that no training had seen:")
-    say(describe(done.held_out, plan))
+def _tell(done: runs.Run, folder: Path, plan: Plan, diagnosis: Estimate, say: Say) -> None:
+    for title, results in runs.recorded_results(folder):
+        say(f"\n{title}:\n{describe(results, plan)}")
     say(f"trained on diagnoses instead of annotated discharges, ROC-AUC of subjects: {diagnosis}")
     for method in ("occlusion", "grad-cam"):
         found = runs.explained(done.detector, done.unseen, method)

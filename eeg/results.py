@@ -6,6 +6,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -132,6 +133,21 @@ def write_predictions(plan: Plan, scored: Sequence[Scored], path: Path) -> None:
                 rows.writerow(
                     [s.part, subjects[s.entry.subject], number, s.entry.label, onset, y, f"{logit:.6g}"]
                 )
+
+
+def recorded(figures: Mapping[str, Any]) -> Results:
+    """Return the results that a run's record holds as JSON."""
+
+    def estimates(level: Mapping[str, Any]) -> Level:
+        return {name: Estimate(**value) for name, value in level.items()}
+
+    return Results(
+        subjects=figures["subjects"],
+        epilepsy=figures["epilepsy"],
+        levels={name: estimates(level) for name, level in figures["levels"].items()},
+        permutation_p=figures["permutation_p"],
+        baselines=estimates(figures["baselines"]),
+    )
 
 
 def describe(results: Results, plan: Plan) -> str:

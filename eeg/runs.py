@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -15,7 +16,7 @@ from eeg.detector import Detector, save
 from eeg.faithfulness import Precision, precision
 from eeg.preprocess import Preprocessing
 from eeg.recording import TEN_TWENTY, read
-from eeg.results import Results, judge, write_predictions
+from eeg.results import Results, judge, recorded, write_predictions
 from eeg.training import Loaded, Plan, Scored, file_hash
 from eeg.windows import load
 from trainers.callbacks import Progress
@@ -59,7 +60,14 @@ def load_corpus(
 
 
 def run(
-    plan: Plan, corpus: Corpus, loaded: Loaded, *, folds: int, hold_out: float = 0.0, out: Path | None = None
+    plan: Plan,
+    corpus: Corpus,
+    loaded: Loaded,
+    *,
+    folds: int,
+    hold_out: float = 0.0,
+    out: Path | None = None,
+    jobs: int = 1,
 ) -> Run:
     """Cross-validate, calibrate, train the final network and judge it, and write all that to ``out``.
 
@@ -70,7 +78,7 @@ def run(
     train: Sequence[Entry] = entries
     if hold_out:
         train, held = splits.hold_out(entries, hold_out, plan.seed)
-    scored = training.cross_validate(plan, loaded, train, folds)
+    scored = training.cross_validate(plan, loaded, train, folds, jobs)
     calibration = training.fit_calibration(plan, scored)
     with ExitStack() as stack:
         callbacks: list[object] = [Progress()]
@@ -130,6 +138,26 @@ def judged(detector: Detector, scored: Sequence[Scored]) -> Results:
     """Return the figures of recordings that the detector had not seen."""
     folds = min(5, _rarest([s.entry for s in scored]))
     return judge(plan_of(detector), scored, detector.calibration, folds=folds)
+
+
+def recorded_results(out: Path) -> list[tuple[str, Results]]:
+    """Return the figures that a run wrote down, each with what its subjects were to the network.
+
+    Raises
+    ------
+    DataError
+        If the folder holds no record of a run.
+    """
+    path = out / "run.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["results"]
+    except (OSError, ValueError, KeyError):
+        raise DataError(f"{path}: no record of a run; expected a folder that `eeg train` wrote") from None
+    titles = {
+        "cross_validated": "Training subjects, each as seen by a fold that was not trained on him",
+        "held_out": "Held-out subjects, whom no training had seen",
+    }
+    return [(title, recorded(found[key])) for key, title in titles.items() if found[key] is not None]
 
 
 def plan_of(detector: Detector) -> Plan:

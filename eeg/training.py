@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from joblib import Parallel, delayed
 from torch import nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
@@ -140,14 +141,28 @@ def score(network: nn.Module, loaded: Loaded, entries: Sequence[Entry], part: st
     return [Scored(e, part, loaded[e], network_logits(network, loaded[e].data)) for e in entries]
 
 
-def cross_validate(plan: Plan, loaded: Loaded, entries: Sequence[Entry], k: int) -> list[Scored]:
-    """Return every recording as seen by the network of the fold that did not train on its subject."""
-    scored: list[Scored] = []
-    parts = splits.folds(entries, k, plan.seed)
-    for i, (train, test) in enumerate(tqdm(parts, desc="cross-validation", unit="fold", disable=None), 1):
-        network = fit_network(plan, [loaded[e] for e in train])
-        scored += score(network, loaded, test, f"fold {i}")
-    return scored
+def cross_validate(
+    plan: Plan, loaded: Loaded, entries: Sequence[Entry], k: int, jobs: int = 1
+) -> list[Scored]:
+    """Return every recording as seen by the network of the fold that did not train on its subject.
+
+    The folds are trained in ``jobs`` processes.
+    """
+    work = (
+        delayed(_fold)(plan, loaded, train, test, f"fold {i}")
+        for i, (train, test) in enumerate(splits.folds(entries, k, plan.seed), 1)
+    )
+    done = Parallel(n_jobs=jobs, return_as="generator")(work)
+    return [
+        s for fold in tqdm(done, desc="cross-validation", total=k, unit="fold", disable=None) for s in fold
+    ]
+
+
+def _fold(
+    plan: Plan, loaded: Loaded, train: Sequence[Entry], test: Sequence[Entry], part: str
+) -> list[Scored]:
+    torch.set_num_threads(1)  # small networks gain nothing from more, and processes get in each other's way
+    return score(fit_network(plan, [loaded[e] for e in train]), loaded, test, part)
 
 
 def subject_scores(scored: Sequence[Scored], aggregation: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
