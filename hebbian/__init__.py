@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from hebbian.backprop import Backprop as Backprop
     from hebbian.feedback import DirectFeedback as DirectFeedback
     from hebbian.hebbian import Hebbian as Hebbian
+    from hebbian.memory import Hopfield as Hopfield
+    from hebbian.memory import Storkey as Storkey
     from hebbian.plasticity import Instar as Instar
     from hebbian.plasticity import Krotov as Krotov
     from hebbian.plasticity import Sanger as Sanger
@@ -37,12 +39,14 @@ _HOME = {
     "DirectFeedback": "feedback",
     "Foldiak": "adaptive",
     "Hebbian": "hebbian",
+    "Hopfield": "memory",
     "Instar": "plasticity",
     "Krotov": "plasticity",
     "Rule": "rule",
     "Sanger": "plasticity",
     "SoftHebb": "plasticity",
     "SoftInstar": "plasticity",
+    "Storkey": "memory",
     "Subspace": "plasticity",
     "build": "registry",
     "covariance": "plasticity",
