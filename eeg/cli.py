@@ -106,9 +106,7 @@ def simulate(out: Path, subjects: int, minutes: float, seed: int, jobs: int) -> 
 @click.option("--epochs", type=click.IntRange(1), help="[default: the recipe's]")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @_JOBS
-def train(
-    ctx: click.Context, data: Path, out: Path, folds: int, hold_out: float, jobs: int, **choices: Any
-) -> None:
+def train(data: Path, out: Path, folds: int, hold_out: float, jobs: int, **choices: Any) -> None:
     """Train a detector on the corpus in DATA (BIDS, or Guinea-Bissau), cross-validated by subject."""
     from eeg import runs
     from eeg.datasets import open_corpus
