@@ -152,7 +152,8 @@ def cross_validate(
         delayed(_fold)(plan, loaded, train, test, f"fold {i}")
         for i, (train, test) in enumerate(splits.folds(entries, k, plan.seed), 1)
     )
-    done = Parallel(n_jobs=jobs, return_as="generator")(work)
+    # Workers see large arrays as files mapped into memory: copy on write, for torch wants them writable.
+    done = Parallel(n_jobs=jobs, return_as="generator", mmap_mode="c")(work)
     return [
         s for fold in tqdm(done, desc="cross-validation", total=k, unit="fold", disable=None) for s in fold
     ]
