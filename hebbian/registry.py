@@ -23,6 +23,7 @@ from hebbian.equilibrium import EquilibriumPropagation
 from hebbian.feedback import DirectFeedback, FeedbackAlignment, KolenPollack, SignSymmetry, WeightMirror
 from hebbian.hebbian import Hebbian
 from hebbian.local import Clapp, ForwardForward, MonoForward, pred, predsim, sim
+from hebbian.perturbation import NodePerturbation, RewardModulatedHebb, WeightPerturbation
 from hebbian.predictive import FixedPrediction, PredictiveCoding
 from hebbian.rule import Criterion, Rule
 from hebbian.synapse import synaptic, weight_layers
@@ -263,7 +264,7 @@ BUILT_IN = (
         ForwardForward,
         family="local losses",
         source="Hinton 2022",
-        equation="a block descends softplus(t - g), with a false label softplus(g - t); g = mean h^2",
+        equation="a block descends softplus(-g), with a false label softplus(g); g = sum (h^2 - threshold)",
         needs="a chain of blocks (nn.Sequential); one unit a class; labels",
         traits=frozenset({"local", "noisy", "own readout"}),
         one_logit=False,
@@ -314,6 +315,33 @@ BUILT_IN = (
         equation="dθ_l = -d|h_l - t_l|²/dθ_l / 2; t_{l-1} = h_{l-1} + g(t_l) - g(h_l), t_L = h_L - dL/dh_L",
         needs="a chain of blocks (nn.Sequential); labels; learns feedback weights of its own",
         traits=frozenset({"noisy"}),
+    ),
+    Entry(
+        "weight-perturbation",
+        WeightPerturbation,
+        family="perturbation",
+        source="Spall 1992; Salimans et al. 2017",
+        equation="dθ = -n (L(θ + sigma n) - L(θ - sigma n)) / (2 sigma), n ~ N(0, 1)",
+        needs="any model; labels; few parameters, for its error grows with their square root",
+        traits=frozenset({"noisy"}),
+    ),
+    Entry(
+        "node-perturbation",
+        NodePerturbation,
+        family="perturbation",
+        source="Williams 1992; Fiete & Seung 2006",
+        equation="dW = -n (L(u + n) - L(u)) x' / sigma², n ~ N(0, sigma²) at the currents u",
+        needs="Linear or ConvNd layers anywhere in any model; labels; criterion a mean over samples",
+        traits=frozenset({"noisy"}),
+    ),
+    Entry(
+        "three-factor",
+        RewardModulatedHebb,
+        family="perturbation",
+        source="Williams 1992; Frémaux & Gerstner 2016",
+        equation="dW = (R - mean R) E; E <- trace E + n x' / sigma², n ~ N(0, sigma²) at the currents",
+        needs="Linear or ConvNd layers anywhere in any model; labels; criterion (minus reward) a mean over samples",
+        traits=frozenset({"noisy", "rewrites weights"}),
     ),
 )
 
