@@ -1,4 +1,4 @@
-"""Every two-factor rule against its formula written out sample by sample, and against its theory."""
+"""Every two-factor rule against its formula written out sample by sample, at every kind of layer."""
 
 import copy
 
@@ -10,7 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from hebbian import Hebbian, Krotov, SoftHebb, frozen, hebb, oja
+from hebbian import (
+    BCM,
+    Foldiak,
+    Hebbian,
+    Instar,
+    Krotov,
+    Sanger,
+    SoftHebb,
+    SoftInstar,
+    Subspace,
+    covariance,
+    frozen,
+    hebb,
+    oja,
+)
 
 
 def outer_sum(gate, patches):
@@ -34,14 +48,58 @@ def oja_written_out(w, patches):
     return total
 
 
-def softhebb_written_out(w, patches, temperature=0.7):
+def covariance_written_out(w, patches):
+    return outer_sum((patches - patches.mean(0)) @ w.T, patches - patches.mean(0))
+
+
+def subspace_written_out(w, patches):
+    total = torch.zeros_like(w)
+    for x in patches:
+        y = w @ x
+        total += torch.outer(y, x - w.T @ y)
+    return total
+
+
+def sanger_written_out(w, patches, activation=lambda u: u):
+    total = torch.zeros_like(w)
+    for x in patches:
+        y, rest = activation(w @ x), x.clone()
+        for i, row in enumerate(w):
+            rest = rest - y[i] * row
+            total[i] += y[i] * rest
+    return total
+
+
+def instar_written_out(w, patches, k):
+    total = torch.zeros_like(w)
+    for x in patches:
+        for i in torch.tensor([(x - row).norm() for row in w]).argsort()[:k]:
+            total[i] += x - w[i]
+    return total
+
+
+def soft_instar_written_out(w, patches, temperature):
+    total = torch.zeros_like(w)
+    for x in patches:
+        density = torch.stack([torch.exp(-(x - row).square().sum() / (2 * temperature)) for row in w])
+        for i, row in enumerate(w):
+            total[i] += density[i] / density.sum() * (x - row)
+    return total
+
+
+def bcm_written_out(w, patches, theta):
+    y = (patches @ w.T).clamp(min=0)
+    return outer_sum(y * (y - theta), patches)
+
+
+def softhebb_written_out(w, patches, temperature=0.7, rate=lambda row: 1):
     total = torch.zeros_like(w)
     for x in patches:
         u = w @ x
         y = torch.exp(u / temperature) / torch.exp(u / temperature).sum()
         winner = int(u.argmax())
         for i, row in enumerate(w):
-            total[i] += (y[i] if i == winner else -y[i]) * (x - u[i] * row)
+            total[i] += (y[i] if i == winner else -y[i]) * (x - u[i] * row) * rate(row)
     return total
 
 
@@ -62,7 +120,19 @@ RULES = {
     "frozen": (frozen, lambda w, x: torch.zeros_like(w)),
     "hebb": (hebb, hebb_written_out),
     "oja": (oja, oja_written_out),
+    "covariance": (covariance, covariance_written_out),
+    "subspace": (Subspace(), subspace_written_out),
+    "sanger": (Sanger(), sanger_written_out),
+    "hpca": (Sanger(torch.relu), lambda w, x: sanger_written_out(w, x, torch.relu)),
+    "instar": (Instar(), lambda w, x: instar_written_out(w, x, 1)),
+    "instar 3": (Instar(3), lambda w, x: instar_written_out(w, x, 3)),
+    "soft instar": (SoftInstar(0.8), lambda w, x: soft_instar_written_out(w, x, 0.8)),
+    "bcm": (BCM(5), lambda w, x: bcm_written_out(w, x, 1)),
     "softhebb": (SoftHebb(0.7), softhebb_written_out),
+    "softhebb by norm": (
+        SoftHebb(0.7, rate_power=0.5),
+        lambda w, x: softhebb_written_out(w, x, rate=lambda row: abs(row.norm() - 1) ** 0.5),
+    ),
     "krotov 2 2 .4": (Krotov(2, 0.4, 2), lambda w, x: krotov_written_out(w, x, 2, 0.4, 2)),
     "krotov 3 5 .1": (Krotov(3, 0.1, 5), lambda w, x: krotov_written_out(w, x, 3, 0.1, 5)),
     "krotov 1": (Krotov(1, 0.0, 3), lambda w, x: krotov_written_out(w, x, 1, 0.0, 3)),
@@ -116,7 +186,7 @@ def test_gradient_is_minus_the_update_written_out(layer, shape, rule, written_ou
     w = model[0].weight.detach().flatten(1)
     expected = written_out(w, patches) / (len(patches) if reduction == "mean" else 1)
 
-    Hebbian(model, {"0": rule}, reduction=reduction)(x).backward()
+    Hebbian(model, {"0": copy.deepcopy(rule)}, reduction=reduction)(x).backward()
 
     torch.testing.assert_close(-model[0].weight.grad.flatten(1), expected, rtol=1e-10, atol=1e-12)
     assert model[0].bias is None or model[0].bias.grad is None
@@ -132,76 +202,92 @@ def test_grouped_convolution_learns_as_its_groups_apart():
         torch.testing.assert_close(-grad.flatten(1), oja_written_out(w.flatten(1), patches) / len(patches))
 
 
-@settings(max_examples=40, deadline=None)
-@given(
-    n=st.integers(1, 3),
-    channels=st.integers(1, 3),
-    out=st.integers(2, 5),
-    kernel=st.integers(1, 4),
-    stride=st.integers(1, 3),
-    padding=st.integers(0, 3),
-    dilation=st.integers(1, 2),
-    bias=st.booleans(),
-)
-def test_any_conv1d_learns_as_a_linear_layer_on_its_patches(
-    n, channels, out, kernel, stride, padding, dilation, bias
-):
-    conv = nn.Conv1d(channels, out, kernel, stride, padding, dilation, bias=bias).double()
-    x = torch.randn(n, channels, 12, dtype=torch.float64)
-    patches = unfold(conv, x)[0]
-    linear = nn.Linear(patches.shape[1], out, bias=False).double()
+def update_on_patches(layer, x, rule):
+    """What ``rule`` asks for when every place is one more sample; groups see patches of their own."""
+    w = layer.weight.detach().flatten(1)
+    made = rule.synapse(w) if hasattr(rule, "synapse") else w
+    patches = unfold(layer, x)
+    groups = len(patches)
+    u = torch.cat([p @ m.T for p, m in zip(patches, made.chunk(groups), strict=True)], 1)
+    gate, decay = rule(u, w)
+    growth = [g.T @ p / len(p) for g, p in zip(gate.chunk(groups, 1), patches, strict=True)]
+    return torch.cat(growth) - (decay[:, None] * w if decay.ndim == 1 else decay @ w)
+
+
+@st.composite
+def convolutions(draw, groups):
+    """Any convolution of one to three dimensions, and an input that it can take."""
+    n = draw(st.integers(1, 3))
+    groups = draw(groups)
+
+    def sizes(low, high):
+        return tuple(draw(st.integers(low, high)) for _ in range(n))
+
+    kernel, dilation = sizes(1, 3), sizes(1, 2)
+    reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
+    space = [r + draw(st.integers(0, 3)) for r in reach]
+    mode = draw(st.sampled_from(["zeros", "reflect", "replicate", "circular"]))
+    padding = tuple(draw(st.integers(0, min(2, s - 1))) for s in space)  # reflect can do no more than s - 1
+    torch.manual_seed(draw(st.integers(0, 99)))
+    layer = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[n - 1](
+        groups * draw(st.integers(1, 2)),
+        groups * draw(st.integers(2, 3)),
+        kernel,
+        sizes(1, 2),
+        padding,
+        dilation,
+        groups,
+        bias=draw(st.booleans()),
+        padding_mode=mode,
+    )
+    x = torch.randn(draw(st.integers(1, 2)), layer.in_channels, *space, dtype=torch.float64)
+    return layer.double(), x
+
+
+def learns_as_on_its_patches(conv, x, rule):
+    expected = update_on_patches(conv, x, rule)
+    conv.zero_grad()
+    Hebbian(nn.Sequential(conv), {"0": rule})(x).backward()
+    torch.testing.assert_close(-conv.weight.grad.flatten(1), expected, rtol=1e-10, atol=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(convolutions(st.integers(1, 3)), st.sampled_from([oja, SoftHebb(), Krotov(2, 0.4, 3), Instar()]))
+def test_any_convolution_learns_as_a_linear_layer_on_its_patches(case, rule):
+    learns_as_on_its_patches(*case, rule)
+
+
+@settings(max_examples=30, deadline=None)
+@given(convolutions(st.just(1)), st.sampled_from([Sanger(), Subspace(), Sanger(torch.relu)]))
+def test_rules_whose_units_share_the_input_do_so_too_without_groups(case, rule):
+    learns_as_on_its_patches(*case, rule)
+
+
+@pytest.mark.parametrize("rule", [rule for rule, _ in RULES.values()], ids=RULES)
+@pytest.mark.parametrize("make", [nn.Conv1d, nn.Conv2d, nn.Conv3d])
+def test_a_kernel_as_large_as_its_input_is_a_linear_layer(make, rule):
+    space = (4, 3, 2)[: {nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv3d: 3}[make]]
+    conv = make(2, 5, space).double()
+    x = torch.randn(6, 2, *space, dtype=torch.float64)
+    linear = nn.Linear(x[0].numel(), 5).double()
     linear.weight.data.copy_(conv.weight.data.flatten(1))
-    for model, data in ((conv, x), (linear, patches)):
-        Hebbian(nn.Sequential(model), {"0": SoftHebb()})(data).backward()
+    linear.bias.data.copy_(conv.bias.data)
+    for layer, data in ((conv, x), (linear, x.flatten(1))):
+        Hebbian(nn.Sequential(layer), {"0": copy.deepcopy(rule)})(data).backward()
     torch.testing.assert_close(conv.weight.grad.flatten(1), linear.weight.grad, rtol=1e-10, atol=1e-12)
 
 
-def descend(layer, rule, batches, lr):
-    optimizer = torch.optim.SGD(layer.parameters(), lr)
-    learn = Hebbian(nn.Sequential(layer), {"0": rule})
-    for x in batches:
-        optimizer.zero_grad()
-        learn(x).backward()
-        optimizer.step()
-    return layer.weight.detach()
-
-
-def test_oja_finds_the_first_principal_component_with_norm_one():
-    g = torch.Generator().manual_seed(0)
-    basis = torch.linalg.qr(torch.randn(10, 10, dtype=torch.float64, generator=g)).Q
-    scale = torch.tensor([5.0, 3.5, 2.5, 2, 1.5, 1, 0.8, 0.6, 0.4, 0.2], dtype=torch.float64).sqrt()
-    x = (torch.randn(5000, 10, dtype=torch.float64, generator=g) * scale) @ basis.T
-    pc = torch.linalg.svd(x, full_matrices=False).Vh[0]
-    w = descend(nn.Linear(10, 1, bias=False).double(), oja, [x] * 600, 0.02)[0]
-    assert torch.abs(w @ pc) > 0.999
-    assert w.norm().item() == pytest.approx(1, abs=0.01)
-
-
-def clusters(generator, n=4000):
-    """Four equally likely clusters on orthogonal axes."""
-    which = torch.randint(0, 4, (n,), generator=generator)
-    noise = 0.05 * torch.randn(n, 8, dtype=torch.float64, generator=generator)
-    return 3 * F.one_hot(which, 8).double() + noise, which
-
-
-def test_krotov_without_anti_hebb_converges_to_norm_one_cluster_directions():
-    x, which = clusters(torch.Generator().manual_seed(0))
-    layer = nn.Linear(8, 4, bias=False).double()
-    layer.weight.data.copy_(0.2 * torch.eye(4, 8) + 0.01)
-    w = descend(layer, Krotov(1, 0.0, 2), [x] * 800, 0.05)
-    means = torch.stack([x[which == c].mean(0) for c in range(4)])
-    assert torch.allclose(w.norm(dim=1), torch.ones(4, dtype=torch.float64), atol=1e-3)
-    assert torch.all(F.cosine_similarity(w, means, dim=1) > 0.9999)
-
-
-def test_softhebb_is_stationary_at_norm_one_with_equal_usage():
-    x, _ = clusters(torch.Generator().manual_seed(0))
-    layer = nn.Linear(8, 4, bias=False).double()
-    layer.weight.data.copy_(0.2 * torch.eye(4, 8) + 0.01)
-    w = descend(layer, SoftHebb(0.5), [x] * 3000, 0.05)
-    assert torch.allclose(w.norm(dim=1), torch.ones(4, dtype=torch.float64), atol=1e-3)
-    usage = F.one_hot((x @ w.T).argmax(1), 4).double().mean(0)
-    assert torch.allclose(usage, torch.full((4,), 0.25, dtype=torch.float64), atol=0.02)
+def test_the_update_keeps_its_precision_under_autocast():
+    model = nn.Sequential(nn.Linear(6, 5))
+    x = torch.randn(7, 6)
+    rule = Hebbian(model, {"0": Krotov(2, 0.4, 3)})  # makes its currents itself, so nothing need be lost
+    rule(x).backward()
+    exact = model[0].weight.grad.clone()
+    model.zero_grad()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        objective = rule(x)
+    objective.backward()
+    assert torch.equal(model[0].weight.grad, exact)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +299,15 @@ def test_softhebb_is_stationary_at_norm_one_with_equal_usage():
         (lambda: Hebbian(nn.Sequential(nn.Linear(2, 2)), {"1": oja}), "no layer at '1'"),
         (lambda: Hebbian(nn.Sequential(nn.Linear(2, 2)), {}), "nothing would learn"),
         (lambda: Hebbian(nn.Sequential(nn.Linear(2, 2)), {"0": oja}, reduction="max"), "'mean' or 'sum'"),
-        (lambda: Hebbian(nn.Sequential(nn.Linear(2, 2)), {"0": Krotov(3)})(torch.ones(1, 2)), "has 2"),
+        (lambda: Hebbian(nn.Sequential(nn.Linear(2, 2)), {"0": Krotov(3)}), "has 2"),
+        (lambda: Hebbian(nn.Sequential(nn.Linear(2, 2)), {"0": Instar(3)}), "has 2"),
+        (lambda: Instar(0), "k must be at least 1"),
+        (lambda: SoftInstar(-1), "temperature must be positive"),
+        (lambda: BCM(2, rate=0), r"rate must lie in \(0, 1\]"),
+        (lambda: Foldiak(2, p=1), "p is the share"),
+        (lambda: Hebbian(nn.Sequential(nn.Linear(2, 2)), {"0": BCM(3)}), "made for 3 units, the layer has 2"),
+        (lambda: Hebbian(nn.Sequential(nn.Conv1d(2, 2, 1, groups=2)), {"0": Sanger()}), "groups=2"),
+        (lambda: Hebbian(nn.Sequential(nn.Conv1d(2, 2, 1, groups=2)), {"0": Subspace()}), "groups=2"),
     ],
 )
 def test_errors_say_what_is_wrong(make, says):
@@ -224,3 +318,11 @@ def test_errors_say_what_is_wrong(make, says):
 def test_a_layer_without_synapses_is_refused():
     with pytest.raises(TypeError, match="is a ReLU"):
         Hebbian(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), {"1": oja})
+
+
+def test_a_memory_belongs_to_one_layer_and_a_refusal_leaves_the_model_alone():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    shared = BCM(2)
+    with pytest.raises(ValueError, match="belongs to one layer"):
+        Hebbian(model, {"0": shared, "1": shared})
+    assert not any(layer._forward_hooks for layer in model)
