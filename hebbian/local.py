@@ -228,10 +228,10 @@ class MonoForward(Rule):
 class ForwardForward(Rule):
     """Forward-Forward, supervised: goodness high for true labels, low for false ones (Hinton 2022).
 
-    The label is written over the first K values of a sample.  The goodness g of a hidden block is the
-    mean square of its output; it descends softplus(threshold - g) for samples that carry their own
-    label and softplus(g - threshold) for the same samples with a false one.  Between blocks a sample
-    keeps its direction only, so that no block can rest on the goodness of the one before.  The readout
+    The label is written over the first K values of a sample.  A hidden block's goodness g is the sum of
+    the squares of its output, less ``threshold`` a unit; it descends softplus(-g) for samples with
+    their own label and softplus(g) for the same samples with a false one.  A block sees only the
+    direction of what the one before gives, so that it cannot rest on that one's goodness.  The readout
     of the model is not used.
 
     Scores are goodnesses, so no gradient leads from `predict` to the input: explain it by occlusion.
@@ -245,10 +245,10 @@ class ForwardForward(Rule):
     classes
         Number of classes K, at least 2.
     threshold
-        The goodness that parts true from false.
+        The mean square of a block's output at which true and false are equally likely.
     """
 
-    def __init__(self, model: nn.Module, example: Tensor, classes: int, threshold: float = 2.0) -> None:
+    def __init__(self, model: nn.Module, example: Tensor, classes: int, threshold: float = 0.5) -> None:
         if classes < 2:
             raise ValueError(f"Forward-Forward needs one unit a class, so 2 at least; got {classes}")
         if (values := example[0].numel()) <= classes:
@@ -271,7 +271,7 @@ class ForwardForward(Rule):
         result, h = [], x
         for block in blocks(self.model)[:-1]:
             h = block(_direction(h.detach()))
-            result.append(h.flatten(1).square().mean(1))
+            result.append((h.flatten(1).square() - self.threshold).sum(1))
         return torch.stack(result)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -279,7 +279,7 @@ class ForwardForward(Rule):
         if y is None:
             raise ValueError("Forward-Forward needs targets: rule(x, y)")
         both = torch.cat([self.write(x, y), self.write(x, self.others(y))])
-        true, false = (self.goodness(both) - self.threshold).chunk(2, 1)
+        true, false = self.goodness(both).chunk(2, 1)
         return (F.softplus(-true) + F.softplus(false)).mean(1).sum() / 2
 
     @torch.no_grad()

@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 from torch import nn
-from torch.optim import SGD, Adam, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler
 
 from hebbian.nn import RePU
@@ -113,6 +113,12 @@ _RECIPES = {
         activation=partial(RePU, 4.5),
         initialise=gaussian,
     ),
+    # Feedback and forward weights meet only as both decay.
+    "kolen-pollack": replace(
+        _LOSS, learn=replace(_LOSS.learn, optimizer=partial(AdamW, lr=1e-3, weight_decay=0.1))
+    ),
+    "forward-forward": replace(_LOSS, learn=replace(_LOSS.learn, optimizer=partial(Adam, lr=3e-3))),
+    "clapp": Recipe(Phase(partial(Adam, lr=1e-3), epochs=5, least_steps=1000)),
     # At 0.3 the units come close to norm 1 on digits; at 0.03 they stay near where they began.
     "softhebb": replace(_FEATURES, learn=replace(_FEATURES.learn, optimizer=partial(SGD, lr=0.3))),
 }
