@@ -1,0 +1,40 @@
+"""What the README and the examples show runs as it stands."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_code_of_the_readme_runs():
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    names: dict[str, object] = {}
+    exec(block, names)  # our own README
+    assert names["scores"].shape == (64, 10)
+    for line in block.splitlines():  # the lines that swap the rule run as well
+        if line.startswith("# rule = "):
+            exec(line[2:].split("<-")[0], names)
+
+
+def test_every_file_that_the_readme_names_exists():
+    for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text()):
+        assert (ROOT / target).exists(), target
+
+
+def test_the_commands_of_the_readme_exist():
+    for command, verb in re.findall(r"\$ (eeg|hebbian) (\w+)", (ROOT / "README.md").read_text()):
+        program = Path(sys.executable).with_name(command)
+        subprocess.run([program, verb, "--help"], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.name)
+def test_an_example_runs(path):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", path, "1"], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
