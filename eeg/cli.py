@@ -67,7 +67,7 @@ def demo(out: Path, seed: int) -> None:
 @_JOBS
 def simulate(out: Path, subjects: int, minutes: float, seed: int, jobs: int) -> None:
     """Write a simulated cohort with known discharges to the new folder OUT, in BIDS layout."""
-    from eeg.simulate import write_cohort
+    from eeg.datasets.simulated import write_cohort
 
     write_cohort(out, subjects=subjects, minutes=minutes, seed=seed, jobs=jobs)
     click.echo(f"{subjects} simulated subjects of {minutes:g} min: {out}")

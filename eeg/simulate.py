@@ -11,30 +11,24 @@ the discharges and by nothing else. The numbers below are fixed by the design of
 to be tuned to a detector. Research use only.
 """
 
-import json
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
-from importlib.metadata import version
-from pathlib import Path
+from functools import partial
 from typing import TypeAlias
 
-import edfio
-import joblib
-import mne
 import numpy as np
 import scipy.fft
-from tqdm import tqdm
 
-from trainers.errors import DataError
-
-# fmt: off
-CHANNELS = (
-    "Fp1", "Fp2", "F7", "F3", "Fz", "F4", "F8", "T7", "C3", "Cz",
-    "C4", "T8", "P7", "P3", "Pz", "P4", "P8", "O1", "O2",
+from eeg.head import (
+    CHANNELS,
+    distance,
+    focal,
+    generalised,
+    head,
+    patch_near,
+    pattern_of,
+    surface,
 )
-# fmt: on
 
 # Events a minute, drawn log-uniformly for each subject.
 DISCHARGE_RATE = (1.0, 15.0)
@@ -53,7 +47,6 @@ POP_AMPLITUDE = (4.0, 15.0)
 SHORTEST = 10.0  # s, below which the densest subjects' events do not fit
 SLOWEST = 128.0  # Hz, below which the line's 50 Hz and the shortest spikes are badly sampled
 LINE = 50.0  # Hz
-STEP = 0.1  # µV, the resolution of the EDF's 16 bits; what is simulated stays far within their range
 
 
 @dataclass(frozen=True)
@@ -106,121 +99,6 @@ class Simulated:
     sfreq: float
     channels: tuple[str, ...]
     events: tuple[Event, ...]
-
-
-# ---------------------------------------------------------------------------------------------------------
-# Where: sources and the patterns that they leave on the scalp
-
-
-@dataclass(frozen=True)
-class Head:
-    """Electrodes, a shell of cortex and how the one sees the other.
-
-    `electrodes` (19, 3) and `sources` (S, 3) are in metres in head coordinates (x right, y front, z up),
-    `outward` (S, 3) are unit vectors, and `gain` (19, S, 3) is in V/(A m) against the average reference.
-    """
-
-    electrodes: np.ndarray
-    sources: np.ndarray
-    outward: np.ndarray
-    gain: np.ndarray
-
-    def at(self, name: str) -> np.ndarray:
-        """Return the position (3,) of an electrode."""
-        position: np.ndarray = self.electrodes[CHANNELS.index(name)]
-        return position
-
-
-@cache
-def head() -> Head:
-    """Solve MNE's sphere model for the 10-20 electrodes and dipoles on a shell of cortex.
-
-    The shell lies at 85 % of the head's radius (the brain ends at 90 %) and reaches down to 0.3 radii
-    below the centre; its 600 sources stand about 10 mm apart, on a Fibonacci lattice.
-    """
-    info = mne.create_info(list(CHANNELS), SLOWEST, "eeg")
-    info.set_montage("colin27_1020")
-    sphere = mne.make_sphere_model("auto", "auto", info, verbose="error")
-    electrodes = sphere["r0"] + sphere.radius * _directions(info, sphere["r0"])
-    for channel, electrode in zip(info["chs"], electrodes, strict=True):
-        channel["loc"][:3] = electrode  # MNE's series holds on the sphere, and takes for it what it gets
-    outward = _lattice(600, lowest=-0.3)
-    sources = sphere["r0"] + 0.85 * sphere.radius * outward
-    space = mne.setup_volume_source_space(pos={"rr": sources, "nn": outward}, verbose="error")
-    forward = mne.make_forward_solution(info, trans=None, src=space, bem=sphere, meg=False, verbose="error")
-    gain = forward["sol"]["data"].reshape(len(CHANNELS), len(sources), 3)
-    return Head(electrodes, sources, outward, gain - gain.mean(axis=0))
-
-
-def _directions(info: mne.Info, centre: np.ndarray) -> np.ndarray:
-    """Return the unit vectors (19, 3) from the centre of the head to the electrodes."""
-    outward = np.array([channel["loc"][:3] for channel in info["chs"]]) - centre
-    return outward / np.linalg.norm(outward, axis=1, keepdims=True)
-
-
-def _lattice(n: int, lowest: float) -> np.ndarray:
-    """Spread n unit vectors (n, 3) evenly over the part of the sphere that lies above z = `lowest`."""
-    k = np.arange(n) + 0.5
-    z = 1 - (1 - lowest) * k / n
-    radius, angle = np.sqrt(1 - z**2), np.pi * (1 + np.sqrt(5)) * k
-    return np.column_stack([radius * np.cos(angle), radius * np.sin(angle), z])
-
-
-def patch(centre: np.ndarray, width: float, lean: np.ndarray) -> np.ndarray:
-    """Return the pattern (19,) of a patch of cortex that fires together, with a peak of 1.
-
-    Parameters
-    ----------
-    centre
-        (3,) in metres, in head coordinates.
-    width
-        Standard deviation of the patch in metres; the sources' weights fall off as a Gaussian.
-    lean
-        (3,), shorter than 1: what is added to the inward dipoles to tilt them. Inward ones are those of
-        gyri, negative on the scalp above; the walls of sulci lean.
-    """
-    weight = np.exp(-0.5 * (_distance(head().sources, centre) / width) ** 2)
-    return _pattern(np.einsum("csd,sd,s->c", head().gain, lean - head().outward, weight))
-
-
-def _pattern(potential: np.ndarray) -> np.ndarray:
-    """Refer potentials (19,) to their average and scale the largest to 1, whatever its sign."""
-    referred: np.ndarray = potential - potential.mean()
-    return referred / float(np.abs(referred).max())
-
-
-def _distance(points: np.ndarray, point: np.ndarray) -> np.ndarray:
-    """Return how far points (n, 3) lie from one point (3,)."""
-    distance: np.ndarray = np.linalg.norm(points - point, axis=1)
-    return distance
-
-
-def _random_lean(rng: np.random.Generator) -> np.ndarray:
-    """Tilt a patch by up to about 50 degrees, in any direction (3,)."""
-    direction = rng.normal(size=3)
-    return direction * (0.75 * rng.uniform() / float(np.linalg.norm(direction)))
-
-
-def _patch_near(electrode: str, rng: np.random.Generator) -> np.ndarray:
-    """Return the pattern (19,) of a small patch within 35 mm of an electrode."""
-    near = np.flatnonzero(_distance(head().sources, head().at(electrode)) < 0.035)
-    return patch(head().sources[rng.choice(near)], 0.01, _random_lean(rng))
-
-
-def _focal(rng: np.random.Generator) -> np.ndarray:
-    """Return the pattern (19,) of a focus anywhere in the shell; weighted like some 6 cm² of cortex."""
-    return patch(head().sources[rng.integers(len(head().sources))], 0.01, _random_lean(rng))
-
-
-def _generalised() -> np.ndarray:
-    """Return the pattern (19,) of both hemispheres firing together, strongest over the frontal midline."""
-    return patch(head().at("Fz"), 0.05, np.zeros(3))
-
-
-def _surface(origins: Iterable[np.ndarray], reach: float) -> np.ndarray:
-    """Return the pattern (19,) of something outside the skull that fades over `reach` metres."""
-    fading = [np.exp(-_distance(head().electrodes, origin) / reach) for origin in origins]
-    return _pattern(np.sum(fading, axis=0))
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -326,7 +204,7 @@ _Draw: TypeAlias = Callable[[np.random.Generator, float], _Shape]
 
 def _discharge_of_subject(rng: np.random.Generator) -> _Draw:
     """Give a subject one focus, or one in four generalised discharges, and return its drawing of shapes."""
-    pattern = _generalised() if rng.uniform() < 0.25 else _focal(rng)
+    pattern = generalised() if rng.uniform() < 0.25 else focal(rng)
     return lambda rng, sfreq: _Shape("discharge", pattern, _spike_and_wave(rng, sfreq))
 
 
@@ -336,24 +214,24 @@ def _draw_innocent(rng: np.random.Generator, sfreq: float) -> _Shape:
         ("small_sharp_spike", _small_sharp_spike, ("F7", "F8", "T7", "T8")),
         ("vertex_wave", _vertex_wave, ("Cz",)),
     )[rng.integers(3)]
-    return _Shape(kind, _patch_near(str(rng.choice(places)), rng), wave(rng, sfreq))
+    return _Shape(kind, patch_near(str(rng.choice(places)), rng), wave(rng, sfreq))
 
 
 def _draw_blink(rng: np.random.Generator, sfreq: float) -> _Shape:
     below = np.array([0, 0.01, -0.03])  # from the frontal poles to the eyes
     eyes = [head().at(name) + below for name in ("Fp1", "Fp2")]
-    return _Shape("blink", _surface(eyes, 0.03), _blink(rng, sfreq))
+    return _Shape("blink", surface(eyes, 0.03), _blink(rng, sfreq))
 
 
 def _draw_muscle(rng: np.random.Generator, sfreq: float) -> _Shape:
     place = str(rng.choice(("Fp1", "Fp2", "F7", "F8", "T7", "T8", "P7", "P8", "O1", "O2")))
-    return _Shape("muscle", _surface([head().at(place)], 0.03), _muscle(rng, sfreq))
+    return _Shape("muscle", surface([head().at(place)], 0.03), _muscle(rng, sfreq))
 
 
 def _draw_pop(rng: np.random.Generator, sfreq: float) -> _Shape:
     one = np.zeros(len(CHANNELS))
     one[rng.integers(len(CHANNELS))] = rng.choice((-1, 1))
-    return _Shape("electrode_pop", _pattern(one), _pop(rng, sfreq))
+    return _Shape("electrode_pop", pattern_of(one), _pop(rng, sfreq))
 
 
 def _happen(
@@ -417,7 +295,7 @@ def _background(rng: np.random.Generator, n_times: int, sfreq: float) -> tuple[n
     frequency = np.maximum(scipy.fft.rfftfreq(n_times, 1 / sfreq), 1e-3)
     aperiodic = frequency ** -rng.uniform(0.5, 0.9) / (1 + (0.5 / frequency) ** 2)
     alpha = np.exp(-0.25 * ((frequency - rng.uniform(8.5, 12)) / rng.uniform(0.4, 0.8)) ** 2)
-    occipital = np.exp(-_distance(head().sources, head().at("O1") / 2 + head().at("O2") / 2) / 0.03)
+    occipital = np.exp(-distance(head().sources, head().at("O1") / 2 + head().at("O2") / 2) / 0.03)
     spectrum = _noise(rng, aperiodic, np.ones(len(head().sources)))
     spectrum += _log_uniform(rng, (0.3, 1.2)) * _noise(rng, alpha, occipital)
     data = scipy.fft.irfft(spectrum, n_times, axis=1, overwrite_x=True)
@@ -484,7 +362,7 @@ def simulate_subject(
     """
     if label not in (0, 1):
         raise ValueError(f"label is {label}, expected 1 (epilepsy) or 0 (control)")
-    _check(minutes, sfreq)
+    check(minutes, sfreq)
     ongoing, everybody, epilepsy = map(np.random.default_rng, np.random.SeedSequence([seed, index]).spawn(3))
     n_times = round(minutes * 60) * int(sfreq)
     data, rms = _background(ongoing, n_times, sfreq)
@@ -497,7 +375,8 @@ def simulate_subject(
     return Simulated(f"{index + 1:03d}", label, data, sfreq, CHANNELS, tuple(events))
 
 
-def _check(minutes: float, sfreq: float) -> None:
+def check(minutes: float, sfreq: float) -> None:
+    """Raise `ValueError` for a duration or a sampling rate that cannot be simulated."""
     if minutes * 60 < SHORTEST:
         raise ValueError(f"minutes is {minutes:g}, expected at least {SHORTEST / 60:.3f} ({SHORTEST:g} s)")
     if sfreq < SLOWEST or sfreq != int(sfreq):
@@ -520,195 +399,3 @@ def labels(subjects: int, seed: int) -> list[int]:
     coins = np.random.default_rng(seed).random((subjects + 1) // 2) < 0.5
     pairs = np.column_stack([coins, ~coins])
     return [int(epilepsy) for epilepsy in pairs.ravel()[:subjects]]
-
-
-def write_cohort(
-    out: Path,
-    *,
-    subjects: int = 80,
-    minutes: float = 5.0,
-    sfreq: float = 256.0,
-    seed: int = 0,
-    jobs: int = 1,
-    progress: bool = True,
-) -> Path:
-    """Simulate a cohort, half of it with epilepsy, and write it as EDF in BIDS layout.
-
-    Parameters
-    ----------
-    out
-        The folder to write, which must be new or empty. It appears when it is complete and not before.
-    subjects, minutes, sfreq, seed
-        What to simulate; see `simulate_subject`.
-    jobs
-        Processes; they change nothing but the time.
-    progress
-        Show a progress bar.
-
-    Returns
-    -------
-    Path
-        `out`.
-
-    Raises
-    ------
-    DataError
-        If `out` holds something already or cannot be written.
-    ValueError
-        If there are fewer than 2 subjects, or as `simulate_subject` says.
-    """
-    if subjects < 2:
-        raise ValueError(f"subjects is {subjects}, expected at least 2, one for each group")
-    _check(minutes, sfreq)
-    try:
-        if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-            raise DataError(f"{out}: holds something, expected a new or empty folder: name another")
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as unfinished:
-            folder = Path(unfinished) / "cohort"
-            folder.mkdir()
-            groups = labels(subjects, seed)
-            one = joblib.delayed(partial(_write_subject, folder, seed=seed, minutes=minutes, sfreq=sfreq))
-            work = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(
-                one(index, label) for index, label in enumerate(groups)
-            )
-            for _ in tqdm(work, "simulating", total=subjects, unit="subject", disable=not progress):
-                pass
-            _write_description(folder, groups, f"{subjects} subjects, {minutes:g} min, seed {seed}")
-            folder.replace(out)
-    except OSError as error:
-        raise DataError(f"{out}: cannot be written ({error.strerror}): name another folder") from error
-    return out
-
-
-# ---------------------------------------------------------------------------------------------------------
-# Files
-
-
-def _write_subject(cohort: Path, index: int, label: int, *, seed: int, minutes: float, sfreq: float) -> None:
-    subject = simulate_subject(index, label, seed=seed, minutes=minutes, sfreq=sfreq)
-    folder = cohort / f"sub-{subject.subject}" / "eeg"
-    folder.mkdir(parents=True)
-    stem = f"sub-{subject.subject}_task-rest"
-    _edf(subject).write(folder / f"{stem}_eeg.edf")
-    _write_json(folder / f"{stem}_eeg.json", _sidecar(subject))
-    _write_table(
-        folder / f"{stem}_channels.tsv",
-        ("name", "type", "units", "sampling_frequency", "reference"),
-        ((name, "EEG", "uV", f"{sfreq:g}", "average") for name in subject.channels),
-    )
-    _write_table(
-        folder / f"{stem}_events.tsv",
-        ("onset", "duration", "trial_type", "channel", "amplitude"),
-        (
-            (f"{e.onset:.6f}", f"{e.duration:.6f}", e.kind, ",".join(e.channels), f"{e.amplitude:.3f}")
-            for e in subject.events
-        ),
-    )
-
-
-def _edf(subject: Simulated) -> edfio.Edf:
-    """Return the recording as an EDF in steps of 0.1 µV; an anonymous start date is EDF's 1985-01-01."""
-    microvolt = subject.data.astype(float) * 1e6
-    signals = [
-        edfio.EdfSignal(
-            signal,
-            subject.sfreq,
-            label=name,
-            physical_dimension="uV",
-            physical_range=(-(2**15) * STEP, (2**15 - 1) * STEP),
-        )
-        for name, signal in zip(subject.channels, microvolt, strict=True)
-    ]
-    return edfio.Edf(
-        signals,
-        patient=edfio.Patient(code=f"SIMULATED-{subject.subject}", additional=("SIMULATED",)),
-        recording=edfio.Recording(equipment_code="SIMULATED", additional=("SIMULATED",)),
-    )
-
-
-def _sidecar(subject: Simulated) -> dict[str, object]:
-    return {
-        "TaskName": "rest",
-        "TaskDescription": "Simulated resting EEG",
-        "SamplingFrequency": subject.sfreq,
-        "PowerLineFrequency": LINE,
-        "EEGReference": "average of the 19 electrodes",
-        "EEGPlacementScheme": "10-20",
-        "EEGChannelCount": len(subject.channels),
-        "SoftwareFilters": "n/a",
-        "RecordingDuration": subject.data.shape[1] / subject.sfreq,
-        "RecordingType": "continuous",
-    }
-
-
-def _write_description(cohort: Path, groups: Sequence[int], settings: str) -> None:
-    """Write what BIDS wants at the top of a data set."""
-    description = {
-        "Name": "Simulated EEG with and without interictal discharges",
-        "BIDSVersion": "1.10.0",
-        "DatasetType": "raw",
-        "License": "CC0",
-        "GeneratedBy": [
-            {
-                "Name": "hebbian-eeg",
-                "Version": version("hebbian-eeg"),
-                "Description": f"simulated: {settings}",
-            }
-        ],
-    }
-    _write_json(cohort / "dataset_description.json", description)
-    _write_json(cohort / "participants.json", _PARTICIPANTS)
-    _write_json(cohort / "task-rest_events.json", _EVENTS)
-    rows = ((f"sub-{i + 1:03d}", ("control", "epilepsy")[label]) for i, label in enumerate(groups))
-    _write_table(cohort / "participants.tsv", ("participant_id", "group"), rows)
-    (cohort / "README").write_text(_README.format(settings=settings), encoding="utf-8")
-
-
-def _write_json(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    path.write_text("".join("\t".join(row) + "\n" for row in (header, *rows)), encoding="utf-8")
-
-
-_PARTICIPANTS = {
-    "group": {
-        "Description": "The simulated diagnosis",
-        "Levels": {"epilepsy": "interictal discharges were added", "control": "no discharge was added"},
-    }
-}
-
-_EVENTS = {
-    "onset": {"Description": "Where the event's time course begins", "Units": "s"},
-    "duration": {"Description": "How long its time course lasts", "Units": "s"},
-    "trial_type": {
-        "Description": "What was simulated",
-        "Levels": {
-            "discharge": "interictal epileptiform discharge",
-            "wicket": "innocent wicket spike, alone or in a train",
-            "small_sharp_spike": "innocent small sharp spike",
-            "vertex_wave": "innocent vertex wave",
-            "blink": "eye blink",
-            "muscle": "burst of scalp muscle",
-            "electrode_pop": "jump at one electrode",
-        },
-    },
-    "channel": {
-        "Description": "Electrodes that see at least half of the event's largest peak, strongest first",
-        "Delimiter": ",",
-    },
-    "amplitude": {"Description": "Peak at the best electrode over the rms of the subject's background"},
-}
-
-_README = """\
-Simulated EEG: no person was recorded.  Research use only.
-
-{settings}.  Written by `eeg simulate` of hebbian-eeg.
-
-Background activity (1/f and alpha) and transients of known place and time, seen by the 19 electrodes of
-the 10-20 system through a sphere model of brain, fluid, skull and scalp; eyes, muscle and electrodes
-beside them.  Both groups share everything but the interictal discharges, which only the group "epilepsy"
-has.  Every event stands in the events.tsv of its recording, the innocent ones too.
-"""

@@ -15,7 +15,9 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from eeg.simulate import CHANNELS, Simulated, head, labels, patch, simulate_subject, write_cohort
+from eeg.datasets.simulated import write_cohort
+from eeg.head import CHANNELS, head, patch
+from eeg.simulate import Simulated, labels, simulate_subject
 from trainers.errors import DataError
 
 INNOCENT = {"wicket", "small_sharp_spike", "vertex_wave"}
@@ -423,7 +425,7 @@ def test_a_failure_leaves_nothing(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("eeg.simulate._write_description", full)
+    monkeypatch.setattr("eeg.datasets.simulated._write_description", full)
     with pytest.raises(DataError, match="No space left on device"):
         write_cohort(tmp_path / "out", subjects=2, minutes=0.5, progress=False)
     assert not any(tmp_path.iterdir())
