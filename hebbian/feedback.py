@@ -13,6 +13,7 @@ from hebbian.synapse import Synaptic, padded, synaptic, weight_layers
 
 Magnitude = Literal["uniform", "batch", "fixed"]
 _Geometry = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]
+_Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
 
 
 class _Carry(torch.autograd.Function):
@@ -35,27 +36,33 @@ class _Carry(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, error: Tensor) -> Any:
         x, b = ctx.saved_tensors
+        wants_x, wants_w, wants_bias, wants_b = ctx.needs_input_grad[1:5]
         carry = _carry_linear if ctx.geometry is None else _carry_convolution
-        to_x, to_w, to_bias = carry(error.to(b.dtype), x.to(b.dtype), b, ctx.geometry)
+        wanted = [wants_x, wants_w or wants_b, wants_bias]
+        to_x, to_w, to_bias = carry(error.to(b.dtype), x.to(b.dtype), b, ctx.geometry, wanted)
         # Kolen & Pollack: whatever w learns, b learns too, where b learns at all.
-        return None, to_x.to(x.dtype), to_w, to_bias, to_w, None
+        return None, to_x, to_w, to_bias, to_w if wants_b else None, None
 
 
 _carry: Callable[..., Tensor] = _Carry.apply
 
 
-def _carry_linear(error: Tensor, x: Tensor, b: Tensor, geometry: None) -> tuple[Tensor, Tensor, Tensor]:
+def _carry_linear(error: Tensor, x: Tensor, b: Tensor, geometry: None, wanted: list[bool]) -> _Gradients:
     rows = error.flatten(0, -2)
-    return error @ b, rows.T @ x.flatten(0, -2), rows.sum(0)
+    return (
+        error @ b if wanted[0] else None,
+        rows.T @ x.flatten(0, -2) if wanted[1] else None,
+        rows.sum(0) if wanted[2] else None,
+    )
 
 
 def _carry_convolution(
-    error: Tensor, x: Tensor, b: Tensor, geometry: _Geometry
-) -> tuple[Tensor, Tensor, Tensor]:
+    error: Tensor, x: Tensor, b: Tensor, geometry: _Geometry, wanted: list[bool]
+) -> _Gradients:
     stride, padding, dilation, groups = geometry
-    # The layer's own backward with b for w: the gradients of weight and bias do not depend on either.
-    gradients: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
-        error, x, b, [len(b)], stride, padding, dilation, False, [0] * len(stride), groups, [True] * 3
+    # The layer's own backward with b for w: the gradients of weight and bias depend on neither.
+    gradients: _Gradients = torch.ops.aten.convolution_backward(
+        error, x, b, [len(b)], stride, padding, dilation, False, [0] * len(stride), groups, wanted
     )
     return gradients
 
