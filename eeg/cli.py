@@ -26,6 +26,17 @@ _METHOD = click.option(
 )
 
 
+class _FloatRange(click.FloatRange):
+    """A range that refuses NaN, which compares as within every range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number."""
+        number = super().convert(value, param, ctx)
+        if number != number:
+            self.fail(f"{value} is not a number", param, ctx)
+        return number
+
+
 class _OneLine(click.Group):
     """Turn bad data into one line and exit code 1."""
 
@@ -62,7 +73,7 @@ def demo(out: Path, seed: int) -> None:
 @main.command()
 @click.argument("out", type=_FOLDER)
 @click.option("--subjects", type=click.IntRange(2), default=80, show_default=True)
-@click.option("--minutes", type=click.FloatRange(1), default=5.0, show_default=True)
+@click.option("--minutes", type=_FloatRange(1), default=5.0, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @_JOBS
 def simulate(out: Path, subjects: int, minutes: float, seed: int, jobs: int) -> None:
@@ -94,11 +105,11 @@ def simulate(out: Path, subjects: int, minutes: float, seed: int, jobs: int) -> 
     show_default=True,
     help="0.5-45 Hz at 128 Hz and the mean logit, or as Uyttenhove et al. 2020 did it.",
 )
-@click.option("--window", type=click.FloatRange(0.5), help="Seconds.  [default: 2 for events, else 10]")
+@click.option("--window", type=_FloatRange(0.5), help="Seconds.  [default: 2 for events, else 10]")
 @click.option("--folds", type=click.IntRange(2), default=5, show_default=True, help="By subject.")
 @click.option(
     "--hold-out",
-    type=click.FloatRange(0, 0.9),
+    type=_FloatRange(0, 0.9),
     default=0.0,
     show_default=True,
     help="Share of subjects kept from all training, to test the final model.",
@@ -171,7 +182,7 @@ def evaluate(run: Path, data: Path | None, method: str, jobs: int) -> None:
 @click.option("--out", type=_FOLDER, required=True, help="One folder a recording is made below it.")
 @click.option(
     "--prevalence",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=_FloatRange(0, 1, min_open=True, max_open=True),
     help="Of epilepsy among those who are examined.  [default: that of the training subjects]",
 )
 @_METHOD
@@ -188,11 +199,13 @@ def detect(
 ) -> None:
     """Score and explain RECORDINGS with MODEL, a file or a folder that `eeg train` wrote."""
     from eeg.detect import detect as one
+    from eeg.detect import output_name
     from eeg.detector import load
     from eeg.export import NORMAL_EEG, RESEARCH_USE
     from trainers.errors import DataError
 
     _one_thread()
+    _apart([output_name(path, keep_names) for path in recordings])
     detector = load(model / "model.safetensors" if model.is_dir() else model)
     _made(out)
     stated = detector.calibration.prevalence if prevalence is None else prevalence
@@ -245,16 +258,30 @@ def _new(out: Path) -> Path:
     return _made(out)
 
 
+def _apart(names: list[str]) -> None:
+    """Refuse recordings whose results would go to one folder."""
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise click.UsageError(
+            f"several recordings would go to {', '.join(twice)}; name another --out for each"
+        )
+
+
 def _known(model: str, rule: str) -> None:
-    """Refuse unknown names before anything is read."""
+    """Refuse names that are unknown, or of rules that cannot train a detector, before anything is read."""
     from eeg.models import build
     from hebbian.registry import find
 
     try:
         build(model, 1, 64)
-        find(rule)
+        entry = find(rule)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    if not entry.one_logit or "own readout" in entry.traits:
+        raise click.UsageError(
+            f"{rule} does not train a network of one logit that reads out by itself, as a detector must; "
+            "choose another rule (`hebbian rules`)"
+        )
 
 
 def _plan(
