@@ -26,6 +26,7 @@ from hebbian.local import Clapp, ForwardForward, MonoForward, pred, predsim, sim
 from hebbian.perturbation import NodePerturbation, RewardModulatedHebb, WeightPerturbation
 from hebbian.predictive import FixedPrediction, PredictiveCoding
 from hebbian.rule import Criterion, Rule
+from hebbian.spiking import RewardSpikeTiming, SpikeTiming
 from hebbian.synapse import synaptic, weight_layers
 from hebbian.target import DifferenceTarget
 
@@ -80,7 +81,12 @@ def at_layers(make: Callable[..., p.Plasticity]) -> Callable[..., Rule]:
 
 
 def _two_factor(
-    name: str, make: Callable[..., p.Plasticity], source: str, equation: str, *traits: Trait
+    name: str,
+    make: Callable[..., p.Plasticity],
+    source: str,
+    equation: str,
+    *traits: Trait,
+    but: str = "",
 ) -> Entry:
     return Entry(
         name,
@@ -88,7 +94,7 @@ def _two_factor(
         family="two-factor",
         source=source,
         equation=equation,
-        needs="Linear or ConvNd layers anywhere in any model; a readout",
+        needs=f"Linear or ConvNd layers anywhere in any model{but}; a readout",
         traits=frozenset({"local", *traits}),
         supervised=False,
     )
@@ -138,13 +144,20 @@ BUILT_IN = (
         "batch statistics",
     ),
     _two_factor("oja", lambda: p.oja, "Oja 1982", "dw = y (x - y w)', y = u"),
-    _two_factor("subspace", p.Subspace, "Oja 1989", "dw = y (x - W' y)', y = u"),
-    _two_factor("sanger", p.Sanger, "Sanger 1989", "dw_i = y_i (x - sum_{k<=i} y_k w_k)', y = u"),
+    _two_factor("subspace", p.Subspace, "Oja 1989", "dw = y (x - W' y)', y = u", but=", without groups"),
+    _two_factor(
+        "sanger",
+        p.Sanger,
+        "Sanger 1989",
+        "dw_i = y_i (x - sum_{k<=i} y_k w_k)', y = u",
+        but=", without groups",
+    ),
     _two_factor(
         "hpca",
         partial(p.Sanger, activation=torch.relu),
         "Lagani et al. 2021",
         "dw_i = y_i (x - sum_{k<=i} y_k w_k)', y = relu(u)",
+        but=", without groups",
     ),
     _two_factor(
         "bcm",
@@ -171,6 +184,7 @@ BUILT_IN = (
         "Földiák 1990",
         "dw = y (x - w)'; y fires at u + v y > t; dv = -alpha (y y' - p^2), v <= 0; dt = gamma (y - p)",
         "rewrites weights",
+        but=", with inputs that are not negative",
     ),
     _two_factor(
         "krotov",
@@ -340,8 +354,27 @@ BUILT_IN = (
         family="perturbation",
         source="Williams 1992; Frémaux & Gerstner 2016",
         equation="dW = (R - mean R) E; E <- trace E + n x' / sigma², n ~ N(0, sigma²) at the currents",
-        needs="Linear or ConvNd layers anywhere in any model; labels; criterion (minus reward) a mean over samples",
+        needs="Linear or ConvNd layers anywhere in any model; criterion = minus the reward, a mean over samples",
         traits=frozenset({"noisy", "rewrites weights"}),
+    ),
+    Entry(
+        "stdp",
+        SpikeTiming,
+        family="spiking",
+        source="Song, Miller & Abbott 2000; Nessler et al. 2013",
+        equation="dW = sum exp(-d / tau_plus) of post after pre - ratio sum exp(-d / tau_minus) of post before",
+        needs="Linear or ConvNd layers anywhere in any model; activity that is not negative; a readout",
+        traits=frozenset({"local", "noisy"}),
+        supervised=False,
+    ),
+    Entry(
+        "rstdp",
+        RewardSpikeTiming,
+        family="spiking",
+        source="Izhikevich 2007; Mozafari et al. 2018",
+        equation="dW = (R - mean R) STDP; R = 1 where the model is right, else 0",
+        needs="Linear or ConvNd layers anywhere in any model; activity that is not negative; labels",
+        traits=frozenset({"noisy", "batch statistics"}),
     ),
 )
 

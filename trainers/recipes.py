@@ -106,6 +106,12 @@ _FEATURES = Recipe(
 _RECIPES = {
     "frozen": Recipe(Phase(partial(SGD, lr=0.0), epochs=1), initialise=gaussian),
     "hebb": replace(_FEATURES, learn=replace(_FEATURES.learn, hook=unit_norm)),
+    "covariance": replace(_FEATURES, learn=replace(_FEATURES.learn, hook=unit_norm)),
+    # At higher rates, or from larger weights, the responses outrun their threshold.
+    "bcm": replace(
+        _FEATURES, learn=replace(_FEATURES.learn, optimizer=partial(SGD, lr=3e-4)), initialise=uniform
+    ),
+    "foldiak": replace(_FEATURES, centred=False, initialise=uniform),
     # The notebook of Krotov & Hopfield 2019, with 40 epochs of MNIST in place of 200.
     "krotov": Recipe(
         Phase(partial(SGD, lr=0.02), epochs=40, schedule=linear, hook=max_normalise, least_steps=3000),
