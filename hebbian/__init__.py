@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from hebbian.adaptive import Foldiak as Foldiak
     from hebbian.backprop import Backprop as Backprop
     from hebbian.feedback import DirectFeedback as DirectFeedback
+    from hebbian.feedback import FeedbackAlignment as FeedbackAlignment
+    from hebbian.feedback import KolenPollack as KolenPollack
+    from hebbian.feedback import SignSymmetry as SignSymmetry
+    from hebbian.feedback import WeightMirror as WeightMirror
     from hebbian.hebbian import Hebbian as Hebbian
+    from hebbian.local import Clapp as Clapp
+    from hebbian.local import ForwardForward as ForwardForward
+    from hebbian.local import LocalLosses as LocalLosses
+    from hebbian.local import MonoForward as MonoForward
     from hebbian.memory import Hopfield as Hopfield
     from hebbian.memory import Storkey as Storkey
     from hebbian.plasticity import Instar as Instar
@@ -36,18 +44,26 @@ if TYPE_CHECKING:
 _HOME = {
     "BCM": "adaptive",
     "Backprop": "backprop",
+    "Clapp": "local",
     "DirectFeedback": "feedback",
+    "FeedbackAlignment": "feedback",
     "Foldiak": "adaptive",
+    "ForwardForward": "local",
     "Hebbian": "hebbian",
     "Hopfield": "memory",
     "Instar": "plasticity",
+    "KolenPollack": "feedback",
     "Krotov": "plasticity",
+    "LocalLosses": "local",
+    "MonoForward": "local",
     "Rule": "rule",
     "Sanger": "plasticity",
+    "SignSymmetry": "feedback",
     "SoftHebb": "plasticity",
     "SoftInstar": "plasticity",
     "Storkey": "memory",
     "Subspace": "plasticity",
+    "WeightMirror": "feedback",
     "build": "registry",
     "covariance": "plasticity",
     "frozen": "plasticity",
