@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from scipy.special import expit
-from torch import nn
+from torch import Tensor, nn
 
 from eeg.aggregate import AGGREGATIONS
 from eeg.calibrate import Calibration
@@ -143,18 +143,23 @@ def load(path: Path) -> Detector:
         raise DataError(f"{path}: no safetensors file; expected a model written by `eeg train`") from None
     if header is None:
         raise DataError(f"{path}: holds weights but no detector; expected a model written by `eeg train`")
-    facts = json.loads(header)
+    try:
+        return _rebuilt(json.loads(header), weights)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError):
+        raise DataError(f"{path}: its settings or weights are damaged; copy or train it anew") from None
+
+
+def _rebuilt(facts: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Detector:
     if facts.get("format") != FORMAT:
-        raise DataError(
-            f"{path}: detector format {facts.get('format')}, this version reads {FORMAT}; train it anew"
-        )
+        raise DataError(f"detector format {facts.get('format')}, this version reads {FORMAT}; train it anew")
     settings = facts["preprocessing"]
     preprocessing = Preprocessing(**{**settings, "channels": tuple(settings["channels"])})
     network = build(facts["model"], len(preprocessing.channels), facts["n_times"])
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError:
-        raise DataError(f"{path}: its weights do not fit a {facts['model']}; the file is damaged") from None
+    network.load_state_dict(weights)
+    if facts["aggregation"] not in AGGREGATIONS:
+        raise ValueError(f"no aggregation named {facts['aggregation']!r}")
     return Detector(
         network=network.eval(),
         model=facts["model"],

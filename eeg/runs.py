@@ -38,9 +38,20 @@ class Run:
 
 
 def default_channels(corpus: Corpus) -> tuple[str, ...]:
-    """Return the 19 electrodes of 10-20 if the corpus's first recording has them, else all it has."""
-    names = read(corpus.entries[0].path).ch_names
-    return TEN_TWENTY if set(TEN_TWENTY) <= set(names) else tuple(names)
+    """Return the 19 electrodes of 10-20 if the first readable recording has them, else all it has.
+
+    Raises
+    ------
+    DataError
+        If no recording can be read.
+    """
+    for entry in corpus.entries:
+        try:
+            names = read(entry.path).ch_names
+        except DataError:  # it is reported when all recordings are loaded
+            continue
+        return TEN_TWENTY if set(TEN_TWENTY) <= set(names) else tuple(names)
+    raise DataError(f"{corpus.name}: none of its {len(corpus.entries)} recordings can be read as EEG")
 
 
 def load_corpus(
@@ -149,21 +160,26 @@ def recorded_results(out: Path) -> list[tuple[str, Results]]:
         If the folder holds no record of a run.
     """
     path = out / "run.json"
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))["results"]
-    except (OSError, ValueError, KeyError):
-        raise DataError(f"{path}: no record of a run; expected a folder that `eeg train` wrote") from None
     titles = {
         "cross_validated": "Training subjects, each as seen by a fold that was not trained on him",
         "held_out": "Held-out subjects, whom no training had seen",
     }
-    return [(title, recorded(found[key])) for key, title in titles.items() if found[key] is not None]
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["results"]
+        return [(title, recorded(found[key])) for key, title in titles.items() if found[key] is not None]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise DataError(f"{path}: no record of a run; expected a folder that `eeg train` wrote") from None
 
 
 def plan_of(detector: Detector) -> Plan:
-    """Return the part of the plan that judging needs."""
+    """Return the part of the plan that a detector remembers."""
     return Plan(
-        detector.preprocessing, detector.labels, detector.window, detector.aggregation, detector.model
+        preprocessing=detector.preprocessing,
+        labels=detector.labels,
+        window=detector.window,
+        aggregation=detector.aggregation,
+        model=detector.model,
+        rule=detector.training.get("rule", "unknown"),
     )
 
 

@@ -137,8 +137,19 @@ def fit_network(plan: Plan, training: Sequence[Windows], callbacks: Sequence[obj
 
 
 def score(network: nn.Module, loaded: Loaded, entries: Sequence[Entry], part: str) -> list[Scored]:
-    """Let a network judge recordings."""
-    return [Scored(e, part, loaded[e], network_logits(network, loaded[e].data)) for e in entries]
+    """Let a network judge recordings.
+
+    Raises
+    ------
+    DataError
+        If its logits are not finite.
+    """
+    scored = [Scored(e, part, loaded[e], network_logits(network, loaded[e].data)) for e in entries]
+    if not all(np.isfinite(s.logits).all() for s in scored):
+        raise DataError(
+            f"{part}: the training diverged, its scores are not finite; take another rule or seed"
+        )
+    return scored
 
 
 def cross_validate(
