@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from eeg.attribution import Explanation, explain
@@ -85,18 +88,24 @@ def detect(
     seen = file_hash(path) in detector.training.get("recordings", [])
     model = describe_model(detector, seen=seen)
     name = output_name(path, keep_name)
-    folder = make_folder(out / name)
-    write_json(result(decision, explanation, model), folder / "result.json")
-    write_events(explanation.segments, folder / "events.tsv")
-    write_annotated_edf(raw, explanation.segments, folder / "annotated.edf")
-    write_report(cleaned, decision, explanation, model, folder / "report.html", title=f"EEG report: {name}")
-    return decision, explanation, folder
+    with _filling(out / name) as folder:
+        write_json(result(decision, explanation, model), folder / "result.json")
+        write_events(explanation.segments, folder / "events.tsv")
+        write_annotated_edf(raw, explanation.segments, folder / "annotated.edf")
+        title = f"EEG report: {name}"
+        write_report(cleaned, decision, explanation, model, folder / "report.html", title=title)
+    return decision, explanation, out / name
 
 
-def make_folder(path: Path) -> Path:
-    """Make a folder, or raise `DataError` in one line."""
+@contextmanager
+def _filling(folder: Path) -> Iterator[Path]:
+    """Give a place to write to, and move its files to ``folder`` when all were written."""
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".partial-", dir=folder.parent) as partial:
+            yield Path(partial)
+            folder.mkdir(exist_ok=True)
+            for file in Path(partial).iterdir():
+                file.replace(folder / file.name)
     except OSError as error:
-        raise DataError(f"{path}: cannot be made ({error.strerror}); choose another folder") from None
-    return path
+        raise DataError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
