@@ -25,6 +25,7 @@ from hebbian.hebbian import Hebbian
 from hebbian.local import Clapp, ForwardForward, MonoForward, pred, predsim, sim
 from hebbian.perturbation import NodePerturbation, RewardModulatedHebb, WeightPerturbation
 from hebbian.predictive import FixedPrediction, PredictiveCoding
+from hebbian.recurrent import RandomFeedbackOnline
 from hebbian.rule import Criterion, Rule
 from hebbian.spiking import RewardSpikeTiming, SpikeTiming
 from hebbian.synapse import synaptic, weight_layers
@@ -354,7 +355,7 @@ BUILT_IN = (
         family="perturbation",
         source="Williams 1992; Frémaux & Gerstner 2016",
         equation="dW = (R - mean R) E; E <- trace E + n x' / sigma², n ~ N(0, sigma²) at the currents",
-        needs="Linear or ConvNd layers anywhere in any model; criterion = minus the reward, a mean over samples",
+        needs="Linear or ConvNd layers anywhere in any model; labels, or minus the reward as criterion",
         traits=frozenset({"noisy", "rewrites weights"}),
     ),
     Entry(
@@ -362,7 +363,7 @@ BUILT_IN = (
         SpikeTiming,
         family="spiking",
         source="Song, Miller & Abbott 2000; Nessler et al. 2013",
-        equation="dW = sum exp(-d / tau_plus) of post after pre - ratio sum exp(-d / tau_minus) of post before",
+        equation="dW = sum exp(-d / tau_plus), pre before post - ratio sum exp(-d / tau_minus), post before",
         needs="Linear or ConvNd layers anywhere in any model; activity that is not negative; a readout",
         traits=frozenset({"local", "noisy"}),
         supervised=False,
@@ -375,6 +376,15 @@ BUILT_IN = (
         equation="dW = (R - mean R) STDP; R = 1 where the model is right, else 0",
         needs="Linear or ConvNd layers anywhere in any model; activity that is not negative; labels",
         traits=frozenset({"noisy", "batch statistics"}),
+    ),
+    Entry(
+        "rflo",
+        RandomFeedbackOnline,
+        family="recurrent",
+        source="Murray 2019",
+        equation="dW = -(B e) p; p <- (1 - 1/tau) p + f'(u) h' / tau, B fixed and random, e = dL/dscores",
+        needs="a chain of blocks (nn.Sequential) with a LeakyRNN, without which it is dfa; labels",
+        traits=frozenset(),
     ),
 )
 

@@ -1,0 +1,170 @@
+"""Spike timing: traces against the sum over all pairs, the circuit against its probabilities."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from hebbian.spiking import PairSTDP, RewardSpikeTiming, SpikeTiming, fire, trace
+
+
+def spikes(*shape, rate=0.3):
+    g = torch.Generator().manual_seed(math.prod(shape))
+    return (torch.rand(*shape, generator=g, dtype=torch.float64) < rate).double()
+
+
+def over_pairs(stdp, pre, post):
+    """Sum the window over every pair of spikes: pre (T, N, in), post (T, N, out) -> (out, in)."""
+    change = torch.zeros(post.shape[2], pre.shape[2], dtype=torch.float64)
+    for t in range(len(post)):
+        for s in range(len(pre)):
+            d = t - s
+            if d > 0:
+                window = math.exp(-d / stdp.tau_plus)
+            elif d < 0:
+                window = -stdp.ratio * math.exp(d / stdp.tau_minus)
+            else:
+                window = 0.0
+            change += window * torch.einsum("no,ni->oi", post[t], pre[s])
+    return change
+
+
+def test_traces_are_the_double_sum_over_pairs():
+    stdp = PairSTDP(tau_plus=5.0, tau_minus=8.0, ratio=0.7)
+    pre, post = spikes(15, 3, 6), spikes(15, 3, 4)
+    found = stdp(nn.Linear(6, 4).double(), pre, post)
+    torch.testing.assert_close(found, over_pairs(stdp, pre, post) / 3, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("conv", "unfold"),
+    [
+        (nn.Conv2d(2, 4, 3, padding=1), {"padding": 1}),
+        (nn.Conv2d(2, 4, (2, 3), stride=2, dilation=2), {"stride": 2, "dilation": 2}),
+    ],
+)
+def test_a_convolution_learns_at_each_place_as_a_linear_layer(conv, unfold):
+    conv = conv.double()
+    pre = spikes(8, 2, 2, 9, 8)
+    post = spikes(8, *conv(pre[0]).shape)
+    patches = torch.stack([F.unfold(x, conv.kernel_size, **unfold).mT.flatten(0, 1) for x in pre])
+    units = post.flatten(3).movedim(2, -1).flatten(1, 2)
+    stdp = PairSTDP(5.0, 8.0, 0.7)
+    expected = over_pairs(stdp, patches, units) / patches.shape[1]
+    torch.testing.assert_close(stdp(conv, pre, post).flatten(1), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_one_pair_changes_the_synapse_by_the_window():
+    layer, stdp = nn.Linear(1, 1).double(), PairSTDP(4.0, 6.0, 0.5)
+    for before, after, expected in ((2, 5, math.exp(-3 / 4)), (5, 2, -0.5 * math.exp(-3 / 6)), (3, 3, 0.0)):
+        pre, post = torch.zeros(8, 1, 1).double(), torch.zeros(8, 1, 1).double()
+        pre[before], post[after] = 1, 1
+        assert stdp(layer, pre, post).item() == pytest.approx(expected, abs=1e-15)
+
+
+def test_a_trace_holds_what_came_earlier():
+    s = spikes(9, 5)
+    expected = [sum((math.exp(-(t - u) / 3) * s[u] for u in range(t)), torch.zeros(5)) for t in range(9)]
+    torch.testing.assert_close(trace(s, 3.0), torch.stack(expected).double(), rtol=1e-12, atol=1e-12)
+
+
+def test_inputs_fire_by_their_strength_and_the_silent_never():
+    torch.manual_seed(0)
+    rule = SpikeTiming(nn.Linear(4, 2), [""], steps=4000, peak=0.4)
+    x = torch.tensor([[-1.0, 0.0, 1.0, 2.0], [0.0, 0.0, 0.0, 0.0]])
+    found = rule.encode(x).mean(0)
+    assert torch.equal(found[0, :2], torch.zeros(2))
+    assert torch.equal(found[1], torch.zeros(4))
+    torch.testing.assert_close(found[0, 2:], torch.tensor([0.2, 0.4]), atol=0.03, rtol=0)
+
+
+def test_one_unit_of_each_place_fires_by_the_softmax():
+    torch.manual_seed(0)
+    potential = torch.tensor([0.0, 1.0, 2.0]).view(1, 3, 1).expand(20000, 3, 2)
+    found = fire(potential, 1)
+    assert torch.equal(found.sum(1), torch.ones(20000, 2))
+    expected = torch.tensor([0.0, 1.0, 2.0]).softmax(0)
+    torch.testing.assert_close(found.mean((0, 2)), expected, atol=0.015, rtol=0)
+
+
+def model():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Sequential(nn.Linear(6, 5), nn.ReLU()), nn.Linear(5, 3)).double()
+
+
+def noted(rule, x):
+    torch.manual_seed(3)
+    return rule.run(x)
+
+
+@pytest.mark.parametrize("kind", [SpikeTiming, RewardSpikeTiming])
+def test_the_gradient_is_minus_the_change_by_the_spikes_within(kind):
+    net, x, y = model(), torch.rand(8, 6, dtype=torch.float64), torch.arange(8) % 3
+    rule = kind(net, ["0.0"], F.cross_entropy)
+    scores, [(_, pre, post)] = noted(rule, x)
+    change = torch.zeros(5, 6, dtype=torch.float64)
+    right = (scores.argmax(1) == y).double()
+    assert 0 < right.mean() < 1
+    for n in range(8):
+        reward = 1.0 if kind is SpikeTiming else (right[n] - right.mean()).item()
+        change += reward * over_pairs(rule.stdp, pre[:, n : n + 1], post[:, n : n + 1]) / 8
+    torch.manual_seed(3)
+    rule(x, y).backward()
+    torch.testing.assert_close(-net[0][0].weight.grad, change, rtol=1e-11, atol=1e-12)
+    assert net[0][0].bias.grad is None
+    expected = torch.autograd.grad(F.cross_entropy(net[1](net[0](x).detach()), y), net[1].weight)[0]
+    torch.testing.assert_close(net[1].weight.grad, expected)
+
+
+def test_units_fire_because_of_what_arrived_in_earlier_steps():
+    """With one strong synapse a unit: it fires in the step after its input, hardly ever else."""
+    torch.manual_seed(0)
+    layer = nn.Linear(3, 3, bias=False)
+    layer.weight.data = 5000 * torch.eye(3)
+    _, [(_, pre, post)] = SpikeTiming(layer, [""], steps=200, leak=0.2).run(torch.eye(3))
+    for n in range(3):
+        after = pre[:-1, n, n] == 1
+        assert torch.all(post[1:, n, n][after] == 1)
+
+
+def test_stdp_grows_the_synapses_of_the_pattern_that_drives_a_unit_and_weakens_others():
+    torch.manual_seed(0)
+    layer = nn.Linear(8, 2, bias=False)
+    layer.weight.data = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).repeat_interleave(4, 1)
+    rule = SpikeTiming(layer, [""], leak=2.0, stdp=PairSTDP(2.0, 2.0, 1.0))
+    x = layer.weight.detach().repeat(200, 1)
+    rule(x).backward()
+    change = -layer.weight.grad
+    own = layer.weight.detach() > 0
+    assert change[own].min() > 0.1
+    assert change[~own].max() < -0.1
+
+
+def test_one_logit_and_convolutions():
+    net = nn.Sequential(
+        nn.Sequential(nn.Conv2d(1, 4, 3, stride=2, padding=1), nn.ReLU()),
+        nn.Sequential(nn.Flatten(), nn.Linear(16, 1)),
+    )
+    x, y = torch.rand(6, 1, 4, 4), torch.tensor([[0.0], [1.0]]).repeat(3, 1)
+    torch.manual_seed(0)
+    rule = RewardSpikeTiming(net, ["0.0"], nn.BCEWithLogitsLoss())
+    net[1][1].bias.data.zero_()
+    rule(x, y).backward()
+    assert net[0][0].weight.grad.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: PairSTDP(tau_plus=0), "time constants must be positive"),
+        (lambda: SpikeTiming(nn.Linear(2, 2), [""], steps=1), "at least 2 steps"),
+        (lambda: SpikeTiming(nn.Linear(2, 2), [""], peak=1.5), "peak must be above 0"),
+        (lambda: SpikeTiming(model(), ["0.0"], F.cross_entropy)(torch.rand(2, 6).double()), "needs targets"),
+        (lambda: RewardSpikeTiming(model(), ["0.0"])(torch.rand(2, 6).double()), "needs targets"),
+    ],
+)
+def test_errors_say_what_is_wrong(make, says):
+    with pytest.raises(ValueError, match=says):
+        make()
