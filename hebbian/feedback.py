@@ -107,7 +107,7 @@ class _Feedback(TappedRule):
 
 
 class FeedbackAlignment(_Feedback):
-    """Feedback alignment: fixed random weights B carry the error back (Lillicrap 2016, eq. 2).
+    """Feedback alignment: fixed random weights B carry the error back (Lillicrap 2016).
 
     dW = -(B error of the next layer) f'(a) xᵀ, at every Linear and ConvNd layer of any model.  All
     other layers (norms, pooling, attention) pass the error by their own gradient.
@@ -151,7 +151,7 @@ class KolenPollack(FeedbackAlignment):
 
 
 class WeightMirror(FeedbackAlignment):
-    """Akrout 2019, eqs. 5 to 7: noise at a layer's input and the response to it teach B its shape.
+    """Akrout 2019: noise at a layer's input and the response to it teach B its shape.
 
     B <- (1 - rate) B + rate mean(u nᵀ), where u = w n is what the layer makes of white noise n, taken
     as linear.  Its mean is w itself.  One such mirror step goes before each call in training mode; for

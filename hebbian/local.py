@@ -56,7 +56,7 @@ def pred(
     classes: int,
     generator: torch.Generator | None = None,
 ) -> LocalLosses:
-    """Teach each block by a linear classifier on its output (Belilovsky 2019; Nøkland & Eidnes 2019, eq. 4).
+    """Teach each block by a linear classifier on its output (Belilovsky 2019; Nøkland & Eidnes 2019).
 
     A block's output is flattened whole, where the papers pool large maps first.
     """
@@ -70,7 +70,7 @@ def sim(
     classes: int,
     generator: torch.Generator | None = None,
 ) -> LocalLosses:
-    """Teach each block to give samples of a class similar outputs (Nøkland & Eidnes 2019, eq. 3)."""
+    """Teach each block to give samples of a class similar outputs (Nøkland & Eidnes 2019)."""
     return LocalLosses(model, criterion, example, lambda h: Similarity(h, classes, generator))
 
 
@@ -82,7 +82,7 @@ def predsim(
     similarity: float = 0.99,
     generator: torch.Generator | None = None,
 ) -> LocalLosses:
-    """Teach each block by (1 - similarity) `pred` + similarity `sim` (Nøkland & Eidnes 2019, eq. 5)."""
+    """Teach each block by (1 - similarity) `pred` + similarity `sim` (Nøkland & Eidnes 2019)."""
     if not 0 < similarity < 1:
         raise ValueError(f"similarity must lie between 0 and 1, got {similarity}; for these take pred, sim")
     return LocalLosses(
@@ -154,20 +154,6 @@ def similarities(z: Tensor) -> Tensor:
     """Return the cosines (N, N) between all pairs of samples (N, D), each less its own mean."""
     z = F.normalize(z - z.mean(1, keepdim=True), dim=1)
     return z @ z.T
-
-
-def _codes(y: Tensor, classes: int) -> Tensor:
-    """Turn targets, (N,) classes or (N, 1) for one logit, into rows of one 1 and otherwise 0."""
-    return torch.cat([1 - y, y], 1) if classes == 1 else F.one_hot(y, classes)
-
-
-def _drawn(layer: nn.Module, like: Tensor, generator: torch.Generator | None) -> nn.Module:
-    """Draw what ``layer`` has from U(-1, 1) / sqrt(fan-in), as torch does, and put it beside ``like``."""
-    bound = next(layer.parameters())[0].numel() ** -0.5
-    with torch.no_grad():
-        for parameter in layer.parameters():
-            parameter.uniform_(-bound, bound, generator=generator)
-    return layer.to(like)
 
 
 class MonoForward(Rule):
@@ -292,14 +278,8 @@ class ForwardForward(Rule):
         return torch.stack(scores, 1)
 
 
-def _direction(h: Tensor) -> Tensor:
-    """Give every sample (N, ...) a mean square of 1."""
-    flat = h.flatten(1)
-    return (F.normalize(flat, dim=1) * flat.shape[1] ** 0.5).view_as(h)
-
-
 class Clapp(Rule):
-    """A contrastive hinge loss a block, without labels (CLAPP, Illing 2021, eq. 3).
+    """A contrastive hinge loss a block, without labels (CLAPP, Illing 2021).
 
     Where c and z are a block's outputs for two views, a bilinear score s = zᵀ W c is pushed above 1
     for views of the same sample and below -1 for views of different ones:
@@ -342,3 +322,23 @@ def hinge(s: Tensor) -> Tensor:
     strangers = (1 + s).relu()
     negatives = (strangers.sum() - strangers.diagonal().sum()) / max(n * (n - 1), 1)
     return (1 - s.diagonal()).relu().mean() + negatives
+
+
+def _codes(y: Tensor, classes: int) -> Tensor:
+    """Turn targets, (N,) classes or (N, 1) for one logit, into rows of one 1 and otherwise 0."""
+    return torch.cat([1 - y, y], 1) if classes == 1 else F.one_hot(y, classes)
+
+
+def _drawn(layer: nn.Module, like: Tensor, generator: torch.Generator | None) -> nn.Module:
+    """Draw what ``layer`` has from U(-1, 1) / sqrt(fan-in), as torch does, and put it beside ``like``."""
+    bound = next(layer.parameters())[0].numel() ** -0.5
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.uniform_(-bound, bound, generator=generator)
+    return layer.to(like)
+
+
+def _direction(h: Tensor) -> Tensor:
+    """Give every sample (N, ...) a mean square of 1."""
+    flat = h.flatten(1)
+    return (F.normalize(flat, dim=1) * flat.shape[1] ** 0.5).view_as(h)

@@ -122,7 +122,7 @@ def test_the_error_passes_a_layer_by_b_and_the_layer_learns_as_ever(layer, shape
 
 
 def test_feedback_alignment_turns_towards_backprop():
-    """Lillicrap 2016, figure 2: linear 30-20-10 net learning a linear map; the angle falls far below 90."""
+    """Lillicrap 2016: a linear 30-20-10 net learning a linear map; the angle falls far below 90."""
     g = generator(0)
     model = nn.Sequential(nn.Linear(30, 20, bias=False), nn.Linear(20, 10, bias=False)).double()
     for layer in model:
