@@ -1,0 +1,41 @@
+"""What several test files share: one small simulated cohort and one small detector."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from eeg.calibrate import Calibration
+from eeg.datasets.simulated import write_cohort
+from eeg.detector import Detector
+from eeg.models import build
+from eeg.preprocess import Preprocessing
+from eeg.recording import TEN_TWENTY
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight subjects of one minute, four of them with discharges."""
+    return write_cohort(
+        tmp_path_factory.mktemp("cohort") / "c", subjects=8, minutes=1, seed=3, progress=False
+    )
+
+
+@pytest.fixture
+def detector() -> Detector:
+    """An untrained t-VGG GAP of windows of 2 s, with everything around it."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = build("tvgg-gap", len(TEN_TWENTY), 256).eval()
+    return Detector(
+        network=network,
+        model="tvgg-gap",
+        preprocessing=Preprocessing(TEN_TWENTY),
+        window=2.0,
+        labels="events",
+        aggregation="top",
+        calibration=Calibration(slope=1.5, intercept=-0.25, prevalence=0.4, n=20),
+        training={"corpus": "a cohort", "simulated": True, "subjects": 20, "rule": "oja"},
+    )
