@@ -224,7 +224,8 @@ def test_foldiak_written_out():
     layer.weight.data.abs_()
     foldiak = Foldiak(3, p=0.3, alpha=0.2, gamma=0.05)
     rule = Hebbian(nn.Sequential(layer), {"0": foldiak})
-    foldiak.threshold.copy_(torch.tensor([0.1, 0.5, 0.2]))
+    foldiak.threshold.copy_(torch.tensor([0.1, 5.0, 0.2]))
+    # The second unit is silent, so that its inhibition of the third would rise above 0.
     foldiak.inhibition.copy_(torch.tensor([[0, -0.4, -0.1], [-0.4, 0, 0], [-0.1, 0, 0]]))
     w, v, t = layer.weight.detach().clone(), foldiak.inhibition.clone(), foldiak.threshold.clone()
 

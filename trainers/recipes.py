@@ -107,6 +107,8 @@ _RECIPES = {
     "frozen": Recipe(Phase(partial(SGD, lr=0.0), epochs=1), initialise=gaussian),
     "hebb": replace(_FEATURES, learn=replace(_FEATURES.learn, hook=unit_norm)),
     "covariance": replace(_FEATURES, learn=replace(_FEATURES.learn, hook=unit_norm)),
+    # Units that rebuild the input together diverge from weights that rebuild many times too much.
+    **dict.fromkeys(("subspace", "sanger", "hpca"), replace(_FEATURES, initialise=uniform)),
     # At higher rates, or from larger weights, the responses outrun their threshold.
     "bcm": replace(
         _FEATURES, learn=replace(_FEATURES.learn, optimizer=partial(SGD, lr=3e-4)), initialise=uniform
