@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -41,6 +42,66 @@ def mlp(
     ]
     stages[0].insert(0, nn.Flatten())
     return nn.Sequential(*stages, nn.Linear(hidden[-1], classes))
+
+
+def convnet(
+    image: tuple[int, int, int],
+    kernels: Sequence[int],
+    classes: int,
+    activation: Callable[[], nn.Module] = nn.ReLU,
+    centred: bool = False,
+    width: int = 5,
+) -> nn.Sequential:
+    """Return a convolutional net, (N, channels, height, width) -> scores (N, ``classes``).
+
+    Each convolution is followed by the activation and by max-pooling over 2 x 2 places.
+
+    Parameters
+    ----------
+    image
+        Channels, height and width of the input.
+    kernels
+        How many kernels each convolution has, at least one convolution.
+    activation, centred
+        As in `mlp`.
+    width
+        Of the square kernels; there is no padding.
+
+    Raises
+    ------
+    ValueError
+        If the image is too small for so many convolutions.
+    """
+    if not kernels:
+        raise ValueError("kernels is empty; name the number of kernels of at least one convolution")
+    channels, *sides = image
+    stages = []
+    for fan_in, fan_out in pairwise([channels, *kernels]):
+        stages.append(
+            nn.Sequential(
+                *([nn.BatchNorm2d(fan_in, affine=False)] if centred else []),
+                nn.Conv2d(fan_in, fan_out, width),
+                activation(),
+                nn.MaxPool2d(2),
+            )
+        )
+        sides = [(side - width + 1) // 2 for side in sides]
+    if min(sides) < 1:
+        raise ValueError(f"an image of {image} is too small for {len(kernels)} convolutions of {width}")
+    return nn.Sequential(
+        *stages, nn.Sequential(nn.Flatten(), nn.Linear(kernels[-1] * math.prod(sides), classes))
+    )
+
+
+def lenet(classes: int = 10, activation: Callable[[], nn.Module] = nn.ReLU) -> nn.Sequential:
+    """Return LeNet-5 (LeCun 1998) with max-pooling, (N, 1, 28, 28) -> scores (N, ``classes``)."""
+    return nn.Sequential(
+        nn.Sequential(nn.Conv2d(1, 6, 5, padding=2), activation(), nn.MaxPool2d(2)),
+        nn.Sequential(nn.Conv2d(6, 16, 5), activation(), nn.MaxPool2d(2)),
+        nn.Sequential(nn.Flatten(), nn.Linear(400, 120), activation()),
+        nn.Sequential(nn.Linear(120, 84), activation()),
+        nn.Linear(84, classes),
+    )
 
 
 @torch.no_grad()

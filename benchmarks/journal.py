@@ -1,0 +1,100 @@
+"""What was measured, one run a line: a second call goes on where the first one stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from scipy.stats import t
+
+RESULTS = Path(__file__).parent / "results"
+RULES = RESULTS / "rules.jsonl"
+PUBLISHED = RESULTS / "published"
+NETS = ("mlp", "conv")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of a net by a rule.
+
+    ``settings`` tells what it ran with; ``accuracy`` is the share of test images, or None where ``reason``
+    says why there is none.
+    """
+
+    rule: str
+    net: str
+    seed: int
+    settings: str
+    accuracy: float | None
+    seconds: float
+    reason: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What a later run of the same replaces."""
+        return self.rule, self.net, self.seed
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A rule on a net, over all seeds."""
+
+    accuracy: float | None
+    half_width: float
+    """Of the 95 % t-interval of the mean over the seeds; infinite for one seed."""
+    seconds: float
+    seeds: int
+    settings: str
+    reason: str
+
+
+def read(path: Path) -> list[Run]:
+    """Return the runs of a file, the last one of each rule, net and seed; none where there is no file."""
+    if not path.exists():
+        return []
+    runs = [Run(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    return list({run.key: run for run in runs}.values())
+
+
+def append(path: Path, run: Run) -> None:
+    """Add ``run`` at the end of the file, in one write."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(run)) + "\n")
+
+
+def summarise(runs: Iterable[Run]) -> dict[tuple[str, str], Summary]:
+    """Return what the seeds of each (rule, net) come to; one failed seed fails them all."""
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        groups.setdefault((run.rule, run.net), []).append(run)
+    return {key: _summary(group) for key, group in groups.items()}
+
+
+def _summary(runs: Sequence[Run]) -> Summary:
+    reason = next((run.reason for run in runs if run.reason), "")
+    shares = [run.accuracy for run in runs if run.accuracy is not None]
+    mean, half_width = (None, 0.0) if reason else interval(shares)
+    seconds = sum(run.seconds for run in runs) / len(runs)
+    return Summary(mean, half_width, seconds, len(runs), runs[-1].settings, reason)
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return the mean of ``values`` and half the width of its 95 % t-interval."""
+    n, mean = len(values), sum(values) / len(values)
+    if n < 2:
+        return mean, float("inf")
+    variance = sum((value - mean) ** 2 for value in values) / (n - 1)
+    return mean, float(t.ppf(0.975, n - 1)) * (variance / n) ** 0.5
+
+
+def cell(summary: Summary | None) -> str:
+    """Return what stands in a table: accuracy and half width in per cent, or why there is none."""
+    if summary is None:
+        return "not run"
+    if summary.accuracy is None:
+        return summary.reason
+    spread = "" if summary.seeds < 2 else f" ± {100 * summary.half_width:.1f}"
+    return f"{100 * summary.accuracy:.1f}{spread}"

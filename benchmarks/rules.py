@@ -1,0 +1,186 @@
+"""Every rule on the same two nets: python benchmarks/rules.py --seeds 3 --budget-minutes 20 --jobs 2.
+
+784-500-10, and two convolutions of 16 and 32 kernels 5 x 5 with pooling; the first 10,000 training images
+of MNIST ($HEBBIAN_DATA/mnist) and its whole test set.  Backprop and frozen random features are among the
+rules.  Each net gets the activation, first weights and centring that `trainers.recommended` names for the
+rule, and the same epochs and batches.  Seconds are those of one processor core, training only.
+
+Finished runs are lines of benchmarks/results/rules.jsonl; a second call makes those that are missing or ran
+with other settings than today's.  `--tune` instead prints one seed on 2,000 held-out training images and
+keeps nothing: rates are chosen by it, never by the test set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from copy import deepcopy
+from dataclasses import replace
+from functools import cache, partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from journal import NETS, RULES, Run, append, cell, read, summarise
+from torch import nn
+
+from hebbian.registry import build, find, rules
+from trainers.data import Images, load_images
+from trainers.models import convnet, mlp
+from trainers.phases import train
+from trainers.recipes import Phase, Recipe, recommended
+from trainers.trainer import accuracy, predict
+
+TRAINING, HELD = 10_000, 2_000
+EPOCHS, BATCH = {"mlp": 6, "conv": 3}, 32
+READOUT_EPOCHS = 10
+SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
+    ("eqprop", "conv"): {"steps": (8, 3)}
+}  # or it takes a minute
+
+
+@cache
+def images(tune: bool) -> Images:
+    mnist = load_images("mnist", Path(os.environ["HEBBIAN_DATA"], "mnist"))
+    x, y = mnist.x_train[:TRAINING, None], mnist.y_train[:TRAINING]
+    if tune:
+        return Images(x[:-HELD], y[:-HELD], x[-HELD:], y[-HELD:])
+    return Images(x, y, mnist.x_test[:, None], mnist.y_test)
+
+
+def recipe_for(rule: str, net: str) -> Recipe:
+    recipe = recommended(rule)
+    return replace(
+        recipe,
+        learn=replace(recipe.learn, epochs=EPOCHS[net], batch=BATCH, least_steps=0),
+        readout=replace(recipe.readout, epochs=READOUT_EPOCHS, least_steps=0),
+    )
+
+
+def make(net: str, recipe: Recipe, seed: int) -> nn.Sequential:
+    if net == "mlp":
+        model = mlp(28 * 28, [500], 10, recipe.activation, recipe.centred)
+    else:
+        model = convnet((1, 28, 28), [16, 32], 10, recipe.activation, recipe.centred)
+    recipe.initialise(model, torch.Generator().manual_seed(seed))
+    return model
+
+
+def run(rule: str, net: str, seed: int, tune: bool = False) -> Run:
+    """Train and test; what cannot be run or fails comes back with its reason."""
+    data, recipe, settings = images(tune), recipe_for(rule, net), SETTINGS.get((rule, net), {})
+    model = make(net, recipe, seed)
+    done = partial(Run, rule, net, seed, describe(rule, net))
+    try:
+        build(rule, deepcopy(model), F.cross_entropy, example=data.x_train[:2], classes=10, **settings)
+    except (TypeError, ValueError) as error:
+        return done(None, 0.0, f"cannot: {error}")
+    start = time.process_time()
+    try:
+        trained = train(
+            rule,
+            model,
+            data.x_train,
+            data.y_train,
+            criterion=F.cross_entropy,
+            classes=10,
+            recipe=recipe,
+            seed=seed,
+            settings=settings,
+        )
+        seconds = time.process_time() - start
+        scores = predict(trained, data.x_test)
+    except Exception as error:  # one broken rule must not end the benchmark
+        return done(None, time.process_time() - start, f"failed: {type(error).__name__}: {error}")
+    if not scores.isfinite().all():
+        return done(None, seconds, "failed: the scores are not finite")
+    return done(accuracy(scores, data.y_test), round(seconds, 1))
+
+
+def describe(rule: str, net: str) -> str:
+    """Tell in one line what a rule runs with."""
+    recipe = recipe_for(rule, net)
+    settings = [f"{key}={value}" for key, value in SETTINGS.get((rule, net), {}).items()]
+    shape = [_name(recipe.activation), recipe.initialise.__name__, *(["centred"] if recipe.centred else [])]
+    readout = [] if find(rule).supervised else [f"readout {_phase(recipe.readout)}, scale {recipe.scale}"]
+    return "; ".join([_phase(recipe.learn), *readout, " ".join(shape), *settings])
+
+
+def _phase(phase: Phase) -> str:
+    hook = "" if phase.hook is None else f", {phase.hook.__name__}"
+    return (
+        f"{_name(phase.optimizer)}, {phase.schedule.__name__}, {phase.epochs} epochs of {phase.batch}{hook}"
+    )
+
+
+def _name(make: object) -> str:
+    if not isinstance(make, partial):
+        return str(getattr(make, "__name__", make))
+    values = [*map(str, make.args), *(f"{key}={value}" for key, value in make.keywords.items())]
+    return f"{_name(make.func)}({', '.join(values)})"
+
+
+def missing(names: Sequence[str], seeds: int) -> list[tuple[str, str, int]]:
+    known = {(*r.key, r.settings) for r in read(RULES)}
+    wanted = [(rule, net, seed) for seed in range(seeds) for net in NETS for rule in names]
+    return [w for w in wanted if (*w, describe(*w[:2])) not in known]
+
+
+def in_time(deadline: float, rule: str, net: str, seed: int, tune: bool) -> Run | None:
+    """Run, unless the budget is spent."""
+    return run(rule, net, seed, tune) if time.time() < deadline else None
+
+
+def run_all(todo: Sequence[tuple[str, str, int]], jobs: int, minutes: float, tune: bool) -> Iterator[Run]:
+    deadline = time.time() + 60 * minutes
+    with ProcessPoolExecutor(jobs, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        for future in as_completed([pool.submit(in_time, deadline, *w, tune) for w in todo]):
+            if (done := future.result()) is not None:
+                yield done
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--budget-minutes", type=float, default=20, help="no run begins after this time")
+    parser.add_argument("--rules", nargs="+", default=list(rules()), metavar="NAME", help="default: all")
+    parser.add_argument("--jobs", type=int, default=2, help="processes of one thread each")
+    parser.add_argument(
+        "--tune", action="store_true", help="seed 0 on held-out training images, kept nowhere"
+    )
+    options = parser.parse_args()
+    if "HEBBIAN_DATA" not in os.environ:
+        parser.error("set HEBBIAN_DATA to the folder that holds mnist/")
+    tune = options.tune
+    todo = (
+        [(r, net, 0) for r in options.rules for net in NETS]
+        if tune
+        else missing(options.rules, options.seeds)
+    )
+    print(f"{len(todo)} runs", flush=True)
+    runs = []
+    for done in run_all(todo, options.jobs, options.budget_minutes, tune):
+        if not tune:
+            append(RULES, done)
+        runs.append(done)
+        print(
+            done.rule,
+            done.net,
+            done.seed,
+            done.reason or f"{done.accuracy:.2%}",
+            f"{done.seconds:.1f} s",
+            flush=True,
+        )
+    found = summarise(runs if tune else read(RULES))
+    print("\n| rule | MLP | conv |\n|---|---|---|")
+    for rule in options.rules:
+        print(f"| {rule} | " + " | ".join(cell(found.get((rule, net))) for net in NETS) + " |")
+
+
+if __name__ == "__main__":
+    main()
