@@ -1,0 +1,380 @@
+"""From a corpus to figures: nothing leaks, everything can be repeated, and the figures are what they say."""
+
+import csv
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import nn
+
+from eeg import calibrate, runs, training
+from eeg.aggregate import AGGREGATIONS
+from eeg.calibrate import Calibration
+from eeg.datasets import Corpus, Entry, open_corpus
+from eeg.preprocess import Preprocessing
+from eeg.recording import TEN_TWENTY
+from eeg.results import describe, judge, recorded
+from eeg.training import Loaded, Plan, Scored
+from eeg.windows import Windows, examples
+from hebbian.registry import rules
+from trainers.errors import DataError
+
+CHANNELS = ("Fp1", "T7", "Cz", "O2")
+PLAN = Plan(Preprocessing(CHANNELS), "events", 1.0, "top", epochs=1)
+EVENTS = (np.array([0.2, 2.2]), np.array([0.1, 0.1]))
+NOTHING = (np.array([]), np.array([]))
+
+
+def windows_of(label: int, seed: int, number: int = 6) -> Windows:
+    """Noise, in which two windows of those with label 1 hold a bump."""
+    x = np.random.default_rng(seed).normal(size=(number, 4, 128)).astype(np.float32)
+    if label:
+        x[[0, 2], :, 26:39] += 4
+    return Windows(x, np.arange(number, dtype=float), 1.0, label, EVENTS if label else NOTHING)
+
+
+def tiny(subjects: int = 8, recordings: int = 1) -> Loaded:
+    return {
+        Entry(Path(f"{s}-{r}.edf"), f"s{s}", s % 2): windows_of(s % 2, 10 * s + r)
+        for s in range(subjects)
+        for r in range(recordings)
+    }
+
+
+def same(one: nn.Module, other: nn.Module) -> bool:
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+# --- one network
+
+
+@pytest.mark.parametrize("labels", ["events", "recording"])
+@pytest.mark.parametrize("rule", ["backprop", "oja"])
+def test_the_same_plan_gives_the_same_weights_bit_for_bit(
+    labels: str, rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = replace(PLAN, labels=labels, rule=rule)  # type: ignore[arg-type]
+    short = replace(training.recipe(plan).readout, epochs=1, least_steps=0)
+    found = training.recipe
+    monkeypatch.setattr(training, "recipe", lambda plan: replace(found(plan), readout=short))
+    data = list(tiny(4).values())
+    torch.manual_seed(1)
+    once = training.fit_network(plan, data)
+    torch.manual_seed(2)
+    drawn = torch.rand(1)
+    torch.manual_seed(2)
+    again = training.fit_network(plan, data)
+    assert torch.equal(torch.rand(1), drawn)  # the caller's generator stays where it was
+    assert same(once, again)
+    assert not same(once, training.fit_network(replace(plan, seed=1), data))
+    assert not again.training
+
+
+def test_all_windows_of_one_class_are_refused() -> None:
+    controls = [w for w in tiny(4).values() if w.label == 0]
+    for labels in ("events", "recording"):
+        with pytest.raises(DataError, match="training windows are of one class"):
+            training.fit_network(replace(PLAN, labels=labels), controls)  # type: ignore[arg-type]
+
+
+def test_both_classes_weigh_the_same_in_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the logit 0 the gradients of the two classes cancel, however rare one is."""
+    seen = {}
+
+    def spy(rule: str, network: nn.Module, x: torch.Tensor, y: torch.Tensor, **rest: object) -> None:
+        seen.update(rest, y=y)
+
+    monkeypatch.setattr(training, "train_rule", spy)
+    training.fit_network(PLAN, list(tiny(4).values()))
+    y, criterion = seen["y"], seen["criterion"]
+    assert 0 < y.mean() < 0.5
+    logit = torch.zeros_like(y, requires_grad=True)
+    criterion(logit, y).backward()
+    assert logit.grad is not None
+    assert float(logit.grad.sum()) == pytest.approx(0, abs=1e-6)
+    assert float(logit.grad.abs().sum()) > 0.1
+
+
+def test_targets_are_annotated_discharges_or_the_diagnosis() -> None:
+    patient, control = windows_of(1, 0), windows_of(0, 0)
+    assert training.targets(patient, "events").tolist() == [True, False, True, False, False, False]
+    assert training.targets(patient, "recording").tolist() == [True] * 6
+    for labels in ("events", "recording"):
+        assert training.targets(control, labels).tolist() == [False] * 6
+    with pytest.raises(DataError, match="no annotated discharges; use --labels recording"):
+        training.targets(replace(patient, events=None), "events")
+
+
+def test_examples_are_whole_and_half_steps_without_the_unclear_ones() -> None:
+    onset, duration = np.array([0.2, 0.95, 3.7, 4.2]), np.array([0.1, 0.1, 0.1, 2.0])
+    windows = replace(windows_of(0, 1), events=(onset, duration))
+    signal = windows.data.swapaxes(0, 1).reshape(4, -1)
+    slow = []
+    for start in [*range(0, 6 * 128, 128), *range(64, 5 * 128, 128)]:
+        a, b = start / 128, start / 128 + 1
+        shares = [max(0.0, min(b, o + d) - max(a, o)) / d for o, d in zip(onset, duration, strict=True)]
+        if max(shares) == 0 or max(shares) >= 0.9:
+            slow.append((signal[:, start : start + 128], max(shares) >= 0.9))
+    data, positive = examples(windows)
+    np.testing.assert_array_equal(data, [x for x, _ in slow])
+    assert positive.tolist() == [y for _, y in slow]
+    assert 0 < positive.sum() < len(positive)
+
+
+@pytest.mark.parametrize("labels", ["events", "recording"])
+def test_epochs_are_those_asked_for_or_the_recipes(labels: str) -> None:
+    plan = replace(PLAN, labels=labels)  # type: ignore[arg-type]
+    assert training.recipe(plan).learn.epochs_for(3) == 1
+    assert training.recipe(replace(plan, epochs=None)).learn.epochs_for(10) > 50
+
+
+def one_logit_rules() -> list[str]:
+    return [name for name, e in rules().items() if e.one_logit and "own readout" not in e.traits]
+
+
+def trains(rule: str) -> None:
+    data = list(tiny(4).values())
+    network = training.fit_network(replace(PLAN, rule=rule), data)
+    logits = training.network_logits(network, data[0].data)
+    assert logits.shape == (6,)
+    assert np.isfinite(logits).all()
+
+
+@pytest.mark.parametrize("rule", ["backprop", "frozen", "softhebb", "dfa", "fa", "predsim"])
+def test_rules_train_one_logit_of_t_vgg(rule: str) -> None:
+    trains(rule)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", one_logit_rules())
+def test_every_registered_rule_trains_one_logit_of_t_vgg(rule: str) -> None:
+    trains(rule)
+
+
+def test_a_training_that_diverged_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = tiny(2)
+    monkeypatch.setattr(training, "network_logits", lambda network, x: np.full(len(x), np.nan))
+    with pytest.raises(DataError, match="fold 2: the training diverged"):
+        training.score(nn.Identity(), loaded, list(loaded), "fold 2")
+
+
+# --- cross-validation
+
+
+def test_a_folds_network_never_sees_its_test_subjects(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = tiny(8, recordings=2)
+    subject = {id(w.data): e.subject for e, w in loaded.items()}
+    trained_on: list[set[str]] = []
+
+    def spy(plan: Plan, data: list[Windows], callbacks: object = ()) -> nn.Module:
+        trained_on.append({subject[id(w.data)] for w in data})
+        return nn.Sequential(nn.Flatten(), nn.Linear(4 * 128, 1))
+
+    monkeypatch.setattr(training, "fit_network", spy)
+    scored = training.cross_validate(PLAN, loaded, list(loaded), 4)
+    assert sorted(s.entry.path.name for s in scored) == sorted(e.path.name for e in loaded)
+    for s in scored:
+        mine = trained_on[int(s.part.removeprefix("fold ")) - 1]
+        assert s.entry.subject not in mine
+        assert len(mine) == 6
+
+
+@pytest.mark.slow
+def test_processes_change_nothing() -> None:
+    loaded = tiny(8)
+    one = training.cross_validate(PLAN, loaded, list(loaded), 2, jobs=1)
+    two = training.cross_validate(PLAN, loaded, list(loaded), 2, jobs=2)
+    for a, b in zip(one, two, strict=True):
+        assert (a.entry, a.part) == (b.entry, b.part)
+        np.testing.assert_array_equal(a.logits, b.logits)
+
+
+# --- figures
+
+
+def made_up(recordings: int = 2) -> list[Scored]:
+    rng = np.random.default_rng(0)
+    return [
+        Scored(e, f"fold {1 + int(e.subject[1:]) // 4}", w, (e.label or 0) + rng.normal(size=len(w.data)))
+        for e, w in tiny(8, recordings).items()
+    ]
+
+
+def test_a_subjects_score_is_the_mean_over_his_recordings() -> None:
+    scored = made_up()
+    scores, labels, names = training.subject_scores(scored, "mean")
+    assert names == [f"s{i}" for i in range(8)]
+    assert labels.tolist() == [0, 1] * 4
+    for name, found in zip(names, scores, strict=True):
+        assert found == pytest.approx(np.mean([s.logits.mean() for s in scored if s.entry.subject == name]))
+
+
+def test_figures_of_all_three_levels_are_those_of_their_rows() -> None:
+    scored = made_up()
+    found = judge(PLAN, scored, None, folds=2)
+    assert (found.subjects, found.epilepsy) == (8, 4)
+    top = AGGREGATIONS["top"]
+    rows = {
+        "windows": [
+            (y, z)
+            for s in scored
+            for y, z in zip(training.targets(s.windows, "events"), s.logits, strict=True)
+        ],
+        "recordings": [(s.entry.label, top(s.logits)) for s in scored],
+        "subjects": [
+            (i % 2, np.mean([top(s.logits) for s in scored if s.entry.subject == f"s{i}"])) for i in range(8)
+        ],
+    }
+    for level, pairs in rows.items():
+        assert found.levels[level]["roc_auc"].value == pytest.approx(roc_auc_score(*zip(*pairs, strict=True)))
+        assert found.levels[level]["roc_auc"].low <= found.levels[level]["roc_auc"].high
+    assert found.baselines[next(iter(found.baselines))].value == 1  # the bumps are easily seen by amplitude
+    assert set(found.baselines) == {next(iter(found.baselines))}  # no dates, no cues
+
+
+def test_without_a_calibration_a_fold_is_decided_by_the_others() -> None:
+    scored = made_up(1)
+    found = judge(PLAN, scored, None, folds=2)
+    right: dict[int, list[bool]] = {0: [], 1: []}
+    for s in scored:
+        scores, labels, _ = training.subject_scores([o for o in scored if o.part != s.part], "top")
+        decided = AGGREGATIONS["top"](s.logits) > calibrate.fit(scores, labels).threshold()
+        right[s.entry.label or 0].append(bool(decided) == bool(s.entry.label))
+    expected = np.mean([np.mean(v) for v in right.values()])
+    for level in ("recordings", "subjects"):
+        assert found.levels[level]["balanced_accuracy"].value == pytest.approx(expected)
+
+
+def test_with_a_calibration_the_decision_is_at_even_prevalence() -> None:
+    """A score that is 5 for all controls and 7 for all patients, and a calibration that parts them at 6."""
+    scored = [replace(s, logits=np.full(6, 5.0 + 2 * (s.entry.label or 0))) for s in made_up(1)]
+    parting = Calibration(2.0, -12.0 + math.log(0.1 / 0.9), 0.1, 50)
+    assert judge(PLAN, scored, parting, folds=2).levels["subjects"]["balanced_accuracy"].value == 1
+    late = replace(parting, intercept=parting.intercept - 4)
+    assert judge(PLAN, scored, late, folds=2).levels["subjects"]["balanced_accuracy"].value == 0.5
+
+
+def test_discharges_in_no_window_leave_the_windows_without_figures() -> None:
+    scored = [replace(s, windows=replace(s.windows, events=NOTHING)) for s in made_up(1)]
+    found = judge(PLAN, scored, None, folds=2)
+    assert math.isnan(found.levels["windows"]["roc_auc"].value)
+    assert not math.isnan(found.levels["subjects"]["roc_auc"].value)
+    assert "nan" in describe(found, PLAN)
+
+
+# --- a run
+
+
+@pytest.fixture(scope="module")
+def corpus(cohort: Path) -> Corpus:
+    return open_corpus(cohort)
+
+
+@pytest.fixture(scope="module")
+def ran(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> tuple[runs.Run, Loaded, Path]:
+    out = tmp_path_factory.mktemp("run")
+    plan = Plan(Preprocessing(TEN_TWENTY), "events", 2.0, "top", epochs=1)
+    loaded = runs.load_corpus(corpus, plan.preprocessing, plan.window)
+    return runs.run(plan, corpus, loaded, folds=2, hold_out=0.25, out=out), loaded, out
+
+
+def test_a_run_writes_down_what_it_can_be_repeated_from(ran: tuple[runs.Run, Loaded, Path]) -> None:
+    done, _, out = ran
+    record = json.loads((out / "run.json").read_text())
+    assert record["plan"]["preprocessing"]["channels"] == list(TEN_TWENTY)
+    assert (record["folds"], record["hold_out"], record["plan"]["seed"]) == (2, 0.25, 0)
+    assert {"python", "torch", "numpy"} <= set(record["training"]["versions"])
+    assert recorded(record["results"]["cross_validated"]) == done.cross_validated
+    assert runs.recorded_results(out)[1][1] == done.held_out
+    assert done.detector.training["simulated"] is True
+    assert len(done.unseen) == 2
+
+
+def test_predictions_are_every_windows_once_and_name_nobody(ran: tuple[runs.Run, Loaded, Path]) -> None:
+    done, loaded, out = ran
+    text = (out / "predictions.csv").read_text()
+    rows = list(csv.DictReader(text.splitlines()))
+    assert len(rows) == sum(len(w.data) for w in loaded.values())
+    assert {row["part"] for row in rows} == {"fold 1", "fold 2", "held out"}
+    held = [row for row in rows if row["part"] == "held out"]
+    expected = [z for s in done.unseen for z in s.logits]
+    np.testing.assert_allclose([float(row["logit"]) for row in held], expected, rtol=1e-5)
+    assert len({row["subject"] for row in rows}) == 8
+    assert "sub-" not in text
+
+
+def test_no_file_of_a_run_holds_a_path_or_a_recordings_name(
+    ran: tuple[runs.Run, Loaded, Path], cohort: Path
+) -> None:
+    for file in ran[2].rglob("*"):
+        if file.is_file():
+            blob = file.read_bytes()
+            assert str(cohort).encode() not in blob
+            assert b"sub-0" not in blob
+
+
+def test_a_detector_knows_again_what_it_was_trained_on(
+    ran: tuple[runs.Run, Loaded, Path], corpus: Corpus
+) -> None:
+    done, loaded, _ = ran
+    fresh, seen = runs.unseen(done.detector, corpus, loaded)
+    assert seen == 6
+    assert {s.entry for s in fresh} == {s.entry for s in done.unseen}
+    for a, b in zip(fresh, sorted(done.unseen, key=lambda s: s.entry.subject), strict=True):
+        np.testing.assert_array_equal(a.logits, b.logits)
+    trained = {e: w for e, w in loaded.items() if e not in {s.entry for s in done.unseen}}
+    with pytest.raises(DataError, match="was trained on every recording"):
+        runs.unseen(done.detector, corpus, trained)
+    one = {s.entry: loaded[s.entry] for s in done.unseen if s.entry.label == 1}
+    with pytest.raises(DataError, match="one class only"):
+        runs.unseen(done.detector, corpus, one)
+
+
+def test_judging_again_gives_the_held_out_figures(ran: tuple[runs.Run, Loaded, Path]) -> None:
+    done, _, _ = ran
+    assert runs.judged(done.detector, done.unseen) == done.held_out
+    assert runs.plan_of(done.detector).rule == "backprop"
+    mean = runs.explained(done.detector, done.unseen)
+    assert mean is not None
+    assert 0 <= mean.explanation <= 1
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]", "{}", '{"results": {"cross_validated": {}}}'])
+def test_a_folder_without_a_record_is_refused(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "run.json").write_text(content)
+    with pytest.raises(DataError, match=r"run\.json: no record of a run"):
+        runs.recorded_results(tmp_path)
+
+
+def test_recordings_without_a_diagnosis_are_not_trained_on(corpus: Corpus) -> None:
+    unknown = Corpus("a", tuple(replace(e, label=None) for e in corpus.entries))
+    with pytest.raises(DataError, match="no recording has a diagnosis"):
+        runs.load_corpus(unknown, PLAN.preprocessing, 1.0)
+
+
+def test_default_channels_are_those_of_the_first_recording_that_can_be_read(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.edf").write_text("not an EDF")
+    bad = Entry(tmp_path / "bad.edf", "x", 1)
+    assert runs.default_channels(Corpus("a", (bad, *corpus.entries))) == TEN_TWENTY
+    with pytest.raises(DataError, match="none of its 1 recordings can be read"):
+        runs.default_channels(Corpus("a", (bad,)))
+
+
+def test_a_fingerprint_is_of_contents_and_not_of_names(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a", "b", "c")]
+    for path, content in zip(paths, (b"1", b"1", b"2"), strict=True):
+        path.write_bytes(content)
+    a, b, c = (training.file_hash(path) for path in paths)
+    assert a == b != c
+    assert a == "6b86b273ff34fce1"  # the SHA-256 of "1" begins so
+    entries = [Entry(path, "s", 1) for path in paths]
+    assert training.fingerprint(entries) == training.fingerprint(entries[::-1]) == sorted([a, b, c])
