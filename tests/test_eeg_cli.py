@@ -1,0 +1,427 @@
+"""The `eeg` command: the main job on a tiny cohort, and one clear line for every bad input."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import edfio
+import mne
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from eeg.cli import main
+from eeg.datasets import open_corpus
+from eeg.detector import Detector, load, save
+from eeg.export import NORMAL_EEG, RESEARCH_USE
+from eeg.preprocess import Preprocessing
+from eeg.recording import TEN_TWENTY
+from eeg.training import file_hash
+
+DATA = Path(os.environ.get("HEBBIAN_DATA", "")) / "eeg"
+needs_data = pytest.mark.skipif("HEBBIAN_DATA" not in os.environ, reason="HEBBIAN_DATA is not set")
+
+OUTPUTS = {"report.html", "result.json", "annotated.edf", "events.tsv", "events.json"}
+
+
+def eeg(*arguments: object) -> Result:
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def refused(code: int, *arguments: object) -> str:
+    """Run a command that must fail, and return the one line that says why."""
+    result = eeg(*arguments)
+    assert result.exit_code == code, result.output
+    said = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert len(said) == 1, result.stderr
+    assert "Traceback" not in result.output
+    if code == 1:
+        assert result.stderr == said[0] + "\n"
+    return said[0]
+
+
+def write_edf(path: Path, data: np.ndarray, channels: tuple[str, ...] = TEN_TWENTY, name: str = "X") -> Path:
+    """Write volts (C, T) at 128 Hz."""
+    signals = [
+        edfio.EdfSignal(1e6 * x, 128, label=c, physical_dimension="uV", physical_range=(-3276.8, 3276.7))
+        for c, x in zip(channels, data, strict=True)
+    ]
+    edfio.Edf(signals, patient=edfio.Patient(name=name)).write(path)
+    return path
+
+
+def noise(seconds: int = 20, channels: int = 19) -> np.ndarray:
+    return 2e-5 * np.random.default_rng(0).normal(size=(channels, seconds * 128))
+
+
+@pytest.fixture
+def model(detector: Detector, tmp_path: Path) -> Path:
+    (tmp_path / "model").mkdir()
+    save(detector, tmp_path / "model" / "model.safetensors")
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    return write_edf(tmp_path / "recording.edf", noise())
+
+
+# --- the main job
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run of `eeg train` and what it said."""
+
+    out: Path
+    result: Result
+
+
+@pytest.fixture(scope="module")
+def trained(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    out = tmp_path_factory.mktemp("cli") / "run"
+    options = ("--epochs", 1, "--folds", 2, "--hold-out", 0.25)
+    return Trained(out, eeg("train", cohort, "--out", out, *options))
+
+
+def test_train_writes_a_model_and_tells_its_figures(trained: Trained) -> None:
+    assert trained.result.exit_code == 0
+    said = trained.result.output
+    for words in ("SIMULATED", RESEARCH_USE, "labels: events", "amplitude (", "Held-out subjects", "p = "):
+        assert words in said
+    names = {path.name for path in trained.out.iterdir()}
+    assert names == {"model.safetensors", "predictions.csv", "run.json", "tensorboard"}
+    assert load(trained.out / "model.safetensors").training["subjects"] == 6
+
+
+def test_evaluate_shows_the_figures_again_and_judges_on_unseen_recordings(
+    trained: Trained, cohort: Path
+) -> None:
+    shown = eeg("evaluate", trained.out)
+    assert shown.exit_code == 0
+    table = shown.output.split("\n\n")[0]
+    assert table in trained.result.output
+    judged = eeg("evaluate", trained.out, cohort)
+    assert judged.exit_code == 0
+    assert "6 recording(s) were in its training data" in judged.output
+    assert "precision at R of the explanation (occlusion)" in judged.output
+    held = shown.output.split("Held-out subjects, whom no training had seen:\n")[1].splitlines()[3]
+    assert held.startswith("subjects")
+    assert held in judged.output
+
+
+def test_evaluate_tells_the_rule_that_the_model_was_trained_by(
+    trained: Trained, cohort: Path, tmp_path: Path
+) -> None:
+    detector = load(trained.out / "model.safetensors")
+    assert isinstance(detector.training, dict)
+    detector.training.update(rule="oja", recordings=[])
+    save(detector, tmp_path / "model.safetensors")
+    assert "tvgg-gap by oja" in eeg("evaluate", tmp_path, cohort).output
+
+
+def test_detect_scores_and_explains_and_warns_of_what_it_was_trained_on(
+    trained: Trained, cohort: Path, tmp_path: Path
+) -> None:
+    recordings = sorted(cohort.glob("sub-*/eeg/*.edf"))[:2]
+    result = eeg("detect", trained.out, *recordings, "--out", tmp_path / "out", "--prevalence", 0.1)
+    assert result.exit_code == 0
+    for words in (RESEARCH_USE, NORMAL_EEG, "prevalence of 0.10", "trained on simulated EEG", "1/2", "2/2"):
+        assert words in result.output
+    folders = sorted((tmp_path / "out").iterdir())
+    assert [folder.name for folder in folders] == [path.stem for path in recordings]
+    known = set(load(trained.out / "model.safetensors").training["recordings"])
+    for folder, path in zip(folders, recordings, strict=True):
+        assert {file.name for file in folder.iterdir()} == OUTPUTS
+        found = json.loads((folder / "result.json").read_text())
+        assert found["prevalence"] == 0.1
+        assert 0 < found["score"] < 1
+        warned = any("was in the training data" in w for w in found["model"]["warnings"])
+        assert warned == (file_hash(path) in known)
+        copy = mne.io.read_raw_edf(folder / "annotated.edf", verbose="error")
+        marks = [d for d in copy.annotations.description if d.startswith("model attribution")]
+        assert len(marks) == len(found["explanation"]["segments"])
+
+
+def test_detecting_again_gives_the_same_bytes(model: Path, recording: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        assert eeg("detect", model, recording, "--out", tmp_path / "out").exit_code == 0
+    eeg("detect", model / "model.safetensors", recording, "--out", tmp_path / "other")
+    (first,), (other,) = ((tmp_path / name).iterdir() for name in ("out", "other"))
+    for name in ("result.json", "events.tsv", "annotated.edf"):
+        assert (first / name).read_bytes() == (other / name).read_bytes()
+
+
+def test_a_patients_name_goes_nowhere(model: Path, tmp_path: Path) -> None:
+    """Neither that of the file nor that in its header, in any byte that is written or said."""
+    path = write_edf(tmp_path / "Mueller_Zebulon.edf", noise(), name="Mueller_Zebulon")
+    result = eeg("detect", model, path, "--out", tmp_path / "out")
+    assert result.exit_code == 0
+    files = [file for file in (tmp_path / "out").rglob("*") if file.is_file()]
+    assert {file.name for file in files} == OUTPUTS
+    everything = result.output.encode() + b"".join(file.read_bytes() for file in files)
+    everything += " ".join(map(str, files)).replace(str(tmp_path), "").encode()
+    for name in (b"mueller", b"zebulon"):
+        assert name not in everything.lower()
+    kept = eeg("detect", model, path, "--out", tmp_path / "kept", "--keep-names")
+    assert "Mueller_Zebulon" in kept.output
+
+
+# --- bad recordings
+
+
+def bad_recording(kind: str, folder: Path) -> Path:
+    path = folder / f"{kind}.edf"
+    data = noise()
+    if kind == "text":
+        path.write_text("this is no EEG")
+    elif kind == "truncated":
+        write_edf(path, data)
+        path.write_bytes(path.read_bytes()[:-2000])
+    elif kind == "channels":
+        write_edf(path, data[:17], TEN_TWENTY[:17])
+    elif kind == "short":
+        write_edf(path, data[:, :128])
+    elif kind == "flat":
+        data[3] = 0
+        write_edf(path, data)
+    elif kind == "nan":
+        data[3, 5] = np.nan
+        path = folder / "nan_raw.fif"
+        info = mne.create_info(list(TEN_TWENTY), 128.0, "eeg")
+        mne.io.RawArray(data, info, verbose="error").save(path, fmt="double", verbose="error")
+    return path
+
+
+BAD = {
+    "missing": "no such file",
+    "text": "not an EDF",
+    "truncated": "truncated, holds",
+    "channels": "lacks the channels T8, P8;",
+    "short": "1.0 s long; expected at least",
+    "flat": "flat signal in P3",
+    "nan": "not finite signal in P3",
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_bad_recording_is_told_in_one_line_and_leaves_nothing(
+    kind: str, model: Path, tmp_path: Path
+) -> None:
+    path = bad_recording(kind, tmp_path)
+    said = refused(1, "detect", model, path, "--out", tmp_path / "out")
+    assert path.name in said
+    assert BAD[kind] in said
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_the_others_go_on_after_a_bad_recording(model: Path, recording: Path, tmp_path: Path) -> None:
+    bad = bad_recording("truncated", tmp_path)
+    result = eeg("detect", model, bad, recording, tmp_path / "none.edf", "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert [line.split(":")[0] for line in result.stderr.splitlines()] == ["Error", "Error"]
+    assert "2/3" in result.stdout
+    (folder,) = (tmp_path / "out").iterdir()
+    assert {file.name for file in folder.iterdir()} == OUTPUTS
+
+
+def test_a_fault_while_writing_leaves_nothing_half_written(model: Path, tmp_path: Path) -> None:
+    """A channel that the model does not use, but that an EDF copy cannot hold."""
+    data = np.vstack([noise(), noise(channels=1)])
+    data[19, 7] = np.nan
+    info = mne.create_info([*TEN_TWENTY, "AF3"], 128.0, "eeg")
+    path = tmp_path / "extra_raw.fif"
+    mne.io.RawArray(data, info, verbose="error").save(path, fmt="double", verbose="error")
+    assert "AF3" in refused(1, "detect", model, path, "--out", tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+# --- bad models, corpora and arguments
+
+
+def test_a_model_that_is_none(tmp_path: Path, recording: Path) -> None:
+    out = tmp_path / "out"
+    assert "no such file" in refused(1, "detect", tmp_path / "none", recording, "--out", out)
+    assert "no safetensors file" in refused(1, "detect", recording, recording, "--out", out)
+    assert "no such file" in refused(1, "evaluate", tmp_path)
+    assert not out.exists()
+
+
+def usage(tmp_path: Path, cohort: Path, model: Path, recording: Path) -> dict[str, tuple[object, ...]]:
+    train = ("train", cohort, "--out", tmp_path / "new")
+    detect = ("detect", model, recording, "--out", tmp_path / "new")
+    return {
+        "did you mean 'oja'": (*train, "--rule", "ojja"),
+        "did you mean 'tvgg'": (*train, "--model", "tvg"),
+        "does not train a network of one logit": (*train, "--rule", "forward-forward"),
+        "mono-forward does not train": (*train, "--rule", "mono-forward"),
+        "each once": (*train, "--channels", "Cz,Cz"),
+        "'x' is not one of": (*train, "--labels", "x"),
+        "0 is not in the range": (*train, "--epochs", 0),
+        "1 is not in the range": (*train, "--folds", 1),
+        "is not empty; name a new folder": ("train", cohort, "--out", model),
+        "nan is not a finite number": (*detect, "--prevalence", "nan"),
+        "1.0 is not in the range": (*detect, "--prevalence", 1),
+        "0 is not in the range x>=1": (*detect, "--segments", 0),
+        "cannot be written": ("detect", model, recording, "--out", recording / "below"),
+        "is a file": ("detect", model, recording, "--out", recording),
+        "several recordings would go to": (*detect[:3], tmp_path / "b" / recording.name, *detect[3:]),
+        "Missing option '--out'": ("detect", model, recording),
+        "Missing argument 'RECORDINGS": ("detect", model),
+        "inf is not a finite number": ("simulate", tmp_path / "new", "--minutes", "inf"),
+    }
+
+
+@pytest.mark.parametrize("words", usage(*[Path()] * 4))
+def test_a_mistake_in_the_command_is_usage(
+    words: str, tmp_path: Path, cohort: Path, model: Path, recording: Path
+) -> None:
+    assert words in refused(2, *usage(tmp_path, cohort, model, recording)[words])
+    assert not (tmp_path / "new").exists()
+
+
+def copied(cohort: Path, to: Path) -> Path:
+    return Path(shutil.copytree(cohort, to / "copy"))
+
+
+def relabelled(folder: Path, change: dict[str, str]) -> None:
+    """Give participants another group; '' takes the row's diagnosis away."""
+    table = folder / "participants.tsv"
+    header, *rows = table.read_text().splitlines()
+    pairs = [row.split("\t") for row in rows]
+    lines = [f"{name}\t{change.get(name, change.get('*', group)) or 'n/a'}" for name, group in pairs]
+    table.write_text("\n".join([header, *lines]) + "\n")
+
+
+def test_one_class_only(cohort: Path, tmp_path: Path) -> None:
+    folder = copied(cohort, tmp_path)
+    relabelled(folder, {"*": "epilepsy"})
+    assert "one class only: 8 with epilepsy, 0 controls" in refused(
+        1, "train", folder, "--out", tmp_path / "run"
+    )
+    assert not any((tmp_path / "run").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--folds", 5), "5 folds need 5 subjects of each class, found 4"),
+        (("--hold-out", 0.05), "cannot hold out 0.05 of 8 subjects"),
+    ],
+)
+def test_too_few_subjects(cohort: Path, tmp_path: Path, options: tuple[object, ...], words: str) -> None:
+    result = eeg("train", cohort, "--out", tmp_path / "run", "--epochs", 1, *options)
+    assert result.exit_code == 1
+    assert words in result.stderr
+    assert not any((tmp_path / "run").iterdir())
+
+
+def test_a_folder_that_is_no_corpus(tmp_path: Path) -> None:
+    assert "no such folder" in refused(1, "train", tmp_path / "none", "--out", tmp_path / "run")
+    (tmp_path / "empty").mkdir()
+    assert "unknown layout" in refused(1, "train", tmp_path / "empty", "--out", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_bad_recording_of_a_corpus_is_left_out_and_said(cohort: Path, tmp_path: Path) -> None:
+    folder = copied(cohort, tmp_path)
+    first = sorted(folder.glob("sub-*/eeg/*.edf"))[0]
+    first.write_bytes(first.read_bytes()[:-4000])
+    result = eeg("train", folder, "--out", tmp_path / "run", "--epochs", 1, "--folds", 2)
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Error: ")
+    assert first.name in line
+    assert line.endswith("it is left out")
+    assert "7 subjects" in result.stdout
+    assert load(tmp_path / "run" / "model.safetensors").training["subjects"] == 7
+
+
+def test_an_unannotated_corpus_has_recording_labels_only(cohort: Path, tmp_path: Path) -> None:
+    folder = copied(cohort, tmp_path)
+    for events in folder.glob("sub-*/eeg/*_events.tsv"):
+        events.unlink()
+    result = eeg("train", folder, "--out", tmp_path / "a", "--epochs", 1, "--folds", 2, "--labels", "events")
+    assert result.exit_code == 1
+    assert "use --labels recording" in result.stderr
+    result = eeg("train", folder, "--out", tmp_path / "b", "--epochs", 1, "--folds", 2)
+    assert result.exit_code == 0
+    assert "labels: recording, windows of 10 s" in result.output
+
+
+def test_a_simulation_does_not_overwrite(cohort: Path, tmp_path: Path) -> None:
+    assert "new or empty folder" in refused(1, "simulate", cohort)
+    result = eeg("simulate", tmp_path / "c", "--subjects", 2, "--minutes", 1)
+    assert result.exit_code == 0
+    assert len(list((tmp_path / "c").glob("sub-*/eeg/*.edf"))) == 2
+
+
+# --- the command itself
+
+
+@pytest.mark.parametrize("command", [None, "demo", "simulate", "train", "evaluate", "detect"])
+def test_help(command: str | None) -> None:
+    for flag in ("--help", "-h"):
+        result = eeg(*([command] if command else []), flag)
+        assert result.exit_code == 0
+        assert result.output.startswith("Usage: ")
+    if command is None:
+        assert "Research use only" in result.output
+
+
+def test_help_loads_neither_torch_nor_mne() -> None:
+    program = (
+        "import sys\nfrom eeg.cli import main\n"
+        "try:\n    main(['train', '--help'])\n"
+        "finally:\n    print(sorted({'torch', 'mne', 'numpy', 'scipy', 'sklearn'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+# --- recorded EEG
+
+EMOTIV = "F7,F3,T7,P7,O1,O2,P8,T8,F4,F8"
+
+
+@pytest.mark.slow
+@needs_data
+def test_guinea_bissau_refuses_what_lacks_its_channels_and_detects_with_those_shared(tmp_path: Path) -> None:
+    folder = tmp_path / "gb"
+    (folder / "EEGs_Guinea-Bissau").mkdir(parents=True)
+    source = DATA / "guinea_bissau"
+    shutil.copy(source / "metadata_guineabissau.csv", folder)
+    entries = open_corpus(source).entries
+    for label in (0, 1):
+        for entry in [e for e in entries if e.label == label][:4]:
+            (folder / "EEGs_Guinea-Bissau" / entry.path.name).symlink_to(entry.path)
+    recordings = sorted((DATA / "eegmat").glob("*.edf"))[:2]
+    options = ("--epochs", 1, "--folds", 2)
+    assert eeg("train", folder, "--out", tmp_path / "all", *options).exit_code == 0
+    result = eeg("detect", tmp_path / "all", *recordings, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    for line, path in zip(result.stderr.splitlines(), recordings, strict=True):
+        assert path.name in line
+        lacking = line.split("lacks the channels ")[1].split(";")[0].split(", ")
+        assert set(lacking) == {"AF3", "AF4", "FC5", "FC6"}
+    assert eeg("train", folder, "--out", tmp_path / "ten", "--channels", EMOTIV, *options).exit_code == 0
+    result = eeg("detect", tmp_path / "ten", *recordings, "--out", tmp_path / "out")
+    assert result.exit_code == 0
+    assert len(list((tmp_path / "out").iterdir())) == 2
+    assert "simulated EEG" not in result.output
+
+
+@pytest.mark.slow
+def test_the_paper_preset_end_to_end(cohort: Path, tmp_path: Path) -> None:
+    options = ("--preset", "paper", "--labels", "recording", "--model", "tvgg", "--epochs", 1, "--folds", 2)
+    assert eeg("train", cohort, "--out", tmp_path / "run", *options).exit_code == 0
+    detector = load(tmp_path / "run" / "model.safetensors")
+    assert detector.preprocessing == Preprocessing.paper(TEN_TWENTY)
+    assert (detector.aggregation, detector.window) == ("mean-probability", 10.0)
+    assert sum(p.numel() for p in detector.network.parameters()) == 33_425
