@@ -13,7 +13,8 @@ from hebbian.registry import BUILT_IN, Entry
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from journal import NETS, PUBLISHED, RULES, Summary, cell, read, summarise  # noqa: E402
+import journal  # noqa: E402
+from journal import NETS, Summary, cell  # noqa: E402
 
 PAGE = ROOT / "docs" / "rules.md"
 Measured = Mapping[tuple[str, str], Summary]
@@ -274,8 +275,10 @@ def _told(summary: Summary | None) -> str:
 
 def current() -> str:
     """Return the page as it is to be today."""
-    published = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(PUBLISHED.glob("*.json"))]
-    return page(BUILT_IN, summarise(read(RULES)), published)
+    published = [
+        json.loads(path.read_text(encoding="utf-8")) for path in sorted(journal.PUBLISHED.glob("*.json"))
+    ]
+    return page(BUILT_IN, journal.summarise(journal.read(journal.RULES)), published)
 
 
 if __name__ == "__main__":
