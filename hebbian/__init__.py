@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hebbian.adaptive import BCM as BCM
     from hebbian.adaptive import Foldiak as Foldiak
     from hebbian.backprop import Backprop as Backprop
+    from hebbian.equilibrium import EquilibriumPropagation as EquilibriumPropagation
     from hebbian.feedback import DirectFeedback as DirectFeedback
     from hebbian.feedback import FeedbackAlignment as FeedbackAlignment
     from hebbian.feedback import KolenPollack as KolenPollack
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from hebbian.local import MonoForward as MonoForward
     from hebbian.memory import Hopfield as Hopfield
     from hebbian.memory import Storkey as Storkey
+    from hebbian.perturbation import NodePerturbation as NodePerturbation
+    from hebbian.perturbation import RewardModulatedHebb as RewardModulatedHebb
+    from hebbian.perturbation import WeightPerturbation as WeightPerturbation
     from hebbian.plasticity import Instar as Instar
     from hebbian.plasticity import Krotov as Krotov
     from hebbian.plasticity import Sanger as Sanger
@@ -37,16 +41,27 @@ if TYPE_CHECKING:
     from hebbian.plasticity import frozen as frozen
     from hebbian.plasticity import hebb as hebb
     from hebbian.plasticity import oja as oja
+    from hebbian.predictive import FixedPrediction as FixedPrediction
+    from hebbian.predictive import PredictiveCoding as PredictiveCoding
+    from hebbian.recurrent import LeakyRNN as LeakyRNN
+    from hebbian.recurrent import RandomFeedbackOnline as RandomFeedbackOnline
     from hebbian.registry import build as build
     from hebbian.rule import Rule as Rule
     from hebbian.rule import probabilities as probabilities
+    from hebbian.spiking import PairSTDP as PairSTDP
+    from hebbian.spiking import RewardSpikeTiming as RewardSpikeTiming
+    from hebbian.spiking import SpikeTiming as SpikeTiming
+    from hebbian.target import DifferenceTarget as DifferenceTarget
 
 _HOME = {
     "BCM": "adaptive",
     "Backprop": "backprop",
     "Clapp": "local",
+    "DifferenceTarget": "target",
     "DirectFeedback": "feedback",
+    "EquilibriumPropagation": "equilibrium",
     "FeedbackAlignment": "feedback",
+    "FixedPrediction": "predictive",
     "Foldiak": "adaptive",
     "ForwardForward": "local",
     "Hebbian": "hebbian",
@@ -54,16 +69,25 @@ _HOME = {
     "Instar": "plasticity",
     "KolenPollack": "feedback",
     "Krotov": "plasticity",
+    "LeakyRNN": "recurrent",
     "LocalLosses": "local",
     "MonoForward": "local",
+    "NodePerturbation": "perturbation",
+    "PairSTDP": "spiking",
+    "PredictiveCoding": "predictive",
+    "RandomFeedbackOnline": "recurrent",
+    "RewardModulatedHebb": "perturbation",
+    "RewardSpikeTiming": "spiking",
     "Rule": "rule",
     "Sanger": "plasticity",
     "SignSymmetry": "feedback",
     "SoftHebb": "plasticity",
     "SoftInstar": "plasticity",
+    "SpikeTiming": "spiking",
     "Storkey": "memory",
     "Subspace": "plasticity",
     "WeightMirror": "feedback",
+    "WeightPerturbation": "perturbation",
     "build": "registry",
     "covariance": "plasticity",
     "frozen": "plasticity",

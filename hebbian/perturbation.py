@@ -144,7 +144,7 @@ class RewardModulatedHebb(_Exploring):
         self,
         model: nn.Module,
         criterion: Criterion,
-        sigma: float = 0.1,
+        sigma: float = 0.3,
         trace: float = 0.0,
         rate: float = 0.1,
     ) -> None:

@@ -46,17 +46,17 @@ class PredictiveCoding(Rule):
         self.criterion = criterion
         self.precision, self.steps, self.rate = precision, steps, rate
 
-    def energy(self, x: Tensor, z: list[Tensor], y: Tensor) -> Tensor:
-        """Return F of the activities ``z`` of the hidden blocks, summed over the batch."""
-        *hidden, readout = blocks(self.model)
-        predictions = [f(below) for f, below in zip(hidden, [x, *z[:-1]], strict=True)]
+    def energy(self, first: Tensor, z: list[Tensor], y: Tensor) -> Tensor:
+        """Return F of the hidden activities ``z``, summed over the batch; ``first`` is f_1(x)."""
+        _, *above, readout = blocks(self.model)
+        predictions = [first, *(f(below) for f, below in zip(above, z[:-1], strict=True))]
         errors = [(a - p).square().sum() for a, p in zip(z, predictions, strict=True)]
-        return torch.stack(errors).sum() / 2 + self.precision * len(x) * self.criterion(readout(z[-1]), y)
+        return torch.stack(errors).sum() / 2 + self.precision * len(y) * self.criterion(readout(z[-1]), y)
 
     @torch.no_grad()
-    def settle(self, x: Tensor, z: list[Tensor], y: Tensor) -> list[Tensor]:
+    def settle(self, first: Tensor, z: list[Tensor], y: Tensor) -> list[Tensor]:
         """Let the activities ``z`` descend the energy."""
-        slope = torch.func.grad(lambda z: self.energy(x, z, y))
+        slope = torch.func.grad(lambda z: self.energy(first, z, y))
         for _ in range(self.steps):
             z = [a - self.rate * g for a, g in zip(z, slope(z), strict=True)]
         return z
@@ -69,7 +69,9 @@ class PredictiveCoding(Rule):
         with torch.no_grad():
             z = apart(blocks(self.model)[:-1], x)
         with evaluating(self.model):
-            return self.energy(x, self.settle(x, z, y), y) / (self.precision * len(x))
+            first = blocks(self.model)[0](x)
+            z = self.settle(first.detach(), z, y)
+            return self.energy(first, z, y) / (self.precision * len(x))
 
 
 class FixedPrediction(Rule):

@@ -363,7 +363,7 @@ BUILT_IN = (
         SpikeTiming,
         family="spiking",
         source="Song, Miller & Abbott 2000; Nessler et al. 2013",
-        equation="dW = sum exp(-d / tau_plus), pre before post - ratio sum exp(-d / tau_minus), post before",
+        equation="dW = sum a+ exp(-d / tau+), pre before post - sum a- exp(-d / tau-), post before pre",
         needs="Linear or ConvNd layers anywhere in any model; activity that is not negative; a readout",
         traits=frozenset({"local", "noisy"}),
         supervised=False,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,24 +16,23 @@ from hebbian.synapse import Synaptic, correlate, current, rows, surrogate, synap
 
 def trace(spikes: Tensor, tau: float) -> Tensor:
     """Return sum over earlier steps s < t of exp(-(t - s) / tau) spikes[s], for ``spikes`` (T, ...)."""
-    keep, past, found = math.exp(-1 / tau), torch.zeros_like(spikes[0]), []
-    for now in spikes:
-        found.append(past)
-        past = keep * (past + now)
-    return torch.stack(found)
+    t = torch.arange(len(spikes), device=spikes.device)
+    since = (t[:, None] - t).to(spikes.dtype)
+    return torch.tensordot(torch.where(since > 0, torch.exp(-since / tau), 0), spikes, 1)
 
 
 @dataclass(frozen=True)
 class PairSTDP:
     """Song, Miller & Abbott 2000: every pair of a spike before and a spike after a synapse changes it.
 
-    A pair with the post-synaptic spike d > 0 steps later adds exp(-d / tau_plus), one with it d steps
-    earlier takes ratio exp(-d / tau_minus); a pair in the same step does nothing.
+    A pair with the post-synaptic spike d > 0 steps later adds a_plus exp(-d / tau_plus), one with it d
+    steps earlier takes a_minus exp(-d / tau_minus); a pair in the same step does nothing.
     """
 
+    a_plus: float = 0.005
+    a_minus: float = 0.00525
     tau_plus: float = 20.0
     tau_minus: float = 20.0
-    ratio: float = 1.05
 
     def __post_init__(self) -> None:
         if min(self.tau_plus, self.tau_minus) <= 0:
@@ -48,7 +46,7 @@ class PairSTDP:
         """
         causal = correlate(layer, trace(pre, self.tau_plus).flatten(0, 1), post.flatten(0, 1))
         acausal = correlate(layer, pre.flatten(0, 1), trace(post, self.tau_minus).flatten(0, 1))
-        return (causal - self.ratio * acausal) / len(rows(post[0], layer))
+        return (self.a_plus * causal - self.a_minus * acausal) / len(rows(post[0], layer))
 
 
 class SpikeTiming(TappedRule):

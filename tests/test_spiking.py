@@ -22,9 +22,9 @@ def over_pairs(stdp, pre, post):
         for s in range(len(pre)):
             d = t - s
             if d > 0:
-                window = math.exp(-d / stdp.tau_plus)
+                window = stdp.a_plus * math.exp(-d / stdp.tau_plus)
             elif d < 0:
-                window = -stdp.ratio * math.exp(d / stdp.tau_minus)
+                window = -stdp.a_minus * math.exp(d / stdp.tau_minus)
             else:
                 window = 0.0
             change += window * torch.einsum("no,ni->oi", post[t], pre[s])
@@ -32,7 +32,7 @@ def over_pairs(stdp, pre, post):
 
 
 def test_traces_are_the_double_sum_over_pairs():
-    stdp = PairSTDP(tau_plus=5.0, tau_minus=8.0, ratio=0.7)
+    stdp = PairSTDP(1.0, 0.7, tau_plus=5.0, tau_minus=8.0)
     pre, post = spikes(15, 3, 6), spikes(15, 3, 4)
     found = stdp(nn.Linear(6, 4).double(), pre, post)
     torch.testing.assert_close(found, over_pairs(stdp, pre, post) / 3, rtol=1e-12, atol=1e-12)
@@ -51,13 +51,13 @@ def test_a_convolution_learns_at_each_place_as_a_linear_layer(conv, unfold):
     post = spikes(8, *conv(pre[0]).shape)
     patches = torch.stack([F.unfold(x, conv.kernel_size, **unfold).mT.flatten(0, 1) for x in pre])
     units = post.flatten(3).movedim(2, -1).flatten(1, 2)
-    stdp = PairSTDP(5.0, 8.0, 0.7)
+    stdp = PairSTDP(1.0, 0.7, 5.0, 8.0)
     expected = over_pairs(stdp, patches, units) / patches.shape[1]
     torch.testing.assert_close(stdp(conv, pre, post).flatten(1), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_one_pair_changes_the_synapse_by_the_window():
-    layer, stdp = nn.Linear(1, 1).double(), PairSTDP(4.0, 6.0, 0.5)
+    layer, stdp = nn.Linear(1, 1).double(), PairSTDP(1.0, 0.5, 4.0, 6.0)
     for before, after, expected in ((2, 5, math.exp(-3 / 4)), (5, 2, -0.5 * math.exp(-3 / 6)), (3, 3, 0.0)):
         pre, post = torch.zeros(8, 1, 1).double(), torch.zeros(8, 1, 1).double()
         pre[before], post[after] = 1, 1
@@ -133,7 +133,7 @@ def test_stdp_grows_the_synapses_of_the_pattern_that_drives_a_unit_and_weakens_o
     torch.manual_seed(0)
     layer = nn.Linear(8, 2, bias=False)
     layer.weight.data = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).repeat_interleave(4, 1)
-    rule = SpikeTiming(layer, [""], leak=2.0, stdp=PairSTDP(2.0, 2.0, 1.0))
+    rule = SpikeTiming(layer, [""], leak=2.0, stdp=PairSTDP(1.0, 1.0, 2.0, 2.0))
     x = layer.weight.detach().repeat(200, 1)
     rule(x).backward()
     change = -layer.weight.grad

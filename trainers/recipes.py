@@ -126,6 +126,17 @@ _RECIPES = {
         _LOSS, learn=replace(_LOSS.learn, optimizer=partial(AdamW, lr=1e-3, weight_decay=0.1))
     ),
     "forward-forward": replace(_LOSS, learn=replace(_LOSS.learn, optimizer=partial(Adam, lr=3e-3))),
+    # The noise of a step is larger than what it says: many steps, and for weights few parameters.
+    **{
+        name: replace(_LOSS, learn=replace(_LOSS.learn, optimizer=partial(Adam, lr=rate), least_steps=10_000))
+        for name, rate in (("weight-perturbation", 1e-2), ("node-perturbation", 3e-3), ("three-factor", 3e-3))
+    },
+    # Spike counts stand for rates, which are not negative; Adam would follow their noise.
+    "stdp": Recipe(
+        Phase(partial(SGD, lr=0.02), epochs=5, schedule=linear, hook=unit_norm, least_steps=1000),
+        initialise=gaussian,
+    ),
+    "rstdp": replace(_LOSS, learn=replace(_LOSS.learn, optimizer=partial(SGD, lr=0.5, momentum=0.9))),
     "clapp": Recipe(Phase(partial(Adam, lr=1e-3), epochs=5, least_steps=1000)),
     # At 0.3 the units come close to norm 1 on digits; at 0.03 they stay near where they began.
     "softhebb": replace(_FEATURES, learn=replace(_FEATURES.learn, optimizer=partial(SGD, lr=0.3))),
