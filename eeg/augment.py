@@ -1,7 +1,7 @@
 """Augmentation of EEG windows: the same discharge, seen under a head that is turned or mirrored.
 
 A training set knows few foci, as many as it has patients.  Turning the head below its electrodes
-moves a focus elsewhere and leaves every waveform as it is (Krell & Kim 2017).
+moves a focus elsewhere and leaves the time course of every source as it is (Krell & Kim 2017).
 """
 
 from __future__ import annotations

@@ -206,7 +206,7 @@ def detect(
     from trainers.errors import DataError
 
     _one_thread()
-    _apart([output_name(path, keep_names) for path in recordings])
+    _apart([output_name(path, keep_names) for path in recordings if path.exists()])
     detector = load(model / "model.safetensors" if model.is_dir() else model)
     _made(out)
     stated = detector.calibration.prevalence if prevalence is None else prevalence

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,13 +25,13 @@ _BIDS = re.compile(r"sub-[A-Za-z0-9]+(_[a-z]+-[A-Za-z0-9]+)*(_eeg)?")
 def output_name(path: Path, keep: bool = False) -> str:
     """Return what a recording is called in outputs.
 
-    Labels of BIDS are pseudonyms and stay.  Any other file name may hold a patient's name: it becomes
-    a hash of the file's name, unless ``keep``.
+    Labels of BIDS are pseudonyms and stay.  Any other file name may hold a patient's name: the start
+    of a hash of the file's content stands for it, unless ``keep``.
     """
     stem = path.name.split(".")[0]
     if keep or _BIDS.fullmatch(stem):
         return stem
-    return "recording-" + hashlib.sha256(path.name.encode()).hexdigest()[:8]
+    return "recording-" + file_hash(path)[:8]
 
 
 def describe_model(detector: Detector, *, seen: bool = False) -> dict[str, Any]:
