@@ -12,6 +12,7 @@ _TRANSITION = 5.0  # Hz above the pass band: 45 Hz puts the mains of every count
 _NARROWEST = 1.0  # Hz between the pass band and the Nyquist frequency
 _KERNEL = 3.3  # s Hz: length of MNE's Hamming FIR times its transition width
 _NOTCH_TRANSITION = 0.5  # Hz on either side of a notch, MNE's default
+_CLIP = 20.0  # robust scales: an artefact of hundreds would outweigh all else in what a network learns
 _FLAT = 1e-7  # V: below the resolution of every clinical amplifier
 
 
@@ -30,7 +31,8 @@ class Preprocessing:
     notch
         Mains frequency, Hz; its multiples within the pass band are taken out.  ``None``: no notch.
     scale
-        Factor on volts.  ``None``: each recording is divided by its own robust scale.
+        Factor on volts.  ``None``: each recording is divided by its own robust scale, and clipped at 20
+        times that.
 
     Raises
     ------
@@ -81,8 +83,9 @@ def prepare(raw: mne.io.BaseRaw, settings: Preprocessing) -> np.ndarray:
         As `clean`; or the recording is flat for most of its time and so has no scale of its own.
     """
     volts = clean(raw, settings).get_data()
-    factor = 1 / _robust_scale(volts, raw) if settings.scale is None else settings.scale
-    return np.asarray(factor * volts, dtype=np.float32)
+    if settings.scale is not None:
+        return np.asarray(settings.scale * volts, dtype=np.float32)
+    return np.clip(volts / _robust_scale(volts, raw), -_CLIP, _CLIP).astype(np.float32)
 
 
 def clean(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw:
