@@ -39,9 +39,16 @@ from trainers.trainer import accuracy, predict
 TRAINING, HELD = 10_000, 2_000
 EPOCHS, BATCH = {"mlp": 6, "conv": 3}, 32
 READOUT_EPOCHS = 10
-SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
-    ("eqprop", "conv"): {"steps": (8, 3)}
-}  # or it takes a minute
+SETTINGS: dict[
+    tuple[str, str], dict[str, Any]
+] = {  # settling is cut short, or a run takes a minute; noise on wide layers is larger
+    ("pc", "mlp"): {"steps": 10, "rate": 0.2},
+    ("pc", "conv"): {"steps": 6, "rate": 0.2},
+    ("eqprop", "mlp"): {"steps": (15, 5)},
+    ("eqprop", "conv"): {"steps": (8, 3)},
+    ("three-factor", "mlp"): {"sigma": 0.5},
+    ("three-factor", "conv"): {"sigma": 0.5},
+}
 
 
 @cache

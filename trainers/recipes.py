@@ -129,7 +129,7 @@ _RECIPES = {
     # The noise of a step is larger than what it says: many steps, and for weights few parameters.
     **{
         name: replace(_LOSS, learn=replace(_LOSS.learn, optimizer=partial(Adam, lr=rate), least_steps=10_000))
-        for name, rate in (("weight-perturbation", 1e-2), ("node-perturbation", 3e-3), ("three-factor", 3e-3))
+        for name, rate in (("weight-perturbation", 3e-3), ("node-perturbation", 3e-3), ("three-factor", 1e-3))
     },
     # Spike counts stand for rates, which are not negative; Adam would follow their noise.
     "stdp": Recipe(
