@@ -44,7 +44,7 @@ SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     ("pc", "mlp"): {"steps": 10, "rate": 0.2},
     ("pc", "conv"): {"steps": 6, "rate": 0.2},
     ("eqprop", "mlp"): {"steps": (15, 5)},
-    ("eqprop", "conv"): {"steps": (8, 3)},
+    ("eqprop", "conv"): {"steps": (6, 2)},
     ("three-factor", "mlp"): {"sigma": 0.5},
     ("three-factor", "conv"): {"sigma": 0.5},
 }

@@ -145,7 +145,7 @@ def _check_channels(raw: mne.io.BaseRaw, channels: tuple[str, ...]) -> None:
     if missing:
         raise DataError(
             f"{_name(raw)}: lacks the channels {', '.join(missing)}; it has {', '.join(raw.ch_names)}, "
-            f"and {', '.join(channels)} are expected"
+            f"and {', '.join(channels)} are expected; use a model of channels that it has (--channels)"
         )
 
 
