@@ -223,9 +223,8 @@ def fingerprint(entries: Sequence[Entry]) -> list[str]:
 
 def file_hash(path: Path) -> str:
     """Return the first 16 hex digits of the SHA-256 of a file, or of all files of a recording's folder."""
-    whole = hashlib.sha256()
-    for part in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if part.is_file():
-            with part.open("rb") as file:
-                whole.update(hashlib.file_digest(file, "sha256").digest())
-    return whole.hexdigest()[:16]
+    if path.is_dir():
+        parts = "".join(file_hash(part) for part in sorted(path.iterdir()))
+        return hashlib.sha256(parts.encode()).hexdigest()[:16]
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
