@@ -28,6 +28,7 @@ import torch
 import torch.nn.functional as F
 from journal import NETS, RULES, Run, append, cell, read, summarise
 from torch import nn
+from torch.optim import Adam
 
 from hebbian.registry import build, find, rules
 from trainers.data import Images, load_images
@@ -39,18 +40,24 @@ from trainers.trainer import accuracy, predict
 TRAINING, HELD = 10_000, 2_000
 EPOCHS, BATCH = {"mlp": 6, "conv": 3}, 32
 READOUT_EPOCHS = 10
-# Settling is cut short, or a run takes a minute; the loss of a wide layer's samples asks for larger trials.
+# Settling and spiking are cut short, or a run takes a minute; trials that one reward judges must be large.
 SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     ("pc", "mlp"): {"steps": 10, "rate": 0.2},
     ("pc", "conv"): {"steps": 6, "rate": 0.2},
     ("eqprop", "mlp"): {"steps": (15, 5)},
     ("eqprop", "conv"): {"steps": (6, 2)},
+    ("stdp", "mlp"): {"steps": 10},
+    ("stdp", "conv"): {"steps": 2},
+    ("rstdp", "mlp"): {"steps": 10},
+    ("rstdp", "conv"): {"steps": 2},
     ("three-factor", "mlp"): {"sigma": 0.5},
     ("three-factor", "conv"): {"sigma": 0.5},
 }
-# A power of 4.5 twice over leaves next to nothing but the strongest place of an image.
+# A power of 4.5 twice over leaves next to nothing but the strongest place of an image; and where 11,000 noisy
+# places share one loss, smaller steps are better.
 CHANGES: dict[tuple[str, str], dict[str, Any]] = {
-    ("krotov", "conv"): {"activation": nn.ReLU, "scale": "standard", "centred": True}
+    ("krotov", "conv"): {"activation": nn.ReLU, "scale": "standard", "centred": True},
+    ("node-perturbation", "conv"): {"learn": Phase(partial(Adam, lr=3e-4), epochs=1)},
 }
 
 

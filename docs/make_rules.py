@@ -169,6 +169,70 @@ ORACLES = {
 }
 """For each rule, the theory that it is held against, and a test that does so."""
 
+_COPIES = "by theory all units learn one and the same feature, the first component (or the mean)"
+_DECORRELATED = (
+    "components are learned one after the other, and 1,900 steps are enough for the first ones only; the "
+    "last of 500 hardly vary, and relu keeps one side of each"
+)
+_PROTOTYPES = (
+    "units compete by their distance to the input, but hand on w x, without the -|w|²/2 that makes it a "
+    "distance; and units that never win stay where they began"
+)
+_NOISE = (
+    "its error grows with the root of the number of {}, and 1,900 steps (950 on images) are few "
+    "against that; it learns small nets well"
+)
+_FEEDBACK = (
+    "random feedback is known to fail at convolutions, whose error all places share (Moskovitz et al. 2018); "
+    "on the perceptron it is well above"
+)
+REASONS = {
+    "hebb": _COPIES,
+    "covariance": _COPIES,
+    "oja": _COPIES,
+    "subspace": "it finds the space of the first components, which a linear readout knows already",
+    "sanger": _DECORRELATED,
+    "hpca": _DECORRELATED,
+    "bcm": "units answer few samples each, many of them the same ones, for nothing keeps them apart",
+    "instar": _PROTOTYPES,
+    "soft-instar": f"{_PROTOTYPES}; at temperature 1 in 784 dimensions it is as hard as instar",
+    "foldiak": "units keep apart by inhibition, which acts in learning only; the model hands on their currents",
+    "krotov": (
+        "its step is normalised, so it needs many: it is published with hundreds of epochs, and at 500 units "
+        "random features are strong; with 100 units and 40 epochs it is well above them"
+    ),
+    "softhebb": (
+        "published with a Triangle activation, many more kernels and rates by norm; here it has relu and 16 "
+        "and 32 kernels"
+    ),
+    "fa": _FEEDBACK,
+    "dfa": _FEEDBACK,
+    "rflo": f"without a recurrent cell it is dfa: {_FEEDBACK}",
+    "sim": (
+        "a batch of 32 has few pairs of one class; the embedding looks at 16 and 32 channels where it is "
+        "published with hundreds"
+    ),
+    "predsim": "as sim, which is 99 % of its loss",
+    "forward-forward": (
+        "the label is written over ten pixels of one corner, which a 5 x 5 kernel sees at few places: the "
+        "goodness of a map is that of the image; it was published for perceptrons"
+    ),
+    "clapp": "two random halves of a digit stand for the successive patches that the paper contrasts",
+    "pc": "on images it settles for 6 steps only, far from equilibrium, to keep within the time",
+    "eqprop": "on images it settles for 6 steps only, far from equilibrium, to keep within the time",
+    "dtp": "the inverses of pooled maps are learned at the same time, in 950 steps",
+    "weight-perturbation": _NOISE.format("parameters (397,510 on the perceptron)"),
+    "node-perturbation": _NOISE.format("noisy units (510 on the perceptron, 11,274 on images)"),
+    "three-factor": (
+        _NOISE.format("noisy units (510 on the perceptron, 11,274 on images)")
+        + ". Unlike node perturbation it does not take the noiseless loss away, so that the difference "
+        "between samples drowns what the noise did: at chance on images, also with tenfold smaller steps"
+    ),
+    "stdp": "one spike a place and step, 10 steps on the perceptron and 2 on images: the counts are noisy",
+    "rstdp": "as stdp; the reward is one bit a sample, and nearly always 1 once most are right",
+}
+"""Why a rule stays behind random features, where it does."""
+
 
 def page(entries: Sequence[Entry], measured: Measured, published: Sequence[Mapping[str, Any]]) -> str:
     """Return the whole page as Markdown."""
@@ -264,7 +328,19 @@ def _section(entry: Entry, measured: Measured) -> str:
     ]
     for net, title in zip(NETS, ("784-500-10", "two convolutions"), strict=True):
         lines.append(f"- On {title}: {_told(measured.get((entry.name, net)))}")
+    if behind(entry.name, measured):
+        lines.append(f"- Why it is behind random features: {REASONS[entry.name]}.")
     return "\n".join(lines)
+
+
+def behind(name: str, measured: Measured) -> list[str]:
+    """Return the nets on which a rule reaches less than frozen random features."""
+    found = []
+    for net in NETS:
+        rule, control = measured.get((name, net)), measured.get(("frozen", net))
+        if rule and control and rule.accuracy is not None and control.accuracy is not None:
+            found += [net] if rule.accuracy < control.accuracy else []
+    return found
 
 
 def _told(summary: Summary | None) -> str:

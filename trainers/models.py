@@ -28,13 +28,14 @@ def mlp(
     activation
         Makes the layer that follows each hidden layer.
     centred
-        Put a BatchNorm without learned parameters before each hidden layer: zero mean, unit variance.
+        Put a BatchNorm without learned parameters before each hidden layer: zero mean, unit variance.  Its
+        running statistics are those of all batches: the last few may miss a pixel that is seldom lit.
     """
     if not hidden:
         raise ValueError("hidden is empty; name the units of at least one hidden layer")
     stages = [
         nn.Sequential(
-            *([nn.BatchNorm1d(fan_in, affine=False)] if centred else []),
+            *([nn.BatchNorm1d(fan_in, affine=False, momentum=None)] if centred else []),
             nn.Linear(fan_in, fan_out),
             activation(),
         )
@@ -79,7 +80,7 @@ def convnet(
     for fan_in, fan_out in pairwise([channels, *kernels]):
         stages.append(
             nn.Sequential(
-                *([nn.BatchNorm2d(fan_in, affine=False)] if centred else []),
+                *([nn.BatchNorm2d(fan_in, affine=False, momentum=None)] if centred else []),
                 nn.Conv2d(fan_in, fan_out, width),
                 activation(),
                 nn.MaxPool2d(2),

@@ -114,6 +114,13 @@ _RECIPES = {
         _FEATURES, learn=replace(_FEATURES.learn, optimizer=partial(SGD, lr=3e-4)), initialise=uniform
     ),
     "foldiak": replace(_FEATURES, centred=False, initialise=uniform),
+    # A unit moves by its share of the batch, and where weights begin as long as the data one unit wins them all.
+    **{
+        name: replace(
+            _FEATURES, learn=replace(_FEATURES.learn, optimizer=partial(SGD, lr=10.0)), initialise=uniform
+        )
+        for name in ("instar", "soft-instar")
+    },
     # The notebook of Krotov & Hopfield 2019, with 40 epochs of MNIST in place of 200.
     "krotov": Recipe(
         Phase(partial(SGD, lr=0.02), epochs=40, schedule=linear, hook=max_normalise, least_steps=3000),
