@@ -114,10 +114,11 @@ _RECIPES = {
         _FEATURES, learn=replace(_FEATURES.learn, optimizer=partial(SGD, lr=3e-4)), initialise=uniform
     ),
     "foldiak": replace(_FEATURES, centred=False, initialise=uniform),
-    # A unit moves by its share of the batch, and where weights begin as long as the data one unit wins them all.
+    # A unit moves by its share of the batch, so that 1 never overshoots; where weights begin as long as the
+    # data, one unit wins them all.
     **{
         name: replace(
-            _FEATURES, learn=replace(_FEATURES.learn, optimizer=partial(SGD, lr=10.0)), initialise=uniform
+            _FEATURES, learn=replace(_FEATURES.learn, optimizer=partial(SGD, lr=1.0)), initialise=uniform
         )
         for name in ("instar", "soft-instar")
     },
