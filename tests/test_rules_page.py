@@ -1,10 +1,13 @@
 """The page of rules is what the registry and the results say today."""
 
+import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from scipy.stats import ttest_1samp
 
 from hebbian.registry import BUILT_IN
 
@@ -28,3 +31,44 @@ def test_every_rule_has_its_equation_on_the_page(entry):
     text = PAGE.read_text(encoding="utf-8")
     assert f"\n### {entry.name}\n" in text or f"\n## {entry.name}\n" in text
     assert entry.source in text
+
+
+@pytest.fixture(scope="module")
+def generator():
+    spec = importlib.util.spec_from_file_location("make_rules", ROOT / "docs" / "make_rules.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_oracle_names_a_test_that_exists(generator):
+    assert set(generator.ORACLES) == {entry.name for entry in BUILT_IN}
+    for _, test in generator.ORACLES.values():
+        file, name = test.split("::")
+        assert re.search(rf"^def {name}\(", (ROOT / "tests" / file).read_text(), re.MULTILINE), test
+
+
+def test_seeds_come_to_a_mean_with_its_t_interval(generator):
+    values = [0.91, 0.94, 0.92]
+    mean, half_width = generator.journal.interval(values)
+    expected = ttest_1samp(values, 0).confidence_interval(0.95)
+    assert (mean - half_width, mean + half_width) == pytest.approx(tuple(expected))
+
+
+def test_a_later_run_replaces_an_earlier_one_and_one_failure_fails_the_rule(generator, tmp_path):
+    journal, path = generator.journal, tmp_path / "new" / "runs.jsonl"
+    assert journal.read(path) == []
+    old, new = (journal.Run("oja", "mlp", 0, "settings", share, 1.0) for share in (0.1, 0.9))
+    failed = journal.Run("oja", "mlp", 1, "settings", None, 0.0, "failed: why")
+    for run in (old, new):
+        journal.append(path, run)
+    assert journal.read(path) == [new]
+    assert journal.cell(journal.summarise([new])["oja", "mlp"]) == "90.0"
+    assert journal.cell(journal.summarise([new, failed])["oja", "mlp"]) == "failed: why"
+
+
+def test_a_rule_behind_random_features_says_why(generator):
+    measured = generator.journal.summarise(generator.journal.read(generator.journal.RULES))
+    behind = {entry.name for entry in BUILT_IN if generator.behind(entry.name, measured)}
+    assert "oja" in behind  # by theory, see the page
+    assert behind <= set(generator.REASONS)
