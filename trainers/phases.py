@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from hebbian.backprop import Backprop
 from hebbian.registry import build, find
-from hebbian.rule import Criterion, Rule
+from hebbian.rule import Criterion, Rule, evaluating
 from hebbian.synapse import synaptic, weight_layers
 from trainers.callbacks import Schedule
 from trainers.data import Augment, Batches
 from trainers.recipes import Phase, Recipe, Scale
-from trainers.trainer import Trainer, evaluating
+from trainers.trainer import Trainer
 
 Held = tuple[Tensor, Tensor]
 
@@ -165,7 +165,7 @@ def features(model: nn.Module, readout: nn.Linear, x: Tensor, batch: int = 512) 
     seen: list[Tensor] = []
     tap = readout.register_forward_pre_hook(lambda layer, args: seen.append(args[0]))
     try:
-        with evaluating(model):
+        with torch.no_grad(), evaluating(model):
             scores = torch.cat([model(part) for part in x.split(batch)])
     finally:
         tap.remove()

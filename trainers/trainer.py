@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from hebbian.rule import Rule, probabilities
+from hebbian.rule import Rule, evaluating, probabilities
 
 
 class Loader(Protocol):
@@ -106,22 +105,9 @@ class Trainer:
         self.notify("step")
 
 
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put ``module`` in eval mode without gradients, and every submodule back in its own mode."""
-    modes = [(m, m.training) for m in module.modules()]
-    module.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for m, mode in modes:
-            m.training = mode
-
-
 def predict(rule: Rule, x: Tensor, batch: int = 512) -> Tensor:
     """Return the raw scores (N, K) of inputs ``x`` (N, ...), in eval mode, ``batch`` at a time."""
-    with evaluating(rule):
+    with torch.no_grad(), evaluating(rule):
         return torch.cat([rule.predict(part) for part in x.split(batch)])
 
 
