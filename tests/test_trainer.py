@@ -114,6 +114,28 @@ def test_evaluate_looks_at_the_held_out_data():
     assert trainer.evaluate() == {"accuracy": 1.0}
 
 
+def test_held_out_inputs_are_scored_once_between_two_steps():
+    class Counting(Backprop):
+        calls = 0
+
+        def predict(self, x):
+            Counting.calls += 1
+            return super().predict(x)
+
+    model, (x, y) = net(), data()
+    trainer = Trainer(Counting(model, F.cross_entropy), sgd(model))
+    with pytest.raises(ValueError, match="no held-out data"):
+        trainer.scores()
+    for epochs in (1, 1):
+        trainer.fit(Batches(x, y, 10), epochs, held=(x, y))
+        trainer.evaluate()
+        torch.testing.assert_close(trainer.scores(), model.eval()(x).detach())
+        assert trainer.evaluate()["accuracy"] == accuracy(trainer.scores(), y)
+    assert Counting.calls == 2
+    trainer.fit(Batches(x, y, 10), 0, held=(x, None))
+    assert trainer.evaluate() == {}
+
+
 def test_accuracy_of_one_logit_and_of_many():
     assert (
         accuracy(torch.tensor([[-1.0], [2.0], [3.0], [0.5]]), torch.tensor([[0.0], [1.0], [0.0], [1.0]]))

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from hebbian.rule import Rule, evaluating, probabilities
 
+Held = tuple[Tensor, Tensor | None]
+"""Held-out inputs (N, ...) and their targets; None where the rule learns without labels."""
+
 
 class Loader(Protocol):
     """What gives the batches (x, y) of an epoch: `trainers.Batches`, or torch's `DataLoader`.
@@ -43,7 +46,7 @@ class Trainer:
     phase : str
         What this training is called in logs.
     held : tuple of Tensor, optional
-        Inputs and targets that `evaluate` looks at.
+        Inputs that `scores` looks at, and their targets, None where there are none, for `evaluate`.
 
     Raises
     ------
@@ -66,11 +69,12 @@ class Trainer:
         self.phase = phase
         self.epoch = self.step = self.goal = 0
         self.stop = False
-        self.held: tuple[Tensor, Tensor] | None = None
+        self.held: Held | None = None
+        self._scored: tuple[int, Tensor] | None = None
 
-    def fit(self, batches: Loader, epochs: int, held: tuple[Tensor, Tensor] | None = None) -> None:
+    def fit(self, batches: Loader, epochs: int, held: Held | None = None) -> None:
         """Train for ``epochs`` passes over ``batches``, in train mode."""
-        self.held, self.stop = held, False
+        self.held, self.stop, self._scored = held, False, None
         self.goal = self.step + epochs * len(batches)
         for _ in range(epochs):
             self.rule.train()
@@ -83,11 +87,24 @@ class Trainer:
         self.notify("phase")
 
     def evaluate(self) -> dict[str, float]:
-        """Return the metrics on the held-out data; none where there are no such data."""
-        if self.held is None:
+        """Return the metrics on the held-out data; none where there are no such data or no targets."""
+        if self.held is None or self.held[1] is None:
             return {}
-        x, y = self.held
-        return {"accuracy": accuracy(predict(self.rule, x), y)}
+        return {"accuracy": accuracy(self.scores(), self.held[1])}
+
+    def scores(self) -> Tensor:
+        """Return the raw scores (N, K) of the held-out inputs, computed once between two steps.
+
+        Raises
+        ------
+        ValueError
+            If there are no held-out data.
+        """
+        if self.held is None:
+            raise ValueError("there are no held-out data; give them to fit: fit(batches, epochs, held)")
+        if self._scored is None or self._scored[0] != self.step:
+            self._scored = self.step, predict(self.rule, self.held[0])
+        return self._scored[1]
 
     def notify(self, event: str, *what: object) -> None:
         """Tell every callback that listens to ``event``."""
