@@ -19,156 +19,6 @@ from journal import NETS, Summary, cell  # noqa: E402
 PAGE = ROOT / "docs" / "rules.md"
 Measured = Mapping[tuple[str, str], Summary]
 
-ORACLES = {
-    "backprop": ("equals autograd", "test_rules.py::test_backprop_is_autograd"),
-    "frozen": (
-        "the gradient is minus the update written out sample by sample: 0",
-        "test_plasticity.py::test_gradient_is_minus_the_update_written_out",
-    ),
-    "hebb": (
-        "with unit norm, finds the mean of data that have one",
-        "test_two_factor_theory.py::test_covariance_finds_the_first_component_where_hebb_finds_the_mean",
-    ),
-    "covariance": (
-        "with unit norm, finds the first principal component whatever the mean",
-        "test_two_factor_theory.py::test_covariance_finds_the_first_component_where_hebb_finds_the_mean",
-    ),
-    "oja": (
-        "converges to the first principal component with norm 1",
-        "test_two_factor_theory.py::test_oja_finds_the_first_principal_component_with_norm_one",
-    ),
-    "subspace": (
-        "W'W converges to the projector on the first components",
-        "test_two_factor_theory.py::test_subspace_finds_the_space_of_the_first_components_but_not_themselves",
-    ),
-    "sanger": (
-        "rows converge to the principal components in order, orthonormal",
-        "test_two_factor_theory.py::test_sanger_finds_the_principal_components_in_order",
-    ),
-    "hpca": (
-        "stands still where what fires rebuilds the input",
-        "test_two_factor_theory.py::test_relu_makes_sanger_rebuild_the_input_from_what_fires",
-    ),
-    "bcm": (
-        "of K patterns a unit answers one, with K: selectivity 1 - 1/K",
-        "test_two_factor_theory.py::test_bcm_units_come_to_answer_one_pattern_each_with_k",
-    ),
-    "instar": (
-        "with steps of 1/wins it is sequential k-means",
-        "test_two_factor_theory.py::test_instar_with_steps_of_one_over_wins_is_sequential_k_means",
-    ),
-    "soft-instar": (
-        "the update is the gradient of a mixture's log-likelihood",
-        "test_two_factor_theory.py::test_soft_instar_climbs_the_likelihood_of_a_mixture_of_gaussians",
-    ),
-    "foldiak": (
-        "the bars problem: each bar gets a unit of its own",
-        "test_two_factor_theory.py::test_foldiak_gives_each_bar_a_unit_of_its_own",
-    ),
-    "krotov": (
-        "a step equals the published formula; winners converge to norm 1 and their cluster's direction",
-        "test_two_factor_theory.py::test_krotov_without_anti_hebb_converges_to_norm_one_cluster_directions",
-    ),
-    "softhebb": (
-        "stationary at norm 1, equally likely clusters share the units equally",
-        "test_two_factor_theory.py::test_softhebb_is_stationary_at_norm_one_with_equal_usage",
-    ),
-    "fa": (
-        "written out; B = W is backprop on any graph; its angle to backprop falls below 60 degrees",
-        "test_feedback.py::test_feedback_alignment_turns_towards_backprop",
-    ),
-    "usf": (
-        "B has the signs of W; is backprop where all weights have that magnitude",
-        "test_feedback.py::test_uniform_sign_symmetry_is_backprop_where_all_weights_have_that_magnitude",
-    ),
-    "brsf": (
-        "B has the signs of W as they are now, with magnitudes drawn anew",
-        "test_feedback.py::test_sign_symmetry_keeps_the_signs_of_the_weights_as_they_are_now",
-    ),
-    "frsf": (
-        "B has the signs of W as they are now, with magnitudes that stay",
-        "test_feedback.py::test_sign_symmetry_keeps_the_signs_of_the_weights_as_they_are_now",
-    ),
-    "kolen-pollack": (
-        "W and B get the same update, and decay makes them one",
-        "test_feedback.py::test_kolen_pollack_teaches_feedback_and_weights_alike_and_decay_makes_them_one",
-    ),
-    "weight-mirror": (
-        "B becomes W' up to the sampling error of the noise",
-        "test_feedback.py::test_weight_mirror_becomes_the_weights_up_to_its_sampling_error",
-    ),
-    "dfa": (
-        "written out; with the transposed weights above it is backprop where these are linear",
-        "test_feedback.py::"
-        "test_deep_direct_feedback_by_the_product_of_the_weights_above_is_backprop_where_these_are_linear",
-    ),
-    "pred": (
-        "a block's update is autograd of its own loss, bit for bit whatever lies above",
-        "test_local.py::test_the_update_of_a_block_is_autograd_of_its_own_loss_alone",
-    ),
-    "sim": (
-        "the loss equals a loop over pairs; a block's update is autograd of it alone",
-        "test_local.py::test_similarity_matching_against_a_loop",
-    ),
-    "predsim": (
-        "a block's update is autograd of its own loss, bit for bit whatever lies above",
-        "test_local.py::test_the_update_of_a_block_is_autograd_of_its_own_loss_alone",
-    ),
-    "mono-forward": (
-        "a block's update is autograd of its own loss alone; the sum of goodness predicts",
-        "test_local.py::test_mono_forward_predicts_by_the_sum_of_goodness_with_a_whole_path_to_the_input",
-    ),
-    "forward-forward": (
-        "written out sample by sample; a false label is never the true one",
-        "test_local.py::test_forward_forward_written_out_sample_by_sample",
-    ),
-    "clapp": (
-        "the contrastive hinge equals a loop over pairs; no label is looked at",
-        "test_local.py::test_the_contrastive_hinge_against_a_loop",
-    ),
-    "pc": (
-        "linear nets settle at the closed form; backprop as precision goes to 0, with an error linear in it",
-        "test_predictive.py::test_strict_coding_nears_backprop_as_the_output_weighs_less_and_only_then",
-    ),
-    "pc-fixed": (
-        "equals backprop after one step a hidden block",
-        "test_predictive.py::test_fixed_prediction_is_backprop_after_one_step_a_hidden_block",
-    ),
-    "eqprop": (
-        "error against backprop through time of slope 1 in beta (one-sided) and 2 (symmetric)",
-        "test_equilibrium.py::test_the_error_against_backprop_through_time_falls_with_beta",
-    ),
-    "dtp": (
-        "with exact inverses it is backprop for orthogonal weights, and not for others",
-        "test_target.py::test_it_is_backprop_for_orthogonal_weights_and_not_for_others",
-    ),
-    "weight-perturbation": (
-        "unbiased, with a relative error of sqrt((P + 1) / n)",
-        "test_perturbation.py::test_weight_perturbation_is_off_by_the_root_of_parameters_over_draws",
-    ),
-    "node-perturbation": (
-        "the gradient on average; written out",
-        "test_perturbation.py::test_node_perturbation_is_the_gradient_on_average",
-    ),
-    "three-factor": (
-        "climbs the expected reward of a bandit; reward 1 leaves the two-factor rule exactly",
-        "test_perturbation.py::test_reward_modulation_climbs_the_expected_reward_of_a_bandit",
-    ),
-    "stdp": (
-        "traces equal the double sum over spike pairs",
-        "test_spiking.py::test_traces_are_the_double_sum_over_pairs",
-    ),
-    "rstdp": (
-        "the change by the spikes within, times the reward less its mean",
-        "test_spiking.py::test_the_gradient_is_minus_the_change_by_the_spikes_within",
-    ),
-    "rflo": (
-        "is backprop through time where the truncation is exact; without a recurrent cell it is dfa",
-        "test_recurrent.py::test_it_is_backprop_through_time_where_the_truncation_is_exact",
-    ),
-}
-"""For each rule, the theory that it is held against, and a test that does so."""
-
 _COPIES = "by theory all units learn one and the same feature, the first component (or the mean)"
 _PROTOTYPES = (
     "units compete by their distance to the input, but hand on w x, without the -|w|²/2 that makes it a "
@@ -255,7 +105,8 @@ images: the mean over seeds with its 95 % t-interval. Nets: 784-500-10, and two 
 kernels with pooling. Every rule has the same epochs and batches (`benchmarks/rules.py`), which are few:
 the figures compare rules, they are not the best that each can do. Seconds are those of one processor
 core. Rules without labels are followed by a readout that learns by backprop, as is the control, `frozen`
-random features."""
+random features. "One graph" tells whether `torch.compile` takes the rule whole (`fullgraph=True`).
+`tests/test_rules.py` holds every rule to its traits, and to their absence."""
 
 _PUBLISHED = """\
 ## Published recipes
@@ -273,12 +124,13 @@ def _table(entries: Sequence[Entry], measured: Measured) -> str:
             e.source,
             e.needs,
             "yes" if e.supervised else "no",
-            ", ".join(sorted(e.traits)) or "–",
+            ", ".join(sorted(e.traits - {"graph breaks"})) or "–",
+            "no" if "graph breaks" in e.traits else "yes",
             *(_short(measured.get((e.name, net))) for net in NETS),
         )
         for e in entries
     ]
-    head = ("rule", "family", "source", "needs", "labels", "traits", "MLP, %", "conv, %")
+    head = ("rule", "family", "source", "needs", "labels", "traits", "one graph", "MLP, %", "conv, %")
     return "\n".join(_rows(head, rows))
 
 
@@ -315,7 +167,6 @@ def _rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def _section(entry: Entry, measured: Measured) -> str:
-    theory, test = ORACLES[entry.name]
     lines = [
         f"## {entry.name}",
         "",
@@ -323,7 +174,7 @@ def _section(entry: Entry, measured: Measured) -> str:
         "",
         f"- Source: {entry.source}",
         f"- Needs: {entry.needs}",
-        f"- Held against: {theory} (`tests/{test}`)",
+        f"- Held against: {entry.oracle}",
     ]
     for net, title in zip(NETS, ("784-500-10", "two convolutions"), strict=True):
         lines.append(f"- On {title}: {_told(measured.get((entry.name, net)))}")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import entry_points
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +31,7 @@ from hebbian.spiking import RewardSpikeTiming, SpikeTiming
 from hebbian.synapse import synaptic, weight_layers
 from hebbian.target import DifferenceTarget
 
-Trait = Literal["local", "noisy", "batch statistics", "rewrites weights", "own readout"]
+Trait = Literal["local", "noisy", "batch statistics", "rewrites weights", "own readout", "graph breaks"]
 """What a rule declares of itself, so that the laws of the tests know what must hold:
 
 - ``local``: no later layer's weights enter an earlier layer's update
@@ -39,6 +39,7 @@ Trait = Literal["local", "noisy", "batch statistics", "rewrites weights", "own r
 - ``batch statistics``: the update of a batch is not the mean of those of its halves
 - ``rewrites weights``: calling the rule changes parameters or buffers that the update depends on
 - ``own readout``: ``predict(x)`` is not ``model(x)``
+- ``graph breaks``: `torch.compile` cannot take the rule in one graph
 """
 
 
@@ -47,6 +48,8 @@ class Entry:
     """A rule and what a user must know of it.
 
     ``make`` takes the model and whichever of criterion, example, classes and layers it names.
+    ``oracle`` tells what theory says of the rule and, in brackets, the test that holds it against that.
+    ``traits`` has no default: a rule without any says so by an empty set, and the laws hold it to that.
     ``supervised`` is false where the rule learns features without labels and a readout must follow.
     ``one_logit`` is false where the rule needs one score a class.
     """
@@ -57,9 +60,14 @@ class Entry:
     source: str
     equation: str
     needs: str
+    oracle: str
     traits: frozenset[Trait]
     supervised: bool = True
     one_logit: bool = True
+
+    def __post_init__(self) -> None:
+        if unknown := set(self.traits) - set(get_args(Trait)):
+            raise ValueError(f"rule {self.name!r} declares {sorted(unknown)}; traits are {get_args(Trait)}")
 
 
 def at_layers(make: Callable[..., p.Plasticity]) -> Callable[..., Rule]:
@@ -86,6 +94,7 @@ def _two_factor(
     make: Callable[..., p.Plasticity],
     source: str,
     equation: str,
+    oracle: str,
     *traits: Trait,
     but: str = "",
 ) -> Entry:
@@ -96,12 +105,15 @@ def _two_factor(
         source=source,
         equation=equation,
         needs=f"Linear or ConvNd layers anywhere in any model{but}; a readout",
+        oracle=oracle,
         traits=frozenset({"local", *traits}),
         supervised=False,
     )
 
 
-def _feedback(name: str, make: Callable[..., Rule], source: str, equation: str, *traits: Trait) -> Entry:
+def _feedback(
+    name: str, make: Callable[..., Rule], source: str, equation: str, oracle: str, *traits: Trait
+) -> Entry:
     return Entry(
         name,
         make,
@@ -109,11 +121,14 @@ def _feedback(name: str, make: Callable[..., Rule], source: str, equation: str, 
         source=source,
         equation=equation,
         needs="Linear or ConvNd layers anywhere in any model; labels",
+        oracle=oracle,
         traits=frozenset(traits),
     )
 
 
-def _local(name: str, make: Callable[..., Rule], source: str, equation: str, *traits: Trait) -> Entry:
+def _local(
+    name: str, make: Callable[..., Rule], source: str, equation: str, oracle: str, *traits: Trait
+) -> Entry:
     return Entry(
         name,
         make,
@@ -121,6 +136,7 @@ def _local(name: str, make: Callable[..., Rule], source: str, equation: str, *tr
         source=source,
         equation=equation,
         needs="a chain of blocks (nn.Sequential); labels",
+        oracle=oracle,
         traits=frozenset({"local", *traits}),
     )
 
@@ -133,24 +149,61 @@ BUILT_IN = (
         source="Rumelhart, Hinton & Williams 1986",
         equation="dw = -dL/dw",
         needs="any model; labels",
+        oracle=("equals autograd (tests/test_rules.py::test_backprop_is_autograd)"),
         traits=frozenset(),
     ),
-    _two_factor("frozen", lambda: p.frozen, "control: random features", "dw = 0"),
-    _two_factor("hebb", lambda: p.hebb, "Hebb 1949", "dw = y x', y = u"),
+    _two_factor(
+        "frozen",
+        lambda: p.frozen,
+        "control: random features",
+        "dw = 0",
+        "the gradient is minus the update written out sample by sample: 0 "
+        "(tests/test_plasticity.py::test_gradient_is_minus_the_update_written_out)",
+    ),
+    _two_factor(
+        "hebb",
+        lambda: p.hebb,
+        "Hebb 1949",
+        "dw = y x', y = u",
+        "with unit norm, finds the mean of data that have one "
+        "(tests/test_two_factor_theory.py::"
+        "test_covariance_finds_the_first_component_where_hebb_finds_the_mean)",
+    ),
     _two_factor(
         "covariance",
         lambda: p.covariance,
         "Sejnowski 1977",
         "dw = (y - <y>) (x - <x>)', y = u; <> the batch mean",
+        "with unit norm, finds the first principal component whatever the mean "
+        "(tests/test_two_factor_theory.py::"
+        "test_covariance_finds_the_first_component_where_hebb_finds_the_mean)",
         "batch statistics",
     ),
-    _two_factor("oja", lambda: p.oja, "Oja 1982", "dw = y (x - y w)', y = u"),
-    _two_factor("subspace", p.Subspace, "Oja 1989", "dw = y (x - W' y)', y = u", but=", without groups"),
+    _two_factor(
+        "oja",
+        lambda: p.oja,
+        "Oja 1982",
+        "dw = y (x - y w)', y = u",
+        "converges to the first principal component with norm 1 "
+        "(tests/test_two_factor_theory.py::test_oja_finds_the_first_principal_component_with_norm_one)",
+    ),
+    _two_factor(
+        "subspace",
+        p.Subspace,
+        "Oja 1989",
+        "dw = y (x - W' y)', y = u",
+        "W'W converges to the projector on the first components "
+        "(tests/test_two_factor_theory.py::"
+        "test_subspace_finds_the_space_of_the_first_components_but_not_themselves)",
+        but=", without groups",
+    ),
     _two_factor(
         "sanger",
         p.Sanger,
         "Sanger 1989",
         "dw_i = y_i (x - sum_{k<=i} y_k w_k)', y = u",
+        "rows converge to the principal components in order, orthonormal "
+        "(tests/test_two_factor_theory.py::test_sanger_finds_the_principal_components_in_order)",
         but=", without groups",
     ),
     _two_factor(
@@ -158,6 +211,8 @@ BUILT_IN = (
         partial(p.Sanger, activation=torch.relu),
         "Lagani et al. 2021",
         "dw_i = y_i (x - sum_{k<=i} y_k w_k)', y = relu(u)",
+        "stands still where what fires rebuilds the input "
+        "(tests/test_two_factor_theory.py::test_relu_makes_sanger_rebuild_the_input_from_what_fires)",
         but=", without groups",
     ),
     _two_factor(
@@ -165,6 +220,8 @@ BUILT_IN = (
         BCM,
         "Bienenstock, Cooper & Munro 1982; Intrator & Cooper 1992",
         "dw = y (y - theta) x', y = relu(u); theta follows the mean of y^2",
+        "of K patterns a unit answers one, with K: selectivity 1 - 1/K "
+        "(tests/test_two_factor_theory.py::test_bcm_units_come_to_answer_one_pattern_each_with_k)",
         "rewrites weights",
     ),
     _two_factor(
@@ -172,18 +229,25 @@ BUILT_IN = (
         p.Instar,
         "Grossberg 1976; MacQueen 1967",
         "dw = y (x - w)'; y = 1 for the k units nearest to x, else 0",
+        "with steps of 1/wins it is sequential k-means "
+        "(tests/test_two_factor_theory.py::test_instar_with_steps_of_one_over_wins_is_sequential_k_means)",
     ),
     _two_factor(
         "soft-instar",
         p.SoftInstar,
         "Nowlan 1990",
         "dw = y (x - w)'; y = softmax(-|x - w|^2 / (2 temperature))",
+        "the update is the gradient of a mixture's log-likelihood "
+        "(tests/test_two_factor_theory.py::"
+        "test_soft_instar_climbs_the_likelihood_of_a_mixture_of_gaussians)",
     ),
     _two_factor(
         "foldiak",
         Foldiak,
         "Földiák 1990",
         "dw = y (x - w)'; y fires at u + v y > t; dv = -alpha (y y' - p^2), v <= 0; dt = gamma (y - p)",
+        "the bars problem: each bar gets a unit of its own "
+        "(tests/test_two_factor_theory.py::test_foldiak_gives_each_bar_a_unit_of_its_own)",
         "rewrites weights",
         but=", with inputs that are not negative",
     ),
@@ -192,30 +256,42 @@ BUILT_IN = (
         p.Krotov,
         "Krotov & Hopfield 2019",
         "dw = g (x - u w)'; g = 1 for the strongest unit, -delta for the k-th; u = sum sign(w) |w|^(p-1) x",
+        "a step equals the published formula; winners converge to norm 1 and their cluster's direction "
+        "(tests/test_two_factor_theory.py::"
+        "test_krotov_without_anti_hebb_converges_to_norm_one_cluster_directions)",
     ),
     _two_factor(
         "softhebb",
         p.SoftHebb,
         "Moraitis et al. 2022; Journé et al. 2023",
         "dw = y (x - u w)'; y = softmax(u / temperature), negative for all but the strongest unit",
+        "stationary at norm 1, equally likely clusters share the units equally "
+        "(tests/test_two_factor_theory.py::test_softhebb_is_stationary_at_norm_one_with_equal_usage)",
     ),
     _feedback(
         "fa",
         FeedbackAlignment,
         "Lillicrap et al. 2016",
         "dW = -(B d) f'(a) x'; B fixed and random, d the error of the next layer",
+        "written out; B = W is backprop on any graph; its angle to backprop falls below 60 degrees "
+        "(tests/test_feedback.py::test_feedback_alignment_turns_towards_backprop)",
     ),
     _feedback(
         "usf",
         partial(SignSymmetry, magnitude="uniform"),
         "Liao et al. 2016; Moskovitz et al. 2018",
         "as fa with B = sign(W) / sqrt(fan-in)",
+        "B has the signs of W; is backprop where all weights have that magnitude "
+        "(tests/test_feedback.py::"
+        "test_uniform_sign_symmetry_is_backprop_where_all_weights_have_that_magnitude)",
     ),
     _feedback(
         "brsf",
         partial(SignSymmetry, magnitude="batch"),
         "Liao et al. 2016; Moskovitz et al. 2018",
         "as fa with B = M sign(W); M positive and random, drawn anew each batch",
+        "B has the signs of W as they are now, with magnitudes drawn anew "
+        "(tests/test_feedback.py::test_sign_symmetry_keeps_the_signs_of_the_weights_as_they_are_now)",
         "noisy",
     ),
     _feedback(
@@ -223,18 +299,25 @@ BUILT_IN = (
         partial(SignSymmetry, magnitude="fixed"),
         "Liao et al. 2016; Moskovitz et al. 2018",
         "as fa with B = M sign(W); M positive and random, drawn once",
+        "B has the signs of W as they are now, with magnitudes that stay "
+        "(tests/test_feedback.py::test_sign_symmetry_keeps_the_signs_of_the_weights_as_they_are_now)",
     ),
     _feedback(
         "kolen-pollack",
         KolenPollack,
         "Kolen & Pollack 1994; Akrout et al. 2019",
         "as fa with dB = dW; weight decay on both makes them one",
+        "W and B get the same update, and decay makes them one "
+        "(tests/test_feedback.py::"
+        "test_kolen_pollack_teaches_feedback_and_weights_alike_and_decay_makes_them_one)",
     ),
     _feedback(
         "weight-mirror",
         WeightMirror,
         "Akrout et al. 2019",
         "as fa with dB = rate (mean(u n') - B); n noise at the layer's input, u its response",
+        "B becomes W' up to the sampling error of the noise "
+        "(tests/test_feedback.py::test_weight_mirror_becomes_the_weights_up_to_its_sampling_error)",
         "noisy",
         "rewrites weights",
     ),
@@ -245,6 +328,11 @@ BUILT_IN = (
         source="Nøkland 2016",
         equation="dW = -(B e) f'(a) x'; B fixed and random, e = dL/dscores",
         needs="a chain of blocks (nn.Sequential); labels",
+        oracle=(
+            "written out; with the transposed weights above it is backprop where these are linear "
+            "(tests/test_feedback.py::"
+            "test_deep_direct_feedback_by_the_product_of_the_weights_above_is_backprop_where_these_are_linear)"
+        ),
         traits=frozenset(),
     ),
     _local(
@@ -252,12 +340,16 @@ BUILT_IN = (
         pred,
         "Belilovsky et al. 2019; Nøkland & Eidnes 2019",
         "each block descends criterion(C h, y), its own linear classifier",
+        "a block's update is autograd of its own loss, bit for bit whatever lies above "
+        "(tests/test_local.py::test_the_update_of_a_block_is_autograd_of_its_own_loss_alone)",
     ),
     _local(
         "sim",
         sim,
         "Nøkland & Eidnes 2019",
         "each block descends |S(E h) - S(y)|^2; S all pairs' cosines, E its own linear embedding",
+        "the loss equals a loop over pairs; a block's update is autograd of it alone "
+        "(tests/test_local.py::test_similarity_matching_against_a_loop)",
         "batch statistics",
     ),
     _local(
@@ -265,6 +357,8 @@ BUILT_IN = (
         predsim,
         "Nøkland & Eidnes 2019",
         "each block descends .01 pred + .99 sim",
+        "a block's update is autograd of its own loss, bit for bit whatever lies above "
+        "(tests/test_local.py::test_the_update_of_a_block_is_autograd_of_its_own_loss_alone)",
         "batch statistics",
     ),
     _local(
@@ -272,6 +366,9 @@ BUILT_IN = (
         MonoForward,
         "Gong et al. 2025",
         "each block descends criterion(G, y), G = M h; the sum of all G predicts",
+        "a block's update is autograd of its own loss alone; the sum of goodness predicts "
+        "(tests/test_local.py::"
+        "test_mono_forward_predicts_by_the_sum_of_goodness_with_a_whole_path_to_the_input)",
         "own readout",
     ),
     Entry(
@@ -281,6 +378,10 @@ BUILT_IN = (
         source="Hinton 2022",
         equation="a block descends softplus(-g), with a false label softplus(g); g = sum (h^2 - threshold)",
         needs="a chain of blocks (nn.Sequential); one unit a class; labels",
+        oracle=(
+            "written out sample by sample; a false label is never the true one "
+            "(tests/test_local.py::test_forward_forward_written_out_sample_by_sample)"
+        ),
         traits=frozenset({"local", "noisy", "own readout"}),
         one_logit=False,
     ),
@@ -291,6 +392,10 @@ BUILT_IN = (
         source="Illing et al. 2021",
         equation="a block descends max(0, 1 - s) for views of a sample, max(0, 1 + s) of two; s = z' W c",
         needs="a chain of blocks (nn.Sequential); a readout",
+        oracle=(
+            "the contrastive hinge equals a loop over pairs; no label is looked at "
+            "(tests/test_local.py::test_the_contrastive_hinge_against_a_loop)"
+        ),
         traits=frozenset({"local", "noisy", "batch statistics"}),
         supervised=False,
     ),
@@ -301,6 +406,11 @@ BUILT_IN = (
         source="Whittington & Bogacz 2017",
         equation="dθ = -dF/dθ at the z that minimise F = sum_l |z_l - f_l(z_{l-1})|² / 2 + precision L",
         needs="a chain of blocks (nn.Sequential); labels",
+        oracle=(
+            "linear nets settle at the closed form; backprop as precision goes to 0, with an error linear "
+            "in it (tests/test_predictive.py::"
+            "test_strict_coding_nears_backprop_as_the_output_weighs_less_and_only_then)"
+        ),
         traits=frozenset(),
     ),
     Entry(
@@ -310,6 +420,10 @@ BUILT_IN = (
         source="Millidge, Tschantz & Buckley 2022; Rosenbaum 2022",
         equation="dθ_l = -(df_l/dθ_l)' e_l; e_l <- e_l + rate (J_{l+1}' e_{l+1} - e_l), J of the sweep",
         needs="a chain of blocks (nn.Sequential); labels",
+        oracle=(
+            "equals backprop after one step a hidden block "
+            "(tests/test_predictive.py::test_fixed_prediction_is_backprop_after_one_step_a_hidden_block)"
+        ),
         traits=frozenset(),
     ),
     Entry(
@@ -319,6 +433,10 @@ BUILT_IN = (
         source="Scellier & Bengio 2017; Laborieux et al. 2021",
         equation="dW = (dPhi/dW(s_beta) - dPhi/dW(s_-beta)) / (2 beta), Phi = sum_l <s_l, f_l(s_{l-1})>",
         needs="a chain of blocks of Linear, ConvNd, pooling and pointwise layers; labels; one unit a class",
+        oracle=(
+            "error against backprop through time of slope 1 in beta (one-sided) and 2 (symmetric) "
+            "(tests/test_equilibrium.py::test_the_error_against_backprop_through_time_falls_with_beta)"
+        ),
         traits=frozenset({"own readout"}),
         one_logit=False,
     ),
@@ -329,6 +447,10 @@ BUILT_IN = (
         source="Lee et al. 2015; Meulemans et al. 2020",
         equation="dθ_l = -d|h_l - t_l|²/dθ_l / 2; t_{l-1} = h_{l-1} + g(t_l) - g(h_l), t_L = h_L - dL/dh_L",
         needs="a chain of blocks (nn.Sequential); labels; learns feedback weights of its own",
+        oracle=(
+            "with exact inverses it is backprop for orthogonal weights, and not for others "
+            "(tests/test_target.py::test_it_is_backprop_for_orthogonal_weights_and_not_for_others)"
+        ),
         traits=frozenset({"noisy"}),
     ),
     Entry(
@@ -338,6 +460,11 @@ BUILT_IN = (
         source="Spall 1992; Salimans et al. 2017",
         equation="dθ = -n (L(θ + sigma n) - L(θ - sigma n)) / (2 sigma), n ~ N(0, 1)",
         needs="any model; labels; few parameters, for its error grows with their square root",
+        oracle=(
+            "unbiased, with a relative error of sqrt((P + 1) / n) "
+            "(tests/test_perturbation.py::"
+            "test_weight_perturbation_is_off_by_the_root_of_parameters_over_draws)"
+        ),
         traits=frozenset({"noisy"}),
     ),
     Entry(
@@ -347,6 +474,10 @@ BUILT_IN = (
         source="Williams 1992; Fiete & Seung 2006",
         equation="dW = -n (L(u + n) - L(u)) x' / sigma², n ~ N(0, sigma²) at the currents u",
         needs="Linear or ConvNd layers anywhere in any model; labels; criterion a mean over samples",
+        oracle=(
+            "the gradient on average; written out "
+            "(tests/test_perturbation.py::test_node_perturbation_is_the_gradient_on_average)"
+        ),
         traits=frozenset({"noisy"}),
     ),
     Entry(
@@ -356,6 +487,10 @@ BUILT_IN = (
         source="Williams 1992; Frémaux & Gerstner 2016",
         equation="dW = (R - mean R) E; E <- trace E + n x' / sigma², n ~ N(0, sigma²) at the currents",
         needs="Linear or ConvNd layers anywhere in any model; labels, or minus the reward as criterion",
+        oracle=(
+            "climbs the expected reward of a bandit; reward 1 leaves the two-factor rule exactly "
+            "(tests/test_perturbation.py::test_reward_modulation_climbs_the_expected_reward_of_a_bandit)"
+        ),
         traits=frozenset({"noisy", "rewrites weights"}),
     ),
     Entry(
@@ -365,6 +500,10 @@ BUILT_IN = (
         source="Song, Miller & Abbott 2000; Nessler et al. 2013",
         equation="dW = sum a+ exp(-d / tau+), pre before post - sum a- exp(-d / tau-), post before pre",
         needs="Linear or ConvNd layers anywhere in any model; activity that is not negative; a readout",
+        oracle=(
+            "traces equal the double sum over spike pairs "
+            "(tests/test_spiking.py::test_traces_are_the_double_sum_over_pairs)"
+        ),
         traits=frozenset({"local", "noisy"}),
         supervised=False,
     ),
@@ -375,6 +514,10 @@ BUILT_IN = (
         source="Izhikevich 2007; Mozafari et al. 2018",
         equation="dW = (R - mean R) STDP; R = 1 where the model is right, else 0",
         needs="Linear or ConvNd layers anywhere in any model; activity that is not negative; labels",
+        oracle=(
+            "the change by the spikes within, times the reward less its mean "
+            "(tests/test_spiking.py::test_the_gradient_is_minus_the_change_by_the_spikes_within)"
+        ),
         traits=frozenset({"noisy", "batch statistics"}),
     ),
     Entry(
@@ -384,6 +527,10 @@ BUILT_IN = (
         source="Murray 2019",
         equation="dW = -(B e) p; p <- (1 - 1/tau) p + f'(u) h' / tau, B fixed and random, e = dL/dscores",
         needs="a chain of blocks (nn.Sequential) with a LeakyRNN, without which it is dfa; labels",
+        oracle=(
+            "is backprop through time where the truncation is exact; without a recurrent cell it is dfa "
+            "(tests/test_recurrent.py::test_it_is_backprop_through_time_where_the_truncation_is_exact)"
+        ),
         traits=frozenset(),
     ),
 )

@@ -326,7 +326,7 @@ def test_settings_reach_the_plasticity():
 
 def test_another_package_registers_a_rule(monkeypatch):
     entry = registry.Entry(
-        "mine", registry.at_layers(lambda: oja), "two-factor", "me", "dw = 0", "nothing", frozenset()
+        "mine", registry.at_layers(lambda: oja), "two-factor", "me", "dw = 0", "nothing", "none", frozenset()
     )
 
     class Point:
