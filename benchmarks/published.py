@@ -23,7 +23,8 @@ from journal import PUBLISHED
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from trainers.data import Augment, Images, load_images
+from trainers.data import Augment, Split
+from trainers.images import load_images
 from trainers.models import lenet, mlp, uniform
 from trainers.phases import train
 from trainers.recipes import Phase, Recipe
@@ -112,7 +113,7 @@ class Curve:
         print(f"{len(self.accuracy)}: {self.accuracy[-1]:.2%} after {self.seconds[-1]} s", flush=True)
 
 
-def learn(rule: str, how: Published, epochs: int, seed: int, images: Images) -> Curve:
+def learn(rule: str, how: Published, epochs: int, seed: int, images: Split) -> Curve:
     """Train a fresh net by ``rule``, a name of the registry."""
     model = how.net()
     uniform(model, torch.Generator().manual_seed(seed))
@@ -134,12 +135,12 @@ def learn(rule: str, how: Published, epochs: int, seed: int, images: Images) -> 
     return curve
 
 
-def epochs_within(minutes: float, rule: str, how: Published, images: Images) -> int:
+def epochs_within(minutes: float, rule: str, how: Published, images: Split) -> int:
     """Return how many epochs fit, at the pace of one over a few images; at most the published number."""
     x, y = images.x_train, images.y_train
     for n in (TRIAL // 10, TRIAL):  # the first one warms up
         start = time.perf_counter()
-        learn(rule, how, 1, 0, Images(x[:n], y[:n], x[:1], y[:1]))
+        learn(rule, how, 1, 0, Split(x[:n], y[:n], x[:1], y[:1]))
     pace = (time.perf_counter() - start) * len(x) / TRIAL
     return min(how.phase.epochs, max(1, int(60 * minutes / pace)))
 

@@ -31,7 +31,8 @@ from torch import nn
 from torch.optim import Adam
 
 from hebbian.registry import build, find, rules
-from trainers.data import Images, load_images
+from trainers.data import Split
+from trainers.images import load_images
 from trainers.models import convnet, mlp
 from trainers.phases import train
 from trainers.recipes import Phase, Recipe, recommended
@@ -62,12 +63,12 @@ CHANGES: dict[tuple[str, str], dict[str, Any]] = {
 
 
 @cache
-def images(tune: bool) -> Images:
+def images(tune: bool) -> Split:
     mnist = load_images("mnist", Path(os.environ["HEBBIAN_DATA"], "mnist"))
     x, y = mnist.x_train[:TRAINING, None], mnist.y_train[:TRAINING]
     if tune:
-        return Images(x[:-HELD], y[:-HELD], x[-HELD:], y[-HELD:])
-    return Images(x, y, mnist.x_test[:, None], mnist.y_test)
+        return Split(x[:-HELD], y[:-HELD], x[-HELD:], y[-HELD:])
+    return Split(x, y, mnist.x_test[:, None], mnist.y_test)
 
 
 def recipe_for(rule: str, net: str) -> Recipe:

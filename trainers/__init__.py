@@ -9,9 +9,10 @@ if TYPE_CHECKING:
     from trainers.callbacks import max_normalise as max_normalise
     from trainers.callbacks import unit_norm as unit_norm
     from trainers.data import Batches as Batches
-    from trainers.data import Images as Images
-    from trainers.data import load_images as load_images
+    from trainers.data import Split as Split
+    from trainers.data import from_datasets as from_datasets
     from trainers.errors import DataError as DataError
+    from trainers.images import load_images as load_images
     from trainers.models import mlp as mlp
     from trainers.phases import train as train
     from trainers.recipes import Phase as Phase
@@ -24,14 +25,15 @@ if TYPE_CHECKING:
 _HOME = {
     "Batches": "data",
     "DataError": "errors",
-    "Images": "data",
     "Phase": "recipes",
     "Progress": "callbacks",
     "Recipe": "recipes",
     "Schedule": "callbacks",
+    "Split": "data",
     "Trainer": "trainer",
     "accuracy": "trainer",
-    "load_images": "data",
+    "from_datasets": "data",
+    "load_images": "images",
     "max_normalise": "callbacks",
     "mlp": "models",
     "predict": "trainer",

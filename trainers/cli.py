@@ -12,7 +12,7 @@ import click
 if TYPE_CHECKING:
     from hebbian.registry import Entry
     from trainers.compare import Result
-    from trainers.data import Images
+    from trainers.data import Split
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -126,9 +126,9 @@ def _find(name: str) -> Entry:
         raise click.UsageError(str(error)) from error
 
 
-def _load(data: str, folder: Path | None) -> Images:
-    from trainers.data import load_images
+def _load(data: str, folder: Path | None) -> Split:
     from trainers.errors import DataError
+    from trainers.images import load_images
 
     if folder is None and (root := os.environ.get("HEBBIAN_DATA")):
         folder = Path(root, "mnist")
@@ -149,7 +149,7 @@ def _make(out: Path) -> None:
 
 
 def _run(
-    name: str, images: Images, hidden: Sequence[int], seed: int, epochs: int | None, out: Path | None
+    name: str, images: Split, hidden: Sequence[int], seed: int, epochs: int | None, out: Path | None
 ) -> Result:
     from contextlib import ExitStack
 
@@ -184,6 +184,7 @@ def _card(entry: Entry) -> str:
             f"  equation  {entry.equation}",
             f"  source    {entry.source}",
             f"  needs     {entry.needs}",
+            f"  oracle    {entry.oracle}",
             f"  learns by {supervised}",
         )
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 
-from trainers.data import Images
+from trainers.data import Split
 from trainers.models import mlp
 from trainers.phases import train
 from trainers.recipes import Recipe, recommended
@@ -32,7 +32,7 @@ class Result:
 
 def run(
     name: str,
-    images: Images,
+    images: Split,
     hidden: Sequence[int],
     *,
     seed: int,
