@@ -43,8 +43,8 @@ EPOCHS, BATCH = {"mlp": 6, "conv": 3}, 32
 READOUT_EPOCHS = 10
 # Settling and spiking are cut short, or a run takes a minute; trials that one reward judges must be large.
 SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
-    ("pc", "mlp"): {"steps": 10, "rate": 0.05},
-    ("pc", "conv"): {"steps": 6, "rate": 0.05},
+    ("pc", "mlp"): {"steps": 10},
+    ("pc", "conv"): {"steps": 6},
     ("eqprop", "mlp"): {"steps": (15, 5)},
     ("eqprop", "conv"): {"steps": (6, 2)},
     ("stdp", "mlp"): {"steps": 10},

@@ -28,7 +28,9 @@ class PredictiveCoding(Rule):
     precision
         Weight of the output's loss beside the squared errors of the hidden blocks.
     steps, rate
-        Of the descent in z.
+        Of the descent in z, which settles where rate < 2 / (the largest curvature of F).  With precision up
+        to 1 and linear blocks that stretch no activity by more than s, the curvature is at most (1 + s)²:
+        the default is safe to s = 5.3.
     """
 
     def __init__(
@@ -37,7 +39,7 @@ class PredictiveCoding(Rule):
         criterion: Criterion,
         precision: float = 1.0,
         steps: int = 20,
-        rate: float = 0.1,
+        rate: float = 0.05,
     ) -> None:
         if precision <= 0:
             raise ValueError(f"precision must be positive, got {precision}")

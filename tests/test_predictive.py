@@ -9,6 +9,7 @@ from torch import nn
 
 from hebbian import Backprop
 from hebbian.predictive import FixedPrediction, PredictiveCoding
+from hebbian.rule import outputs
 
 
 def net():
@@ -57,7 +58,7 @@ def test_fixed_prediction_is_backprop_on_convolutions_and_one_logit():
     x, y = torch.randn(5, 2, 8, 8, dtype=torch.float64), torch.randint(0, 2, (5, 1)).double()
     bce = nn.BCEWithLogitsLoss()
     assert gap(FixedPrediction(model, bce), Backprop(model, bce), x, y) < 1e-10
-    strict = PredictiveCoding(model, bce, precision=1e-6, steps=200)
+    strict = PredictiveCoding(model, bce, precision=1e-6, steps=200, rate=0.1)
     assert gap(strict, Backprop(model, bce), x, y) < 1e-4
 
 
@@ -87,11 +88,47 @@ def test_strict_coding_of_a_linear_net_settles_at_the_closed_form(precision):
         torch.testing.assert_close(layer.weight.grad, w.grad, rtol=1e-8, atol=1e-10)
 
 
+def stretching(s):
+    """Return a linear chain of which every block stretches every activity by ``s``, and its data."""
+    torch.manual_seed(0)
+    model = nn.Sequential(*[nn.Linear(6, 6, bias=False) for _ in range(4)]).double()
+    for layer in model:
+        nn.init.orthogonal_(layer.weight, gain=s)
+    return model, torch.randn(4, 6, dtype=torch.float64), torch.randn(4, 6, dtype=torch.float64)
+
+
+def after(rule, x, y):
+    """Return F at the feed-forward sweep and once it has settled."""
+    z = outputs(list(rule.model)[:-1], x)
+    return rule.energy(z[0], z, y).item(), rule.energy(z[0], rule.settle(z[0], z, y), y).item()
+
+
+@pytest.mark.parametrize("share", [0.98, 1.02])
+def test_settling_falls_below_two_over_the_largest_curvature_and_blows_up_above(share):
+    model, x, y = stretching(1.5)
+    lower = torch.eye(18, dtype=torch.float64)  # F = |A z - b|² / 2 for the 3 hidden blocks and the output
+    lower[6:12, :6], lower[12:, 6:12] = -model[1].weight.detach(), -model[2].weight.detach()
+    readout = torch.cat([torch.zeros(6, 12).double(), -model[3].weight.detach()], 1)
+    curvature = torch.linalg.matrix_norm(torch.cat([lower, readout]), 2).item() ** 2
+    assert curvature <= (1 + 1.5) ** 2
+    rule = PredictiveCoding(model, half_squares, steps=2000, rate=2 * share / curvature)
+    sweep, settled = after(rule, x, y)
+    assert (settled < sweep) == (share < 1)
+
+
+@pytest.mark.parametrize(("rate", "falls"), [(None, True), (0.1, False)])
+def test_the_default_rate_is_safe_where_blocks_stretch_fivefold(rate, falls):
+    model, x, y = stretching(5.0)
+    rule = PredictiveCoding(model, half_squares, **({} if rate is None else {"rate": rate}))
+    sweep, settled = after(rule, x, y)
+    assert (settled < sweep) == falls
+
+
 def test_strict_coding_nears_backprop_as_the_output_weighs_less_and_only_then():
     model, (x, y) = net(), data()
 
     def distance(precision, criterion=F.cross_entropy):
-        rule = PredictiveCoding(model, criterion, precision, steps=300)
+        rule = PredictiveCoding(model, criterion, precision, steps=300, rate=0.1)
         return gap(rule, Backprop(model, criterion), x, y)
 
     assert distance(0.01) / distance(0.001) == pytest.approx(10, abs=1)
@@ -101,7 +138,7 @@ def test_strict_coding_nears_backprop_as_the_output_weighs_less_and_only_then():
     near = net()(x).detach()
     for scale in (1e-1, 1e-3):
         y = near + scale
-        rule = PredictiveCoding(model, half_squares, steps=300)
+        rule = PredictiveCoding(model, half_squares, steps=300, rate=0.1)
         assert gap(rule, Backprop(model, half_squares), x, y) > 0.1
 
 
