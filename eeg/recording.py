@@ -1,16 +1,17 @@
 """Reading a recording: any EEG format in, one naming of electrodes and volts out."""
 
-import csv
-import gzip
 import re
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TextIO
 
 import mne
 import numpy as np
 
+from eeg.datasets.table import read_table
+from eeg.edf import Signal, read_edf_header
+from eeg.text import is_bonn, is_emotiv, read_bonn, read_emotiv
 from trainers.errors import DataError
 
 TEN_TWENTY = (
@@ -21,23 +22,29 @@ TEN_TWENTY = (
 
 MONTAGE = "colin27_1020"
 
+INTERPOLATED = 0.1
+"""Share of a model's channels that `complete` makes up at most: 2 of 19, 1 of 14, none of 4."""
+
+PLAUSIBLE = (0.5e-6, 500e-6)
+"""V: the least and the most by which a typical channel of scalp EEG varies within a second."""
+
 _OLD_NAMES = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8"}
 _EARS = {"A1", "A2", "M1", "M2"}  # known to the montage, but references rather than scalp
 
-# "EEG Fp1-REF", "EEG T3-LE", "Fc5.": what recorders write around the electrode's name.  A second
-# electrode ("Fp1-F7", "A2-A1") is no decoration: such a channel is a derivation.
-_DECORATED = re.compile(r"(?:EEG[\s_:-]*)?(?P<electrode>\w+)(?:\s*-\s*(?:REF|LE|AR|AVG))?\.*", re.IGNORECASE)
+# "EEG Fp1-REF", "POL T3", "Fp1-A2", "Fc5.": what recorders write around the electrode's name.  A second
+# electrode of the scalp ("Fp1-F7") is no decoration: such a channel is a derivation.
+_REFERENCE = r"V?REF\d?|LE|AR|AVG?|AVE|CAR|[AM][12]|A1\+?A2|M1\+?M2|\(A1\+A2\)/2"
+_DECORATED = re.compile(
+    rf"(?:(?:EEG|POL)[\s_:.-]*)*(?P<electrode>[A-Z]+\d*)(?:\s*[-_\s]\s*(?P<reference>{_REFERENCE}))?\.*",
+    re.IGNORECASE,
+)
 
 # MNE tells channels of one name apart by a running number: "Fp1-0", "Fp1-1".
 _RUNNING_NUMBER = re.compile(r"-\d+$")
 
-# The Emotiv EPOC as exported for van Hees et al. 2018; the file itself names neither rate nor unit.
-_EMOTIV_CHANNELS = ("AF3", "F7", "F3", "FC5", "T7", "P7", "O1", "O2", "P8", "T8", "FC6", "F4", "F8", "AF4")
-_EMOTIV_RATE = 128.0  # Hz
-_EMOTIV_UNIT = 1e-6  # V
-
-_EDF_SIGNATURES = {b"0       ": 2, b"\xffBIOSEMI": 3}  # bytes a sample
-_EDF_COUNTS = ((184, 192), (236, 244), (252, 256))  # where the header's bytes, records and signals stand
+_VOLTS = {"V", "mV", "uV", "\u00b5V", "\u03bcV", "\x83\xcaV"}  # as MNE understands them
+_JOINTS = {"boundary", "new segment/", "edge boundary", "bad boundary"}  # EEGLAB, BrainVision, MNE itself
+_LOOKS = 60  # seconds of a recording that its amplitude is estimated from
 
 
 @cache
@@ -52,71 +59,219 @@ def _electrodes() -> dict[str, str]:
     return {name.upper(): _OLD_NAMES.get(name, name) for name in scalp}
 
 
-def harmonise(name: str) -> str:
-    """Give a channel its modern 10-10 name, or leave it alone.
+def electrode(name: str) -> str | None:
+    """Name the scalp electrode of a channel.
 
     Parameters
     ----------
     name
-        A channel's name as a recorder writes it: ``EEG FP1-REF``, ``Fp1.``, ``EEG T3-LE``.
+        A channel's name as a recorder writes it: ``EEG FP1-REF``, ``Fp1.``, ``T3-A1``.
 
     Returns
     -------
-    The electrode's name as the montage spells it (``Fp1``, ``Fp1``, ``T7``); ``name`` unchanged where
-    it is no scalp electrode (``ECG``, ``A2-A1``) or the difference of two (``Fp1-F7``).
+    The electrode's modern name as the montage spells it (``Fp1``, ``Fp1``, ``T7``); None where the
+    channel is of no scalp electrode (``ECG``, ``A2-A1``) or the difference of two (``Fp1-F7``).
     """
     match = _DECORATED.fullmatch(name.strip())
-    return _electrodes().get(match["electrode"].upper(), name) if match else name
+    return _electrodes().get(match["electrode"].upper()) if match else None
 
 
-def read(path: Path) -> mne.io.BaseRaw:
+def harmonise(name: str) -> str:
+    """Give a channel the modern name of its `electrode`, or leave it alone where it has none."""
+    return electrode(name) or name
+
+
+def reference(names: Iterable[str]) -> str:
+    """Tell what the names of channels say of their common reference.
+
+    Returns
+    -------
+    ``REF``, ``LE``, ``A1A2`` or the like in capitals; "" where the names say nothing; more than one,
+    with ``/`` between (``A1/A2``), where the channels have different references, which then no average
+    takes out.
+    """
+    matches = [_DECORATED.fullmatch(name.strip()) for name in names]
+    written = {(match["reference"] or "").upper() for match in matches if match}
+    return "/".join(sorted(written))
+
+
+def is_edf(path: Path) -> bool:
+    """Whether a file's name says that it is EDF or BDF."""
+    return path.suffix.lower() in {".edf", ".bdf"}
+
+
+def read(path: Path, *, preload: bool = True) -> mne.io.BaseRaw:
     """Read the scalp EEG of a recording.
 
     Parameters
     ----------
     path
-        EDF, EDF+, BDF, FIF, BrainVision, EEGLAB or whatever else MNE reads by its suffix, or the
-        ``.csv``/``.csv.gz`` of an Emotiv EPOC (van Hees et al. 2018).
+        EDF, EDF+, BDF, FIF, BrainVision, EEGLAB or whatever else MNE reads by its suffix, the
+        ``.csv``/``.csv.gz`` of an Emotiv EPOC (van Hees et al. 2018), or the ``.txt`` of a segment of
+        the Bonn set (Andrzejak et al. 2001).
+    preload
+        Read the signals into memory; otherwise they are read when they are asked for.
 
     Returns
     -------
-    The recording in volts and in memory: electrodes of the montage only, in the file's order and under
-    their modern names, with positions and annotations.
+    The recording in volts: electrodes of the montage only, in the file's order and under their modern
+    names, with positions and annotations; those that a ``channels.tsv`` of BIDS beside the file calls
+    bad are marked so.  A segment of Bonn is one channel without a place.
 
     Raises
     ------
     DataError
-        The file is missing, no EEG, cut short, or discontinuous, or names one electrode twice.
+        The file is missing, no EEG, cut short, discontinuous or joined from pieces, names one electrode
+        twice, or has a unit or an amplitude that EEG cannot have.
     """
     path = Path(path)
     if not path.exists():
         raise DataError(f"{path}: no such file")
     try:
-        return _scalp(_open(path), path).load_data(verbose="error")
+        if is_bonn(path):
+            return read_bonn(path)
+        raw = _scalp(_open_edf(path) if is_edf(path) else open_raw(path), path)
+        _refuse_joints(raw, path)
+        raw.info["bads"] = [name for name in raw.ch_names if name in _bad(path) | {*raw.info["bads"]}]
+        if preload:
+            raw.load_data(verbose="error")
+        _check_amplitude(raw, path)
     except DataError:
         raise
     except Exception as error:  # each of MNE's thirty readers fails on foreign bytes in its own way
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path}: cannot be read as EEG ({reason})") from error
+    return raw
 
 
-def _open(path: Path) -> mne.io.BaseRaw:
-    if path.name.lower().endswith((".csv", ".csv.gz")):
-        return _read_emotiv(path)
-    if path.suffix.lower() in {".edf", ".bdf"}:
-        _check_edf(path)
-    return mne.io.read_raw(path, verbose="error")
+def open_raw(path: Path) -> mne.io.BaseRaw:
+    """Open a recording with all its channels, as the file names them; raises what its reader raises."""
+    if is_bonn(path):
+        return read_bonn(path)
+    return read_emotiv(path) if is_emotiv(path) else mne.io.read_raw(path, verbose="error")
+
+
+def amplitude(raw: mne.io.BaseRaw) -> np.ndarray:
+    """Estimate how much every channel varies within a second.
+
+    Returns
+    -------
+    (C,) V: 1.4826 times the median absolute deviation within a second, the median over up to 60 seconds
+    spread evenly over the recording, so that neither drift nor artefacts count.
+    """
+    second = max(round(raw.info["sfreq"]), 1)
+    looks = int(np.clip(raw.n_times // second, 1, _LOOKS))
+    starts = np.linspace(0, max(raw.n_times - second, 0), looks).astype(int)
+    blocks = np.stack([raw[:, start : start + second][0] for start in starts])
+    deviation = np.abs(blocks - np.median(blocks, axis=2, keepdims=True))
+    return 1.4826 * np.median(np.median(deviation, axis=2), axis=0)
+
+
+def lacking(raw: mne.io.BaseRaw, channels: Sequence[str]) -> list[str]:
+    """Name the ``channels`` that a recording has not got, or has marked as bad."""
+    return [name for name in channels if name not in raw.ch_names or name in raw.info["bads"]]
+
+
+def complete(raw: mne.io.BaseRaw, channels: Sequence[str]) -> mne.io.BaseRaw:
+    """Give a recording exactly the channels that are asked for, and make up the few it lacks.
+
+    Those are interpolated by spherical splines (Perrin et al. 1989) from all its good electrodes.
+
+    Parameters
+    ----------
+    raw
+        As `read` gives it; it stays as it is.
+    channels
+        Electrodes in the order wanted.
+
+    Returns
+    -------
+    A new recording, in memory and without bad channels.
+
+    Raises
+    ------
+    DataError
+        It lacks more than a tenth of the channels (rounded; `INTERPOLATED`), or one of unknown place.
+    """
+    absent = lacking(raw, channels)
+    limit = round(INTERPOLATED * len(channels))
+    if len(absent) > limit or not set(absent) <= set(_electrodes().values()):
+        name = next((str(name) for name in raw.filenames if name), "recording")
+        raise DataError(
+            f"{name}: lacks the channels {', '.join(absent)}; it has "
+            f"{', '.join(n for n in raw.ch_names if n not in raw.info['bads'])}, and {', '.join(channels)} "
+            f"are expected, of which {limit} may be interpolated; use a model of channels that it has "
+            "(--channels)"
+        )
+    whole = raw.copy().load_data(verbose="error")
+    if absent:
+        _interpolate(whole, absent)
+    whole.info["bads"] = []
+    return whole.pick(list(channels), verbose="error")
+
+
+def _interpolate(raw: mne.io.BaseRaw, absent: list[str]) -> None:
+    """Add or replace the channels in place."""
+    new = [name for name in absent if name not in raw.ch_names]
+    if new:  # MNE's only way to add channels of zeros; they are no references here
+        with mne.use_log_level("error"):
+            mne.add_reference_channels(raw, new, copy=False)
+        raw.set_montage(_montage(), verbose="error")
+    raw.info["bads"] = sorted({*raw.info["bads"], *absent})
+    raw.interpolate_bads(reset_bads=True, verbose="error")
+
+
+def _open_edf(path: Path) -> mne.io.BaseRaw:
+    """Open the scalp electrodes of an EDF or BDF.
+
+    The other channels stay out from the beginning: MNE would bring all to the highest sampling rate
+    among them.
+    """
+    header = read_edf_header(path)
+    if not header.continuous:
+        raise DataError(f"{path}: discontinuous (EDF+D or BDF+D); split it at its gaps")
+    scalp = [signal for signal in header.signals if electrode(signal.label)]
+    if not scalp:
+        raise _no_electrode(path, [signal.label for signal in header.signals])
+    _check_units(scalp, path)
+    settings = {
+        "include": [signal.label for signal in scalp],
+        "units": {signal.label: "uV" for signal in scalp if not signal.dimension},  # the amplitude tells
+        # Electrodes of different rates are brought to the highest, each as a whole.
+        "preload": len({signal.sfreq for signal in scalp}) > 1,
+        "verbose": "error",
+    }
+    try:
+        return mne.io.read_raw(path, **settings)
+    except Exception as error:
+        if "encoding" not in str(error):  # MNE has no other sign of annotations that are not UTF-8
+            raise
+        return mne.io.read_raw(path, encoding="latin1", **settings)
+
+
+def _check_units(scalp: Sequence[Signal], path: Path) -> None:
+    wrong = sorted({signal.dimension for signal in scalp} - _VOLTS - {""})
+    if wrong:
+        raise DataError(f"{path}: electrodes in the unit {', '.join(wrong)}; expected uV, mV or V")
+
+
+def _check_amplitude(raw: mne.io.BaseRaw, path: Path) -> None:
+    typical = float(np.median(amplitude(raw)))
+    low, high = PLAUSIBLE
+    if 0 < typical < low or typical > high:  # a flat recording is refused where its channels are named
+        raise DataError(
+            f"{path}: a typical channel varies by {typical * 1e6:.3g} µV within a second; expected "
+            f"{low * 1e6:g} to {high * 1e6:g} µV: mend the unit in the file"
+        )
 
 
 def _scalp(raw: mne.io.BaseRaw, path: Path) -> mne.io.BaseRaw:
     """Keep the scalp electrodes of ``raw``, under their modern names and at their places."""
-    modern = {name: harmonise(_RUNNING_NUMBER.sub("", name)) for name in raw.ch_names}
-    known = set(_electrodes().values())
-    kept = {name: electrode for name, electrode in modern.items() if electrode in known}
+    modern = {name: electrode(_RUNNING_NUMBER.sub("", name)) for name in raw.ch_names}
+    kept = {name: found for name, found in modern.items() if found}
     if not kept:
-        found = ", ".join(raw.ch_names[:8])
-        raise DataError(f"{path}: no scalp electrode among its channels ({found}); expected 10-10 names")
-    twice = [electrode for electrode, count in Counter(kept.values()).items() if count > 1]
+        raise _no_electrode(path, raw.ch_names)
+    twice = [name for name, count in Counter(kept.values()).items() if count > 1]
     if twice:
         raise DataError(
             f"{path}: several channels for {', '.join(twice)}; expected one an electrode, remove the others"
@@ -126,49 +281,25 @@ def _scalp(raw: mne.io.BaseRaw, path: Path) -> mne.io.BaseRaw:
     return raw.set_montage(_montage(), verbose="error")
 
 
-def _check_edf(path: Path) -> None:
-    """Refuse what MNE would read with only a warning: a truncated or a discontinuous EDF or BDF.
-
-    Source: Kemp et al. 1992; Kemp and Olivan 2003 (EDF+).
-    """
-    with path.open("rb") as file:
-        header = file.read(256)
-        try:
-            sample_bytes = _EDF_SIGNATURES[header[:8]]
-            header_bytes, n_records, n_signals = (int(header[a:b]) for a, b in _EDF_COUNTS)
-            file.seek(256 + 216 * n_signals)
-            samples = [int(file.read(8)) for _ in range(n_signals)]
-        except (KeyError, ValueError):
-            raise DataError(f"{path}: not an EDF or BDF file (its header is not one)") from None
-    if header[192:197] in {b"EDF+D", b"BDF+D"}:
-        raise DataError(f"{path}: discontinuous ({header[192:197].decode()}); split it at its gaps")
-    record_bytes = max(sum(samples) * sample_bytes, 1)
-    found = (path.stat().st_size - header_bytes) // record_bytes
-    if found < n_records:
-        raise DataError(f"{path}: truncated, holds {found} of the {n_records} data records that it announces")
+def _no_electrode(path: Path, names: Sequence[str]) -> DataError:
+    found = ", ".join(names[:8])
+    return DataError(f"{path}: no scalp electrode among its channels ({found}); expected 10-10 names")
 
 
-def _read_emotiv(path: Path) -> mne.io.BaseRaw:
-    """Read the CSV of an Emotiv EPOC; the amplifier's offset of about 4200 µV is taken out."""
-    with _open_text(path) as file:
-        columns = next(csv.reader(file), [])
-        missing = {*_EMOTIV_CHANNELS, "COUNTER"}.difference(columns)
-        if missing:
-            names = ", ".join(sorted(missing))
-            raise DataError(f"{path}: not the CSV of an Emotiv EPOC (no column {names})")
-        rows = file.readlines()
-    if not rows:
-        raise DataError(f"{path}: holds no sample")
-    wanted = [columns.index(name) for name in _EMOTIV_CHANNELS]
-    microvolts = np.loadtxt(rows, delimiter=",", quotechar='"', usecols=wanted, ndmin=2).T
-    info = mne.create_info(list(_EMOTIV_CHANNELS), _EMOTIV_RATE, "eeg")
-    centred = microvolts - np.median(microvolts, axis=1, keepdims=True)
-    raw = mne.io.RawArray(centred * _EMOTIV_UNIT, info, verbose="error")
-    raw.filenames = [path]
-    return raw
+def _refuse_joints(raw: mne.io.BaseRaw, path: Path) -> None:
+    """Refuse pieces that were put together: at a joint neither filter nor window makes sense."""
+    start = 0.0 if raw.annotations.orig_time is None else raw.first_time
+    for annotation in raw.annotations:
+        onset = annotation["onset"] - start
+        inside = 0 < round(onset * raw.info["sfreq"]) < raw.n_times
+        if inside and annotation["description"].lower() in _JOINTS:
+            raise DataError(f"{path}: joined from pieces, at {onset:.1f} s for one; split it there")
 
 
-def _open_text(path: Path) -> TextIO:
-    if path.suffix.lower() == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8", newline="")
-    return path.open(encoding="utf-8", newline="")
+def _bad(path: Path) -> set[str]:
+    """Name the electrodes that the recording's ``channels.tsv`` calls bad, where there is one."""
+    table = path.with_name(path.stem.removesuffix("_eeg") + "_channels.tsv")
+    if not table.is_file():
+        return set()
+    rows = read_table(table, {"name"}, delimiter="\t")
+    return {harmonise(row["name"]) for row in rows if row.get("status") == "bad"}

@@ -7,13 +7,22 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Entry:
-    """One recording of a corpus: where it lies, whose it is, and what is known about it."""
+    """One recording of a corpus: where it lies, whose it is, and what the corpus says about it.
+
+    What only the recording's own header says, `eeg.header.header` reads.
+    """
 
     path: Path
     subject: str
     label: int | None  # 1 epilepsy, 0 control, None unknown
     recorded: datetime | None = None
     events: Path | None = None  # BIDS events.tsv with the annotated discharges, where there is one
+    seizures: Path | None = None  # the annotated seizures, for `read_seizures`, where there are any
+    session: str | None = None
+    site: str | None = None
+    montage: str | None = None  # as the corpus names it: 01_tcp_ar
+    sex: str | None = None  # "F" or "M"
+    age: float | None = None  # years
 
 
 @dataclass(frozen=True)

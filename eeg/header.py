@@ -1,0 +1,97 @@
+"""How a recording was made, from its header: what the audit looks at and `eeg inspect` prints."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+import mne
+
+from eeg.datasets import Entry
+from eeg.edf import EdfHeader, read_edf_header
+from eeg.recording import electrode, is_edf, open_raw, reference
+from trainers.errors import DataError
+
+_SEX = {1: "M", 2: "F"}  # FIF's numbers
+_DAYS_A_YEAR = 365.25
+
+
+@dataclass(frozen=True)
+class Header:
+    """Facts of how one recording was made; None or empty where nobody wrote them down.
+
+    Date, sex and age belong to a person: they are for comparisons within a program, not for printing.
+    """
+
+    sfreq: float  # Hz, of the scalp electrodes; the highest where they differ
+    duration: float  # s
+    channels: tuple[str, ...]  # as the file names them
+    electrodes: tuple[str, ...]  # the scalp electrodes among them, by their modern names
+    reference: str  # what the names of these say: "REF", "LE", "A1/A2" or ""
+    filters: str  # what the header says: "HP:0.1Hz LP:75Hz"
+    recorded: datetime | None
+    device: str | None
+    sex: str | None  # "F" or "M"
+    age: float | None  # years
+
+
+def header(entry: Entry) -> Header:
+    """Read the header of a recording; what the corpus says of date, sex and age goes before it.
+
+    Raises
+    ------
+    DataError
+        There is no such file, or it is no recording.
+    """
+    found = header_of(entry.path)
+    return replace(
+        found,
+        recorded=entry.recorded or found.recorded,
+        sex=entry.sex or found.sex,
+        age=found.age if entry.age is None else entry.age,
+    )
+
+
+def header_of(path: Path) -> Header:
+    """Read the header of a file; raises as `header`."""
+    if not path.exists():
+        raise DataError(f"{path}: no such file")
+    return _from_edf(read_edf_header(path)) if is_edf(path) else _from_mne(open_raw(path))
+
+
+def _from_edf(found: EdfHeader) -> Header:
+    scalp = [signal for signal in found.signals if electrode(signal.label)]
+    return Header(
+        sfreq=max((signal.sfreq for signal in scalp or found.signals), default=0.0),
+        duration=found.duration,
+        channels=tuple(signal.label for signal in found.signals),
+        electrodes=_electrodes([signal.label for signal in scalp]),
+        reference=reference([signal.label for signal in scalp]),
+        filters=", ".join(sorted({signal.prefilter for signal in scalp} - {""})),
+        recorded=found.recorded,
+        device=found.device,
+        sex=found.sex,
+        age=found.age,
+    )
+
+
+def _from_mne(raw: mne.io.BaseRaw) -> Header:
+    info = raw.info
+    person, recorded = info["subject_info"] or {}, info["meas_date"]
+    born = person.get("birthday")
+    age = (recorded.date() - born).days / _DAYS_A_YEAR if recorded and born else None
+    return Header(
+        sfreq=info["sfreq"],
+        duration=raw.n_times / info["sfreq"],
+        channels=tuple(raw.ch_names),
+        electrodes=_electrodes(raw.ch_names),
+        reference=reference(raw.ch_names),
+        filters=f"HP:{info['highpass']:g}Hz LP:{info['lowpass']:g}Hz",
+        recorded=recorded and recorded.replace(tzinfo=None),
+        device=(info["device_info"] or {}).get("type"),
+        sex=_SEX.get(person.get("sex", 0)),
+        age=age,
+    )
+
+
+def _electrodes(names: list[str]) -> tuple[str, ...]:
+    return tuple(found for name in names if (found := electrode(name)))
