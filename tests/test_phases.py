@@ -15,7 +15,7 @@ from hebbian import registry
 from hebbian.nn import RePU
 from trainers import Phase, Recipe, mlp, predict, recommended, train
 from trainers.models import gaussian, uniform
-from trainers.phases import features, fit_scaling, fold, last_linear
+from trainers.readout import Features, fit_scaling, fold, last_linear
 from trainers.recipes import cosine, linear
 
 QUICK = Recipe(Phase(partial(SGD, lr=0.01), 2, 10), readout=Phase(partial(SGD, lr=0.1), 2, 10))
@@ -160,7 +160,7 @@ def test_settings_reach_the_rule():
 
 def test_features_are_what_the_last_linear_gets():
     model, (x, _) = net(), data()
-    torch.testing.assert_close(features(model, last_linear(model), x, batch=7), model[:-1](x).detach())
+    torch.testing.assert_close(Features(model, last_linear(model))(x), model[:-1](x))
 
 
 def test_a_model_without_a_linear_readout_is_refused():
@@ -168,7 +168,7 @@ def test_a_model_without_a_linear_readout_is_refused():
         last_linear(nn.Sequential(nn.Linear(3, 3), nn.Conv1d(3, 3, 1)))
     model = nn.Sequential(nn.Linear(12, 5), nn.Linear(5, 3), nn.Tanh())
     with pytest.raises(TypeError, match="move what follows it"):
-        features(model, last_linear(model), data()[0])
+        Features(model, last_linear(model))(data()[0])
 
 
 def test_every_registered_rule_has_settings_and_a_stranger_gets_those_of_its_kind():

@@ -1,11 +1,11 @@
-"""Training from first to last: the rule's own phase, then a readout on features computed once."""
+"""Training from first to last: the rule's own phase, a readout of what it has learned, fine-tuning."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from hebbian.backprop import Backprop
 from hebbian.registry import build, find
-from hebbian.rule import Criterion, Rule, evaluating
-from hebbian.synapse import synaptic, weight_layers
+from hebbian.rule import Criterion, Rule, blocks
+from hebbian.synapse import weight_layers
 from trainers.callbacks import Schedule
 from trainers.data import Augment, Batches
-from trainers.recipes import Phase, Recipe, Scale
-from trainers.trainer import Trainer
-
-Held = tuple[Tensor, Tensor]
+from trainers.features import Cache, Feed
+from trainers.readout import ClassifierReadout, Features, fit, fit_scaling, fold, last_linear, with_dropout
+from trainers.recipes import Phase, Recipe
+from trainers.trainer import Held, Trainer
 
 
 def train(
@@ -37,11 +37,19 @@ def train(
     settings: Mapping[str, Any] | None = None,
     held: Held | None = None,
     augment: Augment | None = None,
+    frozen: int = 0,
+    cache: Cache | None = None,
 ) -> Rule:
     """Train ``model`` in place by the rule called ``name``.
 
     A supervised rule has one phase, ``train``.  One without labels has two: ``features``, in which it
-    teaches all weight layers but the last, and ``readout``, in which the last layer learns by backprop.
+    teaches all weight layers but the last, and ``readout``, in which the last layer learns by backprop
+    (or a classifier does, in no steps that callbacks could see).  A greedy recipe teaches the blocks one
+    after the other, in ``features.0``, ``features.1`` and so on by their names in the model.  In
+    ``finetune``, where the recipe has that phase, everything goes on to learn by backprop.
+
+    What no longer learns runs in eval mode, and its output is computed once; only where inputs are
+    augmented it sees every batch anew.
 
     Parameters
     ----------
@@ -64,31 +72,49 @@ def train(
     held
         Inputs and targets, as ``x`` and ``y``, on which callbacks may evaluate.
     augment
-        Alters the inputs batch by batch while the rule itself learns; features for a readout are
-        computed once, from the inputs as they are.
+        Alters the inputs batch by batch while the rule itself learns, and in fine-tuning; features for a
+        readout are computed once, from the inputs as they are.
+    frozen
+        How many of the first blocks stay as they are, in all phases.
+    cache
+        Where the output of what no longer learns is kept.
 
     Returns
     -------
     Rule
         In eval mode; its ``predict(x)`` gives the scores.
+
+    Raises
+    ------
+    TypeError
+        If a model is to be frozen in part or taught greedily that is no chain of blocks.
+    ValueError
+        If no block is left to learn, or a rule with labels is to be greedy.
     """
-    supervised = find(name).supervised
+    below, top = _split(model, frozen)
     with _seeded(seed, x.device):
-        run = partial(_run, generator=torch.Generator().manual_seed(seed), callbacks=callbacks)
-        rule = build(
+        training = _Training(
             name,
-            model,
-            criterion if supervised else None,
-            example=x[:2],
-            classes=classes,
-            **(settings or {}),
+            criterion,
+            classes,
+            recipe,
+            settings or {},
+            callbacks,
+            cache or Cache(),
+            torch.Generator().manual_seed(seed),
         )
-        if supervised:
-            run("train", rule, recipe.learn, x, y, held=held, augment=augment)
-        else:
-            run("features", rule, recipe.learn, x, None, augment=augment)
-            _read_out(model, x, y, criterion, recipe, held, run)
-    return rule.eval()
+        rule = training.phases(top, Feed(x, y, held, augment).through(below, training.cache))
+    return (Above(model, below, rule) if frozen else rule).eval()
+
+
+def _split(model: nn.Sequential, frozen: int) -> tuple[nn.Sequential, nn.Sequential]:
+    """Return the first ``frozen`` blocks of ``model`` and what follows them; all keep their names."""
+    if not frozen:
+        return nn.Sequential(), model
+    if not 0 < frozen < (n := len(blocks(model))):
+        raise ValueError(f"frozen must leave one of the {n} blocks to learn, got {frozen}")
+    named = list(model.named_children())
+    return nn.Sequential(OrderedDict(named[:frozen])), nn.Sequential(OrderedDict(named[frozen:]))
 
 
 @contextmanager
@@ -99,135 +125,104 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def _run(
-    name: str,
-    rule: Rule,
-    phase: Phase,
-    x: Tensor,
-    y: Tensor | None,
-    *,
-    generator: torch.Generator,
-    callbacks: Sequence[object],
-    held: Held | None = None,
-    augment: Augment | None = None,
-) -> None:
-    # A short last batch would weigh its samples more, and one of a single sample has no batch statistics.
-    batches = Batches(x, y, phase.batch, generator, drop_last=len(x) >= phase.batch, augment=augment)
-    epochs = phase.epochs_for(len(batches))
-    optimizer = phase.optimizer(rule.parameters())
-    if phase.hook is not None:
-        phase.hook(optimizer)
-    schedule = Schedule(phase.schedule(optimizer, epochs * len(batches)))
-    Trainer(rule, optimizer, [schedule, *callbacks], name).fit(batches, epochs, held)
+class Above(Rule):
+    """A rule of the last blocks of ``model``, which has learned on top of those ``below`` them."""
 
+    def __init__(self, model: nn.Module, below: nn.Module, rule: Rule) -> None:
+        super().__init__(model)
+        self.below, self.rule = below, rule
 
-def _read_out(
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    criterion: Criterion,
-    recipe: Recipe,
-    held: Held | None,
-    run: Callable[..., None],
-) -> None:
-    readout = last_linear(model)
-    h = features(model, readout, x)
-    scaling = fit_scaling(h, recipe.scale)
-    if held is not None:
-        held = scaling(features(model, readout, held[0])), held[1]
-    run("readout", Backprop(readout, criterion), recipe.readout, scaling(h), y, held=held)
-    fold(scaling, readout)
-
-
-def last_linear(model: nn.Module) -> nn.Linear:
-    """Return the readout of ``model``.
-
-    Raises
-    ------
-    TypeError
-        If its last weight layer is no Linear with a bias.
-    """
-    path = weight_layers(model)[-1]
-    layer = synaptic(model, path)
-    if not isinstance(layer, nn.Linear) or layer.bias is None:
-        raise TypeError(f"a readout needs a Linear layer with a bias at the end, got {layer} at {path!r}")
-    return layer
-
-
-def features(model: nn.Module, readout: nn.Linear, x: Tensor, batch: int = 512) -> Tensor:
-    """Return what ``readout`` gets (N, D) when ``model``, in eval mode, sees ``x`` (N, ...).
-
-    Raises
-    ------
-    TypeError
-        If the scores of ``model`` are not the output of ``readout``.
-    """
-    seen: list[Tensor] = []
-    tap = readout.register_forward_pre_hook(lambda layer, args: seen.append(args[0]))
-    try:
-        with torch.no_grad(), evaluating(model):
-            scores = torch.cat([model(part) for part in x.split(batch)])
-    finally:
-        tap.remove()
-    h = torch.cat(seen)
-    with torch.no_grad():
-        if not torch.allclose(readout(h[:batch]), scores[:batch], equal_nan=True):
-            raise TypeError(
-                "the scores must be what the last Linear gives; move what follows it into the loss"
-            )
-    return h
+    def predict(self, x: Tensor) -> Tensor:
+        """Return the scores (N, K) of inputs to the whole model."""
+        return self.rule.predict(self.below(x))
 
 
 @dataclass(frozen=True)
-class Scaling:
-    """z = (h - shift) / scale; both (D,), or scalars."""
+class _Training:
+    """The phases, and what they share.  A feed brings what reaches the model that stands beside it."""
 
-    shift: Tensor
-    scale: Tensor
+    name: str
+    criterion: Criterion
+    classes: int
+    recipe: Recipe
+    settings: Mapping[str, Any]
+    callbacks: Sequence[object]
+    cache: Cache
+    generator: torch.Generator
 
-    def __call__(self, h: Tensor) -> Tensor:
-        """Scale features (N, D)."""
-        return (h - self.shift) / self.scale
+    def phases(self, model: nn.Sequential, feed: Feed) -> Rule:
+        """Make all phases, one after the other."""
+        rule = self._with_labels(model, feed) if find(self.name).supervised else self._without(model, feed)
+        if self.recipe.finetune is None:
+            return rule
+        tuned = Backprop(model, self.criterion)
+        self._run("finetune", tuned, self.recipe.finetune, feed)
+        return tuned
 
+    def _with_labels(self, model: nn.Sequential, feed: Feed) -> Rule:
+        if self.recipe.greedy:
+            raise ValueError(f"a greedy recipe is for rules without labels; {self.name!r} learns from them")
+        rule = self._build(model, self.criterion, feed, **self.settings)
+        self._run("train", rule, self.recipe.learn, feed)
+        return rule
 
-def fit_scaling(h: Tensor, kind: Scale) -> Scaling:
-    """Fit the scaling of features (N, D); a feature that never changes is only shifted.
+    def _without(self, model: nn.Sequential, feed: Feed) -> Rule:
+        if self.recipe.greedy:
+            return self._read_out(Rule(model), *self._greedily(model, feed))
+        rule = self._build(model, None, feed, **self.settings)
+        self._run("features", rule, self.recipe.learn, feed.unlabelled())
+        return self._read_out(rule, model, feed)
 
-    Raises
-    ------
-    ValueError
-        If features are to be divided by a mean that is not positive.
-    """
-    return _SCALINGS[kind](h)
+    def _greedily(self, model: nn.Sequential, feed: Feed) -> tuple[nn.Sequential, Feed]:
+        """Teach block after block; return the last of them with all that follows, and its feed."""
+        chain = blocks(model)
+        settings = dict(self.settings)
+        layers = settings.pop("layers", weight_layers(model)[:-1])
+        start = 0
+        for i, (key, block) in enumerate(model.named_children()):
+            own = [path for path in layers if path.partition(".")[0] == key]
+            if not own:
+                continue
+            feed, start = feed.through(nn.Sequential(*chain[start:i]), self.cache), i
+            # A rule of blocks takes the last one for the readout and leaves it out.
+            alone = nn.Sequential(OrderedDict({key: block, "above": nn.Identity()}))
+            rule = self._build(alone, None, feed, layers=own, **settings)
+            self._run(f"features.{key}", rule, self.recipe.learn, feed.unlabelled())
+        return nn.Sequential(*chain[start:]), feed
 
-
-def _unscaled(h: Tensor) -> Scaling:
-    return Scaling(h.new_zeros(()), h.new_ones(()))
-
-
-def _by_mean(h: Tensor) -> Scaling:
-    mean = h.mean()
-    if not mean > 0:
-        raise ValueError(
-            f"the features' mean is {mean:.3g}: scale 'mean' needs a positive one; use 'standard'"
+    def _read_out(self, rule: Rule, model: nn.Sequential, feed: Feed) -> Rule:
+        """Let the last layer of ``model``, or a classifier in its place, learn from its features."""
+        readout = last_linear(model)
+        below = nn.Sequential(Features(model, readout))
+        feed = feed.plain(self.cache).through(below, self.cache)
+        scaling = fit_scaling(feed.x, self.recipe.scale)
+        feed = replace(
+            feed, x=scaling.apply_(feed.x), held=feed.held and (scaling(feed.held[0]), feed.held[1])
         )
-    return Scaling(torch.zeros_like(mean), mean)
+        if self.recipe.classifier is not None:
+            return ClassifierReadout(rule.model, scaling, fit(self.recipe.classifier(), feed), self.classes)
+        self._run(
+            "readout", Backprop(with_dropout(model, readout), self.criterion), self.recipe.readout, feed
+        )
+        fold(scaling, readout)
+        return rule
 
+    def _build(self, model: nn.Module, criterion: Criterion | None, feed: Feed, **settings: Any) -> Rule:
+        return build(self.name, model, criterion, example=feed.example(), classes=self.classes, **settings)
 
-def _standard(h: Tensor) -> Scaling:
-    spread, mean = torch.std_mean(h, 0, correction=0)
-    return Scaling(mean, torch.where(spread > 0, spread, 1.0))
-
-
-_SCALINGS: dict[Scale, Callable[[Tensor], Scaling]] = {
-    "none": _unscaled,
-    "mean": _by_mean,
-    "standard": _standard,
-}
-
-
-@torch.no_grad()
-def fold(scaling: Scaling, readout: nn.Linear) -> None:
-    """Make ``readout`` give for h what it gave for ``scaling(h)``."""
-    readout.weight.div_(scaling.scale)
-    readout.bias.sub_((readout.weight * scaling.shift).sum(1))
+    def _run(self, name: str, rule: Rule, phase: Phase, feed: Feed) -> None:
+        # A short last batch would weigh its samples more; one of a single sample has no batch statistics.
+        batches = Batches(
+            feed.x,
+            feed.y,
+            phase.batch,
+            self.generator,
+            drop_last=len(feed.x) >= phase.batch,
+            augment=feed.altered(),
+        )
+        epochs = phase.epochs_for(len(batches))
+        optimizer = phase.optimizer(rule.parameters())
+        if phase.hook is not None:
+            phase.hook(optimizer)
+        schedule = Schedule(phase.schedule(optimizer, epochs * len(batches)))
+        Trainer(rule, optimizer, [schedule, *self.callbacks], name).fit(batches, epochs, feed.held)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -80,6 +80,14 @@ class Recipe:
         The phase in which the rule itself learns: the only one of a supervised rule.
     readout
         The phase after it, of a rule without labels.
+    finetune
+        The last phase, if there is one: the whole model by backprop, from what it has learned so far.
+    greedy
+        Teach the blocks of a rule without labels one after the other, each on top of finished ones, in
+        place of all at once.
+    classifier
+        Makes a scikit-learn classifier, say `partial(KNeighborsClassifier, 5)`, that reads the features of
+        a rule without labels in place of the last layer.
     scale
         How the features are scaled for the readout: ``none``, ``mean`` (divided by their overall mean,
         for features that are never negative) or ``standard`` (each with zero mean and unit variance).
@@ -91,10 +99,17 @@ class Recipe:
 
     learn: Phase
     readout: Phase = _READOUT
+    finetune: Phase | None = None
+    greedy: bool = False
+    classifier: Callable[[], Any] | None = None
     scale: Scale = "standard"
     activation: Callable[[], nn.Module] = nn.ReLU
     centred: bool = False
     initialise: Callable[[nn.Module, torch.Generator], None] = uniform
+
+    def __post_init__(self) -> None:
+        if self.classifier is not None and self.finetune is not None:
+            raise ValueError("a classifier cannot be fine-tuned; give the recipe one of the two")
 
 
 _LOSS = Recipe(Phase(partial(Adam, lr=1e-3), epochs=40, least_steps=3000))

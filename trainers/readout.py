@@ -1,0 +1,181 @@
+"""The readout protocol: what can be told from the features of a model that no longer learns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hebbian.rule import Rule
+from hebbian.synapse import synaptic, weight_layers
+from trainers.features import Feed
+from trainers.recipes import Scale
+
+
+def last_linear(model: nn.Module) -> nn.Linear:
+    """Return the readout of ``model``.
+
+    Raises
+    ------
+    TypeError
+        If its last weight layer is no Linear with a bias.
+    """
+    path = weight_layers(model)[-1]
+    layer = synaptic(model, path)
+    if not isinstance(layer, nn.Linear) or layer.bias is None:
+        raise TypeError(f"a readout needs a Linear layer with a bias at the end, got {layer} at {path!r}")
+    return layer
+
+
+def with_dropout(model: nn.Module, readout: nn.Linear) -> nn.Module:
+    """Return ``readout`` behind the dropout that stands right before it in ``model``, if one does."""
+    leaves = [module for module in model.modules() if next(module.children(), None) is None]
+    before = leaves[leaves.index(readout) - 1]
+    return nn.Sequential(before, readout) if isinstance(before, nn.Dropout) else readout
+
+
+class Features(nn.Module):
+    """What the ``readout`` of ``model`` gets: inputs (N, ...) -> features (N, D).
+
+    Raises
+    ------
+    TypeError
+        In use, if the scores of ``model`` are not the output of ``readout``.
+    """
+
+    def __init__(self, model: nn.Module, readout: nn.Linear) -> None:
+        super().__init__()
+        self.model, self.readout = model, readout
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features of ``x``."""
+        seen: list[Tensor] = []
+        tap = self.readout.register_forward_pre_hook(lambda layer, args: seen.append(args[0]))
+        try:
+            scores = self.model(x)
+        finally:
+            tap.remove()
+        (h,) = seen
+        if not torch.allclose(self.readout(h), scores, equal_nan=True):
+            raise TypeError(
+                "the scores must be what the last Linear gives; move what follows it into the loss"
+            )
+        return h
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """z = (h - shift) / scale; both (D,), or scalars."""
+
+    shift: Tensor
+    scale: Tensor
+
+    def __call__(self, h: Tensor) -> Tensor:
+        """Scale features (N, D)."""
+        return (h - self.shift) / self.scale
+
+    def apply_(self, h: Tensor) -> Tensor:
+        """Scale features in place: where they fill a file, memory has no room for a copy."""
+        return h.sub_(self.shift).div_(self.scale)
+
+
+def fit_scaling(h: Tensor, kind: Scale) -> Scaling:
+    """Fit the scaling of features (N, D); a feature that never changes is only shifted.
+
+    Raises
+    ------
+    ValueError
+        If features are to be divided by a mean that is not positive.
+    """
+    return _SCALINGS[kind](h)
+
+
+def _unscaled(h: Tensor) -> Scaling:
+    return Scaling(h.new_zeros(()), h.new_ones(()))
+
+
+def _by_mean(h: Tensor) -> Scaling:
+    mean = h.mean()
+    if not mean > 0:
+        raise ValueError(
+            f"the features' mean is {mean:.3g}: scale 'mean' needs a positive one; use 'standard'"
+        )
+    return Scaling(torch.zeros_like(mean), mean)
+
+
+def _standard(h: Tensor) -> Scaling:
+    spread, mean = torch.std_mean(h, 0, correction=0)
+    return Scaling(mean, torch.where(spread > 0, spread, 1.0))
+
+
+_SCALINGS: dict[Scale, Callable[[Tensor], Scaling]] = {
+    "none": _unscaled,
+    "mean": _by_mean,
+    "standard": _standard,
+}
+
+
+@torch.no_grad()
+def fold(scaling: Scaling, readout: nn.Linear) -> None:
+    """Make ``readout`` give for h what it gave for ``scaling(h)``."""
+    readout.weight.div_(scaling.scale)
+    readout.bias.sub_((readout.weight * scaling.shift).sum(1))
+
+
+class ClassifierReadout(Rule):
+    """A model whose features a fitted scikit-learn classifier reads; nothing of it learns any more.
+
+    No gradient leads from `predict` to the input, so it is explained by occlusion; and the classifier is
+    no part of the ``state_dict``.
+
+    Parameters
+    ----------
+    model
+        Its own last layer is not used.
+    scaling
+        What is done to the features before the classifier sees them.
+    classifier
+        With ``predict_proba`` or ``decision_function``, fitted on classes 0 to K - 1.
+    classes
+        Number of scores K; 1 for one logit.
+
+    Raises
+    ------
+    ValueError
+        If the classifier has not seen every class.
+    """
+
+    def __init__(self, model: nn.Module, scaling: Scaling, classifier: Any, classes: int) -> None:
+        super().__init__(model)
+        if list(classifier.classes_) != list(range(max(classes, 2))):
+            raise ValueError(
+                f"the training data hold classes {list(classifier.classes_)}; "
+                f"a classifier needs samples of all {max(classes, 2)}"
+            )
+        self.features = Features(model, last_linear(model))
+        self.scaling, self.classifier, self.classes = scaling, classifier, classes
+
+    @torch.no_grad()
+    def predict(self, x: Tensor) -> Tensor:
+        """Return log probabilities, or decision values where there are no probabilities, as (N, K)."""
+        h = self.scaling(self.features(x))
+        scores = torch.from_numpy(_scores(self.classifier, h.cpu().numpy())).to(h)
+        return scores[:, 1:] - scores[:, :1] if self.classes == 1 else scores
+
+
+def fit(classifier: Any, feed: Feed) -> Any:
+    """Fit a scikit-learn classifier to features (N, D) and targets, (N,) or (N, 1)."""
+    if feed.y is None:
+        raise ValueError("a classifier needs targets")
+    return classifier.fit(feed.x.cpu().numpy(), feed.y.flatten().long().cpu().numpy())
+
+
+def _scores(classifier: Any, h: np.ndarray) -> np.ndarray:
+    if hasattr(classifier, "predict_proba"):
+        return np.log(classifier.predict_proba(h).clip(np.finfo(np.float32).tiny))
+    decision = classifier.decision_function(h)
+    return decision if decision.ndim == 2 else np.stack([-decision / 2, decision / 2], 1)
