@@ -2,21 +2,20 @@
 
 import csv
 import gzip
-import re
 from pathlib import Path
 from typing import TextIO
 
 import mne
 import numpy as np
 
+from eeg.datasets.bonn import SEGMENT
 from trainers.errors import DataError
 
 # The Emotiv EPOC as exported for van Hees et al. 2018; the file itself names neither rate nor unit.
 _EMOTIV_CHANNELS = ("AF3", "F7", "F3", "FC5", "T7", "P7", "O1", "O2", "P8", "T8", "FC6", "F4", "F8", "AF4")
 _EMOTIV_RATE = 128.0  # Hz
 
-# Andrzejak et al. 2001: sets Z, O, N, F and S, one channel of nobody knows which electrode.
-_BONN_NAME = re.compile(r"[ZONFS]\d{3}\.txt", re.IGNORECASE)
+# Andrzejak et al. 2001: one channel, nobody knows of which electrode.
 _BONN_RATE = 173.61  # Hz
 _BONN_SAMPLES = 4097
 
@@ -30,7 +29,7 @@ def is_emotiv(path: Path) -> bool:
 
 def is_bonn(path: Path) -> bool:
     """Whether a file is named as the segments of Bonn are: ``Z001.txt``."""
-    return _BONN_NAME.fullmatch(path.name) is not None
+    return SEGMENT.fullmatch(path.name) is not None
 
 
 def read_emotiv(path: Path) -> mne.io.RawArray:

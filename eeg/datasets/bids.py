@@ -1,21 +1,29 @@
 """EEG in BIDS (Pernet et al. 2019) whose participants are told apart by epilepsy."""
 
+from __future__ import annotations
+
 import json
-import math
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from eeg.datasets.corpus import Corpus, Entry
-from eeg.datasets.table import GROUPS, read_table
+from eeg.datasets.table import GROUPS, age_of, read_seconds, read_table, sex_of
 from trainers.errors import DataError
+
+if TYPE_CHECKING:
+    from mne_bids import BIDSPath
 
 PARTICIPANTS = "participants.tsv"
 _DESCRIPTION = "dataset_description.json"
-_SUFFIXES = {".edf", ".bdf", ".vhdr", ".set"}  # the formats that BIDS admits for EEG
+_SUFFIXES = [".bdf", ".edf", ".set", ".vhdr"]  # the formats that BIDS admits for EEG
 _DIAGNOSIS_COLUMNS = ("group", "diagnosis")
 _DISCHARGE = "discharge"
+
+Row = dict[str, str]
 
 
 def open_bids(path: Path) -> Corpus:
@@ -24,15 +32,16 @@ def open_bids(path: Path) -> Corpus:
     Raises
     ------
     DataError
-        ``participants.tsv`` tells no diagnosis or not everybody's, or there is no recording.
+        ``participants.tsv`` tells no diagnosis or not everybody's, a name breaks the rules of BIDS, or
+        there is no recording.
     """
-    labels = _labels(path / PARTICIPANTS)
-    entries = tuple(_entry(recording, labels) for recording in _recordings(path))
+    participants, column = _participants(path / PARTICIPANTS)
+    entries = tuple(_entry(recording, participants, column) for recording in _recordings(path))
     if not entries:
-        raise DataError(f"{path}: no recording; expected sub-*/eeg/*_eeg with {', '.join(sorted(_SUFFIXES))}")
+        raise DataError(f"{path}: no recording; expected sub-*/eeg/*_eeg with {', '.join(_SUFFIXES)}")
     # A control's events.tsv may hold no discharge and still says so; that of a cognitive task, in a
     # corpus where nobody looked for discharges, says nothing.
-    if not any(_tells_discharges(entry.events) for entry in entries if entry.events):
+    if not any(_tells_discharges(events) for events in {entry.events for entry in entries} if events):
         entries = tuple(replace(entry, events=None) for entry in entries)
     name, simulated = _description(path / _DESCRIPTION)
     return Corpus(name or path.resolve().name, entries, simulated)
@@ -53,53 +62,80 @@ def read_events(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """
     rows = read_table(path, {"onset", "duration", "trial_type"}, delimiter="\t")
     discharges = [row for row in rows if row["trial_type"] == _DISCHARGE]
-    onset = [_seconds(path, row, "onset") for row in discharges]
-    duration = [_seconds(path, row, "duration") for row in discharges]
+    onset = [read_seconds(path, row, "onset") for row in discharges]
+    duration = [read_seconds(path, row, "duration") for row in discharges]
     return np.array(onset), np.array(duration)
 
 
-def _seconds(path: Path, row: dict[str, str], key: str) -> float:
-    try:
-        value = float(row[key])
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value >= 0):
-        raise DataError(f"{path}: {key} {row[key]!r} of a discharge; expected seconds, not negative")
-    return value
-
-
-def _labels(path: Path) -> dict[str, int | None]:
-    """Read each participant's label."""
-    rows = read_table(path, {"participant_id"}, delimiter="\t")
-    columns = {column.lower(): column for column in (rows[0] if rows else {})}
-    column = next((columns[name] for name in _DIAGNOSIS_COLUMNS if name in columns), None)
+def _participants(path: Path) -> tuple[dict[str, Row], str]:
+    """Read each participant's row by his id, in small letters, and find the column of the diagnosis."""
+    rows = [
+        {name.lower(): value for name, value in row.items()}
+        for row in read_table(path, {"participant_id"}, delimiter="\t")
+    ]
+    column = next((name for name in _DIAGNOSIS_COLUMNS if rows and name in rows[0]), None)
     expected = ", ".join(sorted(GROUPS))
     if column is None:
         raise DataError(f"{path}: no column {' or '.join(_DIAGNOSIS_COLUMNS)}; expected one with {expected}")
-    labels = {row["participant_id"]: GROUPS.get(row[column].lower()) for row in rows}
-    if set(labels.values()) <= {None}:
+    if not any(row[column].lower() in GROUPS for row in rows):
         raise DataError(f"{path}: nobody's {column} is known; expected {expected}")
-    if len(labels) < len(rows):
+    participants = {row["participant_id"]: row for row in rows}
+    if len(participants) < len(rows):
         raise DataError(f"{path}: a participant_id stands twice; expected one row a participant")
-    return labels
+    return participants, column
 
 
-def _recordings(path: Path) -> list[Path]:
-    found = [*path.glob("sub-*/eeg/*_eeg.*"), *path.glob("sub-*/ses-*/eeg/*_eeg.*")]
-    return sorted(recording for recording in found if recording.suffix.lower() in _SUFFIXES)
+def _recordings(path: Path) -> list[BIDSPath]:
+    from mne_bids import find_matching_paths
+
+    try:
+        return find_matching_paths(
+            path, suffixes="eeg", datatypes="eeg", extensions=_SUFFIXES, ignore_nosub=True
+        )
+    except ValueError as error:
+        raise DataError(f"{path}: not named as BIDS wants it ({error})") from error
 
 
-def _entry(recording: Path, labels: dict[str, int | None]) -> Entry:
-    participant = recording.name.split("_")[0]
-    if participant not in labels:
-        raise DataError(f"{recording}: {participant} is not in {PARTICIPANTS}; expected a row for everybody")
-    events = recording.with_name(recording.stem.removesuffix("_eeg") + "_events.tsv")
+def _entry(recording: BIDSPath, participants: dict[str, Row], column: str) -> Entry:
+    participant = f"sub-{recording.subject}"
+    if participant not in participants:
+        raise DataError(
+            f"{recording.fpath}: {participant} is not in {PARTICIPANTS}; expected a row for everybody"
+        )
+    row = participants[participant]
+    events = recording.find_matching_sidecar("events", ".tsv", on_error="ignore")
     return Entry(
-        recording,
-        participant.removeprefix("sub-"),
-        labels[participant],
-        events=events if events.is_file() else None,
+        recording.fpath,
+        recording.subject,
+        GROUPS.get(row[column].lower()),
+        recorded=_acquired(recording),
+        events=events,
+        seizures=events,
+        session=recording.session,
+        site=_told(row, "site"),
+        sex=sex_of(row),
+        age=age_of(row),
     )
+
+
+def _told(row: Row, name: str) -> str | None:
+    value = row.get(name, "")
+    return None if value.lower() in {"", "n/a"} else value
+
+
+def _acquired(recording: BIDSPath) -> datetime | None:
+    """Read when a recording was made from the ``scans.tsv`` of its session, where there is one."""
+    folder = recording.fpath.parent.parent
+    entities = [f"sub-{recording.subject}", *([f"ses-{recording.session}"] if recording.session else [])]
+    scans = folder / f"{'_'.join(entities)}_scans.tsv"
+    if not scans.is_file():
+        return None
+    rows = read_table(scans, {"filename"}, delimiter="\t")
+    times = [_told(row, "acq_time") for row in rows if folder / row["filename"] == recording.fpath]
+    try:
+        return datetime.fromisoformat(times[0]).replace(tzinfo=None) if times and times[0] else None
+    except ValueError:
+        raise DataError(f"{scans}: an acq_time; expected YYYY-MM-DDThh:mm:ss or n/a") from None
 
 
 def _tells_discharges(events: Path) -> bool:

@@ -1,6 +1,7 @@
 """The small tables that lie beside recordings."""
 
 import csv
+import math
 from pathlib import Path
 
 from trainers.errors import DataError
@@ -8,7 +9,9 @@ from trainers.errors import DataError
 GROUPS = {"epilepsy": 1, "epileptic": 1, "control": 0, "healthy": 0}  # label by a group in small letters
 
 
-def read_table(path: Path, columns: set[str], *, delimiter: str) -> list[dict[str, str]]:
+def read_table(
+    path: Path, columns: set[str], *, delimiter: str, comment: str | None = None
+) -> list[dict[str, str]]:
     """Read the rows of a text table with a header line.
 
     Parameters
@@ -19,6 +22,8 @@ def read_table(path: Path, columns: set[str], *, delimiter: str) -> list[dict[st
         Columns that it must have.
     delimiter
         What stands between two cells.
+    comment
+        What a line begins with that is none of the table.
 
     Raises
     ------
@@ -27,7 +32,8 @@ def read_table(path: Path, columns: set[str], *, delimiter: str) -> list[dict[st
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, delimiter=delimiter, restkey="", strict=True)
+            lines = (line for line in file if comment is None or not line.startswith(comment))
+            reader = csv.DictReader(lines, delimiter=delimiter, restkey="", strict=True)
             rows = list(reader)
             header = reader.fieldnames or []
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -39,3 +45,28 @@ def read_table(path: Path, columns: set[str], *, delimiter: str) -> list[dict[st
         if "" in row.keys() - set(header) or None in row.values():
             raise DataError(f"{path}: row {number} has not {len(header)} cells as the header has")
     return rows
+
+
+def read_seconds(path: Path, row: dict[str, str], column: str) -> float:
+    """Read a time of an event; raises `DataError` where it is no number or is negative."""
+    try:
+        value = float(row[column])
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise DataError(f"{path}: {column} {row[column]!r} of an event; expected seconds, not negative")
+    return value
+
+
+def sex_of(row: dict[str, str]) -> str | None:
+    """Return "F" or "M" by the column ``sex``, None where it says neither."""
+    return {"f": "F", "female": "F", "m": "M", "male": "M"}.get(row.get("sex", "").lower())
+
+
+def age_of(row: dict[str, str]) -> float | None:
+    """Return the years of the column ``age``, None where it holds no number."""
+    try:
+        age = float(row.get("age", ""))
+    except ValueError:
+        return None
+    return age if math.isfinite(age) else None

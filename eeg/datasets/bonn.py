@@ -1,0 +1,49 @@
+"""The epilepsy set of Bonn University (Andrzejak et al. 2001): five sets of 100 segments of one channel.
+
+Sets Z and O are of healthy people's scalp, N, F and S of patients' brains, S during seizures.  The classes
+were recorded in different ways, and nobody tells whose a segment is: a score on this set says nothing about
+epilepsy in scalp EEG.
+"""
+
+import re
+from pathlib import Path
+
+from eeg.datasets.corpus import Corpus, Entry
+from trainers.errors import DataError
+
+SEGMENT = re.compile(r"(?P<set>[ZONFS])\d{3}\.txt", re.IGNORECASE)
+_HEALTHY = "ZO"
+_SIZE = 500
+
+
+def segments(path: Path) -> list[Path]:
+    """Find the segments in a folder and in the folders of its sets."""
+    found = [*path.glob("*.*"), *path.glob("*/*.*")]
+    return sorted(file for file in found if SEGMENT.fullmatch(file.name))
+
+
+def open_bonn(path: Path) -> Corpus:
+    """List the segments, each set as one subject.
+
+    Each set holds segments of five people and does not say which are whose: only a split that keeps whole
+    sets together is sure to keep people together.
+
+    Raises
+    ------
+    DataError
+        A segment is missing or there twice.
+    """
+    found = segments(path)
+    names = {file.name.upper() for file in found}
+    if not len(found) == len(names) == _SIZE:
+        raise DataError(
+            f"{path}: {len(found)} segments, {len(names)} of them different; expected {_SIZE}, Z001.txt to "
+            "S100.txt: unpack the five archives anew"
+        )
+    return Corpus("Bonn", tuple(_entry(file) for file in found))
+
+
+def _entry(file: Path) -> Entry:
+    letter = file.name[0].upper()
+    healthy = letter in _HEALTHY
+    return Entry(file, letter, int(not healthy), montage="scalp" if healthy else "intracranial")

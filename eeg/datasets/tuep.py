@@ -1,0 +1,67 @@
+"""The TUH EEG Epilepsy Corpus, versions 1 to 3 (Veloso et al. 2017), as laid out by Temple University.
+
+Version 1:      ``v1.0.0/edf/epilepsy/01_tcp_ar/084/00008476/s003_2012_10_22/00008476_s003_t003.edf``
+Versions 2, 3:  ``v2.0.1/00_epilepsy/aaaaaanr/s001_2003/02_tcp_le/aaaaaanr_s001_t001.edf``
+
+The native sampling rate alone tells the groups apart with an AUC of 0.73 (files of version 3); no score on
+this corpus means anything beside that.
+"""
+
+import re
+from pathlib import Path
+
+from eeg.datasets.corpus import Corpus, Entry
+from trainers.errors import DataError
+
+_CLASSES = {"epilepsy": 1, "00_epilepsy": 1, "no_epilepsy": 0, "01_no_epilepsy": 0}
+_MONTAGE = r"(?P<montage>01_tcp_ar|02_tcp_le|03_tcp_ar_a|04_tcp_le_a)"
+_SESSION = r"(?P<session>s\d{3})_\d{4}(?:_\d{2}_\d{2})?"
+_FILE = r"(?P=subject)_(?P=session)_t\d{3}\.edf"
+_LAYOUTS = (
+    re.compile(rf"{_MONTAGE}/\d{{3}}/(?P<subject>\d{{8}})/{_SESSION}/{_FILE}"),
+    re.compile(rf"(?P<subject>[a-z]{{8}})/{_SESSION}/{_MONTAGE}/{_FILE}"),
+)
+_SEIZURES = (".csv_bi", ".csv")  # of all channels together, and of each
+
+
+def class_folders(path: Path) -> list[Path]:
+    """Find the folders of the two classes: in ``path``, below ``edf``, or in a folder of a version."""
+    places = [path, path / "edf", *path.glob("v*.*.*"), *path.glob("v*.*.*/edf")]
+    return [place / name for place in places for name in _CLASSES if (place / name).is_dir()]
+
+
+def open_tuep(path: Path) -> Corpus:
+    """List the recordings of a version of the corpus.
+
+    Raises
+    ------
+    DataError
+        Several versions lie in the folder, a recording lies elsewhere than the layout says, or there is
+        none.
+    """
+    folders = class_folders(path)
+    if len({folder.parent for folder in folders}) > 1:
+        raise DataError(f"{path}: several versions of TUEP share their patients; name the folder of one")
+    files = [(folder, file) for folder in folders for file in sorted(folder.rglob("*.edf"))]
+    if not files:
+        raise DataError(f"{path}: no recording; expected *.edf below {' and '.join(sorted(_CLASSES))}")
+    return Corpus("TUH EEG Epilepsy Corpus", tuple(_entry(folder, file) for folder, file in files))
+
+
+def _entry(folder: Path, file: Path) -> Entry:
+    place = file.relative_to(folder).as_posix()
+    found = next((match for layout in _LAYOUTS if (match := layout.fullmatch(place))), None)
+    if found is None:
+        raise DataError(
+            f"{file}: not where TUEP has its recordings; expected PATIENT/sNNN_YYYY/MONTAGE/*.edf or, in "
+            "version 1, MONTAGE/NNN/PATIENT/sNNN_YYYY_MM_DD/*.edf below its class; move it away"
+        )
+    annotations = (file.with_suffix(suffix) for suffix in _SEIZURES)
+    return Entry(
+        file,
+        found["subject"],
+        _CLASSES[folder.name],
+        seizures=next((table for table in annotations if table.is_file()), None),
+        session=found["session"],
+        montage=found["montage"],
+    )
