@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import entry_points
@@ -47,7 +47,8 @@ Trait = Literal["local", "noisy", "batch statistics", "rewrites weights", "own r
 class Entry:
     """A rule and what a user must know of it.
 
-    ``make`` takes the model and whichever of criterion, example, classes and layers it names.
+    ``make`` takes the model and whichever of criterion, example, classes, layers and each it names; ``each``
+    holds what `build` was told of single layers.
     ``oracle`` tells what theory says of the rule and, in brackets, the test that holds it against that.
     ``traits`` has no default: a rule without any says so by an empty set, and the laws hold it to that.
     ``supervised`` is false where the rule learns features without labels and a readout must follow.
@@ -78,13 +79,13 @@ def at_layers(make: Callable[..., p.Plasticity]) -> Callable[..., Rule]:
     sized = "units" in inspect.signature(make).parameters
 
     def build_hebbian(
-        model: nn.Module, criterion: Criterion | None, layers: Sequence[str], **settings: Any
+        model: nn.Module, criterion: Criterion | None, each: Mapping[str, Mapping[str, Any]], **settings: Any
     ) -> Rule:
         def at(path: str) -> p.Plasticity:
             size = {"units": synaptic(model, path).weight.shape[0]} if sized else {}
-            return make(**size, **settings)
+            return make(**size, **{**settings, **each[path]})
 
-        return Hebbian(model, {path: at(path) for path in layers}, criterion)
+        return Hebbian(model, {path: at(path) for path in each}, criterion)
 
     return build_hebbian
 
@@ -566,7 +567,7 @@ def build(
     *,
     example: Tensor,
     classes: int,
-    layers: Sequence[str] | None = None,
+    layers: Sequence[str] | Mapping[str, Mapping[str, Any]] | None = None,
     **settings: Any,
 ) -> Rule:
     """Build the rule called ``name`` on ``model``.
@@ -580,16 +581,28 @@ def build(
     classes
         Number of scores K.
     layers
-        Where a plasticity acts; all weight layers but the last by default.
+        Where a plasticity acts; all weight layers but the last by default.  A mapping gives single layers
+        settings of their own, which go before ``settings``.
     settings
         Whatever else the rule's constructor takes.
+
+    Raises
+    ------
+    TypeError
+        If a rule is given settings for single layers that has none.
     """
     make = find(name).make
+    if layers is None:
+        layers = weight_layers(model)[:-1]
+    each = layers if isinstance(layers, Mapping) else {path: {} for path in layers}
     offered = {
         "criterion": criterion,
         "example": example,
         "classes": classes,
-        "layers": weight_layers(model)[:-1] if layers is None else list(layers),
+        "layers": list(each),
+        "each": each,
     }
     wanted = inspect.signature(make).parameters
+    if any(each.values()) and "each" not in wanted:
+        raise TypeError(f"{name!r} has no settings for single layers; name the layers in a list")
     return make(model, **{key: value for key, value in offered.items() if key in wanted}, **settings)

@@ -186,7 +186,8 @@ class _Training:
             feed, start = feed.through(nn.Sequential(*chain[start:i]), self.cache), i
             # A rule of blocks takes the last one for the readout and leaves it out.
             alone = nn.Sequential(OrderedDict({key: block, "above": nn.Identity()}))
-            rule = self._build(alone, None, feed, layers=own, **settings)
+            at = {path: layers[path] for path in own} if isinstance(layers, Mapping) else own
+            rule = self._build(alone, None, feed, layers=at, **settings)
             self._run(f"features.{key}", rule, self.recipe.learn, feed.unlabelled())
         return nn.Sequential(*chain[start:]), feed
 
