@@ -3,6 +3,7 @@
 import copy
 import inspect
 from contextlib import nullcontext
+from itertools import product
 
 import pytest
 import torch
@@ -281,12 +282,16 @@ def test_the_gradients_of_a_batch_that_is_looked_at_as_one_are_not(name):
         assert_mean_over_parts(name, seed=1, n=40, first=20)
 
 
-KERNELS = [
-    (nn.Conv1d, (4, 5)),
-    (nn.Conv1d, (20, 1)),
-    (nn.Conv2d, (5, 2, 2)),
-    (nn.Conv3d, (2, 5, 2, 1)),
-]
+def assert_alike(name, one, other, x, y):
+    """Two models whose weights are the same numbers in other shapes are taught the same."""
+    one, other = build(name, one.double()), build(name, other.double())
+    state = one.state_dict()
+    other.load_state_dict({k: state[k].view_as(v) for k, v in other.state_dict().items()})
+    expected = hushed(other, x, y)
+    assert_same({k: g.view_as(expected[k]) for k, g in hushed(one, x, y).items()}, expected)
+
+
+KERNELS = [(nn.Conv1d, (4, 5)), (nn.Conv1d, (20, 1)), (nn.Conv2d, (5, 2, 2)), (nn.Conv3d, (2, 5, 2, 1))]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -294,17 +299,70 @@ KERNELS = [
 @a_few
 def test_a_convolution_with_a_kernel_as_large_as_its_input_is_a_linear_layer(name, seed, kernel):
     make, (channels, *space) = kernel
-    unfolded = nn.Sequential(nn.Unflatten(1, (channels, *space)), make(channels, 6, space), nn.Flatten())
-    flat = nn.Sequential(nn.Identity(), nn.Linear(20, 6), nn.Identity())
-    conv, linear = (
-        build(name, nn.Sequential(nn.Sequential(*stem, nn.Tanh()), nn.Linear(6, 4)).double())
-        for stem in (unfolded, flat)
+    conv = nn.Unflatten(1, (channels, *space)), make(channels, 6, space), nn.Flatten(), nn.Tanh()
+    linear = nn.Identity(), nn.Linear(20, 6), nn.Identity(), nn.Tanh()
+    models = (nn.Sequential(nn.Sequential(*block), nn.Linear(6, 4)) for block in (conv, linear))
+    assert_alike(name, *models, *data(7, torch.float64, seed))
+
+
+class Patches(nn.Module):
+    """What ``conv`` sees, by plain indexing: (N, C, *space) -> (N, places, values)."""
+
+    def __init__(self, conv):
+        super().__init__()
+        self.geometry = [conv]  # in a list it is no part of the model
+
+    def forward(self, x):
+        (conv,) = self.geometry
+        mode = "constant" if conv.padding_mode == "zeros" else conv.padding_mode
+        x = F.pad(x, conv._reversed_padding_repeated_twice, mode=mode)
+        reach = [d * (k - 1) + 1 for d, k in zip(conv.dilation, conv.kernel_size, strict=True)]
+        starts = [range(0, n - r + 1, s) for n, r, s in zip(x.shape[2:], reach, conv.stride, strict=True)]
+        patches = []
+        for corner in product(*starts):
+            where = [slice(c, c + r, d) for c, r, d in zip(corner, reach, conv.dilation, strict=True)]
+            patches.append(x[:, :, *where].flatten(1))
+        return torch.stack(patches, 1)
+
+
+class Maps(nn.Module):
+    """(N, places, channels) -> (N, channels, *space)."""
+
+    def __init__(self, space):
+        super().__init__()
+        self.space = space
+
+    def forward(self, u):
+        return u.movedim(-1, 1).unflatten(2, self.space)
+
+
+CONVOLUTIONS = {
+    "stride, padding": (nn.Conv1d(2, 5, 4, stride=2, padding=1), (2, 12)),
+    "same, reflect": (nn.Conv1d(4, 5, 3, padding="same", padding_mode="reflect"), (4, 6)),
+    "dilation": (nn.Conv2d(2, 5, 3, padding=2, dilation=2), (2, 3, 4)),
+    "circular, no bias": (
+        nn.Conv2d(2, 5, (3, 2), stride=(2, 1), padding=(2, 1), padding_mode="circular", bias=False),
+        (2, 4, 3),
+    ),
+    "three dimensions": (nn.Conv3d(3, 5, 2, stride=2, padding=1), (3, 2, 2, 2)),
+}
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n != "eqprop"])  # which refuses layers of our own
+@pytest.mark.parametrize(("conv", "shape"), CONVOLUTIONS.values(), ids=CONVOLUTIONS)
+def test_a_convolution_is_a_linear_layer_on_its_patches(name, conv, shape):
+    conv = copy.deepcopy(conv)
+    maps = conv(torch.zeros(1, *shape))
+    linear = nn.Linear(conv.weight[0].numel(), 5, bias=conv.bias is not None)
+    folded = nn.Unflatten(1, shape), nn.Identity(), conv, nn.Identity(), nn.Tanh()
+    unfolded = nn.Unflatten(1, shape), Patches(conv), linear, Maps(maps.shape[2:]), nn.Tanh()
+    torch.manual_seed(0)
+    below, readout = nn.Sequential(nn.Linear(20, 24), nn.Tanh()), nn.Linear(maps.numel(), 4)
+    models = (
+        nn.Sequential(below, nn.Sequential(*block), nn.Sequential(nn.Flatten(), readout))
+        for block in (folded, unfolded)
     )
-    state = conv.state_dict()
-    linear.load_state_dict({k: state[k].view_as(v) for k, v in linear.state_dict().items()})
-    x, y = data(7, torch.float64, seed)
-    expected = hushed(linear, x, y)
-    assert_same({k: g.view_as(expected[k]) for k, g in hushed(conv, x, y).items()}, expected)
+    assert_alike(name, *copy.deepcopy(tuple(models)), *data(7, torch.float64))
 
 
 def test_a_rule_without_noise_gives_the_same_gradients_twice(name, rule):
