@@ -112,6 +112,10 @@ def test_evaluate_looks_at_the_held_out_data():
     always_right = predict(trainer.rule, x).argmax(1)
     trainer.fit(Batches(*data(), 10), 0, held=(x, always_right))
     assert trainer.evaluate() == {"accuracy": 1.0}
+    wrong_at_odd_places = torch.where(torch.arange(len(x)) % 2 == 1, 1 - always_right, always_right)
+    trainer.fit(Batches(*data(), 10), 0, held=(x, wrong_at_odd_places))
+    assert trainer.evaluate() == trainer.evaluate(most=len(x)) == {"accuracy": 0.5}
+    assert trainer.evaluate(most=len(x) // 2) == {"accuracy": 1.0}
 
 
 def test_held_out_inputs_are_scored_once_between_two_steps():
