@@ -1,6 +1,7 @@
 """Local losses against loops and against autograd of each block's loss alone."""
 
 import copy
+import math
 from itertools import product
 
 import pytest
@@ -279,6 +280,22 @@ def test_clapp_compares_two_halves_of_a_sample_and_looks_at_no_label():
     torch.testing.assert_close(a["model.0.0.weight"], expected)
 
 
+@pytest.mark.parametrize(("shape", "patch"), [((3, 8), 4), ((2, 7, 10), 3), ((1, 4, 4, 4), 2)])
+def test_a_view_has_whole_patches_with_all_their_channels(shape, patch):
+    sides = shape[1:]
+    x = torch.randn(200, *shape)
+    rule = Clapp(nn.Sequential(nn.Flatten(), nn.LazyLinear(2)), x[:1], patch)
+    seen = (rule.half(x) & torch.ones(x.shape, dtype=torch.bool)).flatten(2)
+    grid = torch.meshgrid(*[torch.arange(side) // patch for side in sides], indexing="ij")
+    which = sum(g.flatten() * 100**i for i, g in enumerate(grid))  # the patch of each place
+    assert len(which.unique()) == math.prod(math.ceil(side / patch) for side in sides)
+    for i in which.unique():
+        inside = seen[:, :, which == i].flatten(1)
+        assert (inside == inside[:, :1]).all()
+        assert 0.3 < inside.double().mean() < 0.7
+    assert not (seen == seen[:, :, :1]).all()
+
+
 @pytest.mark.parametrize("name", ["pred", "sim", "predsim", "mono-forward", "clapp"])
 def test_heads_come_from_the_generator(name):
     x, _ = batch()
@@ -297,6 +314,7 @@ def test_heads_come_from_the_generator(name):
     [
         (lambda m, x: ForwardForward(m, x, 1), "one unit a class"),
         (lambda m, x: ForwardForward(m, x, 9), "9 labels over a sample of 9 values"),
+        (lambda m, x: Clapp(m, x, patch=0), "patch must be at least 1"),
         (lambda m, x: predsim(m, F.cross_entropy, x, K, similarity=1.0), "between 0 and 1"),
         (lambda m, x: pred(m, F.cross_entropy, x, K)(x), "needs? targets"),
         (lambda m, x: MonoForward(m, F.cross_entropy, x, K)(x), "needs targets"),

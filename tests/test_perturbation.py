@@ -99,6 +99,27 @@ def test_node_perturbation_is_the_gradient_on_average(case):
     assert (found @ exact / (exact @ exact)).item() == pytest.approx(1, abs=0.05)
 
 
+def test_node_perturbation_of_a_convolution_is_off_by_what_its_noisy_places_say():
+    # The noise n meets the slope g of the loss as n nᵀ g / sigma², of covariance |g|² + g gᵀ; the weights' J
+    # carries it on, so that the squared error of one draw is |g|² |J|² + |J g|².
+    torch.manual_seed(0)
+    layer = nn.Conv2d(2, 3, 3, stride=2, padding=1, bias=False).double()
+    model, (x, y) = nn.Sequential(layer, nn.Flatten()), data(2, 6, 6, n=1)
+    slope = torch.randn(3, 3, 3, dtype=torch.float64)
+
+    def linear(scores, y):
+        return (scores * slope.flatten()).sum(1).mean()
+
+    jacobian = torch.func.jacrev(lambda w: F.conv2d(x, w, stride=2, padding=1))(layer.weight)
+    jacobian = jacobian.detach().reshape(27, 54)
+    exact = slope.flatten() @ jacobian
+    expected = slope.square().sum() * jacobian.square().sum() + exact.square().sum()
+    rule = NodePerturbation(model, linear)
+    many = x.expand(100, -1, -1, -1), y.expand(100)
+    found = torch.stack([flat(grads(rule, *many, seed)) for seed in range(60)])
+    assert ((found - exact).square().sum(1).mean() * 100 / expected).item() == pytest.approx(1, abs=0.15)
+
+
 def test_node_perturbation_written_out():
     model, x, y = make(LINEAR)
     sigma = 0.1
