@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from eeg.attribution import Explanation, explain
+from eeg.attribution import Explanation, Segment, explain
 from eeg.detector import Decision, Detector
 from eeg.export import result, write_annotated_edf, write_events, write_json
 from eeg.preprocess import clean
-from eeg.recording import read
+from eeg.recording import lacking, read
 from eeg.report import write_report
 from eeg.training import file_hash
 from trainers.errors import DataError
@@ -34,11 +35,15 @@ def output_name(path: Path, keep: bool = False) -> str:
     return "recording-" + file_hash(path)[:8]
 
 
-def describe_model(detector: Detector, *, seen: bool = False) -> dict[str, Any]:
+def describe_model(
+    detector: Detector, *, seen: bool = False, interpolated: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return what is told of a detector in reports, as `eeg.export.result` wants it."""
     training, calibration = detector.training, detector.calibration
     labels = {"events": "annotated discharges", "recording": "the subjects' diagnoses"}[detector.labels]
     warnings = [SEEN] if seen else []
+    if interpolated:
+        warnings.append(f"Interpolated from the other electrodes, not recorded: {', '.join(interpolated)}.")
     warnings += [f"A cue predicts the training labels as well: {text}" for text in training.get("cues", [])]
     return {
         "name": detector.model,
@@ -85,15 +90,20 @@ def detect(
     decision = detector.decide(windows, onset, prevalence)
     explanation = explain(detector, windows, method=method, most=most, prevalence=prevalence)
     seen = file_hash(path) in detector.training.get("recordings", [])
-    model = describe_model(detector, seen=seen)
+    model = describe_model(detector, seen=seen, interpolated=lacking(raw, detector.preprocessing.channels))
     name = output_name(path, keep_name)
     with _filling(out / name) as folder:
         write_json(result(decision, explanation, model), folder / "result.json")
         write_events(explanation.segments, folder / "events.tsv")
-        write_annotated_edf(raw, explanation.segments, folder / "annotated.edf")
+        write_annotated_edf(raw, _recorded(explanation.segments, raw.ch_names), folder / "annotated.edf")
         title = f"EEG report: {name}"
         write_report(cleaned, decision, explanation, model, folder / "report.html", title=title)
     return decision, explanation, out / name
+
+
+def _recorded(segments: Sequence[Segment], channels: Sequence[str]) -> list[Segment]:
+    """Leave out of segments the channels that were interpolated: a copy of the recording has them not."""
+    return [replace(s, channels=tuple(name for name in s.channels if name in channels)) for s in segments]
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import Self
 import mne
 import numpy as np
 
+from eeg.recording import complete
 from trainers.errors import DataError
 
 _TRANSITION = 5.0  # Hz above the pass band: 45 Hz puts the mains of every country into the stop band
@@ -89,7 +90,7 @@ def prepare(raw: mne.io.BaseRaw, settings: Preprocessing) -> np.ndarray:
 
 
 def clean(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw:
-    """Put a recording on the average reference, filter and resample it, and leave it in volts.
+    """Complete a recording, put it on the average reference, filter and resample it, and leave it in volts.
 
     Parameters
     ----------
@@ -105,14 +106,12 @@ def clean(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw:
     Raises
     ------
     DataError
-        Channels are missing, flat or not finite, or the recording is too short for the filter or
-        sampled too slowly for the band.
+        More channels are missing or marked bad than `eeg.recording.complete` makes up, some are flat or
+        not finite, or the recording is too short for the filter or sampled too slowly for the band.
     """
     high, transition = _upper_edge(raw, settings)
-    _check_channels(raw, settings.channels)
     _check_duration(raw, settings, transition)
-    work = raw.copy().pick(list(settings.channels), verbose="error").load_data(verbose="error")
-    work.info["bads"] = []  # MNE would leave them out of the reference
+    work = complete(raw, settings.channels)
     _check_signal(work)
     work.set_eeg_reference("average", verbose="error")
     work.filter(settings.low, high, h_trans_bandwidth=transition, verbose="error")
@@ -138,15 +137,6 @@ def _upper_edge(raw: mne.io.BaseRaw, settings: Preprocessing) -> tuple[float, fl
             f"{2 * (settings.high + _NARROWEST):g} Hz for a band up to {settings.high:g} Hz"
         )
     return edge, min(_TRANSITION, nyquist - edge)
-
-
-def _check_channels(raw: mne.io.BaseRaw, channels: tuple[str, ...]) -> None:
-    missing = [name for name in channels if name not in raw.ch_names]
-    if missing:
-        raise DataError(
-            f"{_name(raw)}: lacks the channels {', '.join(missing)}; it has {', '.join(raw.ch_names)}, "
-            f"and {', '.join(channels)} are expected; use a model of channels that it has (--channels)"
-        )
 
 
 def _check_duration(raw: mne.io.BaseRaw, settings: Preprocessing, transition: float) -> None:

@@ -185,7 +185,7 @@ def bad_recording(kind: str, folder: Path) -> Path:
         write_edf(path, data)
         path.write_bytes(path.read_bytes()[:-2000])
     elif kind == "channels":
-        write_edf(path, data[:17], TEN_TWENTY[:17])
+        write_edf(path, data[:16], TEN_TWENTY[:16])
     elif kind == "short":
         write_edf(path, data[:, :128])
     elif kind == "flat":
@@ -203,7 +203,7 @@ BAD = {
     "missing": "no such file",
     "text": "not an EDF",
     "truncated": "truncated, holds",
-    "channels": "lacks the channels T8, P8;",
+    "channels": "lacks the channels F8, T8, P8;",
     "short": "1.0 s long; expected at least",
     "flat": "flat signal in P3",
     "nan": "not finite signal in P3",
@@ -219,6 +219,16 @@ def test_a_bad_recording_is_told_in_one_line_and_leaves_nothing(
     assert path.name in said
     assert BAD[kind] in said
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_two_missing_channels_are_interpolated_and_said_to_be(model: Path, tmp_path: Path) -> None:
+    write_edf(tmp_path / "a.edf", noise()[:17], TEN_TWENTY[:17])
+    assert eeg("detect", model, tmp_path / "a.edf", "--out", tmp_path / "out").exit_code == 0
+    (folder,) = (tmp_path / "out").iterdir()
+    assert "not recorded: T8, P8." in (folder / "result.json").read_text()
+    assert "not recorded: T8, P8." in (folder / "report.html").read_text()
+    raw = mne.io.read_raw_edf(folder / "annotated.edf", verbose="error")
+    assert set(raw.ch_names) == set(TEN_TWENTY[:17])
 
 
 def test_the_others_go_on_after_a_bad_recording(model: Path, recording: Path, tmp_path: Path) -> None:
