@@ -315,7 +315,7 @@ class Clapp(Rule):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Return the sum of the blocks' losses; ``y`` is not looked at."""
-        seen = self.half(x)
+        seen = self.first_view(x)
         views = 2 * torch.cat([x * seen, x * ~seen])  # twice, so that the currents keep their mean
         objectives = []
         for predictor, h in zip(self.predictors, apart(blocks(self.model)[:-1], views), strict=True):
@@ -323,8 +323,8 @@ class Clapp(Rule):
             objectives.append(hinge(z @ predictor(c).T))
         return torch.stack(objectives).sum()
 
-    def half(self, x: Tensor) -> Tensor:
-        """Return which half of each sample (N, ...) the first view has; the second has the other."""
+    def first_view(self, x: Tensor) -> Tensor:
+        """Return what the first view has of each sample (N, ...); the second has the rest."""
         if x.ndim == 2:
             return torch.rand_like(x) < 0.5
         grid = [-(-side // self.patch) for side in x.shape[2:]]

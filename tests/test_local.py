@@ -285,7 +285,7 @@ def test_a_view_has_whole_patches_with_all_their_channels(shape, patch):
     sides = shape[1:]
     x = torch.randn(200, *shape)
     rule = Clapp(nn.Sequential(nn.Flatten(), nn.LazyLinear(2)), x[:1], patch)
-    seen = (rule.half(x) & torch.ones(x.shape, dtype=torch.bool)).flatten(2)
+    seen = (rule.first_view(x) & torch.ones(x.shape, dtype=torch.bool)).flatten(2)
     grid = torch.meshgrid(*[torch.arange(side) // patch for side in sides], indexing="ij")
     which = sum(g.flatten() * 100**i for i, g in enumerate(grid))  # the patch of each place
     assert len(which.unique()) == math.prod(math.ceil(side / patch) for side in sides)
