@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from trainers.errors import DataError
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
+_DATA = click.Path(path_type=Path)  # a corpus, or the table of one
 _JOBS = click.option(
     "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes that work at once."
 )
@@ -86,7 +87,24 @@ def simulate(out: Path, subjects: int, minutes: float, seed: int, jobs: int) -> 
 
 
 @main.command()
-@click.argument("data", type=_FOLDER)
+@click.argument("path", type=_DATA)
+@click.option("--json", "machine", is_flag=True, help="For machines.")
+@click.option("--show-ids", is_flag=True, help="Tell files, subjects and dates too.")
+def inspect(path: Path, machine: bool, show_ids: bool) -> None:
+    """Show what is in PATH, a corpus, a table, a folder or a file, and what is wrong with it.
+
+    Recordings are numbered; neither names nor dates are told.  The exit code is 1 where one cannot be read.
+    """
+    from eeg.inspect import as_json, as_text
+    from eeg.inspect import inspect as look
+
+    found = look(path, show_ids=show_ids)
+    click.echo(as_json(found) if machine else as_text(found))
+    _end([one for one in found.recordings if one.amplitude is None])
+
+
+@main.command()
+@click.argument("data", type=_DATA)
 @click.option("--out", type=_FOLDER, required=True, help="A new folder for the model and its figures.")
 @click.option("--model", default="tvgg-gap", show_default=True, help="tvgg or tvgg-gap.")
 @click.option("--rule", default="backprop", show_default=True, help="See `hebbian rules`.")
@@ -119,7 +137,10 @@ def simulate(out: Path, subjects: int, minutes: float, seed: int, jobs: int) -> 
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @_JOBS
 def train(data: Path, out: Path, folds: int, hold_out: float, jobs: int, **choices: Any) -> None:
-    """Train a detector on the corpus in DATA (BIDS, or Guinea-Bissau), cross-validated by subject."""
+    """Train a detector on the corpus in DATA, cross-validated by subject.
+
+    DATA is a folder (BIDS, TUEP, Guinea-Bissau) or a CSV with the columns path, subject and label.
+    """
     from eeg import runs
     from eeg.datasets import open_corpus
     from eeg.results import describe
@@ -141,7 +162,7 @@ def train(data: Path, out: Path, folds: int, hold_out: float, jobs: int, **choic
 
 @main.command()
 @click.argument("run", type=_FOLDER)
-@click.argument("data", type=_FOLDER, required=False)
+@click.argument("data", type=_DATA, required=False)
 @_METHOD
 @_JOBS
 def evaluate(run: Path, data: Path | None, method: str, jobs: int) -> None:

@@ -4,12 +4,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-import mne
-
 from eeg.datasets import Entry
 from eeg.edf import EdfHeader, read_edf_header
-from eeg.recording import electrode, is_edf, open_raw, reference
-from trainers.errors import DataError
+from eeg.recording import electrode, is_edf, open_raw, reading, reference
 
 _SEX = {1: "M", 2: "F"}  # FIF's numbers
 _DAYS_A_YEAR = 365.25
@@ -22,16 +19,22 @@ class Header:
     Date, sex and age belong to a person: they are for comparisons within a program, not for printing.
     """
 
-    sfreq: float  # Hz, of the scalp electrodes; the highest where they differ
+    sfreqs: tuple[float, ...]  # Hz, of the scalp electrodes (of all channels where there is none)
     duration: float  # s
     channels: tuple[str, ...]  # as the file names them
     electrodes: tuple[str, ...]  # the scalp electrodes among them, by their modern names
     reference: str  # what the names of these say: "REF", "LE", "A1/A2" or ""
+    units: tuple[str, ...]  # of these as written, "" for none; () where the format leaves no choice
     filters: str  # what the header says: "HP:0.1Hz LP:75Hz"
-    recorded: datetime | None
+    recorded: datetime | None  # at midnight where only the day is known
     device: str | None
     sex: str | None  # "F" or "M"
     age: float | None  # years
+
+    @property
+    def sfreq(self) -> float:
+        """The highest sampling rate, Hz: the one that `eeg.recording.read` gives."""
+        return max(self.sfreqs, default=0.0)
 
 
 def header(entry: Entry) -> Header:
@@ -53,19 +56,19 @@ def header(entry: Entry) -> Header:
 
 def header_of(path: Path) -> Header:
     """Read the header of a file; raises as `header`."""
-    if not path.exists():
-        raise DataError(f"{path}: no such file")
-    return _from_edf(read_edf_header(path)) if is_edf(path) else _from_mne(open_raw(path))
+    with reading(path):
+        return _from_edf(read_edf_header(path)) if is_edf(path) else _from_mne(path)
 
 
 def _from_edf(found: EdfHeader) -> Header:
     scalp = [signal for signal in found.signals if electrode(signal.label)]
     return Header(
-        sfreq=max((signal.sfreq for signal in scalp or found.signals), default=0.0),
+        sfreqs=tuple(sorted({signal.sfreq for signal in scalp or found.signals})),
         duration=found.duration,
         channels=tuple(signal.label for signal in found.signals),
         electrodes=_electrodes([signal.label for signal in scalp]),
         reference=reference([signal.label for signal in scalp]),
+        units=tuple(sorted({signal.dimension for signal in scalp})),
         filters=", ".join(sorted({signal.prefilter for signal in scalp} - {""})),
         recorded=found.recorded,
         device=found.device,
@@ -74,18 +77,22 @@ def _from_edf(found: EdfHeader) -> Header:
     )
 
 
-def _from_mne(raw: mne.io.BaseRaw) -> Header:
+def _from_mne(path: Path) -> Header:
+    raw = open_raw(path)
     info = raw.info
+    filters = [f"HP:{info['highpass']:g}Hz"] if info["highpass"] else []
+    filters += [f"LP:{info['lowpass']:g}Hz"] if info["lowpass"] < info["sfreq"] / 2 else []
     person, recorded = info["subject_info"] or {}, info["meas_date"]
     born = person.get("birthday")
     age = (recorded.date() - born).days / _DAYS_A_YEAR if recorded and born else None
     return Header(
-        sfreq=info["sfreq"],
+        sfreqs=(info["sfreq"],),
         duration=raw.n_times / info["sfreq"],
         channels=tuple(raw.ch_names),
         electrodes=_electrodes(raw.ch_names),
         reference=reference(raw.ch_names),
-        filters=f"HP:{info['highpass']:g}Hz LP:{info['lowpass']:g}Hz",
+        units=(),
+        filters=" ".join(filters),
         recorded=recorded and recorded.replace(tzinfo=None),
         device=(info["device_info"] or {}).get("type"),
         sex=_SEX.get(person.get("sex", 0)),

@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -125,23 +126,31 @@ def read(path: Path, *, preload: bool = True) -> mne.io.BaseRaw:
         twice, or has a unit or an amplitude that EEG cannot have.
     """
     path = Path(path)
-    if not path.exists():
-        raise DataError(f"{path}: no such file")
-    try:
+    with reading(path):
         if is_bonn(path):
             return read_bonn(path)
         raw = _scalp(_open_edf(path) if is_edf(path) else open_raw(path), path)
         _refuse_joints(raw, path)
-        raw.info["bads"] = [name for name in raw.ch_names if name in _bad(path) | {*raw.info["bads"]}]
+        bad = _bad(path) | {*raw.info["bads"]}
+        raw.info["bads"] = [name for name in raw.ch_names if name in bad]
         if preload:
             raw.load_data(verbose="error")
         _check_amplitude(raw, path)
+    return raw
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn whatever goes wrong with a recording into one line, a `DataError`."""
+    if not path.exists():
+        raise DataError(f"{path}: no such file")
+    try:
+        yield
     except DataError:
         raise
     except Exception as error:  # each of MNE's thirty readers fails on foreign bytes in its own way
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path}: cannot be read as EEG ({reason})") from error
-    return raw
 
 
 def open_raw(path: Path) -> mne.io.BaseRaw:
