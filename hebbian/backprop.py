@@ -8,7 +8,11 @@ from hebbian.rule import Criterion, Rule
 
 
 class Backprop(Rule):
-    """Rumelhart, Hinton & Williams 1986: every parameter follows the gradient of the loss."""
+    """Rumelhart, Hinton & Williams 1986: every parameter follows the gradient of the loss.
+
+    Needs labels and a model that can be differentiated from end to end.  It is not local: the error goes
+    back through the transposed forward weights of all later layers.
+    """
 
     def __init__(self, model: nn.Module, criterion: Criterion) -> None:
         super().__init__(model)

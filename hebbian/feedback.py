@@ -110,7 +110,8 @@ class FeedbackAlignment(_Feedback):
     """Feedback alignment: fixed random weights B carry the error back (Lillicrap 2016).
 
     dW = -(B error of the next layer) f'(a) xᵀ, at every Linear and ConvNd layer of any model.  All
-    other layers (norms, pooling, attention) pass the error by their own gradient.
+    other layers (norms, pooling, attention) pass the error by their own gradient, and so does a Linear layer
+    whose owner uses its weight without calling it, as `nn.MultiheadAttention` does.  Needs labels.
 
     Parameters
     ----------
@@ -144,7 +145,8 @@ class KolenPollack(FeedbackAlignment):
     """Kolen & Pollack 1994, Akrout 2019: B gets the update of W, so that both become one.
 
     dB = dW: their difference shrinks by the optimizer's weight decay alone, which must therefore be
-    above 0 and the same for both (plain SGD, or a decoupled decay as in `torch.optim.AdamW`).
+    above 0 and the same for both (plain SGD, or a decoupled decay as in `torch.optim.AdamW`).  B is a
+    parameter, so the optimizer must be given those of the rule, not of the model.  Needs labels.
     """
 
     learns = True
@@ -155,7 +157,8 @@ class WeightMirror(FeedbackAlignment):
 
     B <- (1 - rate) B + rate mean(u nᵀ), where u = w n is what the layer makes of white noise n, taken
     as linear.  Its mean is w itself.  One such mirror step goes before each call in training mode; for
-    a convolution n is a patch.
+    a convolution n is a patch.  Needs labels.  In a distributed run every rank draws its own noise and
+    keeps its own B.
 
     Parameters
     ----------
@@ -202,6 +205,9 @@ class SignSymmetry(_Feedback):
     - ``uniform``: 1 (uSF)
     - ``batch``: abs(N(0, 1)), drawn anew each call (brSF)
     - ``fixed``: abs(N(0, 1)), drawn once from ``generator`` (frSF)
+
+    Reaches the same layers as `FeedbackAlignment` and needs labels.  The signs still have to travel from W
+    to B, one bit a weight.
     """
 
     def __init__(
@@ -236,7 +242,7 @@ class DirectFeedback(Rule):
     Nøkland 2016, eq. 7: for each hidden block with output h, dW = -(B e) f'(a) xᵀ, where e (N, K) is
     the gradient of the criterion in the scores.  The readout, the last block, learns by the criterion
     itself.  Inside a block the taught signal travels by backprop: with one weight layer a block this
-    is the published rule.
+    is the published rule.  Needs labels, and inputs of the example's size, for B is made for it.
 
     Parameters
     ----------

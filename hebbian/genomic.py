@@ -89,7 +89,8 @@ def express(
     """Let a genome make the weight of each layer of ``model`` at the paths ``layers``, in place.
 
     ``layer.weight`` is computed from then on, and the genome's are the parameters.  Biases stay as they
-    are.  Give the optimizer the model's parameters after this.
+    are.  Give the optimizer the model's parameters after this.  Whatever writes to weights, as step hooks
+    that bound them do, has no effect on a weight that is computed.
     """
     for path in layers:
         layer = synaptic(model, path)

@@ -41,6 +41,8 @@ def update(
 class Hebbian(TappedRule):
     """Layers named in ``plasticity`` learn by it, cut off from any error.
 
+    What else lies before the last of these layers (biases, norms) cannot learn, for no error gets there.
+
     Parameters
     ----------
     model

@@ -13,7 +13,8 @@ class Hopfield(nn.Module):
     """Hopfield 1982: ``units`` binary units with symmetric weights, stored by Hebb, dW = p pᵀ / units.
 
     Recalls up to about 0.138 random patterns a unit with few errors (Amit, Gutfreund & Sompolinsky
-    1985), and beyond that almost none.  ``weight`` (units, units) is a buffer.
+    1985), and beyond that almost none.  Needs patterns that are hardly correlated.  It cannot tell a pattern
+    from its negative, which is stored with it, nor forget.  ``weight`` (units, units) is a buffer.
     """
 
     weight: Tensor

@@ -53,7 +53,9 @@ class RandomFeedbackOnline(DirectFeedback):
 
     The sum of error times eligibility is computed as the gradient of a graph in which states pass from
     step to step by the leak alone: the same numbers as traces carried forward, with memory for all steps.
-    Blocks without a `LeakyRNN` learn by direct feedback alignment, which is this rule for one step.
+    Blocks without a `LeakyRNN` learn by direct feedback alignment, which is this rule for one step.  Needs
+    labels; there is no error before the last step, and none for cells of torch (`nn.RNN`, `nn.LSTM`) but
+    backprop through time.
 
     Parameters
     ----------
