@@ -42,7 +42,7 @@ def test_rules_lists_every_rule_and_tells_about_one():
     assert {line.split()[0] for line in listed.output.splitlines()[1:]} == set(registry.rules())
     entry = registry.find("krotov")
     told = call("rules", "krotov").output
-    assert all(part in told for part in (entry.equation, entry.source, entry.needs, entry.family))
+    assert all(part in told for part in (entry.equation, entry.source, entry.needs, entry.oracle))
 
 
 @pytest.mark.parametrize(

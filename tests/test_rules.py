@@ -33,7 +33,7 @@ OPTIMIZERS = {
     and make is not torch.optim.LBFGS  # asks for a closure, which it calls several times a step
 }
 SEEDS = st.integers(0, 2**32 - 1)
-a_few = settings(max_examples=5, deadline=None)
+a_few = settings(max_examples=3, deadline=None)
 
 
 def net(classes=4):
