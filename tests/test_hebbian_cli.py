@@ -42,7 +42,9 @@ def test_rules_lists_every_rule_and_tells_about_one():
     assert {line.split()[0] for line in listed.output.splitlines()[1:]} == set(registry.rules())
     entry = registry.find("krotov")
     told = call("rules", "krotov").output
-    assert all(part in told for part in (entry.equation, entry.source, entry.needs, entry.oracle))
+    assert all(
+        part in told for part in (entry.equation, entry.source, entry.needs, entry.oracle, entry.family)
+    )
 
 
 @pytest.mark.parametrize(
