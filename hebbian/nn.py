@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
+
+_TINY = 1e-12
 
 
 class RePU(nn.Module):
@@ -21,3 +24,26 @@ class RePU(nn.Module):
     def extra_repr(self) -> str:
         """Show the power in the model's repr."""
         return f"n={self.n}"
+
+
+class Triangle(nn.Module):
+    """Triangle activation, f(u) = max(u - mean(u), 0)^power over the channels (Coates, Ng & Lee 2011).
+
+    Journé et al. 2023 raise it to a power.  Inputs are (N, channels, ...).
+    """
+
+    def __init__(self, power: float = 1.0) -> None:
+        super().__init__()
+        if power <= 0:
+            raise ValueError(f"power must be positive, got {power}")
+        self.power = power
+
+    def forward(self, u: Tensor) -> Tensor:
+        """Return f(u), in the shape of ``u``."""
+        excess = (u - u.mean(1, keepdim=True)).relu()
+        # Below power 1 the slope at 0 is infinite; units that are off must have none.
+        return torch.where(excess > 0, excess.clamp_min(_TINY).pow(self.power), 0.0)
+
+    def extra_repr(self) -> str:
+        """Show the power in the model's repr."""
+        return f"power={self.power}"

@@ -6,7 +6,7 @@ from torch import nn
 
 from hebbian.rule import blocks
 from hebbian.synapse import weight_layers
-from trainers.models import convnet, lenet, mlp
+from trainers.models import convnet, lenet, mlp, softhebb_net
 
 NETS = {
     # weights and biases, counted by hand
@@ -44,3 +44,14 @@ def test_centred_maps_have_mean_0_and_variance_1_before_each_convolution():
 def test_errors_say_what_is_wrong(image, kernels, says):
     with pytest.raises(ValueError, match=says):
         convnet(image, kernels, 10)
+
+
+def test_the_softhebb_net_is_the_published_one():
+    model = softhebb_net()
+    maps = [torch.zeros(2, 3, 32, 32)]
+    for block in model:
+        maps.append(block(maps[-1]))
+    assert [h.shape[1:] for h in maps[1:]] == [(96, 16, 16), (384, 8, 8), (1536, 4, 4), (10,)]
+    kernels = 96 * 3 * 25 + 384 * 96 * 9 + 1536 * 384 * 9
+    assert sum(p.numel() for p in model.parameters()) == kernels + 24_576 * 10 + 10
+    assert [len(weight_layers(block)) for block in model] == [1] * 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,9 +15,10 @@ from torch import Tensor, nn
 from hebbian.backprop import Backprop
 from hebbian.registry import build, find
 from hebbian.rule import Criterion, Rule, blocks
-from hebbian.synapse import weight_layers
+from hebbian.synapse import synaptic, weight_layers
 from trainers.callbacks import Schedule
-from trainers.data import Augment, Batches
+from trainers.checkpoint import Checkpoint
+from trainers.data import Augment, Batches, digest
 from trainers.features import Cache, Feed
 from trainers.readout import ClassifierReadout, Features, fit, fit_scaling, fold, last_linear, with_dropout
 from trainers.recipes import Phase, Recipe
@@ -39,6 +41,8 @@ def train(
     augment: Augment | None = None,
     frozen: int = 0,
     cache: Cache | None = None,
+    checkpoint: Checkpoint | None = None,
+    autocast: torch.dtype | None = None,
 ) -> Rule:
     """Train ``model`` in place by the rule called ``name``.
 
@@ -78,6 +82,10 @@ def train(
         How many of the first blocks stay as they are, in all phases.
     cache
         Where the output of what no longer learns is kept.
+    checkpoint
+        Where the state of the training is kept; where there is one of the same training, it goes on.
+    autocast
+        The dtype in which the rule runs where torch deems that safe, in all phases.
 
     Returns
     -------
@@ -90,7 +98,27 @@ def train(
         If a model is to be frozen in part or taught greedily that is no chain of blocks.
     ValueError
         If no block is left to learn, or a rule with labels is to be greedy.
+    DataError
+        If the checkpoint is that of another training, or cannot be read or written.
     """
+    if checkpoint is not None:
+        checkpoint.open(
+            model,
+            {
+                "rule": name,
+                "settings": settings or {},
+                "recipe": recipe,
+                "criterion": criterion,
+                "classes": classes,
+                "seed": seed,
+                "augment": augment,
+                "frozen": frozen,
+                "autocast": str(autocast),
+                "model": hashlib.sha256(repr(model).encode()).hexdigest(),
+                "first weights": digest(model.state_dict().values()),
+                "data": digest([x, y]),
+            },
+        )
     below, top = _split(model, frozen)
     with _seeded(seed, x.device):
         training = _Training(
@@ -102,6 +130,8 @@ def train(
             callbacks,
             cache or Cache(),
             torch.Generator().manual_seed(seed),
+            checkpoint,
+            autocast,
         )
         rule = training.phases(top, Feed(x, y, held, augment).through(below, training.cache))
     return (Above(model, below, rule) if frozen else rule).eval()
@@ -111,7 +141,8 @@ def _split(model: nn.Sequential, frozen: int) -> tuple[nn.Sequential, nn.Sequent
     """Return the first ``frozen`` blocks of ``model`` and what follows them; all keep their names."""
     if not frozen:
         return nn.Sequential(), model
-    if not 0 < frozen < (n := len(blocks(model))):
+    n = len(blocks(model))
+    if not 0 < frozen < n:
         raise ValueError(f"frozen must leave one of the {n} blocks to learn, got {frozen}")
     named = list(model.named_children())
     return nn.Sequential(OrderedDict(named[:frozen])), nn.Sequential(OrderedDict(named[frozen:]))
@@ -149,6 +180,8 @@ class _Training:
     callbacks: Sequence[object]
     cache: Cache
     generator: torch.Generator
+    checkpoint: Checkpoint | None
+    autocast: torch.dtype | None
 
     def phases(self, model: nn.Sequential, feed: Feed) -> Rule:
         """Make all phases, one after the other."""
@@ -178,6 +211,8 @@ class _Training:
         chain = blocks(model)
         settings = dict(self.settings)
         layers = settings.pop("layers", weight_layers(model)[:-1])
+        for path in layers:
+            synaptic(model, path)  # refuses a path that belongs to no block
         start = 0
         for i, (key, block) in enumerate(model.named_children()):
             own = [path for path in layers if path.partition(".")[0] == key]
@@ -193,6 +228,8 @@ class _Training:
 
     def _read_out(self, rule: Rule, model: nn.Sequential, feed: Feed) -> Rule:
         """Let the last layer of ``model``, or a classifier in its place, learn from its features."""
+        if self._passed("readout"):
+            return rule
         readout = last_linear(model)
         below = nn.Sequential(Features(model, readout))
         feed = feed.plain(self.cache).through(below, self.cache)
@@ -211,7 +248,13 @@ class _Training:
     def _build(self, model: nn.Module, criterion: Criterion | None, feed: Feed, **settings: Any) -> Rule:
         return build(self.name, model, criterion, example=feed.example(), classes=self.classes, **settings)
 
+    def _passed(self, phase: str) -> bool:
+        """Return whether the model has the outcome of ``phase`` from a checkpoint of a later one."""
+        return self.checkpoint is not None and self.checkpoint.passed(phase)
+
     def _run(self, name: str, rule: Rule, phase: Phase, feed: Feed) -> None:
+        if self._passed(name):
+            return
         # A short last batch would weigh its samples more; one of a single sample has no batch statistics.
         batches = Batches(
             feed.x,
@@ -226,4 +269,10 @@ class _Training:
         if phase.hook is not None:
             phase.hook(optimizer)
         schedule = Schedule(phase.schedule(optimizer, epochs * len(batches)))
-        Trainer(rule, optimizer, [schedule, *self.callbacks], name).fit(batches, epochs, feed.held)
+        callbacks = [schedule, *self.callbacks]
+        if self.checkpoint is not None:
+            callbacks.append(self.checkpoint)
+        trainer = Trainer(rule, optimizer, callbacks, name, autocast=self.autocast)
+        if self.checkpoint is not None:
+            self.checkpoint.resume(trainer)
+        trainer.fit(batches, epochs - trainer.epoch, feed.held)

@@ -1,0 +1,35 @@
+"""Layers that the papers use: their formulas, and slopes that stay finite."""
+
+import numpy as np
+import pytest
+import torch
+
+from hebbian.nn import RePU, Triangle
+
+
+def test_repu_is_the_power_of_the_positive_part():
+    u = torch.tensor([-2.0, 0.0, 0.5, 3.0])
+    torch.testing.assert_close(RePU(4.5)(u), torch.tensor([0.0, 0.0, 0.5**4.5, 3.0**4.5]))
+    with pytest.raises(ValueError, match="n must be positive, got 0"):
+        RePU(0)
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (2, 4, 3), (2, 4, 3, 3)])
+@pytest.mark.parametrize("power", [0.7, 1.0, 1.4])
+def test_triangle_is_what_exceeds_the_mean_over_channels(shape, power):
+    u = np.random.default_rng(0).normal(size=shape)
+    expected = np.maximum(u - u.mean(1, keepdims=True), 0) ** power
+    np.testing.assert_allclose(Triangle(power)(torch.from_numpy(u)), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("power", [0.7, 1.0, 1.4])
+def test_the_slope_of_triangle_is_finite_where_a_unit_is_off(power):
+    u = torch.tensor([[0.0, 0.0, 0.0], [1.0, -1.0, 0.0]], requires_grad=True)
+    Triangle(power)(u).sum().backward()
+    # only the unit at 1 is on: slope p times (1 - 1/3, -1/3, -1/3)
+    torch.testing.assert_close(u.grad, power * torch.tensor([[0.0, 0, 0], [2 / 3, -1 / 3, -1 / 3]]))
+
+
+def test_triangle_refuses_powers_that_are_not_positive():
+    with pytest.raises(ValueError, match="power must be positive, got 0"):
+        Triangle(0)
