@@ -83,7 +83,7 @@ def harmonise(name: str) -> str:
 
 
 def reference(names: Iterable[str]) -> str:
-    """Tell what the names of channels say of their common reference.
+    """Tell what the names of the scalp electrodes among ``names`` say of their common reference.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def reference(names: Iterable[str]) -> str:
     with ``/`` between (``A1/A2``), where the channels have different references, which then no average
     takes out.
     """
-    matches = [_DECORATED.fullmatch(name.strip()) for name in names]
+    matches = [_DECORATED.fullmatch(name.strip()) for name in names if electrode(name)]
     written = {(match["reference"] or "").upper() for match in matches if match}
     return "/".join(sorted(written))
 

@@ -13,7 +13,7 @@ import scipy.io
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eeg.recording import harmonise, read
+from eeg.recording import TEN_TWENTY, amplitude, complete, harmonise, read, reference
 from trainers.errors import DataError
 
 DATA = Path(os.environ.get("HEBBIAN_DATA", "")) / "eeg"
@@ -108,6 +108,21 @@ def test_decoration_and_case_do_not_matter(
     assert harmonise(prefix + spell(electrode) + suffix + dots) == electrode
 
 
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["EEG FP1-REF", "EEG T3-REF"], "REF"),
+        (["EEG FP1-LE", "EEG T3-Le"], "LE"),
+        (["Fp1", "T7."], ""),
+        (["Fp1-A1", "Fp2-A2"], "A1/A2"),
+        (["Fp1-M2", "ECG", "Fp1-F7"], "M2"),  # what is no electrode says nothing
+        ([], ""),
+    ],
+)
+def test_the_reference_that_names_tell(names: list[str], told: str) -> None:
+    assert reference(names) == told
+
+
 # --- formats: the same four channels and an ECG, written by somebody else's writer or by hand
 
 
@@ -197,6 +212,29 @@ def test_every_format_gives_the_same_recording(
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("write", [write_fif, write_edf, write_bdf, write_brainvision, write_eeglab])
+def test_signals_may_be_left_in_the_file(write: Callable[[Path], Path], tmp_path: Path) -> None:
+    path = write(tmp_path)
+    lazy = read(path, preload=False)
+    np.testing.assert_array_equal(lazy[:, 100:200][0], read(path)[:, 100:200][0])
+    assert write is write_eeglab or not lazy.preload  # MNE reads a .set with its signals inside at once
+
+
+def test_bad_channels_of_bids_are_marked(tmp_path: Path) -> None:
+    path = write_edf(tmp_path).rename(tmp_path / "sub-1_task-rest_eeg.edf")
+    table = "name\ttype\tunits\tstatus\nEEG T3-REF\tEEG\tuV\tbad\nCz\tEEG\tuV\tgood\nECG\tECG\tuV\tbad\n"
+    (tmp_path / "sub-1_task-rest_channels.tsv").write_text(table)
+    assert read(path).info["bads"] == ["T7"]
+
+
+def test_bad_channels_of_the_file_itself_are_marked(tmp_path: Path) -> None:
+    path = write_fif(tmp_path)
+    raw = mne.io.read_raw_fif(path, preload=True, verbose="error")
+    raw.info["bads"] = ["T3", "ECG"]
+    raw.save(path, overwrite=True, verbose="error")
+    assert read(path).info["bads"] == ["T7"]
+
+
 def test_electrodes_stand_at_their_places(tmp_path: Path) -> None:
     places = read(write_edf(tmp_path)).get_montage().get_positions()["ch_pos"]
     left, right, vertex = places["T7"], places["O2"], places["Cz"]
@@ -226,6 +264,84 @@ def test_emotiv_offset_is_taken_out_and_nothing_else(tmp_path: Path) -> None:
         microvolts = np.array(written[name], dtype=float)
         np.testing.assert_allclose(np.diff(volts) * 1e6, np.diff(microvolts), atol=1e-9)
         assert abs(np.median(volts)) < 1e-12
+
+
+def test_bonn_is_one_channel_in_microvolts(tmp_path: Path) -> None:
+    numbers = np.random.default_rng(0).integers(-200, 200, 4097)
+    (tmp_path / "Z001.txt").write_text("\n".join(map(str, numbers)) + "\n")
+    raw = read(tmp_path / "Z001.txt")
+    assert (raw.ch_names, raw.info["sfreq"]) == (["EEG"], pytest.approx(173.61))
+    np.testing.assert_allclose(raw.get_data()[0] * 1e6, numbers)
+
+
+# --- amplitude, and channels that are made up
+
+
+def ten_twenty(seconds: int = 20) -> mne.io.RawArray:
+    """White noise and a smooth field over the head, which rises from left to right."""
+    rng = np.random.default_rng(1)
+    montage = mne.channels.make_standard_montage("colin27_1020")
+    x = np.array([montage.get_positions()["ch_pos"][name][0] for name in TEN_TWENTY])
+    field = x[:, None] / x.max() * rng.standard_normal(seconds * RATE)
+    raw = mne.io.RawArray(30e-6 * field, mne.create_info(list(TEN_TWENTY), RATE, "eeg"), verbose="error")
+    raw.set_annotations(mne.Annotations(1, 2, "spike"))
+    return raw.set_montage(montage, verbose="error")
+
+
+def test_amplitude_is_blind_to_drift_offset_and_artefacts() -> None:
+    volts = 20e-6 * np.random.default_rng(0).standard_normal((3, 120 * RATE))
+    volts[1] += np.linspace(0.1, 0.2, volts.shape[1])  # a DC amplifier
+    volts[2, : 20 * RATE] += 5e-3 * np.sign(np.sin(np.arange(20 * RATE)))  # a sixth of the time
+    raw = mne.io.RawArray(volts, mne.create_info(3, RATE, "eeg"), verbose="error")
+    # In the mean over seconds the sd of a normal; drift adds 0.8 mV within each second to channel 1.
+    assert amplitude(raw)[0] == pytest.approx(20e-6, rel=0.03)
+    assert amplitude(raw)[2] == pytest.approx(20e-6, rel=0.08)
+
+
+def test_a_smooth_field_is_made_up_nearly_as_it_was() -> None:
+    whole = ten_twenty()
+    made_up = complete(whole.copy().drop_channels(["T8", "P3"]), TEN_TWENTY)
+    assert tuple(made_up.ch_names) == TEN_TWENTY
+    for name in ("T8", "P3"):
+        (truth,), (found,) = whole.get_data(name), made_up.get_data(name)
+        assert np.corrcoef(truth, found)[0, 1] > 0.98
+        assert np.std(found - truth) < 0.4 * np.std(truth)
+
+
+def test_a_missing_a_bad_and_mne_s_own_bad_channel_are_made_up_alike() -> None:
+    whole = ten_twenty()
+    whole.info["bads"] = ["T8", "P3"]
+    half = whole.copy().drop_channels(["T8"])
+    peer = whole.copy().interpolate_bads(verbose="error")
+    for raw in (whole, half):
+        found = complete(raw, TEN_TWENTY)
+        np.testing.assert_allclose(found.get_data(), peer.get_data(TEN_TWENTY), rtol=0, atol=1e-12)
+        assert found.info["bads"] == []
+        assert len(found.annotations) == 1
+    assert whole.info["bads"] == ["T8", "P3"]  # as it was
+
+
+def test_channels_come_in_the_order_wanted_and_untouched_where_none_is_missing() -> None:
+    whole = ten_twenty()
+    found = complete(whole, ("Pz", "Fp1"))
+    assert found.ch_names == ["Pz", "Fp1"]
+    np.testing.assert_array_equal(found.get_data(), whole.get_data(["Pz", "Fp1"]))
+
+
+@pytest.mark.parametrize(
+    ("missing", "bad", "wanted"),
+    [
+        (["T8", "P3", "Cz"], [], TEN_TWENTY),  # three of 19
+        (["T8", "P3"], ["Cz"], TEN_TWENTY),
+        (["T8", "P3"], [], (*TEN_TWENTY[:13], "T8")),  # two of fourteen
+        ([], [], (*TEN_TWENTY[:18], "Nowhere")),  # one of 19, but nobody knows its place
+    ],
+)
+def test_more_is_not_made_up(missing: list[str], bad: list[str], wanted: tuple[str, ...]) -> None:
+    raw = ten_twenty().drop_channels(missing)
+    raw.info["bads"] = bad
+    with pytest.raises(DataError, match=r"lacks the channels .* may be interpolated"):
+        complete(raw, wanted)
 
 
 # --- bad input: one line that names the file
@@ -289,6 +405,34 @@ def test_discontinuous_edf(tmp_path: Path) -> None:
     expect_one_line(path, "discontinuous")
 
 
+def test_pieces_that_were_joined_in_brainvision(tmp_path: Path) -> None:
+    path = write_brainvision(tmp_path)
+    with (tmp_path / "a.vmrk").open("a") as file:
+        file.write("Mk2=New Segment,,1,1,0\n")  # as every recording begins
+    assert read(path).n_times == MICROVOLTS.shape[1]
+    with (tmp_path / "a.vmrk").open("a") as file:
+        file.write(f"Mk3=New Segment,,{2 * RATE + 1},1,0\n")
+    expect_one_line(path, "joined from pieces, at 2.0 s")
+
+
+def test_pieces_that_were_joined_in_mne_and_eeglab(tmp_path: Path) -> None:
+    path = write_fif(tmp_path)
+    piece = mne.io.read_raw_fif(path, preload=True, verbose="error")
+    mne.concatenate_raws([piece, piece.copy()], verbose="error").save(path, overwrite=True, verbose="error")
+    expect_one_line(path, "joined from pieces, at 4.0 s")
+    path = write_eeglab(tmp_path)
+    content = scipy.io.loadmat(path, squeeze_me=False)["EEG"]
+    content[0, 0]["event"][0, 0]["type"][:] = "boundary"
+    scipy.io.savemat(path, {"EEG": content})
+    expect_one_line(path, "joined from pieces, at 1.5 s")
+
+
+@pytest.mark.parametrize("content", ["1\n" * 4096, "1 2\n" * 4097, "one\n" * 4097, ""])
+def test_a_text_that_is_no_segment_of_bonn(content: str, tmp_path: Path) -> None:
+    (tmp_path / "S100.txt").write_text(content)
+    expect_one_line(tmp_path / "S100.txt")
+
+
 @pytest.mark.parametrize("labels", [("EEG Fp1-REF", "Fp1", "Cz", "O2"), ("Fp1", "Fp1", "Cz", "O2")])
 def test_one_electrode_twice(labels: tuple[str, ...], tmp_path: Path) -> None:
     expect_one_line(write_edf(tmp_path, labels), "several channels for Fp1;")
@@ -338,6 +482,13 @@ def test_eegmmidb_keeps_annotations() -> None:
     assert len(raw.ch_names) == 64
     peer = edfio.read_edf(DATA / "eegmmidb" / "S001R03.edf")
     assert [a["description"] for a in raw.annotations] == [a.text for a in peer.annotations]
+
+
+@needs_data
+def test_bonn() -> None:
+    path = DATA / "bonn" / "setE" / "S001.txt"
+    numbers = [float(line) for line in path.read_text().split()]
+    np.testing.assert_allclose(read(path).get_data()[0] * 1e6, numbers)
 
 
 @needs_data
