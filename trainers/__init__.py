@@ -4,10 +4,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from trainers.callbacks import Clip as Clip
     from trainers.callbacks import Progress as Progress
     from trainers.callbacks import Schedule as Schedule
     from trainers.callbacks import max_normalise as max_normalise
     from trainers.callbacks import unit_norm as unit_norm
+    from trainers.checkpoint import Checkpoint as Checkpoint
     from trainers.data import Batches as Batches
     from trainers.data import Split as Split
     from trainers.data import from_datasets as from_datasets
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Batches": "data",
+    "Checkpoint": "checkpoint",
+    "Clip": "callbacks",
     "DataError": "errors",
     "Phase": "recipes",
     "Progress": "callbacks",

@@ -67,6 +67,26 @@ class Schedule:
         if self.per_epoch:
             self.scheduler.step()
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the scheduler stands."""
+        return self.scheduler.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.scheduler.load_state_dict(state)
+
+
+class Clip:
+    """Shorten each step's gradient, of all parameters together, to a norm of ``max_norm`` at most."""
+
+    def __init__(self, max_norm: float) -> None:
+        self.max_norm = max_norm
+
+    def on_gradients(self, trainer: Trainer, objective: Tensor) -> None:
+        """Shorten it before the step is made."""
+        parameters = [p for group in trainer.optimizer.param_groups for p in group["params"]]
+        torch.nn.utils.clip_grad_norm_(parameters, self.max_norm)
+
 
 def max_normalise(optimizer: torch.optim.Optimizer) -> None:
     """Divide every parameter's gradient by its largest absolute entry before each step.

@@ -1,0 +1,38 @@
+"""Where a run's random numbers stand, and how to go back there."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def states(loader: object) -> dict[str, Any]:
+    """Return where torch's, Python's and NumPy's shared generators stand, and that of ``loader``.
+
+    Rules draw from torch's; the others are there for the data sets and augmentations of users.  All are
+    tensors and plain values.
+    """
+    own = getattr(loader, "generator", None)
+    name, keys, *rest = np.random.get_state()  # noqa: NPY002
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
+        "python": random.getstate(),
+        "numpy": (name, np.asarray(keys).tolist(), *rest),
+        "loader": None if own is None else own.get_state(),
+    }
+
+
+def restore(states: dict[str, Any], loader: object) -> None:
+    """Go back to what `states` returned."""
+    torch.set_rng_state(states["torch"])
+    if states["cuda"]:
+        torch.cuda.set_rng_state_all(states["cuda"])
+    random.setstate(states["python"])
+    np.random.set_state(states["numpy"])  # noqa: NPY002
+    own = getattr(loader, "generator", None)
+    if own is not None and states["loader"] is not None:
+        own.set_state(states["loader"])
