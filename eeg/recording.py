@@ -89,11 +89,11 @@ def reference(names: Iterable[str]) -> str:
     -------
     ``REF``, ``LE``, ``A1A2`` or the like in capitals; "" where the names say nothing; more than one,
     with ``/`` between (``A1/A2``), where the channels have different references, which then no average
-    takes out.
+    takes out; ``?`` among these where some say nothing.
     """
     matches = [_DECORATED.fullmatch(name.strip()) for name in names if electrode(name)]
     written = {(match["reference"] or "").upper() for match in matches if match}
-    return "/".join(sorted(written))
+    return "/".join(sorted(name or "?" for name in written)) if written - {""} else ""
 
 
 def is_edf(path: Path) -> bool:

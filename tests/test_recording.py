@@ -116,6 +116,7 @@ def test_decoration_and_case_do_not_matter(
         (["Fp1", "T7."], ""),
         (["Fp1-A1", "Fp2-A2"], "A1/A2"),
         (["Fp1-M2", "ECG", "Fp1-F7"], "M2"),  # what is no electrode says nothing
+        (["Fp1", "Cz-REF"], "?/REF"),
         ([], ""),
     ],
 )
