@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from hebbian import registry
 from trainers.cli import main
-from trainers.compare import wilson
+from trainers.experiment import wilson
 
 
 def call(*words, **environment):
@@ -52,12 +52,21 @@ def test_rules_lists_every_rule_and_tells_about_one():
     [
         (["rules", "krotv"], 2, "did you mean 'krotov'?"),
         (["train", "--rule", "krotv"], 2, "did you mean 'krotov'?"),
-        (["train", "--rule", "oja", "--model", "lenet"], 2, "'lenet' is not 'mlp'"),
-        (["train", "--rule", "oja", "--data", "faces"], 2, "'faces' is not one of"),
+        (
+            ["train", "--rule", "oja", "--model", "resnet"],
+            2,
+            "'resnet' is not one of 'mlp', 'convnet', 'lenet'",
+        ),
+        (["train", "--rule", "oja", "--data", "faces"], 2, "'faces' is not one of digits, mnist"),
         (["train", "--rule", "oja", "--hidden", "0"], 2, "--hidden"),
+        (["train", "--rule", "oja", "--device", "abacus"], 2, "--device"),
+        (["train", "--rule", "oja", "--settings", "nowhere.toml"], 1, "nowhere.toml: cannot be read"),
+        (["train", "--rule", "oja", "--model", "lenet"], 1, "lenet is for grey images of 28 x 28"),
         (["train", "--rule", "krotov", "--hidden", "1", "--no-controls"], 1, "ranks 2 units"),
         (["train", "--rule", "oja", "--data", "mnist"], 1, "no folder given"),
-        (["train", "--rule", "oja", "--data", "mnist", "--folder", "nowhere"], 1, "nowhere: found neither"),
+        (["train", "--rule", "oja", "--data", "mnist", "--folder", "nowhere"], 1, "nowhere: found no"),
+        (["compare", "--rules", "oja,krotv", "--out", "new"], 2, "did you mean 'krotov'?"),
+        (["run", "nowhere.json", "--out", "new"], 1, "nowhere.json: cannot be read"),
     ],
 )
 def test_errors_are_one_line_with_their_exit_code(words, code, says):
@@ -70,8 +79,11 @@ def test_an_output_folder_that_cannot_be_used_is_refused_before_training(tmp_pat
     (tmp_path / "file").touch()
     for out in (tmp_path, tmp_path / "file" / "run"):
         result = call("train", "--rule", "oja", "--out", str(out))
-        assert result.exit_code == 2
-        assert "--out" in complaint(result)
+        assert result.exit_code == 1
+        assert f"{out} " in complaint(result)
+        result = call("compare", "--rules", "oja", "--out", str(out))
+        assert result.exit_code == 1
+        assert f"{out} " in complaint(result)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -88,12 +100,13 @@ def test_a_rule_is_trained_and_recorded_beside_its_controls(tmp_path):
     shown = accuracies(result.output)
     assert list(shown) == ["softhebb", "backprop", "frozen"]
     record = json.loads((out / "run.json").read_text())
-    assert record["settings"]["seed"] == 3
-    assert record["settings"]["hidden"] == [20]
-    assert record["results"][0]["recipe"]["learn"]["epochs"] == 1
-    assert {r["rule"]: pytest.approx(r["accuracy"], abs=1e-4) for r in record["results"]} == shown
-    for r in record["results"]:
-        assert r["interval"][0] < r["accuracy"] < r["interval"][1]
+    assert record["settings"]["seeds"] == [3]
+    assert record["settings"]["widths"] == [20]
+    assert record["recipes"]["softhebb"]["recipe"]["learn"]["epochs"] == 1
+    results = json.loads((out / "results.json").read_text())
+    assert {r["rule"]: pytest.approx(r["accuracy"], abs=1e-4) for r in results} == shown
+    for r in results:
+        assert r["low"] < r["accuracy"] < r["high"]
     events = EventAccumulator(str(out / "tensorboard" / "softhebb"))
     events.Reload()
     assert events.Scalars("readout/accuracy")[-1].value == pytest.approx(shown["softhebb"], abs=1e-4)

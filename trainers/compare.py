@@ -1,90 +1,223 @@
-"""A rule beside its controls: same images, same widths, same seed, each with the settings it wants."""
+"""Many rules beside their controls: same data, same net, same seeds, each in a process of its own.
+
+Whoever is interrupted calls again: what the folder of a comparison holds (`trainers.results`)
+is not run again.
+"""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 
+from hebbian.registry import find
+from trainers.apart import Failed, Pool, apart, peak_memory
 from trainers.data import Split
-from trainers.models import mlp
-from trainers.phases import train
-from trainers.recipes import Recipe, recommended
-from trainers.trainer import accuracy, predict
+from trainers.errors import DataError
+from trainers.experiment import Experiment, Net, Result, run
+from trainers.overrides import FINETUNE, Overrides, override
+from trainers.recipes import recommended
+from trainers.record import read, record, write
+from trainers.results import describe, open_folder, read_results, write_results
+from trainers.search import Found, require_optuna, scaled, search
 
 CONTROLS = ("backprop", "frozen")
 
 
 @dataclass(frozen=True)
-class Result:
-    """How a rule did on the test images."""
-
-    rule: str
-    accuracy: float
-    interval: tuple[float, float]
-    """95 % Wilson interval of the accuracy, for the draw of the test images only."""
-    seconds: float
-    recipe: Recipe
-
-
-def run(
-    name: str,
-    images: Split,
-    hidden: Sequence[int],
-    *,
-    seed: int,
-    epochs: int | None = None,
-    callbacks: Sequence[object] = (),
-) -> Result:
-    """Train a perceptron by the rule called ``name`` and test it.
+class Comparison:
+    """What is compared.
 
     Parameters
     ----------
-    hidden
-        Units of each hidden layer.
-    seed
-        Of the first weights and of the training.
+    rules
+        Names in the registry; `with_controls` adds backprop and frozen random features.
+    seeds
+        One run of each rule by each.
+    data
+        What the data are called; they themselves are given to `compare`.
+    net, widths, device
+        As in `trainers.experiment.Experiment`.
     epochs
-        Of the rule's own phase; its recipe's by default.
+        Of each rule's own phase; those of its recipe by default.
+    greedy
+        Let rules without labels learn block by block.
+    finetune
+        Epochs of backprop through the whole net at the end, of every rule; none by default.
+    overrides
+        What is to be other than in the recipes.
+    trials
+        For each rule, how many pairs of rates are tried on held-out training data before; 0 for none.
+    threads
+        Of each run.
 
     Raises
     ------
-    FloatingPointError
-        If the scores end up as NaN or infinity.
+    ValueError
+        If there is no such rule.
     """
-    recipe = recommended(name)
-    if epochs is not None:
-        recipe = replace(recipe, learn=replace(recipe.learn, epochs=epochs, least_steps=0))
-    inputs = images.x_train[0].numel()
-    model = mlp(inputs, hidden, images.classes, recipe.activation, recipe.centred)
-    recipe.initialise(model, torch.Generator().manual_seed(seed))
-    start = time.perf_counter()
-    rule = train(
-        name,
-        model,
-        images.x_train,
-        images.y_train,
-        criterion=F.cross_entropy,
-        classes=images.classes,
-        recipe=recipe,
-        seed=seed,
-        callbacks=callbacks,
-        held=(images.x_test, images.y_test),
-    )
-    seconds = time.perf_counter() - start
-    scores = predict(rule, images.x_test)
-    if not scores.isfinite().all():
-        raise FloatingPointError(f"{name}: the scores are not finite, training has diverged; lower its rate")
-    share = accuracy(scores, images.y_test)
-    return Result(name, share, wilson(share, len(scores)), seconds, recipe)
+
+    rules: tuple[str, ...]
+    seeds: tuple[int, ...] = (0, 1, 2)
+    data: str = "digits"
+    net: Net = "mlp"
+    widths: tuple[int, ...] = ()
+    device: str = "cpu"
+    epochs: int | None = None
+    greedy: bool = False
+    finetune: int = 0
+    overrides: Overrides = field(default_factory=dict)
+    trials: int = 0
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        for name in (*self.rules, *self.overrides):
+            find(name)
+
+    @classmethod
+    def recorded(cls, run: Mapping[str, Any]) -> Comparison:
+        """Return what a ``run.json`` was written of.
+
+        Raises
+        ------
+        DataError
+            If it was written by something else, or by another version with other settings.
+        """
+        if run.get("command") not in ("train", "compare"):
+            raise DataError("the record is not of `hebbian train` or `hebbian compare`")
+        settings: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in run["settings"].items()
+        }
+        if settings.keys() != {f.name for f in fields(cls)}:
+            raise DataError(
+                "the record has other settings than this version knows; take the one that it names"
+            )
+        return cls(**settings)
+
+    def as_record(self, command: str, split: Split) -> dict[str, Any]:
+        """Return what is written as ``run.json``; see `trainers.record`."""
+        recipes = {e.rule: {"recipe": e.recipe, "settings": e.settings} for e in self.experiments()}
+        return record(command, asdict(self), recipes, split)
+
+    def experiments(self) -> list[Experiment]:
+        """Return all runs, seed by seed, so that an interrupted comparison has whole rows of rules."""
+        return [self._experiment(rule, seed) for seed in self.seeds for rule in self.rules]
+
+    def _experiment(self, rule: str, seed: int) -> Experiment:
+        recipe = recommended(rule)
+        if self.greedy:
+            recipe = replace(recipe, greedy=True)
+        if self.finetune:
+            recipe = replace(recipe, finetune=replace(FINETUNE, epochs=self.finetune))
+        if self.epochs is not None:
+            recipe = replace(recipe, learn=replace(recipe.learn, epochs=self.epochs, least_steps=0))
+        try:
+            recipe, settings = override(recipe, self.overrides.get(rule, {}))
+        except DataError as error:
+            raise DataError(f"{rule}: {error}") from None
+        return Experiment(rule, seed, recipe, settings, self.net, self.widths, self.device)
 
 
-def wilson(share: float, n: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share of ``n`` trials (Wilson 1927)."""
-    from scipy.stats import binomtest
+def with_controls(rules: Sequence[str]) -> tuple[str, ...]:
+    """Return ``rules``, each once, and the controls that are missing."""
+    return tuple(dict.fromkeys((*rules, *CONTROLS)))
 
-    interval = binomtest(round(share * n), n).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)
+
+def compare(
+    comparison: Comparison,
+    split: Split,
+    out: Path,
+    *,
+    jobs: int = 1,
+    minutes: float = math.inf,
+    said: Callable[[str], None] = lambda line: None,
+) -> list[Result]:
+    """Run what is missing in the folder ``out`` and return those of the wanted results that are there now.
+
+    A run that fails is a result with a ``reason``, and counts as run.
+
+    Parameters
+    ----------
+    out
+        A new folder, or one of the same comparison with perhaps other rules or fewer seeds.
+    jobs
+        Processes at a time.
+    minutes
+        No run begins later than this.
+    said
+        Told, in one line, of each search and each run that ends.
+
+    Raises
+    ------
+    DataError
+        If ``out`` holds another comparison or cannot be written, or Optuna is missing and wanted.
+    ValueError
+        If the net does not suit the data.
+    """
+    wanted = comparison.experiments()
+    wanted[0].model(split)
+    if comparison.trials:
+        require_optuna()
+    open_folder(out, comparison.as_record("compare", split))
+    deadline = time.monotonic() + 60 * minutes
+    if comparison.trials:
+        wanted = _searched(comparison, wanted, split, out, Pool(jobs, deadline), said)
+    results = {(r.rule, r.seed): r for r in read_results(out)}
+    todo = [e for e in wanted if (e.rule, e.seed) not in results]
+    for result in Pool(jobs, deadline).map(partial(_run, split=split, threads=comparison.threads), todo):
+        results[result.rule, result.seed] = result
+        write_results(out, list(results.values()))
+        said(describe(result))
+    return [results[e.rule, e.seed] for e in wanted if (e.rule, e.seed) in results]
+
+
+def _searched(
+    comparison: Comparison,
+    wanted: Sequence[Experiment],
+    split: Split,
+    out: Path,
+    pool: Pool,
+    said: Callable[[str], None],
+) -> list[Experiment]:
+    """Return those experiments whose rates are found, with these rates."""
+    path = out / "search.json"
+    found = {f["rule"]: Found(**f) for f in read(path)} if path.exists() else {}
+    todo = [e for e in wanted if e.seed == comparison.seeds[0] and e.rule not in found]
+    attempt = partial(_search, split=split, trials=comparison.trials, threads=comparison.threads)
+    for rates in pool.map(attempt, todo):
+        found[rates.rule] = rates
+        write(path, list(found.values()))
+        said(str(rates))
+    return [scaled(e, found[e.rule]) for e in wanted if e.rule in found]
+
+
+def _run(experiment: Experiment, split: Split, threads: int) -> Result:
+    try:
+        return apart(_measured, experiment, split, threads)
+    except Failed as failure:
+        return Result(experiment.rule, experiment.seed, reason=str(failure))
+
+
+def _measured(experiment: Experiment, split: Split, threads: int) -> Result:
+    torch.set_num_threads(threads)
+    result = run(experiment, split)
+    on_gpu = torch.device(experiment.device).type == "cuda"
+    return replace(result, memory=torch.cuda.max_memory_allocated() / 2**20 if on_gpu else peak_memory())
+
+
+def _search(experiment: Experiment, split: Split, trials: int, threads: int) -> Found:
+    try:
+        return apart(_sought, experiment, split, trials, threads)
+    except Failed as failure:
+        return Found(experiment.rule, reason=str(failure))
+
+
+def _sought(experiment: Experiment, split: Split, trials: int, threads: int) -> Found:
+    torch.set_num_threads(threads)
+    return search(experiment, split, trials)

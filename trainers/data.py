@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,9 @@ class Batches:
         Leave out the last batch where it is smaller.
     augment
         Alters the inputs of each batch, with draws from ``generator``.
+    share
+        Which of how many processes this is: it gets its equal part of each batch (see
+        `trainers.distributed`).  Samples that cannot be shared equally are left out at the end of an epoch.
     """
 
     def __init__(
@@ -42,30 +46,42 @@ class Batches:
         generator: torch.Generator | None = None,
         drop_last: bool = False,
         augment: Augment | None = None,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         if augment is not None and generator is None:
             raise ValueError("augment draws at random and needs a generator")
         if size < 1:
             raise ValueError(f"size must be at least 1, got {size}")
+        if size % share[1]:
+            raise ValueError(f"size must be a multiple of the {share[1]} processes, got {size}")
         if y is not None and len(x) != len(y):
             raise ValueError(f"x and y must be equally long, got {len(x)} and {len(y)}")
         self.x, self.y, self.size, self.generator, self.drop_last = x, y, size, generator, drop_last
         self.augment = augment
+        self.rank, self.world = share
 
     def __len__(self) -> int:
-        return len(self.x) // self.size if self.drop_last else math.ceil(len(self.x) / self.size)
+        n = self._samples()
+        return n // self.size if self.drop_last else math.ceil(n / self.size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None]]:
         for chosen in self._order().split(self.size)[: len(self)]:
-            x = self.x[chosen]
+            mine = chosen[self.rank :: self.world]
             if self.augment is not None and self.generator is not None:
-                x = self.augment(x, self.generator)
-            yield x, None if self.y is None else self.y[chosen]
+                # All that one process would draw, so that many see what one would.
+                x = self.augment(self.x[chosen], self.generator)[self.rank :: self.world]
+            else:
+                x = self.x[mine]
+            yield x, None if self.y is None else self.y[mine]
+
+    def _samples(self) -> int:
+        return len(self.x) - len(self.x) % self.world
 
     def _order(self) -> Tensor:
         if self.generator is None:
-            return torch.arange(len(self.x), device=self.x.device)
-        return torch.randperm(len(self.x), generator=self.generator).to(self.x.device)
+            return torch.arange(self._samples(), device=self.x.device)
+        order = torch.randperm(len(self.x), generator=self.generator)
+        return order[: self._samples()].to(self.x.device)
 
 
 @dataclass(frozen=True)
@@ -105,6 +121,15 @@ class Split:
         """Number of classes."""
         return int(self.y_train.max()) + 1
 
+    @property
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Inputs and classes for training, then those for the test."""
+        return self.x_train, self.y_train, self.x_test, self.y_test
+
+    def to(self, device: torch.device | str) -> Split:
+        """Return the same on another device."""
+        return Split(*(tensor.to(device) for tensor in self.tensors))
+
 
 def from_datasets(train: Dataset[Any], test: Dataset[Any]) -> Split:
     """Read two map-style data sets of (sample, class) into memory.
@@ -117,3 +142,12 @@ def from_datasets(train: Dataset[Any], test: Dataset[Any]) -> Split:
 def _stacked(data: Any) -> tuple[Tensor, Tensor]:
     x, y = zip(*(data[i] for i in range(len(data))), strict=True)
     return torch.stack([torch.as_tensor(sample) for sample in x]).float(), torch.tensor(y)
+
+
+def digest(tensors: Iterable[Tensor]) -> str:
+    """Return the SHA-256 of the types, shapes and values of ``tensors``, in hex."""
+    found = hashlib.sha256()
+    for tensor in tensors:
+        found.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return found.hexdigest()

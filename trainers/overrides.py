@@ -1,0 +1,96 @@
+"""A small file that changes recipes, rule by rule.
+
+::
+
+    [softhebb]
+    scale = "none"                               # also: greedy, centred
+    learn = {lr = 0.1, epochs = 3, batch = 50}   # also: least_steps, and what else its optimizer takes
+    readout = {weight_decay = 1e-4}
+    finetune = {epochs = 5}
+    settings = {temperature = 0.5}               # what the rule's constructor takes
+"""
+
+from __future__ import annotations
+
+import inspect
+import tomllib
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, get_args
+
+from torch.optim import Adam
+
+from trainers.errors import DataError
+from trainers.recipes import Phase, Recipe, Scale
+
+FINETUNE = Phase(partial(Adam, lr=1e-3), epochs=10)
+"""Of which a file changes what it names, where the recipe has no such phase."""
+
+_PHASES = ("learn", "readout", "finetune")
+_PLAIN = ("scale", "greedy", "centred")
+_STEPS = ("epochs", "batch", "least_steps")
+
+Overrides = Mapping[str, Mapping[str, Any]]
+"""By the name of a rule, what is to be other than in its recipe."""
+
+
+def read_overrides(path: Path) -> dict[str, dict[str, Any]]:
+    """Read a file as the top of this module has it.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, is no TOML, or has something outside its tables.
+    """
+    try:
+        with path.open("rb") as file:
+            found = tomllib.load(file)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as TOML ({error})") from error
+    for name, table in found.items():
+        if not isinstance(table, dict):
+            raise DataError(
+                f"{path}: {name!r} stands in no table; begin one with the name of a rule: [softhebb]"
+            )
+    return found
+
+
+def override(recipe: Recipe, changes: Mapping[str, Any]) -> tuple[Recipe, dict[str, Any]]:
+    """Return the changed recipe, and the settings of the rule's constructor.
+
+    Raises
+    ------
+    DataError
+        If a name is unknown, or a value of another kind than what it replaces.
+    """
+    found = dict(changes)
+    settings = found.pop("settings", {})
+    _check(found, {**{name: {} for name in _PHASES}, **{name: getattr(recipe, name) for name in _PLAIN}})
+    for name in found.keys() & _PHASES:
+        found[name] = _phase(getattr(recipe, name) or FINETUNE, found[name])
+    return replace(recipe, **found), settings
+
+
+def _phase(phase: Phase, changes: Mapping[str, Any]) -> Phase:
+    own = {name: getattr(phase, name) for name in _STEPS}
+    optimizer = getattr(phase.optimizer, "func", phase.optimizer)
+    parameters = inspect.signature(optimizer).parameters.values()
+    _check(changes, {**own, **{p.name: p.default for p in parameters if p.default is not p.empty}})
+    return replace(
+        phase,
+        optimizer=partial(phase.optimizer, **{k: v for k, v in changes.items() if k not in own}),
+        **{k: v for k, v in changes.items() if k in own},
+    )
+
+
+def _check(changes: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    for name, value in changes.items():
+        if name not in known:
+            raise DataError(f"no setting {name!r}; known: {', '.join(known)}")
+        expected = type(known[name])
+        if not isinstance(value, (int, float) if expected is float else expected):
+            raise DataError(f"{name} = {value!r}; expected {expected.__name__}")
+        if name == "scale" and value not in get_args(Scale):
+            raise DataError(f"scale = {value!r}; expected {', '.join(get_args(Scale))}")
