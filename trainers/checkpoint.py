@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from trainers.distributed import anywhere, rank
 from trainers.errors import DataError
 from trainers.files import replacing
 from trainers.record import differences, plain, versions
@@ -69,6 +70,8 @@ class Checkpoint:
         self._model = model
         self._settings = _described({"versions": versions(), **settings})
         self._found = self._read()
+        if anywhere(self._found is not None) and self._found is None:
+            raise DataError(f"{self.path}: not every process sees it; put it where all of them do")
         self._passed = []
         if self._found is not None:
             self._passed = self._found["passed"]
@@ -81,7 +84,10 @@ class Checkpoint:
     def resume(self, trainer: Trainer) -> None:
         """Bring ``trainer`` to where it was, if the file is of its phase."""
         if self._found is not None and self._found["phase"] == trainer.phase:
-            trainer.load_state_dict(self._found["trainer"])
+            state = self._found["trainer"]
+            if rank() > 0:
+                state["draws"]["now"]["shared"] = None  # the first process's noise is not this one's
+            trainer.load_state_dict(state)
             self._found = None
 
     def write(self, trainer: Trainer) -> None:

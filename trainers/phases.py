@@ -19,6 +19,7 @@ from hebbian.synapse import synaptic, weight_layers
 from trainers.callbacks import Schedule
 from trainers.checkpoint import Checkpoint
 from trainers.data import Augment, Batches, digest
+from trainers.distributed import agree, joined, rank, world
 from trainers.features import Cache, Feed
 from trainers.readout import ClassifierReadout, Features, fit, fit_scaling, fold, last_linear, with_dropout
 from trainers.recipes import Phase, Recipe
@@ -44,7 +45,7 @@ def train(
     checkpoint: Checkpoint | None = None,
     autocast: torch.dtype | None = None,
 ) -> Rule:
-    """Train ``model`` in place by the rule called ``name``.
+    """Train ``model`` in place by the rule called ``name``, on the device where it lies.
 
     A supervised rule has one phase, ``train``.  One without labels has two: ``features``, in which it
     teaches all weight layers but the last, and ``readout``, in which the last layer learns by backprop
@@ -111,6 +112,7 @@ def train(
                 "criterion": criterion,
                 "classes": classes,
                 "seed": seed,
+                "processes": world(),
                 "augment": augment,
                 "frozen": frozen,
                 "autocast": str(autocast),
@@ -119,6 +121,10 @@ def train(
                 "data": digest([x, y]),
             },
         )
+    device = next(model.parameters()).device
+    x, y = x.to(device), y.to(device)
+    if held is not None:
+        held = held[0].to(device), None if held[1] is None else held[1].to(device)
     below, top = _split(model, frozen)
     with _seeded(seed, x.device):
         training = _Training(
@@ -152,7 +158,7 @@ def _split(model: nn.Sequential, frozen: int) -> tuple[nn.Sequential, nn.Sequent
 def _seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Seed what cannot be given a generator (dropout, noise inside rules); leave the caller's state."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+        torch.manual_seed(seed * world() + rank())  # each process has noise of its own
         yield
 
 
@@ -263,16 +269,18 @@ class _Training:
             self.generator,
             drop_last=len(feed.x) >= phase.batch,
             augment=feed.altered(),
+            share=(rank(), world()),
         )
         epochs = phase.epochs_for(len(batches))
         optimizer = phase.optimizer(rule.parameters())
         if phase.hook is not None:
             phase.hook(optimizer)
         schedule = Schedule(phase.schedule(optimizer, epochs * len(batches)))
-        callbacks = [schedule, *self.callbacks]
-        if self.checkpoint is not None:
-            callbacks.append(self.checkpoint)
-        trainer = Trainer(rule, optimizer, callbacks, name, autocast=self.autocast)
+        callbacks: list[object] = [schedule]
+        if rank() == 0:
+            callbacks += [*self.callbacks, *filter(None, [self.checkpoint])]
+        trainer = Trainer(joined(rule), optimizer, callbacks, name, autocast=self.autocast)
         if self.checkpoint is not None:
             self.checkpoint.resume(trainer)
         trainer.fit(batches, epochs - trainer.epoch, feed.held)
+        agree(rule)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
 from hebbian.rule import Rule, evaluating, probabilities
-from trainers import draws
+from trainers import distributed, draws
 from trainers.errors import DataError
 
 Held = tuple[Tensor, Tensor | None]
@@ -132,6 +132,7 @@ class Trainer:
             self.batch = 0
             self.epoch += 1
             self.notify("epoch")
+            self.stop = distributed.anywhere(self.stop)
         self.notify("phase")
 
     def state_dict(self) -> dict[str, Any]:
@@ -153,13 +154,13 @@ class Trainer:
         Raises
         ------
         DataError
-            If other callbacks remember something than those whose state this is.
+            If a callback that remembers something finds nothing of its own there.
         """
         callbacks = self._remembering()
-        if callbacks.keys() != state["callbacks"].keys():
+        if strangers := callbacks.keys() - state["callbacks"].keys():
             raise DataError(
-                f"the callbacks that remember something were {', '.join(state['callbacks']) or 'none'}, "
-                f"are {', '.join(callbacks) or 'none'}; give the same, in the same order"
+                f"no state for {', '.join(sorted(strangers))}; give the same callbacks in the same order as "
+                f"before: {', '.join(state['callbacks']) or 'none'}"
             )
         self.rule.load_state_dict(state["rule"])
         self.optimizer.load_state_dict(state["optimizer"])
