@@ -121,8 +121,9 @@ def _look(number: int, entry: Entry, show_ids: bool) -> Found:
     size, seizures = None, None
     try:
         facts = header(entry)
+        problems += _header_problems(facts)
         size, signal_problems = _signal(entry.path)
-        problems += [*_header_problems(facts), *signal_problems]
+        problems += signal_problems
         seizures = len(read_seizures(entry.seizures)[0]) if entry.seizures else None
     except DataError as error:
         problems.append(_nameless(str(error), entry))

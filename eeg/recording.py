@@ -265,11 +265,11 @@ def _check_units(scalp: Sequence[Signal], path: Path) -> None:
 
 
 def _check_amplitude(raw: mne.io.BaseRaw, path: Path) -> None:
-    typical = float(np.median(amplitude(raw)))
+    typical = float(f"{np.median(amplitude(raw)):.3g}")
     low, high = PLAUSIBLE
     if 0 < typical < low or typical > high:  # a flat recording is refused where its channels are named
         raise DataError(
-            f"{path}: a typical channel varies by {typical * 1e6:.3g} µV within a second; expected "
+            f"{path}: a typical channel varies by {typical * 1e6:g} µV within a second; expected "
             f"{low * 1e6:g} to {high * 1e6:g} µV: mend the unit in the file"
         )
 
