@@ -5,20 +5,26 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from torch import Tensor, nn
+
+from hebbian.diagnostics import projections
+from hebbian.synapse import Synaptic, synaptic, weight_layers
 
 _GAP = 1  # pixels between neighbours
-_PAPER = 1.0  # white: the colour of a weight of zero, and of the gaps
+_PAPER = 1.0  # white: the colour of the gaps, and of a weight of zero on one channel
 
 
 def receptive_fields(weights: np.ndarray, most: int = 64) -> np.ndarray:
     """Tile the incoming weights of units, red where positive, blue where negative, white at zero.
 
-    Each unit has its own scale, so that its largest absolute weight is in full colour.
+    Weights on three channels are shown in these colours instead, grey at zero; those on any other number
+    of channels one channel above the other.  Each unit has its own scale, so that its largest absolute
+    weight is in full colour.
 
     Parameters
     ----------
     weights
-        One picture a unit, (units, height, width).
+        One picture a unit, (units, height, width) or (units, channels, height, width).
     most
         How many units to show, the first ones.
 
@@ -26,9 +32,16 @@ def receptive_fields(weights: np.ndarray, most: int = 64) -> np.ndarray:
     -------
     numpy.ndarray
         RGB in [0, 1], (3, rows, columns), float32: the tiles in reading order, as square as they go.
+
+    Raises
+    ------
+    ValueError
+        If ``weights`` have another number of dimensions.
     """
-    if weights.ndim != 3:
-        raise ValueError(f"weights must be (units, height, width), got {weights.shape}")
+    if weights.ndim not in (3, 4):
+        raise ValueError(
+            f"weights must be (units, height, width) or (units, channels, height, width), got {weights.shape}"
+        )
     tiles = np.stack([_coloured(w) for w in weights[:most]])
     count, _, height, width = tiles.shape
     columns = math.ceil(math.sqrt(count))
@@ -41,8 +54,71 @@ def receptive_fields(weights: np.ndarray, most: int = 64) -> np.ndarray:
     return page
 
 
+def pictures(
+    model: nn.Module, x: Tensor | None, image: tuple[int, int] | None, most: int
+) -> dict[str, np.ndarray]:
+    """Return what the units of each Linear and ConvNd layer look for, where it can be seen as pictures.
+
+    The first layer is shown by its weights, a deeper one by its `hebbian.diagnostics.projections`, cut down
+    to what its units see.
+
+    Parameters
+    ----------
+    x
+        Inputs (N, ...) for the projections; without them there is no deeper layer.
+    image
+        Height and width of an input; without it inputs (N, height, width) and (N, channels, height, width)
+        are taken as they are, and others have no picture.
+    most
+        How many units of a deeper layer.
+
+    Returns
+    -------
+    dict
+        By path of the layer, as `receptive_fields` wants them.
+    """
+    if image is None and x is not None and x.is_floating_point() and x.ndim in (3, 4):
+        shape: tuple[int, ...] | None = tuple(x.shape[1:])
+    else:
+        shape = image
+    paths = weight_layers(model)
+    found = {}
+    for path in paths[:1]:
+        if (own := _own_weights(synaptic(model, path), shape)) is not None:
+            found[path] = own
+    if x is not None and shape is not None and x[0].numel() == math.prod(shape):
+        for path, w in projections(model, paths[1:], x, most).items():
+            found[path] = _cropped(_plain(w.view(-1, *shape)))
+    return found
+
+
+def _own_weights(layer: Synaptic, shape: tuple[int, ...] | None) -> np.ndarray | None:
+    w = _plain(layer.weight.detach())
+    if not isinstance(layer, nn.Linear):
+        return w if w.ndim == 4 else w.reshape(len(w), -1, w.shape[-1])
+    if shape is not None and math.prod(shape) == w.shape[1]:
+        return w.reshape(len(w), *shape)
+    return None
+
+
+def _plain(w: Tensor) -> np.ndarray:
+    return w.cpu().float().numpy()
+
+
+def _cropped(weights: np.ndarray) -> np.ndarray:
+    """Cut pictures (..., height, width) down to the smallest frame outside of which all are zero."""
+    lit = np.any(weights != 0, axis=tuple(range(weights.ndim - 2)))
+    if not lit.any():
+        return weights
+    rows, columns = np.flatnonzero(lit.any(1)), np.flatnonzero(lit.any(0))
+    return weights[..., rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
 def _coloured(w: np.ndarray) -> np.ndarray:
-    """Colour one picture (height, width) as (3, height, width)."""
+    """Colour one picture, (height, width) or (channels, height, width), as (3, height, width)."""
     strength = w / max(np.abs(w).max(), np.finfo(w.dtype).tiny)
+    if w.ndim == 3 and len(w) == 3:
+        return (1 + strength) / 2
+    strength = strength.reshape(-1, w.shape[-1])
     fade_red, fade_blue = 1 - np.clip(-strength, 0, 1), 1 - np.clip(strength, 0, 1)
     return np.stack([fade_red, np.minimum(fade_red, fade_blue), fade_blue])
