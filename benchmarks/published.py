@@ -66,7 +66,7 @@ RECIPES = {
     "forward-forward": Published(
         partial(mlp, 784, [1000] * 3, 10),
         "784-1000-1000-1000",
-        Phase(partial(Adam, lr=3e-3), epochs=100),
+        Phase(partial(Adam, lr=1e-3), epochs=100),
         "error 1.36 to 1.47 % after 100 epochs (Hinton 2022)",
     ),
     "predsim": Published(

@@ -3,7 +3,8 @@
 784-500-10, and two convolutions of 16 and 32 kernels 5 x 5 with pooling; the first 10,000 training images
 of MNIST ($HEBBIAN_DATA/mnist) and its whole test set.  Backprop and frozen random features are among the
 rules.  Each net gets the activation, first weights and centring that `trainers.recommended` names for the
-rule, and the same epochs and batches.  Seconds are those of one processor core, training only.
+rule, and the same batches and, noisy rules excepted (`LONGER`), epochs.  Seconds are those of one processor
+core, training only.
 
 Finished runs are lines of benchmarks/results/rules.jsonl; a second call makes those that are missing or ran
 with other settings than today's.  `--tune` instead prints one seed on 2,000 held-out training images and
@@ -28,7 +29,6 @@ import torch
 import torch.nn.functional as F
 from journal import NETS, RULES, Run, append, cell, read, summarise
 from torch import nn
-from torch.optim import Adam
 
 from hebbian.registry import build, find, rules
 from trainers.data import Split
@@ -41,6 +41,8 @@ from trainers.trainer import accuracy, predict
 TRAINING, HELD = 10_000, 2_000
 EPOCHS, BATCH = {"mlp": 6, "conv": 3}, 32
 READOUT_EPOCHS = 10
+# Rules that learn from one number a trial average their noise away as far as the 30 seconds allow.
+LONGER = dict.fromkeys(("weight-perturbation", "node-perturbation", "three-factor"), 4)
 # Settling and spiking are cut short, or a run takes a minute; trials that one reward judges must be large.
 SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     ("pc", "mlp"): {"steps": 10},
@@ -53,12 +55,15 @@ SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     ("rstdp", "conv"): {"steps": 2},
     ("three-factor", "mlp"): {"sigma": 0.5},
     ("three-factor", "conv"): {"sigma": 0.5},
+    ("clapp", "conv"): {"patch": 4},
 }
-# A power of 4.5 twice over leaves next to nothing but the strongest place of an image; and where 11,000 noisy
-# places share one loss, smaller steps are better.
+# A power of 4.5 twice over leaves next to nothing but the strongest place of an image.
 CHANGES: dict[tuple[str, str], dict[str, Any]] = {
     ("krotov", "conv"): {"activation": nn.ReLU, "scale": "standard", "centred": True},
-    ("node-perturbation", "conv"): {"learn": Phase(partial(Adam, lr=3e-4), epochs=1)},
+    **{
+        (rule, "conv"): {"centred": True}
+        for rule in ("sim", "predsim", "clapp", "dtp", "weight-perturbation")
+    },
 }
 
 
@@ -75,7 +80,7 @@ def recipe_for(rule: str, net: str) -> Recipe:
     recipe = replace(recommended(rule), **CHANGES.get((rule, net), {}))
     return replace(
         recipe,
-        learn=replace(recipe.learn, epochs=EPOCHS[net], batch=BATCH, least_steps=0),
+        learn=replace(recipe.learn, epochs=EPOCHS[net] * LONGER.get(rule, 1), batch=BATCH, least_steps=0),
         readout=replace(recipe.readout, epochs=READOUT_EPOCHS, least_steps=0),
     )
 

@@ -231,10 +231,12 @@ class ForwardForward(Rule):
     classes
         Number of classes K, at least 2.
     threshold
-        The mean square of a block's output at which true and false are equally likely.
+        The mean square of a block's output at which true and false are equally likely.  Where it lies far
+        above the one that the block begins with (1 / 6 after ReLU from torch's weights), all samples look
+        false at first, and what makes them look true at once kills units: as do high rates.
     """
 
-    def __init__(self, model: nn.Module, example: Tensor, classes: int, threshold: float = 0.5) -> None:
+    def __init__(self, model: nn.Module, example: Tensor, classes: int, threshold: float = 0.2) -> None:
         if classes < 2:
             raise ValueError(f"Forward-Forward needs one unit a class, so 2 at least; got {classes}")
         if (values := example[0].numel()) <= classes:

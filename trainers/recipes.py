@@ -148,11 +148,16 @@ _RECIPES = {
     "kolen-pollack": replace(
         _LOSS, learn=replace(_LOSS.learn, optimizer=partial(AdamW, lr=1e-3, weight_decay=0.1))
     ),
-    "forward-forward": replace(_LOSS, learn=replace(_LOSS.learn, optimizer=partial(Adam, lr=3e-3))),
+    # A mean that all inputs share is what errors sent at random teach first.
+    **dict.fromkeys(("fa", "dfa", "rflo"), replace(_LOSS, centred=True)),
     # The noise of a step is larger than what it says: many steps, and for weights few parameters.
     **{
-        name: replace(_LOSS, learn=replace(_LOSS.learn, optimizer=partial(Adam, lr=rate), least_steps=10_000))
-        for name, rate in (("weight-perturbation", 3e-3), ("node-perturbation", 3e-3), ("three-factor", 1e-3))
+        name: replace(
+            _LOSS,
+            learn=replace(_LOSS.learn, optimizer=partial(Adam, lr=rate), least_steps=10_000),
+            centred=name != "weight-perturbation",
+        )
+        for name, rate in (("weight-perturbation", 1e-3), ("node-perturbation", 1e-3), ("three-factor", 3e-4))
     },
     # Spike counts stand for rates, which are not negative; Adam would follow their noise.
     "stdp": Recipe(
