@@ -3,6 +3,7 @@
 Source: Kemp et al. 1992 (EDF); Kemp and Olivan 2003 (EDF+).
 """
 
+import math
 import re
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -11,9 +12,10 @@ from pathlib import Path
 from trainers.errors import DataError
 
 _SAMPLE_BYTES = {b"0       ": 2, b"\xffBIOSEMI": 3}  # by what a file begins with
-_FIXED = (8, 80, 80, 8, 8, 8, 44, 8, 8, 4)  # version, patient, recording, date, time, bytes, type, ...
-_PER_SIGNAL = (16, 80, 8, 8, 8, 8, 8, 80, 8, 32)  # label, transducer, dimension, ..., filter, samples, ...
-_LABEL, _DIMENSION, _FILTER, _SAMPLES = 0, 2, 7, 8
+_FILE = {"version": 8, "patient": 80, "recording": 80, "date": 8, "time": 8, "header": 8, "kind": 44}
+_FILE |= {"records": 8, "seconds": 8, "signals": 4}  # widths in bytes
+_SIGNAL = {"label": 16, "transducer": 80, "dimension": 8, "least": 8, "most": 8, "lowest": 8, "highest": 8}
+_SIGNAL |= {"prefilter": 80, "samples": 8, "reserved": 32}
 _ANNOTATIONS = {"EDF Annotations", "BDF Annotations"}
 _FIRST_YEAR = 1985  # of the two digits of EDF: 85 is 1985 and 84 is 2084
 _DAYS_A_YEAR = 365.25
@@ -53,53 +55,49 @@ def read_edf_header(path: Path) -> EdfHeader:
     DataError
         The file is no EDF or BDF, or holds fewer data records than it announces.
     """
-    size = path.stat().st_size
     with path.open("rb") as file:
         try:
-            fixed = _fields(file.read(256), _FIXED, 1)
-            sample_bytes = _SAMPLE_BYTES[fixed[0][0]]
-            header_bytes, n_records, n_signals = (int(fixed[i][0]) for i in (5, 7, 9))
-            seconds = float(fixed[8][0])
-            columns = _fields(file.read(256 * n_signals), _PER_SIGNAL, n_signals)
-            samples = [int(value) for value in columns[_SAMPLES]]
+            fixed = {name: values[0] for name, values in _fields(file.read(256), _FILE, 1).items()}
+            sample_bytes = _SAMPLE_BYTES[fixed["version"]]
+            header_bytes, announced, count = (int(fixed[name]) for name in ("header", "records", "signals"))
+            seconds = float(fixed["seconds"])
+            columns = _fields(file.read(256 * count), _SIGNAL, count)
+            samples = [int(value) for value in columns["samples"]]
+            if header_bytes != 256 * (1 + count) or not 0 <= seconds < math.inf:
+                raise ValueError
         except (KeyError, ValueError):
             raise DataError(f"{path}: not an EDF or BDF file (its header is not one)") from None
-    found = (size - header_bytes) // max(sum(samples) * sample_bytes, 1)
-    if found < n_records:
-        raise DataError(f"{path}: truncated, holds {found} of the {n_records} data records that it announces")
-    if n_records < 0:  # still being written when it was copied
-        n_records = found
-    labels, dimensions, filters = (
-        [_text(value) for value in columns[column]] for column in (_LABEL, _DIMENSION, _FILTER)
-    )
-    signals = tuple(
-        Signal(label, dimension, prefilter, count / (seconds or 1.0))
-        for label, dimension, prefilter, count in zip(labels, dimensions, filters, samples, strict=True)
-        if label not in _ANNOTATIONS
-    )
-    patient, recording = _text(fixed[1][0]), _text(fixed[2][0])
-    recorded = _recorded(recording, _text(fixed[3][0]), _text(fixed[4][0]))
-    sex, age = _person(patient, recorded)
+    found = (path.stat().st_size - header_bytes) // max(sum(samples) * sample_bytes, 1)
+    if found < announced:
+        raise DataError(f"{path}: truncated, holds {found} of the {announced} data records that it announces")
+    recorded = _recorded(*(_text(fixed[name]) for name in ("recording", "date", "time")))
+    sex, age = _person(_text(fixed["patient"]), recorded)
     return EdfHeader(
-        continuous=fixed[6][0][:5] not in {b"EDF+D", b"BDF+D"},
-        duration=n_records * seconds,
-        signals=signals,
+        continuous=fixed["kind"][:5] not in {b"EDF+D", b"BDF+D"},
+        duration=seconds * (found if announced < 0 else announced),  # -1: copied while it was written
+        signals=_signals(columns, [number / (seconds or 1.0) for number in samples]),
         recorded=recorded,
         sex=sex,
         age=age,
-        device=_device(recording),
+        device=_device(_text(fixed["recording"])),
     )
 
 
-def _fields(header: bytes, widths: tuple[int, ...], count: int) -> list[list[bytes]]:
+def _fields(header: bytes, widths: dict[str, int], count: int) -> dict[str, list[bytes]]:
     """Cut a header that holds ``count`` values of each width in turn."""
-    if len(header) != count * sum(widths):
-        raise ValueError("too short")
-    columns, start = [], 0
-    for width in widths:
-        columns.append([header[start + i * width : start + (i + 1) * width] for i in range(count)])
+    if len(header) != count * sum(widths.values()):
+        raise ValueError
+    columns, start = {}, 0
+    for name, width in widths.items():
+        columns[name] = [header[start + i * width : start + (i + 1) * width] for i in range(count)]
         start += count * width
     return columns
+
+
+def _signals(columns: dict[str, list[bytes]], sfreqs: list[float]) -> tuple[Signal, ...]:
+    told = zip(*(map(_text, columns[name]) for name in ("label", "dimension", "prefilter")), strict=True)
+    found = (Signal(*texts, sfreq) for texts, sfreq in zip(told, sfreqs, strict=True))
+    return tuple(signal for signal in found if signal.label not in _ANNOTATIONS)
 
 
 def _text(value: bytes) -> str:

@@ -1,6 +1,6 @@
 """EDF headers, and what of an EDF must not be read as it stands."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from pathlib import Path
 
@@ -141,6 +141,38 @@ def test_no_header(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.edf").write_bytes(content)
     with pytest.raises(DataError, match="not an EDF or BDF file"):
         header(Entry(tmp_path / "a.edf", "a", None))
+
+
+@given(place=st.integers(0, 256 * 6 - 1), junk=st.binary(min_size=1, max_size=12))
+@settings(max_examples=200, deadline=None)
+def test_a_spoilt_header_is_read_or_refused_in_one_line(
+    place: int, junk: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Not one byte of the header, of the file or of any signal, brings a traceback from the depths."""
+    whole, path = (tmp_path_factory.getbasetemp() / name for name in ("whole.edf", "spoilt.edf"))
+    if not whole.exists():
+        write(whole)
+    content = bytearray(whole.read_bytes())
+    content[place : place + len(junk)] = junk
+    path.write_bytes(content)
+    for look in (header, lambda entry: read(entry.path)):
+        said = complaint(look, path)
+        assert said.startswith(f"{path}: ")
+        assert "\n" not in said
+
+
+def complaint(look: Callable[[Entry], object], path: Path) -> str:
+    try:
+        look(Entry(path, "a", None))
+    except DataError as error:
+        return str(error)
+    return f"{path}: read"
+
+
+def test_signals_that_would_begin_elsewhere(tmp_path: Path) -> None:
+    path = patch(write(tmp_path / "a.edf"), slice(184, 192), "1024")
+    with pytest.raises(DataError, match="not an EDF"):
+        read(path)
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
