@@ -95,8 +95,10 @@ def _fields(header: bytes, widths: dict[str, int], count: int) -> dict[str, list
 
 
 def _signals(columns: dict[str, list[bytes]], sfreqs: list[float]) -> tuple[Signal, ...]:
-    told = zip(*(map(_text, columns[name]) for name in ("label", "dimension", "prefilter")), strict=True)
-    found = (Signal(*texts, sfreq) for texts, sfreq in zip(told, sfreqs, strict=True))
+    labels, dimensions, prefilters = (
+        [_text(value) for value in columns[name]] for name in ("label", "dimension", "prefilter")
+    )
+    found = map(Signal, labels, dimensions, prefilters, sfreqs)
     return tuple(signal for signal in found if signal.label not in _ANNOTATIONS)
 
 
