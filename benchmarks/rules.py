@@ -30,6 +30,7 @@ import torch.nn.functional as F
 from journal import NETS, RULES, Run, append, cell, read, summarise
 from torch import nn
 
+from hebbian.nn import RePU, Triangle
 from hebbian.registry import build, find, rules
 from trainers.data import Split
 from trainers.images import load_images
@@ -57,9 +58,10 @@ SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     ("three-factor", "conv"): {"sigma": 0.5},
     ("clapp", "conv"): {"patch": 4},
 }
-# A power of 4.5 twice over leaves next to nothing but the strongest place of an image.
+# A power of 4.5 leaves little but the strongest of so few units, and twice over only the strongest place.
 CHANGES: dict[tuple[str, str], dict[str, Any]] = {
-    ("krotov", "conv"): {"activation": nn.ReLU, "scale": "standard", "centred": True},
+    ("krotov", "mlp"): {"activation": partial(RePU, 2)},
+    ("krotov", "conv"): {"activation": Triangle, "scale": "standard", "centred": True},
     **{
         (rule, "conv"): {"centred": True}
         for rule in ("sim", "predsim", "clapp", "dtp", "weight-perturbation")

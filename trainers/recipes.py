@@ -13,7 +13,7 @@ from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler
 
-from hebbian.nn import RePU
+from hebbian.nn import RePU, Triangle
 from hebbian.registry import find
 from trainers.callbacks import max_normalise, unit_norm
 from trainers.models import gaussian, uniform
@@ -166,8 +166,10 @@ _RECIPES = {
     ),
     "rstdp": replace(_LOSS, learn=replace(_LOSS.learn, optimizer=partial(SGD, lr=0.5, momentum=0.9))),
     "clapp": Recipe(Phase(partial(Adam, lr=1e-3), epochs=5, least_steps=1000)),
-    # At 0.3 the units come close to norm 1 on digits; at 0.03 they stay near where they began.
-    "softhebb": replace(_FEATURES, learn=replace(_FEATURES.learn, optimizer=partial(SGD, lr=0.3))),
+    # At 0.3 the units come close to norm 1; at 0.03 they stay near where they began.
+    "softhebb": replace(
+        _FEATURES, learn=replace(_FEATURES.learn, optimizer=partial(SGD, lr=0.3)), activation=Triangle
+    ),
 }
 
 
