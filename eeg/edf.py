@@ -6,7 +6,7 @@ Source: Kemp et al. 1992 (EDF); Kemp and Olivan 2003 (EDF+).
 import math
 import re
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 
 from trainers.errors import DataError
@@ -138,7 +138,12 @@ def _person(patient: str, recorded: datetime | None) -> tuple[str | None, float 
     born = _date(words[2]) if len(words) > 2 else None
     if born is None or recorded is None or recorded.date() < born:
         return sex, None
-    return sex, (recorded.date() - born) / timedelta(days=_DAYS_A_YEAR)
+    return sex, years(born, recorded.date())
+
+
+def years(start: date, end: date) -> float:
+    """Return the years between two days."""
+    return (end - start).days / _DAYS_A_YEAR
 
 
 def _device(recording: str) -> str | None:

@@ -5,11 +5,10 @@ from datetime import datetime
 from pathlib import Path
 
 from eeg.datasets import Entry
-from eeg.edf import EdfHeader, read_edf_header
+from eeg.edf import EdfHeader, read_edf_header, years
 from eeg.recording import electrode, is_edf, open_raw, reading, reference
 
 _SEX = {1: "M", 2: "F"}  # FIF's numbers
-_DAYS_A_YEAR = 365.25
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,6 @@ def _from_mne(path: Path) -> Header:
     filters += [f"LP:{info['lowpass']:g}Hz"] if info["lowpass"] < info["sfreq"] / 2 else []
     person, recorded = info["subject_info"] or {}, info["meas_date"]
     born = person.get("birthday")
-    age = (recorded.date() - born).days / _DAYS_A_YEAR if recorded and born else None
     return Header(
         sfreqs=(info["sfreq"],),
         duration=raw.n_times / info["sfreq"],
@@ -96,7 +94,7 @@ def _from_mne(path: Path) -> Header:
         recorded=recorded and recorded.replace(tzinfo=None),
         device=(info["device_info"] or {}).get("type"),
         sex=_SEX.get(person.get("sex", 0)),
-        age=age,
+        age=years(born, recorded.date()) if recorded and born else None,
     )
 
 

@@ -2,6 +2,7 @@ import csv
 import gzip
 import os
 from collections.abc import Callable
+from datetime import UTC, date, datetime
 from itertools import islice
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import scipy.io
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eeg.datasets import Entry
+from eeg.header import header
 from eeg.recording import TEN_TWENTY, amplitude, complete, harmonise, read, reference
 from trainers.errors import DataError
 
@@ -273,6 +276,27 @@ def test_bonn_is_one_channel_in_microvolts(tmp_path: Path) -> None:
     raw = read(tmp_path / "Z001.txt")
     assert (raw.ch_names, raw.info["sfreq"]) == (["EEG"], pytest.approx(173.61))
     np.testing.assert_allclose(raw.get_data()[0] * 1e6, numbers)
+
+
+@pytest.mark.parametrize("write", [write_fif, write_edf, write_bdf, write_brainvision, write_eeglab])
+def test_every_format_has_the_same_header(write: Callable[[Path], Path], tmp_path: Path) -> None:
+    facts = header(Entry(write(tmp_path), "a", None))
+    assert (facts.sfreqs, facts.duration, facts.electrodes) == ((RATE,), 4.0, NAMES)
+    assert len(facts.channels) == len(NAMES) + 1
+    assert (facts.sex, facts.age, facts.device, facts.filters) == (None, None, None, "")
+
+
+def test_the_header_of_fif(tmp_path: Path) -> None:
+    path = write_fif(tmp_path)
+    raw = mne.io.read_raw_fif(path, preload=True, verbose="error")
+    raw.set_meas_date(datetime(2011, 3, 1, 14, 33, tzinfo=UTC))
+    raw.info["subject_info"] = {"sex": 2, "birthday": date(1980, 3, 1), "last_name": "Mueller"}
+    raw.info["device_info"] = {"type": "Nihon", "serial": "1234"}
+    raw.filter(1, 40, verbose="error").save(path, overwrite=True, verbose="error")
+    facts = header(Entry(path, "a", None))
+    assert (facts.sex, facts.age, facts.device) == ("F", pytest.approx(31, abs=0.01), "Nihon")
+    assert (facts.recorded, facts.filters) == (datetime(2011, 3, 1, 14, 33), "HP:1Hz LP:40Hz")
+    assert "Mueller" not in repr(facts)
 
 
 # --- amplitude, and channels that are made up
