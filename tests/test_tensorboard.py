@@ -1,32 +1,42 @@
 """What is written is read back with TensorBoard's own reader; pictures are checked pixel by pixel."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from sklearn.metrics import confusion_matrix
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch import nn
 
-from hebbian import Backprop, Hebbian, oja
+from hebbian import Backprop, FeedbackAlignment, Hebbian, NodePerturbation, oja
 from trainers import Batches, Trainer
-from visualizers import TensorBoard, receptive_fields
+from visualizers import TensorBoard, confusion, receptive_fields
+from visualizers.weights import pictures
 
 
 def read(folder):
-    events = EventAccumulator(str(folder), size_guidance={"images": 0, "histograms": 0, "scalars": 0})
+    everything = {"images": 0, "histograms": 0, "scalars": 0, "tensors": 0}
+    events = EventAccumulator(str(folder), size_guidance=everything)
     events.Reload()
     return events
 
 
-def fit(rule, folder, epochs, phase, held=None, image=None):
+def data(n=8):
     g = torch.Generator().manual_seed(0)
-    x, y = torch.randn(8, 6, generator=g), torch.randint(0, 2, (8,), generator=g)
+    return torch.randn(n, 6, generator=g), torch.randint(0, 2, (n,), generator=g)
+
+
+def fit(rule, folder, epochs, phase, held=None, image=None, **options):
     optimizer = torch.optim.SGD(rule.parameters(), lr=0.25)
-    with TensorBoard(folder, image) as board:
-        Trainer(rule, optimizer, [board], phase).fit(Batches(x, y, 4), epochs, held)
+    with TensorBoard(folder, image, **options) as board:
+        Trainer(rule, optimizer, [board], phase).fit(Batches(*data(), 4), epochs, held)
 
 
 def net():
+    torch.manual_seed(0)
     return nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 2))
 
 
@@ -34,28 +44,199 @@ def steps(events):
     return [event.step for event in events]
 
 
-def test_curves_and_weights_of_a_supervised_phase(tmp_path):
-    model = net()
-    held = torch.randn(4, 6), torch.randint(0, 2, (4,))
-    fit(Backprop(model, F.cross_entropy), tmp_path, 5, "train", held, image=(2, 3))
+def last(events, tag):
+    return events.Scalars(tag)[-1].value
+
+
+def test_curves_of_a_supervised_phase(tmp_path):
+    model, held = net(), data(4)
+    fit(Backprop(model, F.cross_entropy), tmp_path, 5, "train", held)
     events = read(tmp_path)
-    assert set(events.Tags()["scalars"]) == {"train/objective", "train/accuracy", "train/learning_rate/0"}
-    assert steps(events.Scalars("train/objective")) == [1, 2, 3, 4, 5]
+    every_epoch = {"objective", "accuracy", "learning_rate/0", "movement/0", "movement/2"}
+    now_and_then = {f"{name}/{layer}" for name in ("dead_units", "selectivity") for layer in (0, 2)}
+    assert set(events.Tags()["scalars"]) == {f"train/{name}" for name in every_epoch | now_and_then}
+    for name in every_epoch:
+        assert steps(events.Scalars(f"train/{name}")) == [1, 2, 3, 4, 5]
+    for name in now_and_then:
+        assert steps(events.Scalars(f"train/{name}")) == [1, 2, 4, 5]
     assert {e.value for e in events.Scalars("train/learning_rate/0")} == {0.25}
     right = (model(held[0]).argmax(1) == held[1]).double().mean().item()
-    assert events.Scalars("train/accuracy")[-1].value == pytest.approx(right)
-    assert set(events.Tags()["histograms"]) == {"train/weights/0", "train/weights/2"}
-    assert steps(events.Histograms("train/weights/0")) == [1, 2, 4, 5]
-    last = events.Histograms("train/weights/0")[-1].histogram_value
-    assert (last.num, last.max) == (30, pytest.approx(model[0].weight.max().item()))
-    assert steps(events.Images("train/receptive_fields/0")) == [1, 2, 4, 5]
+    assert last(events, "train/accuracy") == pytest.approx(right)
+    dead = (model[:2](held[0]) == 0).all(0).double().mean().item()
+    assert last(events, "train/dead_units/0") == pytest.approx(dead)
 
 
-def test_the_scalar_of_a_rule_without_a_loss_is_not_drawn(tmp_path):
-    fit(Hebbian(net(), {"0": oja}), tmp_path, 1, "features")
+def test_the_objective_is_the_mean_over_the_epoch(tmp_path):
+    model, (x, y) = net(), data()
+    with TensorBoard(tmp_path) as board:
+        still = torch.optim.SGD(model.parameters(), lr=0.0)
+        Trainer(Backprop(model, F.cross_entropy), still, [board]).fit(Batches(x, y, 4), 2)
+    expected = F.cross_entropy(model(x), y).item()
+    values = [e.value for e in read(tmp_path).Scalars("train/objective")]
+    assert values == [pytest.approx(expected), pytest.approx(expected)]
+    assert [e.value for e in read(tmp_path).Scalars("train/movement/0")] == [0, 0]
+
+
+def test_weights_and_activity_at_doubling_intervals_and_at_the_end(tmp_path):
+    model, held = net(), data(4)
+    fit(Backprop(model, F.cross_entropy), tmp_path, 5, "train", held, image=(2, 3))
     events = read(tmp_path)
-    assert events.Tags()["scalars"] == ["features/learning_rate/0"]
+    histograms = {f"train/{name}/{layer}" for name in ("weights", "activity") for layer in (0, 2)}
+    assert set(events.Tags()["histograms"]) == histograms
+    for tag in histograms:
+        assert steps(events.Histograms(tag)) == [1, 2, 4, 5]
+    weights = events.Histograms("train/weights/0")[-1].histogram_value
+    assert (weights.num, weights.max) == (30, pytest.approx(model[0].weight.max().item()))
+    activity = events.Histograms("train/activity/0")[-1].histogram_value
+    assert (activity.num, activity.max) == (20, pytest.approx(model[:2](held[0]).max().item()))
+    assert steps(events.Images("train/receptive_fields/0")) == [1, 2, 4, 5]
+    assert steps(events.Images("train/receptive_fields/2")) == [1, 2, 4, 5]
+    assert steps(events.Images("train/confusion")) == [5]
+
+
+def test_a_rule_without_labels_has_neither_objective_nor_accuracy(tmp_path):
+    model = net()
+    fit(Hebbian(model, {"0": oja}), tmp_path, 1, "features", held=(data()[0], None), alignment=True)
+    events = read(tmp_path)
+    assert {tag.split("/")[1] for tag in events.Tags()["scalars"]} == {
+        *("learning_rate", "movement", "norm_error", "dead_units", "selectivity")
+    }
+    norms = model[0].weight.detach().norm(dim=1)
+    assert last(events, "features/norm_error/0") == pytest.approx((norms - 1).abs().mean().item())
+    assert "features/norm_error/2" not in events.Tags()["scalars"]  # no plasticity acts there
     assert events.Tags()["images"] == []
+
+
+def test_the_angle_to_backprop(tmp_path):
+    held = data(4)
+    fit(Backprop(net(), F.cross_entropy), tmp_path / "itself", 2, "train", held, alignment=True)
+    events = read(tmp_path / "itself")
+    for layer in (0, 2):
+        assert [e.value for e in events.Scalars(f"train/angle_to_backprop/{layer}")] == pytest.approx(
+            [0, 0], abs=0.01
+        )
+    rule = FeedbackAlignment(net(), F.cross_entropy)
+    rule.feedback[rule.names[rule.model[2]]].data.copy_(-rule.model[2].weight)
+    with TensorBoard(tmp_path / "turned", alignment=True) as board:
+        still = torch.optim.SGD(rule.parameters(), lr=0.0)
+        Trainer(rule, still, [board]).fit(Batches(*data(), 4), 1, held)
+    assert last(read(tmp_path / "turned"), "train/angle_to_backprop/0") == pytest.approx(180, abs=0.01)
+
+
+@pytest.mark.parametrize("make", [Backprop, NodePerturbation])
+def test_whoever_looks_changes_nothing(tmp_path, make):
+    def train(*callbacks):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Dropout(0.5), nn.Linear(5, 2))
+        rule = make(model, F.cross_entropy)
+        batches = Batches(*data(), 4, torch.Generator().manual_seed(0))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+        Trainer(rule, optimizer, callbacks).fit(batches, 4, data(4))
+        return model.state_dict()
+
+    alone = train()
+    with TensorBoard(tmp_path, (2, 3), settings={"seed": 0}, alignment=True) as board:
+        watched = train(board)
+    assert all(torch.equal(alone[key], watched[key]) for key in alone)
+
+
+def test_a_large_held_out_set_is_judged_whole_at_the_end_of_a_phase_only(tmp_path):
+    model = net()
+    x, _ = data(2002)
+    y = model(x).argmax(1)
+    y[1::2] = 1 - y[1::2]  # every second one is wrong, the others right
+    with TensorBoard(tmp_path, settings={"seed": 0}) as board:
+        still = torch.optim.SGD(model.parameters(), lr=0.0)
+        Trainer(Backprop(model, F.cross_entropy), still, [board]).fit(
+            Batches(*data(), 4), 1, (x[:2000], y[:2000])
+        )
+    assert last(read(tmp_path), "train/accuracy") == 1.0
+    assert last(read(tmp_path), "final/accuracy") == 0.5
+
+
+@pytest.mark.parametrize("one_logit", [False, True])
+def test_confusion_counts_true_classes_by_row(tmp_path, monkeypatch, one_logit):
+    drawn = []
+    monkeypatch.setattr("visualizers.tensorboard.confusion", lambda n: drawn.append(n) or confusion(n))
+    x, y = data(50)
+    model = nn.Linear(6, 1 if one_logit else 4)
+    criterion = F.binary_cross_entropy_with_logits if one_logit else F.cross_entropy
+    targets = y[:, None].float() if one_logit else y
+    with TensorBoard(tmp_path) as board:
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        Trainer(Backprop(model, criterion), optimizer, [board]).fit(
+            Batches(x, targets, 25), 1, held=(x, targets)
+        )
+    scores = model(x).detach()
+    predicted = (scores[:, 0] > 0).long() if one_logit else scores.argmax(1)
+    classes = range(2 if one_logit else 4)
+    np.testing.assert_array_equal(drawn[0], confusion_matrix(y, predicted, labels=list(classes)))
+
+
+def test_a_confusion_matrix_shows_its_counts():
+    counts = np.array([[5, 1], [0, 7]])
+    (axes,) = confusion(counts).axes
+    assert [text.get_text() for text in axes.texts] == ["5", "1", "0", "7"]
+    np.testing.assert_allclose(axes.images[0].get_array(), [[5 / 6, 1 / 6], [0, 1]])
+    (axes,) = confusion(np.zeros((30, 30), int)).axes  # too many for numbers; a class without samples is pale
+    assert not axes.texts
+    assert not axes.images[0].get_array().any()
+
+
+def hyperparameters(events, tag):
+    content = events.PluginTagToContent("hparams")[f"_hparams_/{tag}"]
+    return HParamsPluginData.FromString(content)
+
+
+def test_settings_and_their_outcome_are_hyperparameters_of_the_same_run(tmp_path):
+    settings = {"rule": "backprop", "rate": 0.25, "seed": 3}
+    fit(Backprop(net(), F.cross_entropy), tmp_path, 2, "train", data(), settings=settings)
+    assert len(list(tmp_path.rglob("*"))) == 1  # add_hparams would have opened a folder
+    events = read(tmp_path)
+    start = hyperparameters(events, "session_start_info").session_start_info.hparams
+    assert start["rule"].string_value == "backprop"
+    assert (start["rate"].number_value, start["seed"].number_value) == (0.25, 3)
+    metrics = hyperparameters(events, "experiment").experiment.metric_infos
+    assert [metric.name.tag for metric in metrics] == ["final/accuracy"]
+    assert last(events, "final/accuracy") == pytest.approx(last(events, "train/accuracy"))
+
+
+def test_a_run_that_failed_has_no_final_metric(tmp_path):
+    with pytest.raises(RuntimeError, match="stop"), TensorBoard(tmp_path, settings={"seed": 0}):
+        raise RuntimeError("stop")
+    events = read(tmp_path)
+    assert events.PluginTagToContent is not None
+    assert events.Tags()["tensors"] == []
+    assert events.Tags()["scalars"] == []
+
+
+def test_the_card_tells_what_was_trained_and_how(tmp_path):
+    fit(Backprop(net(), F.cross_entropy), tmp_path, 1, "train", settings={"data": "noise", "seed": 3})
+    (event,) = read(tmp_path).Tensors("train/card/text_summary")
+    card = event.tensor_proto.string_val[0].decode()
+    assert "Research use only" in card
+    for row in ("| data | noise |", "| seed | 3 |", "| rule | Backprop |", "| trainable parameters | 47 |"):
+        assert row in card.splitlines()
+    assert "Linear(in_features=6, out_features=5, bias=True)" in card
+    assert "lr: 0.25" in card
+
+
+def test_nothing_written_names_a_place_on_the_machine(tmp_path):
+    fit(Backprop(net(), F.cross_entropy), tmp_path, 1, "train", data(), (2, 3), settings={"seed": 3})
+    (file,) = tmp_path.iterdir()
+    content = file.read_bytes()
+    assert b"train/accuracy" in content
+    for place in (tmp_path, "/home", "/root", "/work", "/tmp", "site-packages"):
+        assert str(place).encode() not in content
+
+
+def test_weights_that_have_diverged_are_logged_as_far_as_they_can_be(tmp_path):
+    model = net()
+    with torch.no_grad():
+        model[0].weight[0] = math.nan
+        model[2].weight[:] = math.inf
+    fit(Backprop(model, F.cross_entropy), tmp_path, 1, "train", data(), (2, 3))
+    assert "train/weights/2" not in read(tmp_path).Tags()["histograms"]
 
 
 def test_a_readout_alone_has_no_picture_and_a_plain_tag(tmp_path):
@@ -76,6 +257,24 @@ def test_kernels_of_a_first_convolution_are_shown(tmp_path):
     assert (image.height, image.width) == (2 * 2 + 1, 2 * 3 + 1)  # 4 kernels of 2 channels x 3 samples
 
 
+def test_deeper_units_are_shown_where_they_look():
+    model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(64, 2))
+    x = torch.randn(5, 1, 8, 8)
+    found = pictures(model, x, None, most=2)
+    assert {path: w.shape for path, w in found.items()} == {
+        "0": (3, 1, 3, 3),  # its kernels
+        "2": (2, 1, 5, 5),  # a kernel of kernels, cut out
+        "4": (2, 1, 8, 8),
+    }
+    assert set(pictures(model, None, None, most=2)) == {"0"}
+    dense = nn.Sequential(nn.Linear(64, 3), nn.Linear(3, 2))
+    assert set(pictures(dense, x.flatten(1), None, most=2)) == set()
+    shown = pictures(dense, x.flatten(1), (8, 8), most=9)
+    product = dense[1].weight @ dense[0].weight
+    np.testing.assert_allclose(shown["1"], product.detach().view(2, 8, 8).numpy(), rtol=1e-4, atol=1e-6)
+    assert pictures(nn.ReLU(), x, None, most=2) == {}
+
+
 def test_receptive_fields_are_red_for_positive_and_blue_for_negative():
     w = np.array([[[4.0, -4.0, 2.0]], [[0.0, -1.0, 0.5]], [[0.0, 0.0, 0.0]]])
     page = receptive_fields(w)
@@ -91,5 +290,12 @@ def test_receptive_fields_are_red_for_positive_and_blue_for_negative():
 
 def test_receptive_fields_show_the_first_units_only():
     assert receptive_fields(np.ones((100, 2, 2)), most=9).shape == (3, 8, 8)
-    with pytest.raises(ValueError, match=r"must be \(units, height, width\), got \(3, 4\)"):
+    with pytest.raises(ValueError, match=r"must be \(units, height, width\) .*, got \(3, 4\)"):
         receptive_fields(np.ones((3, 4)))
+
+
+def test_three_channels_are_colours_and_others_lie_one_above_the_other():
+    w = np.zeros((1, 3, 1, 2))
+    w[0, :, 0, 0] = [2.0, -2.0, 0.0]
+    np.testing.assert_allclose(receptive_fields(w), [[[1, 0.5]], [[0, 0.5]], [[0.5, 0.5]]])
+    assert receptive_fields(np.ones((1, 2, 4, 5))).shape == (3, 8, 5)

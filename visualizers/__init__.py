@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from visualizers.curves import confusion as confusion
     from visualizers.tensorboard import TensorBoard as TensorBoard
     from visualizers.traces import Span as Span
     from visualizers.traces import eeg_page as eeg_page
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Span": "traces",
     "TensorBoard": "tensorboard",
+    "confusion": "curves",
     "eeg_page": "traces",
     "receptive_fields": "weights",
     "strip": "traces",

@@ -19,7 +19,7 @@ def receptive_fields(weights: np.ndarray, most: int = 64) -> np.ndarray:
 
     Weights on three channels are shown in these colours instead, grey at zero; those on any other number
     of channels one channel above the other.  Each unit has its own scale, so that its largest absolute
-    weight is in full colour.
+    weight is in full colour.  Weights that are not finite are shown as zero.
 
     Parameters
     ----------
@@ -116,6 +116,7 @@ def _cropped(weights: np.ndarray) -> np.ndarray:
 
 def _coloured(w: np.ndarray) -> np.ndarray:
     """Colour one picture, (height, width) or (channels, height, width), as (3, height, width)."""
+    w = np.where(np.isfinite(w), w, 0)
     strength = w / max(np.abs(w).max(), np.finfo(w.dtype).tiny)
     if w.ndim == 3 and len(w) == 3:
         return (1 + strength) / 2
