@@ -7,9 +7,9 @@ Every process has the whole data set, draws the same order, and learns from its 
 - a rule with batch statistics (``batch statistics`` among its traits, and BatchNorm in any model) has
   those of a share, and the update is the mean over the shares;
 - a rule with noise draws other noise in each process, as dropout does;
-- what a rule rewrites as it is called (thresholds, running means) is, as a buffer, that of the first
-  process before each call; the mirrored weights of weight-mirror, a parameter, follow each process's own
-  noise until the phase ends.
+- what a rule rewrites as it is called (thresholds, running means), its buffers, becomes the mean over the
+  processes after each step; where it follows means over samples, that is what one process would have.
+  The mirrored weights of weight-mirror, a parameter, follow each process's own noise until the phase ends.
 
 Only the first process has callbacks, and so writes.  The others must see the checkpoint to go on from;
 noise apart from the order of the data then begins anew in them.
@@ -18,7 +18,6 @@ noise apart from the order of the data then begins anew in them.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -44,10 +43,7 @@ def processes() -> Iterator[None]:
         backend = "cpu:gloo,cuda:nccl"
     distributed.init_process_group(backend)
     try:
-        with warnings.catch_warnings():
-            # Which parameters rest is not known before a rule has run; looking for them costs little.
-            warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
-            yield
+        yield
     finally:
         distributed.destroy_process_group()
 
@@ -63,8 +59,13 @@ def world() -> int:
 
 
 def joined(rule: Rule) -> nn.Module:
-    """Return ``rule`` such that its gradients are the mean over the processes."""
-    return rule if world() == 1 else DistributedDataParallel(rule, find_unused_parameters=True)
+    """Return ``rule`` such that its gradients are the mean over the processes.
+
+    Parameters that rest in a rule's first step must rest in all of them.
+    """
+    if world() == 1:
+        return rule
+    return DistributedDataParallel(rule, static_graph=True)
 
 
 def anywhere(found: bool) -> bool:
@@ -78,6 +79,15 @@ def anywhere(found: bool) -> bool:
 
 def _device() -> str:
     return "cuda" if "nccl" in distributed.get_backend() else "cpu"
+
+
+def average(module: nn.Module) -> None:
+    """Make the buffers of ``module`` that hold real numbers the mean over the processes."""
+    if world() == 1:
+        return
+    for buffer in filter(torch.is_floating_point, module.buffers()):
+        distributed.all_reduce(buffer)
+        buffer.div_(world())
 
 
 def agree(module: nn.Module) -> None:

@@ -226,6 +226,7 @@ class Trainer:
         self.notify("gradients", objective)
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        distributed.average(self.rule)
         self.step += 1
         self.batch += len(group)
         self.notify("step")
