@@ -24,7 +24,7 @@ def confusion(counts: np.ndarray) -> Figure:
     """
     classes = len(counts)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    figure = Figure(figsize=(5.2, 5.0), dpi=80, layout="constrained")
+    figure = Figure(figsize=(4.2, 4.0), dpi=100, layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set_xlabel("predicted class", fontsize=9, color=_INK)
@@ -36,5 +36,5 @@ def confusion(counts: np.ndarray) -> Figure:
         axes.set_yticks(range(classes))
         for (row, column), count in np.ndenumerate(counts):
             colour = _PAPER if shares[row, column] > 0.5 else _INK
-            axes.text(column, row, f"{count}", ha="center", va="center", fontsize=7, color=colour)
+            axes.text(column, row, f"{count}", ha="center", va="center", fontsize=8, color=colour)
     return figure

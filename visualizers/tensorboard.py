@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _CURVE = 1000  # held-out samples behind a point of a curve
 _PROBES = 256  # held-out inputs at which units are looked at
-_GATES = 32  # of these, those over which the gates of the layers below are averaged
 _UNITS = 25  # of a deeper layer that are shown
 _VALUES = 50_000  # of a histogram
 
@@ -165,13 +164,12 @@ class TensorBoard:
     def _look(self, trainer: Training) -> None:
         for path, w in _weights(trainer.rule.model).items():
             self._write_histogram(trainer, _tag("weights", path), w)
-        x = trainer.held and trainer.held[0]
-        gates = None if x is None else _spread(x, _GATES)
-        for path, picture in pictures(trainer.rule.model, gates, self.image, _UNITS).items():
+        x = None if trainer.held is None else _spread(trainer.held[0], _PROBES)
+        for path, picture in pictures(trainer.rule.model, x, self.image, _UNITS).items():
             tag = _tag(trainer.phase, "receptive_fields", path)
             self._writer.add_image(tag, receptive_fields(picture), trainer.epoch)
         if x is not None:
-            self._look_at_units(trainer, _spread(x, _PROBES))
+            self._look_at_units(trainer, x)
 
     def _look_at_units(self, trainer: Training, x: Tensor) -> None:
         for path, activity in diagnostics.activities(trainer.rule.model, x).items():

@@ -11,6 +11,7 @@ from hebbian.diagnostics import projections
 from hebbian.synapse import Synaptic, synaptic, weight_layers
 
 _GAP = 1  # pixels between neighbours
+_GATES = 32  # inputs, about, over which the gates of the layers below are averaged
 _PAPER = 1.0  # white: the colour of the gaps, and of a weight of zero on one channel
 
 
@@ -59,13 +60,14 @@ def pictures(
 ) -> dict[str, np.ndarray]:
     """Return what the units of each Linear and ConvNd layer look for, where it can be seen as pictures.
 
-    The first layer is shown by its weights, a deeper one by its `hebbian.diagnostics.projections`, cut down
-    to what its units see.
+    The first layer is shown by its weights, a deeper one by its `hebbian.diagnostics.projections`, times the
+    spread of each value of the input (what never varies matters to no unit), cut down to what its units see.
 
     Parameters
     ----------
     x
-        Inputs (N, ...) for the projections; without them there is no deeper layer.
+        Inputs (N, ...) for the spread, and some of them for the projections; without them there is no deeper
+        layer.
     image
         Height and width of an input; without it inputs (N, height, width) and (N, channels, height, width)
         are taken as they are, and others have no picture.
@@ -87,8 +89,9 @@ def pictures(
         if (own := _own_weights(synaptic(model, path), shape)) is not None:
             found[path] = own
     if x is not None and shape is not None and x[0].numel() == math.prod(shape):
-        for path, w in projections(model, paths[1:], x, most).items():
-            found[path] = _cropped(_plain(w.view(-1, *shape)))
+        some = x[:: max(1, len(x) // _GATES)]
+        for path, w in projections(model, paths[1:], some, most).items():
+            found[path] = _cropped(_plain((w * x.std(0, correction=0)).view(-1, *shape)))
     return found
 
 
