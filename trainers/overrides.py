@@ -77,7 +77,9 @@ def _phase(phase: Phase, changes: Mapping[str, Any]) -> Phase:
     own = {name: getattr(phase, name) for name in _STEPS}
     optimizer = getattr(phase.optimizer, "func", phase.optimizer)
     parameters = inspect.signature(optimizer).parameters.values()
-    _check(changes, {**own, **{p.name: p.default for p in parameters if p.default is not p.empty}})
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    rates = {name: float(value) if type(value) is int else value for name, value in defaults.items()}
+    _check(changes, {**own, **rates})
     return replace(
         phase,
         optimizer=partial(phase.optimizer, **{k: v for k, v in changes.items() if k not in own}),
