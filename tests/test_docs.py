@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -31,10 +32,26 @@ def test_the_commands_of_the_readme_exist():
         subprocess.run([program, verb, "--help"], check=True, capture_output=True)
 
 
+@pytest.fixture
+def cifar(tmp_path):
+    """A folder with 200 + 20 images of noise in the form of CIFAR-10."""
+    g = np.random.default_rng(0)
+    parts = {"train": 200, "test": 20}
+    pixels = {f"x_{part}": g.integers(0, 256, (n, 32, 32, 3), np.uint8) for part, n in parts.items()}
+    labels = {f"y_{part}": np.arange(n, dtype=np.uint8) % 10 for part, n in parts.items()}
+    np.savez(tmp_path / "cifar10.npz", **pixels, **labels)
+    return tmp_path
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.name)
-def test_an_example_runs(path):
+def test_an_example_runs(path, cifar):
+    arguments = {"softhebb_cifar10.py": ["--small", "--data", cifar]}.get(path.name, ["1"])
     done = subprocess.run(
-        [sys.executable, "-W", "error", path, "1"], capture_output=True, text=True, cwd=ROOT, check=False
+        [sys.executable, "-W", "error", path, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout

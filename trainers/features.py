@@ -21,7 +21,7 @@ from trainers.trainer import Held
 class Cache:
     """Where outputs are kept: in memory, or above ``limit`` bytes in a file that is mapped into memory.
 
-    The file vanishes with the tensor, also if the program is killed.
+    The file vanishes with the tensor, also if the program is killed.  What lies on a GPU stays there.
 
     Parameters
     ----------
@@ -58,7 +58,9 @@ class Cache:
         """Return an empty tensor for ``n`` samples like those of ``like``."""
         shape = (n, *like.shape[1:])
         size = math.prod(shape) * like.element_size()
-        return like.new_empty(shape) if size <= self.limit else self._mapped(shape, like.dtype, size)
+        if size <= self.limit or like.is_cuda:
+            return like.new_empty(shape)
+        return self._mapped(shape, like.dtype, size)
 
     def _mapped(self, shape: tuple[int, ...], dtype: torch.dtype, size: int) -> Tensor:
         folder = self.folder or Path(tempfile.gettempdir())

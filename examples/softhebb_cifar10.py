@@ -1,0 +1,156 @@
+"""SoftHebb on CIFAR-10 (Journé et al. 2023): python examples/softhebb_cifar10.py --data FOLDER [--small].
+
+Three convolutions learn without labels in one epoch, all at once; then a linear readout learns from what
+they give.  The same net with frozen random kernels stands beside it, and with ``--small`` the same net
+taught by backprop.  FOLDER holds the six files of CIFAR-10's binary version, or cifar10.npz.
+
+The authors report 80.3 % on the test images.  The whole recipe wants a GPU; ``--small`` takes a quarter of
+the kernels and a tenth of the training images, and some minutes on one processor core.
+"""
+
+import argparse
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR
+
+from hebbian.synapse import synaptic, weight_layers
+from trainers import Phase, Recipe, Split, Trainer, accuracy, load_images, max_normalise, predict, train
+from trainers.models import softhebb_net, uniform
+
+WIDTHS = (96, 384, 1536)
+KERNELS = ("0.1", "1.1", "2.1")  # where the convolutions lie in the net
+RATES = (0.08, 0.005, 0.01)
+INVERSE_TEMPERATURES = (1.0, 0.65, 0.25)
+RADIUS = 25.0  # the norm that kernels begin with
+HALVED_AFTER = (0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9)  # shares of the readout's steps
+FEWER_KERNELS, FEWER_IMAGES = 4, 10  # with --small
+
+
+def rate_for_each(parameters: Iterable[nn.Parameter]) -> Optimizer:
+    kernels = [p for p in parameters if p.ndim == 4]
+    return SGD([{"params": [w], "lr": rate} for w, rate in zip(kernels, RATES, strict=True)])
+
+
+def normalise_and_slow(optimizer: Optimizer) -> None:
+    """Divide every update by its largest entry, then slow each kernel down as its norm comes near 1."""
+    max_normalise(optimizer)
+
+    def slow(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        for group in optimizer.param_groups:
+            for w in group["params"]:
+                w.grad.mul_((w.detach().flatten(1).norm(dim=1) - 1).abs().sqrt().view(-1, 1, 1, 1))
+
+    optimizer.register_step_pre_hook(slow)
+
+
+def constant(optimizer: Optimizer, steps: int) -> LRScheduler:
+    return LambdaLR(optimizer, lambda step: 1.0)
+
+
+def halved(optimizer: Optimizer, steps: int) -> LRScheduler:
+    return MultiStepLR(optimizer, [int(share * steps) for share in HALVED_AFTER], gamma=0.5)
+
+
+@torch.no_grad()
+def published_weights(model: nn.Module, generator: torch.Generator) -> None:
+    for path in weight_layers(model)[:-1]:
+        w = synaptic(model, path).weight
+        w.normal_(generator=generator).mul_(RADIUS * w[0].numel() ** -0.5)
+    readout = synaptic(model, weight_layers(model)[-1])
+    readout.weight.uniform_(generator=generator).mul_(0.1105)
+
+
+PUBLISHED = Recipe(
+    learn=Phase(rate_for_each, epochs=1, batch=10, schedule=constant, hook=normalise_and_slow),
+    readout=Phase(partial(Adam, lr=1e-3), epochs=50, batch=64, schedule=halved),
+    scale="none",
+    initialise=published_weights,
+)
+BACKPROP = Recipe(Phase(partial(Adam, lr=1e-3), epochs=10, batch=64), initialise=uniform)
+SOFTHEBB = {
+    "layers": {path: {"temperature": 1 / t} for path, t in zip(KERNELS, INVERSE_TEMPERATURES, strict=True)}
+}
+
+
+@dataclass
+class Clock:
+    """Seconds of each phase, from its first step to its end."""
+
+    began: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def on_gradients(self, trainer: Trainer, objective: Tensor) -> None:
+        """Start with the first step."""
+        self.began.setdefault(trainer.phase, time.perf_counter())
+
+    def on_phase(self, trainer: Trainer) -> None:
+        """Stop when the device has done its work."""
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.seconds[trainer.phase] = time.perf_counter() - self.began[trainer.phase]
+
+
+def run(rule: str, recipe: Recipe, images: Split, widths: tuple[int, int, int], seed: int) -> float:
+    """Train a new net by ``rule``, print how it went, and return its accuracy on the test images."""
+    model = softhebb_net(widths=widths, classes=images.classes)
+    recipe.initialise(model, torch.Generator().manual_seed(seed))
+    clock, start = Clock(), time.perf_counter()
+    trained = train(
+        rule,
+        model.to(images.x_train.device),
+        images.x_train,
+        images.y_train,
+        criterion=F.cross_entropy,
+        classes=images.classes,
+        recipe=recipe,
+        seed=seed,
+        callbacks=[clock],
+        settings=SOFTHEBB if rule == "softhebb" else {},
+    )
+    share = accuracy(predict(trained, images.x_test), images.y_test)
+    phases = ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in clock.seconds.items())
+    total = time.perf_counter() - start
+    print(f"{rule:9s} seed {seed}: {share:.2%} after {total:.1f} s ({phases})", flush=True)
+    return share
+
+
+def smaller(images: Split, by: int) -> Split:
+    """Keep the first of the training images, which come in random order."""
+    n = len(images.y_train) // by
+    return Split(images.x_train[:n], images.y_train[:n], images.x_test, images.y_test)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="where CIFAR-10 lies")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seeds", type=int, default=1, help="how many, from 0 on")
+    parser.add_argument(
+        "--small", action="store_true", help="a quarter of the kernels, a tenth of the images to learn from"
+    )
+    options = parser.parse_args()
+    images, widths = load_images("cifar10", options.data), WIDTHS
+    rules = {"softhebb": PUBLISHED, "frozen": PUBLISHED}
+    if options.small:
+        images, widths = smaller(images, FEWER_IMAGES), tuple(width // FEWER_KERNELS for width in WIDTHS)
+        rules["backprop"] = BACKPROP
+    images = Split(*(tensor.to(options.device) for tensor in images.tensors))
+    for rule, recipe in rules.items():
+        shares = [run(rule, recipe, images, widths, seed) for seed in range(options.seeds)]
+        print(
+            f"{rule:9s} {mean(shares):.2%} of {len(images.y_test)} test images, mean of {len(shares)} seeds"
+        )
+
+
+if __name__ == "__main__":
+    main()
