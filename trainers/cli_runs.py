@@ -84,15 +84,18 @@ def _training(command: Callable[..., None]) -> Callable[..., None]:
     type=click.Path(file_okay=False, path_type=Path),
     help="A new folder for the record, the results and the TensorBoard logs; without it nothing is written.",
 )
+@click.option("--resume", is_flag=True, help="Go on with what was interrupted in the folder --out.")
 @_training
-def train(rule: str, seed: int, out: Path | None, folder: Path | None, **options: Any) -> None:
+def train(rule: str, seed: int, out: Path | None, resume: bool, folder: Path | None, **options: Any) -> None:
     """Train a small net by a rule, and test it beside its controls.
 
     Every rule gets a net of the same widths and the same seed, with the activation, the first weights
     and the rates that are recommended for it.
     """
     comparison = _comparison([rule], [seed], **options)
-    _train(comparison, _load(comparison.data, folder), out)
+    if resume and out is None:
+        raise click.UsageError("--resume needs the folder: --out")
+    _train(comparison, _load(comparison.data, folder), out, resume)
 
 
 @click.command()
@@ -234,22 +237,25 @@ def _load(name: str, folder: Path | None) -> Split:
         return load_data(name, folder)
 
 
-def _train(comparison: Comparison, split: Split, out: Path | None) -> None:
+def _train(comparison: Comparison, split: Split, out: Path | None, resume: bool = False) -> None:
+    """Train rule after rule; of several processes (`trainers.distributed`) the first one writes."""
     import torch
 
-    from trainers.record import write
-    from trainers.results import new_folder, write_results
+    from trainers.distributed import rank
+    from trainers.results import new_folder, open_folder, read_results, write_results
 
     torch.set_num_threads(comparison.threads)
+    results = [] if out is None else read_results(out)
     with _one_line():
-        if out is not None:
-            new_folder(out)
-            write(out / "run.json", comparison.as_record("train", split))
-    results = []
-    for experiment in comparison.experiments():
+        if out is not None and rank() == 0:
+            if not resume:
+                new_folder(out)
+            open_folder(out, comparison.as_record("train", split))
+    for experiment in comparison.experiments()[len(results) :]:
         results.append(_one(experiment, split, out))
-        if out is not None:
+        if out is not None and rank() == 0:
             write_results(out, results)
+            _checkpoint(out, experiment).unlink(missing_ok=True)
     click.echo(_report(results, len(split.y_test)))
     if out is not None:
         click.echo(f"The record is in {out}; for the curves: tensorboard --logdir {out / 'tensorboard'}")
@@ -257,19 +263,26 @@ def _train(comparison: Comparison, split: Split, out: Path | None) -> None:
 
 def _one(experiment: Experiment, split: Split, out: Path | None) -> Result:
     from trainers.callbacks import Progress
+    from trainers.checkpoint import Checkpoint
+    from trainers.distributed import rank
     from trainers.experiment import run
     from visualizers.tensorboard import TensorBoard
 
     shape = split.x_train.shape[1:]
+    image = (shape[0], shape[1]) if len(shape) == 2 else None
+    checkpoint = None if out is None else Checkpoint(_checkpoint(out, experiment))
     callbacks: list[object] = [Progress()]
     with ExitStack() as stack:
-        if out is not None:
-            image = (shape[0], shape[1]) if len(shape) == 2 else None
+        if out is not None and rank() == 0:
             callbacks.append(stack.enter_context(TensorBoard(out / "tensorboard" / experiment.rule, image)))
         try:
-            return run(experiment, split, callbacks)
+            return run(experiment, split, callbacks, checkpoint)
         except (ValueError, TypeError, FloatingPointError) as error:
             raise click.ClickException(f"{experiment.rule}: {error}") from error
+
+
+def _checkpoint(out: Path, experiment: Experiment) -> Path:
+    return out / f"{experiment.rule}.checkpoint"
 
 
 def _compare(comparison: Comparison, split: Split, out: Path, jobs: int, minutes: float) -> None:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from trainers.checkpoint import Checkpoint
 from trainers.data import Split, digest
 from trainers.models import convnet, lenet, mlp
 from trainers.phases import train
@@ -86,8 +87,13 @@ class Result:
     reason: str = ""
 
 
-def run(experiment: Experiment, split: Split, callbacks: Sequence[object] = ()) -> Result:
-    """Train and test.
+def run(
+    experiment: Experiment,
+    split: Split,
+    callbacks: Sequence[object] = (),
+    checkpoint: Checkpoint | None = None,
+) -> Result:
+    """Train and test, or go on with it from ``checkpoint``.
 
     Raises
     ------
@@ -112,6 +118,7 @@ def run(experiment: Experiment, split: Split, callbacks: Sequence[object] = ()) 
         callbacks=callbacks,
         settings=experiment.settings,
         held=(split.x_test, split.y_test),
+        checkpoint=checkpoint,
     )
     scores = predict(rule, split.x_test).cpu()  # waits for a GPU
     seconds = time.perf_counter() - start

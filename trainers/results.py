@@ -37,14 +37,14 @@ def new_folder(out: Path) -> None:
 
 
 def open_folder(out: Path, run: dict[str, Any]) -> None:
-    """Make the folder, or make sure that it is one of the same comparison; note what is compared.
+    """Make the folder, or make sure that it is one of the same training or comparison; note which.
 
     Rules and seeds may be others: the note in the folder is of all that it holds.
 
     Raises
     ------
     DataError
-        If the folder holds anything else, or the comparison differs in other ways.
+        If the folder holds anything else, or the run differs in other ways.
     """
     path = out / "run.json"
     if path.exists():
@@ -91,8 +91,8 @@ def unequal(before: Sequence[Result], now: Sequence[Result]) -> list[str]:
 
 def _joined(old: dict[str, Any], new: dict[str, Any], path: Path) -> dict[str, Any]:
     """Return ``new`` with the rules and seeds that ``old`` has beyond it."""
-    if old.get("command") != "compare":
-        raise DataError(f"{path} is of no comparison; name a new folder")
+    if old.get("command") != new["command"]:
+        raise DataError(f"{path} is not of `hebbian {new['command']}`; name a new folder")
     wider = {
         name: list(dict.fromkeys((*old["settings"][name], *new["settings"][name])))
         for name in ("rules", "seeds")
@@ -107,5 +107,5 @@ def _joined(old: dict[str, Any], new: dict[str, Any], path: Path) -> dict[str, A
         for this, that in ((old, new), (new, old))
     )
     if found := record.differences(before, now):
-        raise DataError(f"{path} is of another comparison ({'; '.join(found)}); name a new folder")
+        raise DataError(f"{path} is of another run ({'; '.join(found)}); name a new folder")
     return {**now, "git": new["git"]}
