@@ -6,7 +6,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from hebbian import Backprop
-from trainers import Batches, Trainer, accuracy, predict
+from hebbian.registry import build
+from hebbian.rule import Rule
+from trainers import Batches, Clip, Schedule, Trainer, accuracy, predict
 
 
 def net():
@@ -152,3 +154,140 @@ def test_an_optimizer_with_a_closure_is_refused():
     model = net()
     with pytest.raises(TypeError, match="LBFGS"):
         Trainer(Backprop(model, F.cross_entropy), torch.optim.LBFGS(model.parameters()))
+
+
+# ---- torch's own objects ------------------------------------------------------------------------
+
+
+def small(dtype=torch.float32):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Sequential(nn.Linear(6, 5), nn.Tanh()), nn.Linear(5, 3)).to(dtype)
+
+
+def fitted(rule, loader, optimizer=None, **settings):
+    """Return the parameters of the rule after two epochs."""
+    optimizer = optimizer or torch.optim.SGD(rule.parameters(), lr=0.1, momentum=0.9)
+    trainer = Trainer(rule, optimizer, **settings)
+    trainer.fit(loader, 2)
+    return torch.cat([p.detach().flatten() for p in trainer.rule.parameters()])
+
+
+@pytest.mark.parametrize("name", ["backprop", "dfa", "oja"])
+def test_accumulated_batches_are_one_large_batch_also_at_the_end_of_an_epoch(name):
+    """22 samples: groups of 4 + 4 + 4, then 4 + 4 + 2."""
+    x, y = (part.double() if part.is_floating_point() else part for part in data(22))
+
+    def rule():
+        torch.manual_seed(1)
+        return build(name, small(torch.float64), F.cross_entropy, example=x, classes=3)
+
+    diary = Diary()
+    a = fitted(rule(), Batches(x, y, 4), accumulate=3, callbacks=[diary])
+    b = fitted(rule(), Batches(x, y, 12))
+    torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
+    assert [event for event in diary.events if event[0] == "step"] == [
+        ("step", n // 2, n + 1) for n in range(4)
+    ]
+
+
+def test_a_gradient_scaler_changes_no_step_and_callbacks_see_gradients_without_its_factor():
+    class Norms(list):
+        def on_gradients(self, trainer, objective):
+            self.append([p.grad.norm().item() for p in trainer.rule.parameters()])
+
+    x, y = data()
+    scaler, plain, scaled = torch.amp.GradScaler("cpu", init_scale=2.0**10), Norms(), Norms()
+    a = fitted(Backprop(small(), F.cross_entropy), Batches(x, y, 8), callbacks=[plain])
+    b = fitted(Backprop(small(), F.cross_entropy), Batches(x, y, 8), callbacks=[scaled], scaler=scaler)
+    assert torch.equal(a, b)  # a power of two costs no digit
+    assert plain == scaled
+
+
+def test_a_step_that_overflows_is_left_out_and_the_scale_falls():
+    scaler = torch.amp.GradScaler("cpu", init_scale=1e38)
+    rule = Backprop(small(), lambda scores, y: 1e6 * F.cross_entropy(scores, y))
+    before = [p.clone() for p in rule.parameters()]
+    Trainer(rule, torch.optim.SGD(rule.parameters(), lr=0.1), scaler=scaler).fit(Batches(*data(), 20), 1)
+    assert all(torch.equal(p, q) for p, q in zip(before, rule.parameters(), strict=True))
+    assert scaler.get_scale() == pytest.approx(5e37)
+
+
+def test_autocast_covers_the_rule_and_leaves_parameters_in_full_precision():
+    seen = []
+
+    def criterion(scores, y):
+        seen.append(scores.dtype)
+        return F.cross_entropy(scores.float(), y)
+
+    fitted(Backprop(small(), criterion), Batches(*data(), 10), autocast=torch.bfloat16)
+    assert set(seen) == {torch.bfloat16}
+    exact = fitted(Backprop(small(), F.cross_entropy), Batches(*data(), 10))
+    rough = fitted(Backprop(small(), F.cross_entropy), Batches(*data(), 10), autocast=torch.bfloat16)
+    assert rough.dtype == torch.float32
+    assert not torch.equal(exact, rough)
+    torch.testing.assert_close(exact, rough, rtol=0, atol=0.02)
+
+
+@pytest.mark.filterwarnings("ignore:.*Function'> should not be instantiated")  # dynamo itself does
+@pytest.mark.parametrize("name", ["backprop", "softhebb"])
+def test_a_compiled_rule_learns_the_same_and_callbacks_see_the_rule_itself(name):
+    torch._dynamo.reset()
+    x, y = data(16)
+
+    def rule():
+        return build(name, small(), F.cross_entropy, example=x, classes=3)
+
+    compiled = torch.compile(rule(), backend="aot_eager", fullgraph=True)
+    trainer = Trainer(compiled, torch.optim.SGD(compiled.parameters(), lr=0.1))
+    assert isinstance(trainer.rule, Rule)
+    torch.testing.assert_close(fitted(compiled, Batches(x, y, 8)), fitted(rule(), Batches(x, y, 8)))
+
+
+def test_what_is_no_rule_is_refused():
+    with pytest.raises(TypeError, match=r"needs a hebbian\.Rule, got Sequential"):
+        Trainer(small(), sgd(small()))
+
+
+def test_each_layer_has_its_rate_and_its_schedule():
+    """Plain SGD, written out: the second layer's rate halves after every step."""
+    model, other = small(torch.float64), small(torch.float64)
+    x, y = data(16)
+    x = x.double()
+    groups = [{"params": model[0].parameters(), "lr": 0.3}, {"params": model[1].parameters(), "lr": 0.1}]
+    optimizer = torch.optim.SGD(groups)
+    halving = torch.optim.lr_scheduler.LambdaLR(optimizer, [lambda n: 1.0, lambda n: 0.5**n])
+    fitted(Backprop(model, F.cross_entropy), Batches(x, y, 8), optimizer, callbacks=[Schedule(halving)])
+    for n, start in enumerate((0, 8, 0, 8)):
+        loss = F.cross_entropy(other(x[start : start + 8]), y[start : start + 8])
+        parameters = list(other.parameters())
+        with torch.no_grad():
+            for p, g in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+                p -= (0.3 if p.shape[0] == 5 else 0.1 * 0.5**n) * g
+    for p, q in zip(model.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("scaler", [None, torch.amp.GradScaler("cpu", init_scale=1024.0)])
+def test_a_clipped_step_keeps_its_direction_and_is_no_longer_than_allowed(scaler):
+    def step(max_norm):
+        model = small(torch.float64)
+        before = [p.detach().clone() for p in model.parameters()]
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+        x, y = data()
+        trainer = Trainer(Backprop(model, F.cross_entropy), optimizer, [Clip(max_norm)], scaler=scaler)
+        trainer.fit(Batches(x.double(), y, 20), 1)
+        return torch.cat(
+            [(q - p).flatten() for p, q in zip(before, model.parameters(), strict=True)]
+        ).detach()
+
+    free = step(1e9)
+    assert free.norm() > 0.1
+    torch.testing.assert_close(step(0.1), 0.1 * free / free.norm(), rtol=1e-4, atol=1e-9)
+    torch.testing.assert_close(step(2 * free.norm().item()), free)
+
+
+def test_torchs_own_loader_will_do():
+    x, y = data()
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), 8)
+    a = fitted(Backprop(small(), F.cross_entropy), loader)
+    assert torch.equal(a, fitted(Backprop(small(), F.cross_entropy), Batches(x, y, 8)))
