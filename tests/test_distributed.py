@@ -1,4 +1,4 @@
-"""Two processes as one: gradients over gloo on this machine, held against one process with the whole batch."""
+"""Two processes as one, over gloo on this machine, held against one process with the whole batch."""
 
 import subprocess
 import sys
