@@ -351,10 +351,15 @@ def test_settings_reach_the_rule():
     assert {(p.k, p.delta) for p in rule.plasticity.values()} == {(3, 0.1)}
 
 
-def test_every_registered_rule_has_settings_and_a_stranger_gets_those_of_its_kind():
+def test_every_registered_rule_has_settings_and_a_stranger_gets_those_of_its_kind(monkeypatch):
     for name in registry.rules():
         assert isinstance(recommended(name), Recipe)
-    assert recommended("dfa") == recommended("backprop")
+    known = registry.find("oja"), registry.find("backprop")
+    strangers = {f"my-{entry.name}": replace(entry, name=f"my-{entry.name}") for entry in known}
+    monkeypatch.setattr(registry, "rules", lambda: strangers | {entry.name: entry for entry in known})
+    for entry in known:
+        assert recommended(f"my-{entry.name}") == recommended(entry.name)
+    monkeypatch.undo()
     with pytest.raises(ValueError, match="no rule named 'krotv'; did you mean 'krotov'"):
         recommended("krotv")
 
