@@ -94,6 +94,8 @@ class Feed:
         Alters the inputs batch by batch.  What lies below must then see every batch anew.
     below
         What such a batch passes before it reaches that part.
+    keep
+        Where the outputs of what lies below are kept otherwise.
     """
 
     x: Tensor
@@ -101,21 +103,22 @@ class Feed:
     held: Held | None = None
     augment: Augment | None = None
     below: nn.Sequential = field(default_factory=nn.Sequential)
+    keep: Cache = Cache()
 
-    def through(self, part: nn.Sequential, keep: Cache) -> Feed:
+    def through(self, part: nn.Sequential) -> Feed:
         """Return the feed of what follows ``part``, which no longer learns and runs in eval mode."""
         if not len(part):
             return self
-        held = self.held and (keep(part, self.held[0]), self.held[1])
+        held = self.held and (self.keep(part, self.held[0]), self.held[1])
         if self.augment is not None:
             return replace(self, held=held, below=nn.Sequential(*self.below, *part))
-        return replace(self, held=held, x=keep(part, self.x))
+        return replace(self, held=held, x=self.keep(part, self.x))
 
-    def plain(self, keep: Cache) -> Feed:
+    def plain(self) -> Feed:
         """Return the same feed without augmentation."""
         if self.augment is None:
             return self
-        x = keep(self.below, self.x) if len(self.below) else self.x
+        x = self.keep(self.below, self.x) if len(self.below) else self.x
         return replace(self, x=x, augment=None, below=nn.Sequential())
 
     def unlabelled(self) -> Feed:

@@ -128,18 +128,18 @@ def train(
     below, top = _split(model, frozen)
     with _seeded(seed, x.device):
         training = _Training(
-            name,
-            criterion,
-            classes,
-            recipe,
-            settings or {},
-            callbacks,
-            cache or Cache(),
-            torch.Generator().manual_seed(seed),
-            checkpoint,
-            autocast,
+            name=name,
+            criterion=criterion,
+            classes=classes,
+            recipe=recipe,
+            settings=settings or {},
+            callbacks=callbacks,
+            generator=torch.Generator().manual_seed(seed),
+            checkpoint=checkpoint,
+            autocast=autocast,
         )
-        rule = training.phases(top, Feed(x, y, held, augment).through(below, training.cache))
+        feed = Feed(x, y, held, augment, keep=cache or Cache()).through(below)
+        rule = training.phases(top, feed)
     return (Above(model, below, rule) if frozen else rule).eval()
 
 
@@ -184,7 +184,6 @@ class _Training:
     recipe: Recipe
     settings: Mapping[str, Any]
     callbacks: Sequence[object]
-    cache: Cache
     generator: torch.Generator
     checkpoint: Checkpoint | None
     autocast: torch.dtype | None
@@ -224,7 +223,7 @@ class _Training:
             own = [path for path in layers if path.partition(".")[0] == key]
             if not own:
                 continue
-            feed, start = feed.through(nn.Sequential(*chain[start:i]), self.cache), i
+            feed, start = feed.through(nn.Sequential(*chain[start:i])), i
             # A rule of blocks takes the last one for the readout and leaves it out.
             alone = nn.Sequential(OrderedDict({key: block, "above": nn.Identity()}))
             at = {path: layers[path] for path in own} if isinstance(layers, Mapping) else own
@@ -237,8 +236,7 @@ class _Training:
         if self._passed("readout"):
             return rule
         readout = last_linear(model)
-        below = nn.Sequential(Features(model, readout))
-        feed = feed.plain(self.cache).through(below, self.cache)
+        feed = feed.plain().through(nn.Sequential(Features(model, readout)))
         scaling = fit_scaling(feed.x, self.recipe.scale)
         feed = replace(
             feed, x=scaling.apply_(feed.x), held=feed.held and (scaling(feed.held[0]), feed.held[1])
