@@ -211,11 +211,12 @@ def test_a_run_that_failed_has_no_final_metric(tmp_path):
 
 
 def test_the_card_tells_what_was_trained_and_how(tmp_path):
-    fit(Backprop(net(), F.cross_entropy), tmp_path, 1, "train", settings={"data": "noise", "seed": 3})
+    rule = Backprop(net(), F.cross_entropy)
+    fit(rule, tmp_path, 1, "train", settings={"rule": "backprop", "data": "noise", "seed": 3})
     (event,) = read(tmp_path).Tensors("train/card/text_summary")
     card = event.tensor_proto.string_val[0].decode()
     assert "Research use only" in card
-    for row in ("| data | noise |", "| seed | 3 |", "| rule | Backprop |", "| trainable parameters | 47 |"):
+    for row in ("| data | noise |", "| seed | 3 |", "| rule | backprop |", "| trainable parameters | 47 |"):
         assert row in card.splitlines()
     assert "Linear(in_features=6, out_features=5, bias=True)" in card
     assert "lr: 0.25" in card

@@ -52,8 +52,8 @@ class TensorBoard:
     Tags begin with the phase:
 
     - ``accuracy``, on a thousand held-out samples at most, and ``learning_rate/<group>``.
-    - ``objective``, the mean over the epoch, where the rule has a criterion; the scalar of the other rules
-      means nothing.
+    - ``objective``, the mean over the epoch of what the rule returns, where it has a criterion; it is a loss
+      for some of these rules only, and means nothing for the others.
     - ``movement/<layer>``: how far the weights went in the epoch, relative to their norm.
     - ``norm_error/<layer>``, where a plasticity acts: the mean distance of units' norms from 1, at which
       Oja's rule, SoftHebb and their like converge.
@@ -255,8 +255,7 @@ def _counts(scores: Tensor, y: Tensor) -> np.ndarray:
 
 def _card(trainer: Training, settings: Mapping[str, str | float]) -> str:
     """Tell in Markdown what is being trained and how."""
-    weights = sum(w.numel() for w in trainer.rule.parameters() if w.requires_grad)
-    rows = {**settings, "rule": type(trainer.rule).__name__, "trainable parameters": f"{weights:,}"}
-    rows["torch"] = torch.__version__
+    learned = sum(p.numel() for p in trainer.rule.parameters() if p.requires_grad)
+    rows = {**settings, "trainable parameters": f"{learned:,}", "torch": torch.__version__}
     table = "\n".join(["| setting | value |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows.items())])
     return f"Research use only.\n\n{table}\n\n```\n{trainer.rule}\n\n{trainer.optimizer}\n```"
