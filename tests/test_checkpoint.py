@@ -177,7 +177,9 @@ trained("backprop", Checkpoint(Path({str(path)!r}), every=0))
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path)
     assert done.returncode == -signal.SIGKILL
     assert path.read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 2
     assert same(trained("backprop", Checkpoint(path)), trained("backprop"))
+    assert list(tmp_path.iterdir()) == [path]
 
 
 # ---- by hand, with a data loader of torch --------------------------------------------------------

@@ -14,7 +14,7 @@ from torch import nn
 
 from trainers.distributed import anywhere, rank
 from trainers.errors import DataError
-from trainers.files import replacing
+from trainers.files import replacing, sweep
 from trainers.record import differences, plain, versions
 from trainers.trainer import Trainer
 
@@ -69,6 +69,8 @@ class Checkpoint:
         """
         self._model = model
         self._settings = _described({"versions": versions(), **settings})
+        if rank() == 0:
+            sweep(self.path)
         self._found = self._read()
         if anywhere(self._found is not None) and self._found is None:
             raise DataError(f"{self.path}: not every process sees it; put it where all of them do")

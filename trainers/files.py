@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ def replacing(path: Path) -> Iterator[Path]:
         When the folder of ``path`` does not exist or cannot be written.
     """
     try:
-        with tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent) as folder:
+        with tempfile.TemporaryDirectory(prefix=_prefix(path), dir=path.parent) as folder:
             partial = Path(folder) / path.name
             yield partial
             os.replace(partial, path)
@@ -32,3 +33,13 @@ def replacing(path: Path) -> Iterator[Path]:
             f"{path} cannot be written ({error.strerror or error}); "
             "choose a folder that exists, can be written and has space"
         ) from error
+
+
+def sweep(path: Path) -> None:
+    """Remove what programs that were killed while they wrote ``path`` have left beside it."""
+    for left in path.parent.glob(f"{_prefix(path)}*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _prefix(path: Path) -> str:
+    return f".partial-{path.name}-"
