@@ -11,8 +11,7 @@ from torch import nn
 from torch.optim import SGD
 
 from hebbian import BCM, Hebbian, SoftHebb, oja, registry
-from trainers import Phase, Recipe, mlp, predict, recommended, train
-from trainers.features import Cache
+from trainers import Cache, Phase, Recipe, mlp, predict, recommended, train
 from trainers.models import convnet, gaussian, uniform
 from trainers.recipes import cosine, linear
 

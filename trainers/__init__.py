@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from trainers.data import from_datasets as from_datasets
     from trainers.errors import DataError as DataError
     from trainers.images import load_images as load_images
+    from trainers.features import Cache as Cache
     from trainers.models import mlp as mlp
     from trainers.phases import train as train
     from trainers.recipes import Phase as Phase
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Batches": "data",
+    "Cache": "features",
     "Checkpoint": "checkpoint",
     "Clip": "callbacks",
     "DataError": "errors",
