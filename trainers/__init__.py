@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from trainers.data import Split as Split
     from trainers.data import from_datasets as from_datasets
     from trainers.errors import DataError as DataError
-    from trainers.images import load_images as load_images
     from trainers.features import Cache as Cache
+    from trainers.images import load_images as load_images
     from trainers.models import mlp as mlp
     from trainers.phases import train as train
     from trainers.recipes import Phase as Phase
