@@ -12,6 +12,7 @@ from scipy.stats import t
 RESULTS = Path(__file__).parent / "results"
 RULES = RESULTS / "rules.jsonl"
 PUBLISHED = RESULTS / "published"
+REASONS = RESULTS / "reasons.json"
 NETS = ("mlp", "conv")
 
 

@@ -1,0 +1,200 @@
+"""Why rules stay behind random features, measured: python benchmarks/reasons.py [--rules NAME ...].
+
+Each reason is one measurement on the nets, images and settings of benchmarks/rules.py with seed 0, judged
+by the 2,000 training images that it holds out.  benchmarks/results/reasons.json keeps them for docs/rules.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from journal import NETS
+from journal import REASONS as FILE
+from rules import BATCH, SETTINGS, images, make, recipe_for
+from sklearn.cluster import MiniBatchKMeans
+from torch import Tensor, nn
+
+from hebbian.backprop import Backprop
+from hebbian.local import ForwardForward
+from hebbian.perturbation import RewardModulatedHebb
+from hebbian.registry import build
+from hebbian.rule import Rule
+from hebbian.synapse import Synaptic, synaptic, weight_layers
+from trainers.phases import train
+from trainers.recipes import Recipe, recommended
+from trainers.trainer import accuracy, predict
+
+DRAWS = 20
+
+
+def trained(rule: str, net: str) -> tuple[nn.Sequential, float]:
+    """Return the net that a rule has taught, and its accuracy."""
+    recipe = recipe_for(rule, net)
+    return _fit(rule, make(net, recipe, 0), recipe, **SETTINGS.get((rule, net), {}))
+
+
+def random(net: str, like: str) -> float:
+    """Return the accuracy of random features on the very net and readout that rule ``like`` has."""
+    return _read_out(net, recipe_for(like, net), None)
+
+
+def _read_out(net: str, recipe: Recipe, weights: Tensor | None) -> float:
+    model = make(net, recipe, 0)
+    if weights is not None:
+        with torch.no_grad():
+            first(model).weight.copy_(weights)
+    return _fit("frozen", model, replace(recipe, learn=recommended("frozen").learn))[1]
+
+
+def _fit(rule: str, model: nn.Sequential, recipe: Recipe, **settings: object) -> tuple[nn.Sequential, float]:
+    data = images(True)
+    taught: Rule = train(
+        rule,
+        model,
+        data.x_train,
+        data.y_train,
+        criterion=F.cross_entropy,
+        classes=10,
+        recipe=recipe,
+        seed=0,
+        settings=settings,
+    )
+    return model, accuracy(predict(taught, data.x_test), data.y_test)
+
+
+def first(model: nn.Module) -> Synaptic:
+    """Return the first layer with weights."""
+    return synaptic(model, weight_layers(model)[0])
+
+
+def centred() -> Tensor:
+    """Return the training images as the centred perceptron sees them, (N, 784)."""
+    x = images(True).x_train.flatten(1)
+    return F.batch_norm(x, None, None, training=True)
+
+
+def alike(w: Tensor) -> float:
+    """Return the mean |cosine| between the weights of two units."""
+    unit = F.normalize(w.flatten(1), dim=1)
+    n = len(unit)
+    return float(((unit @ unit.T).abs().sum() - n) / (n * (n - 1)))
+
+
+def one_feature(rule: str) -> str:
+    """Say how alike the units are that nothing keeps apart."""
+    model, _ = trained(rule, "mlp")
+    return (
+        "by theory all units learn the same feature, the first component (or the mean): the mean |cosine| "
+        f"of two units of the perceptron is {alike(first(model).weight.detach()):.2f}"
+    )
+
+
+def components() -> str:
+    """Compare Sanger's rule with the components that it converges to."""
+    exact = torch.linalg.svd(centred(), full_matrices=False).Vh[:500]
+    recipe = recipe_for("sanger", "mlp")
+    _, own = trained("sanger", "mlp")
+    return (
+        "principal components are no good features here: the 500 exact ones reach "
+        f"{_read_out('mlp', recipe, exact):.1%} with the same readout on held-out images, the rule {own:.1%}"
+    )
+
+
+def prototypes() -> str:
+    """Compare competitive learning with exact k-means."""
+    means = MiniBatchKMeans(500, random_state=0, n_init=1).fit(centred().numpy()).cluster_centers_
+    exact = _read_out("mlp", recipe_for("instar", "mlp"), torch.tensor(means))
+    return f"k-means {exact:.1%}, the rule {trained('instar', 'mlp')[1]:.1%}"
+
+
+def off(rule: str) -> str:
+    """Say how far one update of a noisy rule is from the gradient, in lengths of the gradient."""
+    data, told = images(True), []
+    x, y = data.x_train[:BATCH], data.y_train[:BATCH]
+    for net in NETS:
+        model = make(net, recipe_for(rule, net), 0)
+        exact = gradient(Backprop(model, F.cross_entropy), x, y)
+        settings = SETTINGS.get((rule, net), {})
+        noisy = build(rule, model, F.cross_entropy, example=x, classes=10, **settings)
+        torch.manual_seed(0)
+        missed = torch.stack([gradient(noisy, x, y) - exact for _ in range(DRAWS)])
+        told.append(float(missed.square().sum(1).mean().sqrt() / exact.norm()))
+    return (
+        f"right on average, but one batch's update misses the gradient by {told[0]:.0f} times its length on "
+        f"the perceptron and {told[1]:.0f} times in convolutions, which the steps that fit into 30 seconds do "
+        "not average away"
+    )
+
+
+def gradient(rule: Rule, x: Tensor, y: Tensor) -> Tensor:
+    """Return what ``rule`` gives the weights of its model, without the biases, as one vector."""
+    rule.zero_grad()
+    rule(x, y).backward()
+    return torch.cat([synaptic(rule.model, p).weight.grad.flatten() for p in weight_layers(rule.model)])
+
+
+def surprise() -> str:
+    """Say also how much of the reward's variance is no news of the noise once a net is right."""
+    data = images(True)
+    x, y = data.x_train[:256], data.y_train[:256]
+    recipe = replace(recipe_for("three-factor", "conv"), learn=recipe_for("backprop", "conv").learn)
+    model, _ = _fit("backprop", make("conv", recipe, 0), recipe)
+    rule = RewardModulatedHebb(model, F.cross_entropy, **SETTINGS["three-factor", "conv"])
+    torch.manual_seed(0)
+    with torch.no_grad():
+        losses = torch.stack([F.cross_entropy(rule.run(x)[0], y, reduction="none") for _ in range(DRAWS)])
+    share = 1 - float(losses.var(0).mean() / losses.var())
+    return (
+        f"{off('three-factor')}; and its one running mean of the reward does not know the sample: in "
+        f"convolutions that backprop has taught, {share:.0%} of the reward's variance is between samples"
+    )
+
+
+@torch.no_grad()
+def label_in_a_corner() -> str:
+    """Say how much of the first block's goodness the label decides before anything is learned."""
+    x, shares = images(True).x_train[:256], []
+    for net in NETS:
+        rule = ForwardForward(make(net, recipe_for("forward-forward", net), 0), x, 10)
+        goodness = torch.stack([rule.goodness(rule.write(x, torch.full((256,), c)))[0] for c in range(10)])
+        shares.append(100 * float(goodness.var(0).mean() / goodness.var()))
+    return (
+        "the label is written over ten pixels of one corner, which few places of a convolution see: at first "
+        f"it makes {shares[1]:.2g} % of the variance of the first map's goodness, on the perceptron "
+        f"{shares[0]:.2g} %, and the image the rest; published for perceptrons"
+    )
+
+
+MEASURED: dict[str, Callable[[], str]] = {
+    **{rule: partial(one_feature, rule) for rule in ("hebb", "covariance", "oja")},
+    "sanger": components,
+    "instar": prototypes,
+    "forward-forward": label_in_a_corner,
+    **{rule: partial(off, rule) for rule in ("node-perturbation", "weight-perturbation")},
+    "three-factor": surprise,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rules", nargs="+", default=list(MEASURED), choices=list(MEASURED), metavar="NAME")
+    options = parser.parse_args()
+    if "HEBBIAN_DATA" not in os.environ:
+        parser.error("set HEBBIAN_DATA to the folder that holds mnist/")
+    torch.set_num_threads(1)
+    found = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
+    for rule in options.rules:
+        found[rule] = MEASURED[rule]()
+        print(f"{rule}: {found[rule]}", flush=True)
+        FILE.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
