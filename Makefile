@@ -29,3 +29,4 @@ lint: $(READY)
 
 docs: $(READY)
 	$(BIN)/python docs/make_rules.py
+	$(BIN)/python docs/make_comparison.py

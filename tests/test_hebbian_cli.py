@@ -11,8 +11,10 @@ from click.testing import CliRunner
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from hebbian import registry
+from trainers import experiment
 from trainers.cli import main
 from trainers.experiment import wilson
+from trainers.trainer import predict
 
 
 def call(*words, **environment):
@@ -113,6 +115,35 @@ def test_a_rule_is_trained_and_recorded_beside_its_controls(tmp_path):
     assert "features/receptive_fields/0.2" in events.Tags()["images"]
     assert not list(out.glob("*.part"))
     assert accuracies(call(*words, "--no-controls").output) == {"softhebb": shown["softhebb"]}
+
+
+def test_an_interrupted_training_is_gone_on_with(tmp_path, monkeypatch):
+    words = ["train", "--rule", "softhebb", "--epochs", "1", "--hidden", "8"]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert call(*words, "--out", str(whole)).exit_code == 0
+    finished = []
+
+    def stop(rule, x):
+        finished.append(rule)
+        if len(finished) == 2:
+            raise KeyboardInterrupt
+        return predict(rule, x)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(experiment, "predict", stop)
+        assert call(*words, "--out", str(cut)).exit_code == 1
+    assert (cut / "backprop.checkpoint").exists()
+    assert "not empty" in complaint(call(*words, "--out", str(cut)))
+    other = call(
+        "train", "--rule", "softhebb", "--epochs", "2", "--hidden", "8", "--out", str(cut), "--resume"
+    )
+    assert "settings.epochs was 1, is 2" in complaint(other)
+    result = call(*words, "--out", str(cut), "--resume")
+    assert result.exit_code == 0, result.output
+    runs = [json.loads((folder / "results.json").read_text()) for folder in (whole, cut)]
+    assert [r["weights"] for r in runs[0]] == [r["weights"] for r in runs[1]]
+    assert not list(cut.glob("*.checkpoint"))
+    assert call(*words, "--resume").exit_code == 2
 
 
 @pytest.mark.slow

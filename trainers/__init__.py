@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from trainers.callbacks import Schedule as Schedule
     from trainers.callbacks import max_normalise as max_normalise
     from trainers.callbacks import unit_norm as unit_norm
+    from trainers.catalogue import load_data as load_data
     from trainers.checkpoint import Checkpoint as Checkpoint
+    from trainers.compare import Comparison as Comparison
     from trainers.data import Batches as Batches
     from trainers.data import Split as Split
     from trainers.data import from_datasets as from_datasets
@@ -30,6 +32,7 @@ _HOME = {
     "Cache": "features",
     "Checkpoint": "checkpoint",
     "Clip": "callbacks",
+    "Comparison": "compare",
     "DataError": "errors",
     "Phase": "recipes",
     "Progress": "callbacks",
@@ -39,6 +42,7 @@ _HOME = {
     "Trainer": "trainer",
     "accuracy": "trainer",
     "from_datasets": "data",
+    "load_data": "catalogue",
     "load_images": "images",
     "max_normalise": "callbacks",
     "mlp": "models",
