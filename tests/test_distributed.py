@@ -1,5 +1,6 @@
 """Two processes as one, over gloo on this machine, held against one process with the whole batch."""
 
+import shutil
 import subprocess
 import sys
 import warnings
@@ -12,7 +13,7 @@ from torch import multiprocessing, nn
 from torch.optim import SGD
 
 from hebbian import registry
-from trainers import Batches, Phase, Recipe, Trainer, mlp, train
+from trainers import Batches, Checkpoint, Phase, Recipe, Trainer, mlp, train
 from trainers.distributed import joined, rank, world
 from trainers.models import uniform
 
@@ -56,13 +57,35 @@ def gradients(name):
     return recorder.found
 
 
-def quick(name):
+class Keep:
+    """Set aside the checkpoint that is there at the third step."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def on_step(self, trainer):
+        if trainer.step == 3 and not (self.folder / "kept.pt").exists():
+            shutil.copy(self.folder / "last.pt", self.folder / "kept.pt")
+
+
+def quick(name, checkpoint=None, callbacks=()):
     """Return the weights that a whole training, of one phase or two, ends with."""
     model = mlp(12, [8], 4, centred=True).double()
     uniform(model, torch.Generator().manual_seed(0))
     phase = Phase(partial(SGD, lr=0.01), 2, 8)
     x, y = data(30)
-    train(name, model, x, y, criterion=F.cross_entropy, classes=4, recipe=Recipe(phase, phase), seed=3)
+    train(
+        name,
+        model,
+        x,
+        y,
+        criterion=F.cross_entropy,
+        classes=4,
+        recipe=Recipe(phase, phase),
+        seed=3,
+        callbacks=callbacks,
+        checkpoint=checkpoint,
+    )
     return model.state_dict()
 
 
@@ -73,6 +96,9 @@ def work(number, folder, names):
         "gloo", init_method=f"file://{folder}/meeting", rank=number, world_size=2
     )
     found = {"gradients": {n: gradients(n) for n in names}, "weights": {n: quick(n) for n in names}}
+    quick("bcm", Checkpoint(folder / "last.pt", every=0), [Keep(folder)])
+    torch.distributed.barrier()
+    found["gone on"] = quick("bcm", Checkpoint(folder / "kept.pt"))
     torch.save(found, f"{folder}/{number}.pt")
     torch.distributed.destroy_process_group()
 
@@ -91,6 +117,8 @@ def check(folder, names):
         assert all(torch.equal(a[k], b[k]) for k in a), name
         ends = first["weights"][name], second["weights"][name]
         assert all(torch.equal(p, q) for p, q in zip(*map(dict.values, ends), strict=True)), name
+    for found in (first, second):
+        assert all(torch.equal(p, found["weights"]["bcm"][k]) for k, p in found["gone on"].items())
     for name in set(names) & set(means()):
         whole = gradients(name)
         for k in whole:
