@@ -128,7 +128,14 @@ _RECIPES = {
     "bcm": replace(
         _FEATURES, learn=replace(_FEATURES.learn, optimizer=partial(SGD, lr=3e-4)), initialise=uniform
     ),
-    "foldiak": replace(_FEATURES, centred=False, initialise=uniform),
+    # What all units share, which inhibition takes away in learning, Triangle takes away in the model.
+    "foldiak": replace(
+        _FEATURES,
+        learn=replace(_FEATURES.learn, optimizer=partial(SGD, lr=0.05)),
+        activation=Triangle,
+        centred=False,
+        initialise=uniform,
+    ),
     # A unit moves by its share of the batch, so that 1 never overshoots; where weights begin as long as the
     # data, one unit wins them all.
     **{
@@ -148,7 +155,8 @@ _RECIPES = {
     "kolen-pollack": replace(
         _LOSS, learn=replace(_LOSS.learn, optimizer=partial(AdamW, lr=1e-3, weight_decay=0.1))
     ),
-    # A mean that all inputs share is what errors sent at random teach first.
+    # Without centring, what random feedback teaches convolutions stays at 91 to 97 degrees to backprop's
+    # gradient; with it, at 77 to 90 degrees.
     **dict.fromkeys(("fa", "dfa", "rflo"), replace(_LOSS, centred=True)),
     # The noise of a step is larger than what it says: many steps, and for weights few parameters.
     **{
