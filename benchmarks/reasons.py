@@ -143,8 +143,8 @@ def unmoved() -> str:
     began = first(make("mlp", recipe_for("stdp", "mlp"), 0)).weight
     cosine = float(F.cosine_similarity(first(model).weight, began).mean())
     return (
-        "of 500 units one fires a step, so that each learns from few spikes: the weights end at a mean cosine "
-        f"of {cosine:.3f} with those that they began as, and the features are random ones still"
+        "of 500 units one fires a step, so that each learns from few spikes: the weights end at a mean "
+        f"cosine of {cosine:.3f} with those that they began as, and the features are random ones still"
     )
 
 
@@ -225,10 +225,11 @@ def main() -> None:
     if "HEBBIAN_DATA" not in os.environ:
         parser.error("set HEBBIAN_DATA to the folder that holds mnist/")
     torch.set_num_threads(1)
-    found = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
     for rule in options.rules:
-        found[rule] = MEASURED[rule]()
-        print(f"{rule}: {found[rule]}", flush=True)
+        reason = MEASURED[rule]()
+        print(f"{rule}: {reason}", flush=True)
+        found = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
+        found[rule] = reason
         FILE.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
