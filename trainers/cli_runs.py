@@ -245,8 +245,8 @@ def _train(comparison: Comparison, split: Split, out: Path | None, resume: bool 
     from trainers.results import new_folder, open_folder, read_results, write_results
 
     torch.set_num_threads(comparison.threads)
-    results = [] if out is None else read_results(out)
     with _one_line():
+        results = [] if out is None else read_results(out)
         if out is not None and rank() == 0:
             if not resume:
                 new_folder(out)
@@ -268,17 +268,32 @@ def _one(experiment: Experiment, split: Split, out: Path | None) -> Result:
     from trainers.experiment import run
     from visualizers.tensorboard import TensorBoard
 
-    shape = split.x_train.shape[1:]
-    image = (shape[0], shape[1]) if len(shape) == 2 else None
     checkpoint = None if out is None else Checkpoint(_checkpoint(out, experiment))
     callbacks: list[object] = [Progress()]
     with ExitStack() as stack:
         if out is not None and rank() == 0:
-            callbacks.append(stack.enter_context(TensorBoard(out / "tensorboard" / experiment.rule, image)))
+            board = TensorBoard(out / "tensorboard" / experiment.rule, settings=_settings(experiment))
+            callbacks.append(stack.enter_context(board))
         try:
             return run(experiment, split, callbacks, checkpoint)
         except (ValueError, TypeError, FloatingPointError) as error:
             raise click.ClickException(f"{experiment.rule}: {error}") from error
+
+
+def _settings(experiment: Experiment) -> dict[str, str | float]:
+    """Tell an experiment in few words, for the page of hyper-parameters."""
+    from trainers.experiment import WIDTHS
+
+    learn = experiment.recipe.learn
+    return {
+        "rule": experiment.rule,
+        "net": experiment.net,
+        "widths": " ".join(map(str, experiment.widths or WIDTHS[experiment.net])),
+        "seed": experiment.seed,
+        "epochs": learn.epochs,
+        "batch": learn.batch,
+        **{name: str(value) for name, value in experiment.settings.items()},
+    }
 
 
 def _checkpoint(out: Path, experiment: Experiment) -> Path:
