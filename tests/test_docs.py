@@ -34,9 +34,9 @@ def test_the_commands_of_the_readme_exist():
 
 @pytest.fixture
 def cifar(tmp_path):
-    """A folder with 200 + 20 images of noise in the form of CIFAR-10."""
+    """A folder with 100 + 20 images of noise in the form of CIFAR-10."""
     g = np.random.default_rng(0)
-    parts = {"train": 200, "test": 20}
+    parts = {"train": 100, "test": 20}
     pixels = {f"x_{part}": g.integers(0, 256, (n, 32, 32, 3), np.uint8) for part, n in parts.items()}
     labels = {f"y_{part}": np.arange(n, dtype=np.uint8) % 10 for part, n in parts.items()}
     np.savez(tmp_path / "cifar10.npz", **pixels, **labels)
