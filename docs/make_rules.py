@@ -78,7 +78,8 @@ kernels with pooling. Every rule has the same batches and the same few epochs (`
 for those that learn from one number a trial, which have four times as many: the figures compare rules, they
 are not the best that each can do. Settings were chosen on held-out training images. Seconds are those of
 one processor core. Rules without labels are followed by a readout that learns by backprop, as is the
-control, `frozen` random features. "One graph" tells whether `torch.compile` takes the rule whole (`fullgraph=True`).
+control, `frozen` random features. "One graph" tells whether `torch.compile` takes the rule whole
+(`fullgraph=True`).
 `tests/test_rules.py` holds every rule to its traits, and to their absence."""
 
 _PUBLISHED = """\
