@@ -300,7 +300,10 @@ def test_a_recorded_training_is_run_again(tmp_path):
     assert differs.output.splitlines()[-1] == "Error: 1 of 1 results differ"
     noted = json.loads((first / "run.json").read_text())
     (tmp_path / "odd.json").write_text(json.dumps({**noted, "command": "dance"}))
-    assert "not of `hebbian train`" in call("run", tmp_path / "odd.json", "--out", tmp_path / "x").output
+    for path in (tmp_path / "odd.json", first / "results.json"):
+        assert "not of `hebbian train`" in call("run", path, "--out", tmp_path / "x").output
+    (first / "results.json").write_text('[{"figure": 1}]')
+    assert "no results of this version" in call("run", first / "run.json", "--out", tmp_path / "x").output
 
 
 def test_a_recorded_comparison_is_run_again(tmp_path, here):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from trainers.overrides import FINETUNE, Overrides, override
 from trainers.recipes import recommended
 from trainers.record import read, record, write
 from trainers.results import describe, open_folder, read_results, write_results
-from trainers.search import Found, require_optuna, scaled, search
+from trainers.search import Found, require_optuna, scaled, search, told
 
 CONTROLS = ("backprop", "frozen")
 
@@ -81,7 +81,7 @@ class Comparison:
             find(name)
 
     @classmethod
-    def recorded(cls, run: Mapping[str, Any]) -> Comparison:
+    def recorded(cls, run: Any) -> Comparison:
         """Return what a ``run.json`` was written of.
 
         Raises
@@ -89,7 +89,7 @@ class Comparison:
         DataError
             If it was written by something else, or by another version with other settings.
         """
-        if run.get("command") not in ("train", "compare"):
+        if not isinstance(run, dict) or run.get("command") not in ("train", "compare"):
             raise DataError("the record is not of `hebbian train` or `hebbian compare`")
         settings: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in run["settings"].items()
@@ -193,7 +193,7 @@ def _searched(
     for rates in pool.map(attempt, todo):
         found[rates.rule] = rates
         write(path, list(found.values()))
-        said(str(rates))
+        said(told(rates))
     return [scaled(e, found[e.rule]) for e in wanted if e.rule in found]
 
 

@@ -55,9 +55,20 @@ def open_folder(out: Path, run: dict[str, Any]) -> None:
 
 
 def read_results(out: Path) -> list[Result]:
-    """Return the runs that a folder holds; none where there is no file of them."""
+    """Return the runs that a folder holds; none where there is no file of them.
+
+    Raises
+    ------
+    DataError
+        If the file holds anything else.
+    """
     path = out / _JSON
-    return [Result(**run) for run in record.read(path)] if path.exists() else []
+    if not path.exists():
+        return []
+    try:
+        return [Result(**run) for run in record.read(path)]
+    except TypeError as error:
+        raise DataError(f"{path}: holds no results of this version; name a new folder") from error
 
 
 def write_results(out: Path, results: Sequence[Result]) -> None:
@@ -89,9 +100,9 @@ def unequal(before: Sequence[Result], now: Sequence[Result]) -> list[str]:
     return lines
 
 
-def _joined(old: dict[str, Any], new: dict[str, Any], path: Path) -> dict[str, Any]:
+def _joined(old: Any, new: dict[str, Any], path: Path) -> dict[str, Any]:
     """Return ``new`` with the rules and seeds that ``old`` has beyond it."""
-    if old.get("command") != new["command"]:
+    if not isinstance(old, dict) or old.get("command") != new["command"]:
         raise DataError(f"{path} is not of `hebbian {new['command']}`; name a new folder")
     wider = {
         name: list(dict.fromkeys((*old["settings"][name], *new["settings"][name])))

@@ -86,6 +86,16 @@ def scaled(experiment: Experiment, found: Found) -> Experiment:
     return replace(experiment, recipe=recipe)
 
 
+def told(found: Found) -> str:
+    """Tell in one line what was found."""
+    if found.accuracy is None:
+        return f"{found.rule}, search: failed, so the recipe's rates stay: {found.reason}"
+    return (
+        f"{found.rule}, search: {found.accuracy:.2%} of the held-out training data with {found.learn:.3g} "
+        f"times the recipe's rate, in the readout {found.readout:.3g} times"
+    )
+
+
 def held_out(split: Split) -> Split:
     """Return the training data alone, with a fifth of each class in place of the test data."""
     from sklearn.model_selection import train_test_split
