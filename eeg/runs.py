@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from eeg import splits, training
+from eeg import card, outlier, splits, training
+from eeg.aggregate import CHOSEN
+from eeg.cues import read_cues
 from eeg.datasets import Corpus, Entry
 from eeg.detector import Detector, save
 from eeg.faithfulness import Precision, precision
@@ -21,10 +23,9 @@ from eeg.training import Loaded, Plan, Scored, file_hash
 from eeg.windows import load
 from trainers.callbacks import Progress
 from trainers.errors import DataError
-from trainers.record import versions, write
+from trainers.files import replacing
+from trainers.record import plain, versions, write
 from visualizers.tensorboard import TensorBoard
-
-_STRONG_CUE = 0.7
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def default_channels(corpus: Corpus) -> tuple[str, ...]:
     """
     for entry in corpus.entries:
         try:
-            names = read(entry.path).ch_names
+            names = read(entry.path, preload=False).ch_names
         except DataError:  # it is reported when all recordings are loaded
             continue
         return TEN_TWENTY if set(TEN_TWENTY) <= set(names) else tuple(names)
@@ -77,27 +78,48 @@ def run(
     *,
     folds: int,
     hold_out: float = 0.0,
+    by_site: bool = False,
     out: Path | None = None,
     jobs: int = 1,
 ) -> Run:
     """Cross-validate, calibrate, train the final network and judge it, and write all that to ``out``.
 
-    ``hold_out`` is the share of subjects that no training, also not that of a fold, ever sees.
+    Parameters
+    ----------
+    plan, corpus, loaded
+        How is learned, and from what.
+    folds
+        By subject; also those that the cues are cross-validated in.
+    hold_out
+        The share of subjects that no training, also not that of a fold, ever sees.
+    by_site
+        Leave out one site in each fold instead.
+    out
+        An existing folder; nothing is written without it.
+    jobs
+        Processes that work at once.
     """
     entries = list(loaded)
     held: Sequence[Entry] = ()
     train: Sequence[Entry] = entries
     if hold_out:
         train, held = splits.hold_out(entries, hold_out, plan.seed)
-    scored = training.cross_validate(plan, loaded, train, folds, jobs)
+    parts = splits.sites(train) if by_site else splits.folds(train, folds, plan.seed)
+    cues = read_cues(loaded, jobs)
+    scored = training.cross_validate(plan, loaded, parts, jobs)
+    crossed = judge(plan, scored, None, folds=folds, cues=cues)
+    if plan.aggregation == CHOSEN:
+        plan = replace(plan, aggregation=training.chosen(scored))
     calibration = training.fit_calibration(plan, scored)
     with ExitStack() as stack:
         callbacks: list[object] = [Progress()]
         if out is not None:
             callbacks.append(stack.enter_context(TensorBoard(out / "tensorboard")))
         network = training.fit_network(plan, [loaded[e] for e in train], callbacks)
-    unseen = tuple(training.score(network, loaded, held, "held out"))
-    crossed = judge(plan, scored, None, folds=folds)
+    unseen = tuple(training.score(network, loaded, held, "held out", plan.aggregation))
+    held_out = judge(plan, unseen, calibration, folds=folds, cues=cues) if held else None
+    figures = {"cross_validated": crossed, "held_out": held_out}
+    sfreq = plan.preprocessing.sfreq
     facts = {
         "corpus": corpus.name,
         "simulated": corpus.simulated,
@@ -107,25 +129,29 @@ def run(
         "seed": plan.seed,
         "recordings": training.fingerprint(train),
         "versions": versions(),
-        "cross_validated": {name: asdict(e) for name, e in crossed.levels["subjects"].items()},
-        "cues": [
-            f"{name} has a ROC-AUC of {e}"
-            for name, e in crossed.baselines.items()
-            if "alone" in name and e.value > _STRONG_CUE
-        ],
+        "splits": f"{len(parts)} folds by {'site' if by_site else 'subject'}; {hold_out:.0%} of the subjects "
+        "kept from all training",
+        "results": plain(figures),
     }
     done = Run(
-        detector=training.detector(plan, network, calibration, facts),
+        detector=training.detector(
+            plan,
+            network,
+            calibration,
+            outlier.fit([outlier.statistics(loaded[e].data, sfreq) for e in train]),
+            facts,
+        ),
         cross_validated=crossed,
-        held_out=judge(plan, unseen, calibration, folds=min(folds, _rarest(held))) if held else None,
+        held_out=held_out,
         unseen=unseen,
     )
     if out is not None:
         save(done.detector, out / "model.safetensors")
         write_predictions(plan, [*scored, *unseen], out / "predictions.csv")
-        record = {"plan": plan, "folds": folds, "hold_out": hold_out, "training": facts}
-        figures = {"cross_validated": done.cross_validated, "held_out": done.held_out}
-        write(out / "run.json", {**record, "results": figures})
+        with replacing(out / "card.md") as part:
+            part.write_text(card.card(done.detector), encoding="utf-8")
+        record = {"plan": plan, "folds": folds, "hold_out": hold_out, "by_site": by_site}
+        write(out / "run.json", {**record, "training": facts})
     return done
 
 
@@ -142,13 +168,14 @@ def unseen(detector: Detector, corpus: Corpus, loaded: Loaded) -> tuple[list[Sco
     if not fresh:
         raise DataError(f"{corpus.name}: the model was trained on every recording; evaluate it on others")
     splits.subjects_of(fresh)
-    return training.score(detector.network, loaded, fresh, "held out"), len(loaded) - len(fresh)
+    scored = training.score(detector.network, loaded, fresh, "held out", detector.aggregation)
+    return scored, len(loaded) - len(fresh)
 
 
 def judged(detector: Detector, scored: Sequence[Scored]) -> Results:
     """Return the figures of recordings that the detector had not seen."""
-    folds = min(5, _rarest([s.entry for s in scored]))
-    return judge(plan_of(detector), scored, detector.calibration, folds=folds)
+    cues = read_cues([s.entry for s in scored])
+    return judge(plan_of(detector), scored, detector.calibration, folds=5, cues=cues)
 
 
 def recorded_results(out: Path) -> list[tuple[str, Results]]:
@@ -160,13 +187,9 @@ def recorded_results(out: Path) -> list[tuple[str, Results]]:
         If the folder holds no record of a run.
     """
     path = out / "run.json"
-    titles = {
-        "cross_validated": "Training subjects, each as seen by a fold that was not trained on him",
-        "held_out": "Held-out subjects, whom no training had seen",
-    }
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))["results"]
-        return [(title, recorded(found[key])) for key, title in titles.items() if found[key] is not None]
+        found = json.loads(path.read_text(encoding="utf-8"))["training"]["results"]
+        return [(title, recorded(found[key])) for key, title in card.TITLES.items() if found[key] is not None]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise DataError(f"{path}: no record of a run; expected a folder that `eeg train` wrote") from None
 
@@ -189,8 +212,3 @@ def explained(detector: Detector, scored: Sequence[Scored], method: str = "occlu
     if not found:
         return None
     return Precision(*(float(np.mean([getattr(p, f) for p in found])) for f in Precision.__annotations__))
-
-
-def _rarest(entries: Sequence[Entry]) -> int:
-    labels = list(splits.subjects_of(entries).values())
-    return min(labels.count(0), labels.count(1))
