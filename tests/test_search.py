@@ -58,9 +58,11 @@ def test_a_search_mends_a_rate_that_is_too_small_and_repeats_itself(split):
 
 
 def test_a_recipe_without_a_rate_is_refused(split):
+    pytest.importorskip("optuna")
     odd = replace(slow(1.0), recipe=Recipe(Phase(lambda p: SGD(p, lr=1.0), epochs=1)))
     with pytest.raises(ValueError, match="give its optimizer as partial"):
-        scaled(odd, Found("backprop"))
+        search(odd, split, 1)
+    assert scaled(odd, Found("backprop", reason="failed")) == odd  # it then runs as it is
 
 
 def test_a_comparison_searches_once_a_rule_and_runs_with_what_it_found(split, tmp_path, monkeypatch):

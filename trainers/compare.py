@@ -1,7 +1,7 @@
 """Many rules beside their controls: same data, same net, same seeds, each in a process of its own.
 
-Whoever is interrupted calls again: what the folder of a comparison holds (`trainers.results`)
-is not run again.
+Whoever is interrupted calls again: what the folder of a comparison holds (`trainers.results`) is not
+run again.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def compare(
     Parameters
     ----------
     out
-        A new folder, or one of the same comparison with perhaps other rules or fewer seeds.
+        A new folder, or one of the same comparison, perhaps with other rules or seeds.
     jobs
         Processes at a time.
     minutes
@@ -165,12 +165,12 @@ def compare(
     if comparison.trials:
         require_optuna()
     open_folder(out, comparison.as_record("compare", split))
-    deadline = time.monotonic() + 60 * minutes
+    pool = Pool(jobs, time.monotonic() + 60 * minutes)
     if comparison.trials:
-        wanted = _searched(comparison, wanted, split, out, Pool(jobs, deadline), said)
+        wanted = _searched(comparison, wanted, split, out, pool, said)
     results = {(r.rule, r.seed): r for r in read_results(out)}
     todo = [e for e in wanted if (e.rule, e.seed) not in results]
-    for result in Pool(jobs, deadline).map(partial(_run, split=split, threads=comparison.threads), todo):
+    for result in pool.map(partial(_run, split=split, threads=comparison.threads), todo):
         results[result.rule, result.seed] = result
         write_results(out, list(results.values()))
         said(describe(result))

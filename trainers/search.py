@@ -110,6 +110,8 @@ def held_out(split: Split) -> Split:
 
 
 def _scaled(phase: Phase, factor: float) -> Phase:
+    if factor == 1:
+        return phase
     change: dict[str, Any] = {"lr": factor * _rate(phase)}
     return replace(phase, optimizer=partial(phase.optimizer, **change))
 
