@@ -35,6 +35,6 @@ AMPLITUDE: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def subject_scores(windows: Windows) -> dict[str, float]:
+def recording_scores(windows: Windows) -> dict[str, float]:
     """Return the maximum over a recording's windows of each statistic."""
     return {name: float(statistic(windows.data).max()) for name, statistic in AMPLITUDE.items()}

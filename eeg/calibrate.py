@@ -1,25 +1,30 @@
-"""From a recording's raw logit to a probability at a stated prevalence."""
+"""From a recording's raw logit to a probability at a stated prevalence, and to an answer."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.special import logit as log_odds
 from sklearn.linear_model import LogisticRegression
+
+from eeg import conformal
+from eeg.conformal import Conformal
 
 
 @dataclass(frozen=True)
 class Calibration:
     """An affine map of the raw logit, fitted on ``n`` subjects.
 
-    ``prevalence`` is the share of these subjects who had epilepsy.
+    ``prevalence`` is the share of these subjects who had epilepsy, ``conformal`` their scores, by which
+    a recording is said to resemble a group.
     """
 
     slope: float
     intercept: float
     prevalence: float
     n: int
+    conformal: Conformal = field(default_factory=Conformal)
 
     def logit(self, score: np.ndarray | float, prevalence: float | None = None) -> np.ndarray:
         """Return the calibrated logit at ``prevalence`` (0 to 1; the training subjects' by default).
@@ -34,10 +39,6 @@ class Calibration:
             shift = float(log_odds(prevalence) - log_odds(self.prevalence))
         return self.slope * np.asarray(score, float) + self.intercept + shift
 
-    def threshold(self) -> float:
-        """Return the raw score at which both classes are equally likely at even prevalence."""
-        return -float(self.logit(0.0, 0.5)) / self.slope if self.slope > 0 else 0.0
-
 
 def fit(scores: np.ndarray, labels: np.ndarray) -> Calibration:
     """Fit Platt's sigmoid (Platt 1999, with his smoothed targets) to one score a subject.
@@ -51,6 +52,7 @@ def fit(scores: np.ndarray, labels: np.ndarray) -> Calibration:
             f"calibration needs both classes, got {positive} with and {negative} without epilepsy"
         )
     prevalence = positive / len(labels)
+    kept = conformal.calibrate(scores, labels)
     target = np.where(labels == 1, (positive + 1) / (positive + 2), 1 / (negative + 2))
     centre, spread = float(np.mean(scores)), float(np.std(scores)) or 1.0
     z = ((scores - centre) / spread)[:, None]
@@ -62,5 +64,6 @@ def fit(scores: np.ndarray, labels: np.ndarray) -> Calibration:
     )
     slope = float(model.coef_[0, 0]) / spread
     if slope <= 0:
-        return Calibration(0.0, float(log_odds(prevalence)), prevalence, len(labels))
-    return Calibration(slope, float(model.intercept_[0]) - slope * centre, prevalence, len(labels))
+        return Calibration(0.0, float(log_odds(prevalence)), prevalence, len(labels), kept)
+    intercept = float(model.intercept_[0]) - slope * centre
+    return Calibration(slope, intercept, prevalence, len(labels), kept)

@@ -105,6 +105,47 @@ def inspect(path: Path, machine: bool, show_ids: bool) -> None:
 
 @main.command()
 @click.argument("data", type=_DATA)
+@click.option("--folds", type=click.IntRange(2), default=5, show_default=True, help="By subject.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--json", "machine", is_flag=True, help="For machines.")
+@_JOBS
+def audit(data: Path, folds: int, seed: int, machine: bool, jobs: int) -> None:
+    """Tell how well the diagnoses in DATA are predicted by how its recordings were made, without any EEG.
+
+    Date, hour, site, sex, age, device, sampling rate, duration, channels, filters and the band of the
+    signal, one at a time, cross-validated by subject.  Values are compared and never shown.
+    """
+    import json
+    from dataclasses import asdict
+
+    from eeg.audit import as_text
+    from eeg.cues import audit_of, read_cues
+    from eeg.datasets import open_corpus
+    from eeg.splits import subjects_of
+
+    corpus = open_corpus(data)
+    known = [entry for entry in corpus.entries if entry.label is not None]
+    subjects_of(known)
+    found = audit_of(read_cues(known, jobs), folds=folds, seed=seed)
+    if machine:
+        click.echo(json.dumps(asdict(found), indent=2))
+        return
+    click.echo(f"{corpus.name}: {len(known)} recording(s), {len(subjects_of(known))} subject(s)")
+    click.echo(as_text(found))
+
+
+@main.command()
+@click.argument("model", type=click.Path(path_type=Path))
+def card(model: Path) -> None:
+    """Print the card of MODEL, a file or a folder that `eeg train` wrote."""
+    from eeg.card import card as written
+    from eeg.detector import load
+
+    click.echo(written(load(_model_file(model))))
+
+
+@main.command()
+@click.argument("data", type=_DATA)
 @click.option("--out", type=_FOLDER, required=True, help="A new folder for the model and its figures.")
 @click.option("--model", default="tvgg-gap", show_default=True, help="tvgg or tvgg-gap.")
 @click.option("--rule", default="backprop", show_default=True, help="See `hebbian rules`.")
@@ -125,7 +166,20 @@ def inspect(path: Path, machine: bool, show_ids: bool) -> None:
     help="0.5-45 Hz at 128 Hz and the mean logit, or as Uyttenhove et al. 2020 did it.",
 )
 @click.option("--window", type=_FloatRange(0.5), help="Seconds.  [default: 2 for events, else 10]")
+@click.option(
+    "--aggregation",
+    type=click.Choice(["mean", "mean-probability", "top", "noisy-or", "chosen"]),
+    help="From windows to a recording; chosen: inside each fold, at the cost of another training.  "
+    "[default: top for events, else mean]",
+)
 @click.option("--folds", type=click.IntRange(2), default=5, show_default=True, help="By subject.")
+@click.option("--by-site", is_flag=True, help="Leave out one site in each fold instead.")
+@click.option(
+    "--shuffle-labels",
+    type=click.IntRange(0),
+    metavar="SEED",
+    help="Deal the diagnoses out anew first: the control, which must find nothing.",
+)
 @click.option(
     "--hold-out",
     type=_FloatRange(0, 0.9),
@@ -136,7 +190,16 @@ def inspect(path: Path, machine: bool, show_ids: bool) -> None:
 @click.option("--epochs", type=click.IntRange(1), help="[default: the recipe's]")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @_JOBS
-def train(data: Path, out: Path, folds: int, hold_out: float, jobs: int, **choices: Any) -> None:
+def train(
+    data: Path,
+    out: Path,
+    folds: int,
+    by_site: bool,
+    shuffle_labels: int | None,
+    hold_out: float,
+    jobs: int,
+    **choices: Any,
+) -> None:
     """Train a detector on the corpus in DATA, cross-validated by subject.
 
     DATA is a folder (BIDS, TUEP, Guinea-Bissau) or a CSV with the columns path, subject and label.
@@ -149,14 +212,17 @@ def train(data: Path, out: Path, folds: int, hold_out: float, jobs: int, **choic
     _known(choices["model"], choices["rule"])
     corpus = open_corpus(data)
     plan = _plan(corpus, **choices)
+    if shuffle_labels is not None:
+        corpus = _shuffled(corpus, plan, shuffle_labels)
     _new(out)
     failed: list[Entry] = []
     loaded = _load(corpus, plan.preprocessing, plan.window, jobs, failed)
     click.echo(_about(plan, corpus))
-    runs.run(plan, corpus, loaded, folds=folds, hold_out=hold_out, out=out, jobs=jobs)
+    runs.run(plan, corpus, loaded, folds=folds, hold_out=hold_out, by_site=by_site, out=out, jobs=jobs)
     for title, results in runs.recorded_results(out):
         click.echo(f"\n{title}:\n{describe(results, plan)}")
-    click.echo(f"\nModel: {out / 'model.safetensors'}   curves: tensorboard --logdir {out / 'tensorboard'}")
+    click.echo(f"\nModel: {out / 'model.safetensors'}   card: {out / 'card.md'}")
+    click.echo(f"Curves: tensorboard --logdir {out / 'tensorboard'}")
     _end(failed)
 
 
@@ -207,6 +273,11 @@ def evaluate(run: Path, data: Path | None, method: str, jobs: int) -> None:
     type=_FloatRange(0, 1, min_open=True, max_open=True),
     help="Of epilepsy among those who are examined.  [default: that of the training subjects]",
 )
+@click.option(
+    "--alpha",
+    type=_FloatRange(0, 1, min_open=True, max_open=True),
+    help="Share of each group that may be taken for the other one.  [default: 0.1]",
+)
 @_METHOD
 @click.option("--segments", type=click.IntRange(1), default=10, show_default=True, help="At most so many.")
 @click.option("--keep-names", is_flag=True, help="Name outputs after the files, even if these name people.")
@@ -215,11 +286,13 @@ def detect(
     recordings: tuple[Path, ...],
     out: Path,
     prevalence: float | None,
+    alpha: float | None,
     method: str,
     segments: int,
     keep_names: bool,
 ) -> None:
     """Score and explain RECORDINGS with MODEL, a file or a folder that `eeg train` wrote."""
+    from eeg.conformal import ALPHA, EXCHANGEABILITY
     from eeg.detect import detect as one
     from eeg.detect import output_name
     from eeg.detector import load
@@ -228,7 +301,10 @@ def detect(
 
     _one_thread()
     _apart([output_name(path, keep_names) for path in recordings if path.exists()])
-    detector = load(model / "model.safetensors" if model.is_dir() else model)
+    detector = load(_model_file(model))
+    if alpha is not None:
+        detector.calibration.conformal.check(alpha)
+    alpha = alpha or ALPHA
     _made(out)
     stated = detector.calibration.prevalence if prevalence is None else prevalence
     click.echo(f"Score for epilepsy-like EEG at a stated prevalence of {stated:.2f}.  {RESEARCH_USE}")
@@ -238,7 +314,14 @@ def detect(
     for number, path in enumerate(recordings, 1):
         try:
             decision, explanation, folder = one(
-                detector, path, out, prevalence=prevalence, method=method, most=segments, keep_name=keep_names
+                detector,
+                path,
+                out,
+                prevalence=prevalence,
+                alpha=alpha,
+                method=method,
+                most=segments,
+                keep_name=keep_names,
             )
         except DataError as error:
             click.echo(f"Error: {error}", err=True)
@@ -247,8 +330,29 @@ def detect(
         count = len(explanation.segments)
         place = f"{number}/{len(recordings)}"
         click.echo(f"{place}  {decision.probability:.2f}  {count} segment(s)  {folder / 'report.html'}")
+        click.echo(f"     {decision.answer}")
+    n = detector.calibration.conformal.n
+    click.echo(
+        f"Groups are told with an error rate of at most {alpha:g} each, by n = {n} calibrating subjects of"
+    )
+    click.echo(f"the smaller group. {EXCHANGEABILITY}")
     click.echo(NORMAL_EEG)
     _end(failed)
+
+
+def _model_file(model: Path) -> Path:
+    return model / "model.safetensors" if model.is_dir() else model
+
+
+def _shuffled(corpus: Corpus, plan: Plan, seed: int) -> Corpus:
+    """Deal the diagnoses out anew, where it is these that are learned."""
+    from eeg.datasets import Corpus
+    from eeg.splits import shuffled
+
+    if plan.labels == "events":
+        raise click.UsageError("--shuffle-labels is a control of --labels recording")
+    known = [entry for entry in corpus.entries if entry.label is not None]
+    return Corpus(f"{corpus.name}, diagnoses shuffled", shuffled(known, seed), corpus.simulated)
 
 
 def _one_thread() -> None:
@@ -313,6 +417,7 @@ def _plan(
     channels: str | None,
     preset: str,
     window: float | None,
+    aggregation: str | None,
     **same: Any,
 ) -> Plan:
     from eeg import runs
@@ -335,7 +440,7 @@ def _plan(
         preprocessing=settings,
         labels=kind,  # type: ignore[arg-type]
         window=window or WINDOW[kind],  # type: ignore[index]
-        aggregation="mean-probability" if paper else AGGREGATION[kind],  # type: ignore[index]
+        aggregation=aggregation or ("mean-probability" if paper else AGGREGATION[kind]),  # type: ignore[index]
         **same,
     )
 

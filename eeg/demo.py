@@ -74,7 +74,7 @@ def _by_recording_labels(plan: Plan, corpus: Corpus, unseen: tuple[Scored, ...])
     held: list[Entry] = [s.entry for s in unseen]
     network = training.fit_network(other, [w for e, w in loaded.items() if e not in held])
     scores, labels, names = training.subject_scores(
-        training.score(network, loaded, held, "held out"), other.aggregation
+        training.score(network, loaded, held, "held out", other.aggregation)
     )
     return auc(labels, scores, np.array(names))
 

@@ -11,6 +11,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from eeg.attribution import Explanation, Segment, explain
+from eeg.audit import verdict
+from eeg.card import recorded_results
+from eeg.conformal import ALPHA
 from eeg.detector import Decision, Detector
 from eeg.export import result, write_annotated_edf, write_events, write_json
 from eeg.preprocess import clean
@@ -44,7 +47,8 @@ def describe_model(
     warnings = [SEEN] if seen else []
     if interpolated:
         warnings.append(f"Interpolated from the other electrodes, not recorded: {', '.join(interpolated)}.")
-    warnings += [f"A cue predicts the training labels as well: {text}" for text in training.get("cues", [])]
+    for _, results in recorded_results(detector):
+        warnings += verdict(results.audit) if results.audit.strong else []
     return {
         "name": detector.model,
         "rule": training.get("rule", "unknown"),
@@ -67,6 +71,7 @@ def detect(
     out: Path,
     *,
     prevalence: float | None = None,
+    alpha: float = ALPHA,
     method: str = "occlusion",
     most: int = 10,
     keep_name: bool = False,
@@ -87,7 +92,7 @@ def detect(
         windows, onset = detector.windows(raw)
     except DataError as error:
         raise DataError(f"{path}: {error}" if str(path) not in str(error) else str(error)) from None
-    decision = detector.decide(windows, onset, prevalence)
+    decision = detector.decide(windows, onset, prevalence, alpha)
     explanation = explain(detector, windows, method=method, most=most, prevalence=prevalence)
     seen = file_hash(path) in detector.training.get("recordings", [])
     model = describe_model(detector, seen=seen, interpolated=lacking(raw, detector.preprocessing.channels))

@@ -16,15 +16,18 @@ from safetensors.torch import save_file
 from scipy.special import expit
 from torch import Tensor, nn
 
+from eeg import outlier
 from eeg.aggregate import AGGREGATIONS
 from eeg.calibrate import Calibration
+from eeg.conformal import ALPHA, Answer, Conformal
 from eeg.models import build
+from eeg.outlier import Gate
 from eeg.preprocess import Preprocessing, prepare
 from eeg.windows import cut
 from trainers.errors import DataError
 from trainers.files import replacing
 
-FORMAT = 1
+FORMAT = 2
 """Version of the file's layout; a reader refuses what it does not know."""
 
 Labels = Literal["events", "recording"]
@@ -35,7 +38,8 @@ class Decision:
     """The answer for one recording.
 
     ``window_onset`` (N,) in seconds and ``window_logit`` (N,) are the network's raw evidence;
-    ``logit`` is the recording's calibrated logit at ``prevalence`` and ``probability`` its sigmoid.
+    ``logit`` is the recording's calibrated logit at ``prevalence`` and ``probability`` its sigmoid;
+    ``answer`` is the group that the recording resembles, if any.
     """
 
     probability: float
@@ -44,6 +48,7 @@ class Decision:
     window_onset: np.ndarray
     window_logit: np.ndarray
     window_length: float  # s
+    answer: Answer
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ class Detector:
     labels: Labels
     aggregation: str
     calibration: Calibration
+    gate: Gate | None = None  # None where nobody knows what the training recordings were like
     training: Mapping[str, Any] = field(default_factory=dict)
 
     def windows(self, raw: mne.io.BaseRaw) -> tuple[np.ndarray, np.ndarray]:
@@ -79,18 +85,36 @@ class Detector:
         """Return the calibrated probability from the windows' logits (..., N) -> (...)."""
         return np.asarray(expit(self.calibration.logit(self.score(window_logits), prevalence)))
 
-    def decide(self, windows: np.ndarray, onset: np.ndarray, prevalence: float | None = None) -> Decision:
-        """Return the decision from a recording's windows, at ``prevalence`` or the training subjects'."""
+    def decide(
+        self,
+        windows: np.ndarray,
+        onset: np.ndarray,
+        prevalence: float | None = None,
+        alpha: float = ALPHA,
+    ) -> Decision:
+        """Return the decision from a recording's windows, at ``prevalence`` or the training subjects'.
+
+        At most a share ``alpha`` of each group is taken for the other one.
+        """
         logits = self.logits(windows)
         calibrated = float(self.calibration.logit(self.score(logits), prevalence))
+        stated = self.calibration.prevalence if prevalence is None else prevalence
         return Decision(
             probability=float(expit(calibrated)),
-            prevalence=self.calibration.prevalence if prevalence is None else prevalence,
+            prevalence=stated,
             logit=calibrated,
             window_onset=onset,
             window_logit=logits,
             window_length=self.window,
+            answer=self._answer(windows, float(self.score(logits)), stated, alpha),
         )
+
+    def _answer(self, windows: np.ndarray, score: float, prevalence: float, alpha: float) -> Answer:
+        conformal = self.calibration.conformal
+        found = self.gate and self.gate.complaint(outlier.statistics(windows, self.preprocessing.sfreq))
+        if found:
+            return Answer(None, alpha, conformal.n, why=f"the recording is unlike the training data: {found}")
+        return conformal.answer(score, prevalence, alpha)
 
 
 def network_logits(network: nn.Module, windows: np.ndarray, batch: int = 64) -> np.ndarray:
@@ -118,6 +142,7 @@ def save(detector: Detector, path: Path) -> None:
         "labels": detector.labels,
         "aggregation": detector.aggregation,
         "calibration": asdict(detector.calibration),
+        "gate": detector.gate and asdict(detector.gate),
         "training": dict(detector.training),
     }
     weights = {k: v.contiguous() for k, v in detector.network.state_dict().items()}
@@ -167,6 +192,12 @@ def _rebuilt(facts: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Detecto
         window=facts["window"],
         labels=facts["labels"],
         aggregation=facts["aggregation"],
-        calibration=Calibration(**facts["calibration"]),
+        calibration=_calibration(facts["calibration"]),
+        gate=facts["gate"] and Gate(**facts["gate"]),
         training=facts["training"],
     )
+
+
+def _calibration(facts: Mapping[str, Any]) -> Calibration:
+    kept = Conformal(*(tuple(facts["conformal"][group]) for group in ("epilepsy", "control")))
+    return Calibration(**{**facts, "conformal": kept})

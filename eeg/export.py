@@ -196,8 +196,8 @@ def result(decision: Decision, explanation: Explanation, model: Mapping[str, Any
     Returns
     -------
     dict
-        ``schema``, ``statements``, ``score``, ``prevalence``, ``logit``, ``windows``, ``explanation`` and
-        ``model``; times in seconds from the start of the recording.
+        ``schema``, ``statements``, ``score``, ``prevalence``, ``logit``, ``answer``, ``windows``,
+        ``explanation`` and ``model``; times in seconds from the start of the recording.
     """
     return {
         "schema": dict(SCHEMA),
@@ -205,6 +205,13 @@ def result(decision: Decision, explanation: Explanation, model: Mapping[str, Any
         "score": float(decision.probability),
         "prevalence": float(decision.prevalence),
         "logit": float(decision.logit),
+        "answer": {
+            "group": decision.answer.group,
+            "text": str(decision.answer),
+            "alpha": decision.answer.alpha,
+            "n": decision.answer.n,
+            "grounds": decision.answer.grounds,
+        },
         "windows": {
             "length": float(decision.window_length),
             "onset": decision.window_onset.tolist(),

@@ -117,6 +117,7 @@ def _decision_html(decision: Decision, model: Mapping[str, Any]) -> str:
         f"{alarm}{warnings}"
         f'<p class="eeg-score">Score for epilepsy-like EEG <strong>{decision.probability:.2f}</strong> '
         f"at a stated prevalence of {decision.prevalence:.2f}</p>"
+        f"<p><strong>{escape(str(decision.answer))}.</strong> {escape(decision.answer.grounds)}</p>"
         f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in limits)}</ul>"
     )
 

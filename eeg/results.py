@@ -1,25 +1,37 @@
-"""What a training showed: scores of unseen subjects, their metrics, and the baselines beside them."""
+"""What a training showed: scores of unseen subjects, their metrics, and the controls beside them."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from eeg import amplitude, audit, calibrate
-from eeg.aggregate import AGGREGATIONS
+from eeg import amplitude, calibrate, conformal
+from eeg.audit import Audit, Cues, Finding, Matched, as_text
 from eeg.calibrate import Calibration
-from eeg.evaluate import METRICS, Estimate, auc, evaluate, permutation_p
-from eeg.training import Plan, Scored, subject_scores, targets
+from eeg.conformal import EXCHANGEABILITY, Answers, Rates
+from eeg.cues import audit_of
+from eeg.datasets import Entry
+from eeg.evaluate import CALIBRATED, DECIDING, RANKING, Estimate, auc, evaluate, risk_coverage
+from eeg.significance import permutation_p
+from eeg.training import Plan, Scored, recording_score, subject_scores, targets
 from trainers.files import replacing
+from trainers.table import text
 
 Level = Mapping[str, Estimate]
-_RANKING = {name: metric for name, metric in METRICS.items() if name != "balanced_accuracy"}
-_DECIDING = {"balanced_accuracy": METRICS["balanced_accuracy"]}
+_HEADS = {
+    "roc_auc": "ROC-AUC",
+    "pr_auc_epilepsy": "PR-AUC epilepsy",
+    "pr_auc_control": "PR-AUC control",
+    "sensitivity": "sensitivity at 90 % specificity",
+    "balanced_accuracy": "balanced accuracy",
+    "brier": "Brier",
+    "calibration_error": "ECE",
+}
 
 
 @dataclass(frozen=True)
@@ -31,6 +43,10 @@ class Results:
     levels: Mapping[str, Level]  # windows, recordings, subjects -> metric -> estimate
     permutation_p: float  # of the subjects' ROC-AUC when labels are shuffled among subjects
     baselines: Mapping[str, Estimate]  # ROC-AUC, subjects, of what needs no network
+    answers: Answers
+    coverage: tuple[float, ...]  # share of subjects that is decided, the surest first,
+    risk: tuple[float, ...]  # and its share of errors, where both groups are as frequent
+    audit: Audit
 
 
 def judge(
@@ -39,65 +55,101 @@ def judge(
     calibration: Calibration | None,
     *,
     folds: int,
+    cues: Mapping[Entry, Cues],
 ) -> Results:
     """Return the figures of ``scored``.
 
     Parameters
     ----------
     calibration
-        Decides between the classes (at even prevalence); without it every fold is decided by what the
-        other folds calibrate.
+        Makes probabilities, decisions (at even prevalence) and answers; without it that of every fold is
+        fitted to the other folds.
     folds
-        How many folds the cue baselines are cross-validated in.
+        How many folds the cues are cross-validated in.
+    cues
+        How each recording was made, as far as it is known.
     """
-    thresholds = _thresholds(plan, scored, calibration)
-    levels = {
-        "windows": _windows(plan, scored),
-        "recordings": _recordings(plan, scored, thresholds),
-        "subjects": _subjects(plan, scored, thresholds),
-    }
-    scores, labels, _ = subject_scores(scored, plan.aggregation)
+    fitted = _calibrations(scored, calibration)
+    scores, labels, names = subject_scores(scored)
+    part = {s.entry.subject: s.part for s in scored}
+    mine = [fitted[part[name]] for name in names]
+    even = np.array([float(c.logit(z, 0.5)) for c, z in zip(mine, scores, strict=True)])
+    share = np.where(labels == 1, 0.5 / np.mean(labels == 1), 0.5 / np.mean(labels == 0))
+    coverage, risk = risk_coverage(labels, even, share)
     return Results(
         subjects=len(labels),
         epilepsy=int(labels.sum()),
-        levels=levels,
-        permutation_p=permutation_p(labels, scores),
-        baselines={**amplitude_aucs(scored), **audit.cue_aucs([s.entry for s in scored], folds)},
+        levels={
+            "windows": _windows(plan, scored),
+            "recordings": _recordings(scored, fitted),
+            "subjects": _level(labels, scores, mine, np.array(names), _comparable(scored)),
+        },
+        permutation_p=permutation_p(labels, scores if _comparable(scored) else even),
+        baselines=amplitude_aucs(scored),
+        answers=conformal.answers(labels, scores, [c.conformal for c in mine]),
+        coverage=tuple(coverage.tolist()),
+        risk=tuple(risk.tolist()),
+        audit=audit_of(
+            {s.entry: cues.get(s.entry, {}) for s in scored},
+            folds=folds,
+            scores=dict(zip(names, even.tolist(), strict=True)),
+        ),
     )
 
 
 def amplitude_aucs(scored: Sequence[Scored]) -> dict[str, Estimate]:
-    """Return the subject-level ROC-AUC of the best amplitude detector, named with its statistic."""
-    rows = [amplitude.subject_scores(s.windows) for s in scored]
-    labels = np.array([s.entry.label for s in scored])
-    subjects = np.array([s.entry.subject for s in scored])
+    """Return the ROC-AUC of the best amplitude detector, named with its statistic.
+
+    A subject's value is the mean over his recordings, as a model's score is.
+    """
+    rows: dict[str, list[dict[str, float]]] = {}
+    for s in scored:
+        rows.setdefault(s.entry.subject, []).append(amplitude.recording_scores(s.windows))
+    labels = {s.entry.subject: s.entry.label for s in scored}
+    names = np.array(list(rows))
     found = {
-        f"amplitude ({name}, best of {len(rows[0])})": auc(
-            labels, np.array([row[name] for row in rows]), subjects
+        f"amplitude ({name}, best of {len(amplitude.AMPLITUDE)})": auc(
+            np.array([labels[n] for n in names]),
+            np.array([np.mean([row[name] for row in rows[n]]) for n in names]),
+            names,
         )
-        for name in rows[0]
+        for name in amplitude.AMPLITUDE
     }
     best = max(found, key=lambda name: found[name].value)
     return {best: found[best]}
 
 
-def _thresholds(plan: Plan, scored: Sequence[Scored], calibration: Calibration | None) -> dict[str, float]:
-    """Return, for each part, the raw score at which both classes are equally likely."""
-    parts = sorted({s.part for s in scored})
+def _comparable(scored: Sequence[Scored]) -> bool:
+    """Whether raw scores of all parts are made alike; else only what is calibrated can be pooled."""
+    return len({s.aggregation for s in scored}) == 1
+
+
+def _calibrations(scored: Sequence[Scored], calibration: Calibration | None) -> dict[str, Calibration]:
+    """Return what each part is calibrated by."""
+    parts = {s.part: s.aggregation for s in scored}
     if calibration is not None:
-        return dict.fromkeys(parts, calibration.threshold())
+        return dict.fromkeys(parts, calibration)
     return {
         part: calibrate.fit(
-            *subject_scores([s for s in scored if s.part != part], plan.aggregation)[:2]
-        ).threshold()
-        for part in parts
+            *subject_scores([replace(s, aggregation=how) for s in scored if s.part != part])[:2]
+        )
+        for part, how in parts.items()
     }
 
 
-def _levels(labels: np.ndarray, scores: np.ndarray, decided: np.ndarray, subjects: np.ndarray) -> Level:
+def _level(
+    labels: np.ndarray,
+    raw: np.ndarray,
+    calibrations: Sequence[Calibration],
+    subjects: np.ndarray,
+    comparable: bool,
+) -> Level:
+    pairs = list(zip(calibrations, raw, strict=True))
+    even = np.array([float(c.logit(z, 0.5)) for c, z in pairs])
     return {
-        **evaluate(labels, scores, subjects, metrics=_RANKING),
-        **evaluate(labels, decided, subjects, metrics=_DECIDING),
+        **evaluate(labels, raw if comparable else even, subjects, metrics=RANKING),
+        **evaluate(labels, even, subjects, metrics=DECIDING),
+        **evaluate(labels, np.array([float(c.logit(z)) for c, z in pairs]), subjects, metrics=CALIBRATED),
     }
 
 
@@ -105,20 +157,17 @@ def _windows(plan: Plan, scored: Sequence[Scored]) -> Level:
     labels = np.concatenate([targets(s.windows, plan.labels) for s in scored]).astype(int)
     logits = np.concatenate([s.logits for s in scored])
     subjects = np.repeat([s.entry.subject for s in scored], [len(s.logits) for s in scored])
-    return evaluate(labels, logits, subjects, resamples=200)
+    return evaluate(labels, logits, subjects, resamples=200, metrics={**RANKING, **DECIDING})
 
 
-def _recordings(plan: Plan, scored: Sequence[Scored], thresholds: Mapping[str, float]) -> Level:
-    raw = np.array([float(AGGREGATIONS[plan.aggregation](s.logits)) for s in scored])
-    decided = raw - np.array([thresholds[s.part] for s in scored])
-    labels = np.array([s.entry.label for s in scored])
-    return _levels(labels, raw, decided, np.array([s.entry.subject for s in scored]))
-
-
-def _subjects(plan: Plan, scored: Sequence[Scored], thresholds: Mapping[str, float]) -> Level:
-    raw, labels, names = subject_scores(scored, plan.aggregation)
-    part = {s.entry.subject: s.part for s in scored}
-    return _levels(labels, raw, raw - np.array([thresholds[part[n]] for n in names]), np.array(names))
+def _recordings(scored: Sequence[Scored], fitted: Mapping[str, Calibration]) -> Level:
+    return _level(
+        np.array([s.entry.label for s in scored]),
+        np.array([recording_score(s) for s in scored]),
+        [fitted[s.part] for s in scored],
+        np.array([s.entry.subject for s in scored]),
+        _comparable(scored),
+    )
 
 
 def write_predictions(plan: Plan, scored: Sequence[Scored], path: Path) -> None:
@@ -136,28 +185,50 @@ def write_predictions(plan: Plan, scored: Sequence[Scored], path: Path) -> None:
 
 
 def recorded(figures: Mapping[str, Any]) -> Results:
-    """Return the results that a run's record holds as JSON."""
+    """Return the results that a run's record or a detector's header holds as JSON."""
 
     def estimates(level: Mapping[str, Any]) -> Level:
         return {name: Estimate(**value) for name, value in level.items()}
 
+    told = figures["answers"]
     return Results(
         subjects=figures["subjects"],
         epilepsy=figures["epilepsy"],
         levels={name: estimates(level) for name, level in figures["levels"].items()},
         permutation_p=figures["permutation_p"],
         baselines=estimates(figures["baselines"]),
+        answers=Answers(
+            **{**told, "epilepsy": Rates(**told["epilepsy"]), "control": Rates(**told["control"])}
+        ),
+        coverage=tuple(figures["coverage"]),
+        risk=tuple(figures["risk"]),
+        audit=_recorded_audit(figures["audit"]),
     )
 
 
-def describe(results: Results, plan: Plan) -> str:
-    """Return the figures as a table for people."""
-    heads = ["", "ROC-AUC", "PR-AUC epilepsy", "PR-AUC control", "balanced accuracy"]
-    rows = [heads] + [
-        [level, *(str(figures[name]) for name in METRICS)] for level, figures in results.levels.items()
+def _recorded_audit(figures: Mapping[str, Any]) -> Audit:
+    def finding(f: Mapping[str, Any]) -> Finding:
+        matched = f["matched"] and Matched(**{**f["matched"], "auc": Estimate(**f["matched"]["auc"])})
+        return Finding(**{**f, "auc": Estimate(**f["auc"]), "matched": matched})
+
+    return Audit(
+        tuple(finding(f) for f in figures["findings"]), tuple(figures["alike"]), tuple(figures["unknown"])
+    )
+
+
+def table(results: Results) -> list[list[str]]:
+    """Return the figures as rows of cells, the first of them the heads."""
+    levels = results.levels
+    rows = [
+        [head, *(str(level[name]) if name in level else "" for level in levels.values())]
+        for name, head in _HEADS.items()
     ]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(heads))]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [["", *levels], *rows]
+
+
+def describe(results: Results, plan: Plan) -> str:
+    """Return the figures as text for people."""
+    lines = [text(table(results))]
     lines.append(
         f"{results.subjects} subjects, {results.epilepsy} with epilepsy; 95 % intervals from a bootstrap "
         f"over subjects; labels permuted among subjects: p = {results.permutation_p:.3g}"
@@ -165,4 +236,31 @@ def describe(results: Results, plan: Plan) -> str:
     if plan.labels == "events":
         lines.append("(a window counts as positive when it holds an annotated discharge)")
     lines += [f"beside it, ROC-AUC of {name}: {value}" for name, value in results.baselines.items()]
+    lines += [answered(results), sureness(results)]
+    lines += ["", as_text(results.audit, results.levels["subjects"]["roc_auc"])]
     return "\n".join(lines)
+
+
+def answered(results: Results) -> str:
+    """Say in a paragraph how often subjects were told a group, and rightly."""
+    found = results.answers
+    if found.alpha is None:
+        return (
+            f"answers: none, for n = {found.n} calibrating subjects of the smaller group are too few for "
+            f"alpha = {conformal.ALPHA:g}"
+        )
+    groups = ", ".join(
+        f"of the {name} group {rates.right:.0%} right, {rates.wrong:.0%} wrong, {rates.unsaid:.0%} cannot say"
+        for name, rates in (("epilepsy", found.epilepsy), ("control", found.control))
+    )
+    return f"answers at alpha = {found.alpha:g} (n = {found.n}): {groups}. {EXCHANGEABILITY}"
+
+
+def sureness(results: Results) -> str:
+    """Say how many errors there are among the surest decisions."""
+    points = [
+        f"{results.risk[i]:.0%} of the surest {target:.0%}"
+        for target in (0.25, 0.5, 0.75)
+        for i in [int(np.searchsorted(results.coverage, target - 1e-9))]
+    ]
+    return f"errors at even prevalence: {', '.join(points)}, {results.risk[-1]:.0%} of all"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from eeg.datasets import Entry
 from trainers.errors import DataError
+
+Split = tuple[tuple[Entry, ...], tuple[Entry, ...]]
+"""Training recordings, and those that are kept from training."""
 
 
 def subjects_of(entries: Iterable[Entry]) -> dict[str, int]:
@@ -38,9 +42,7 @@ def refuse_leak(train: Iterable[Entry], test: Iterable[Entry]) -> None:
         raise DataError(f"{len(shared)} subject(s) stand in both splits; a subject belongs to one side only")
 
 
-def hold_out(
-    entries: Sequence[Entry], share: float, seed: int
-) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:
+def hold_out(entries: Sequence[Entry], share: float, seed: int) -> Split:
     """Return training and held-out recordings, with ``share`` of the subjects of each class held out."""
     labels = subjects_of(entries)
     names = sorted(labels)
@@ -53,7 +55,7 @@ def hold_out(
     return _part(entries, set(held))
 
 
-def folds(entries: Sequence[Entry], k: int, seed: int) -> list[tuple[tuple[Entry, ...], tuple[Entry, ...]]]:
+def folds(entries: Sequence[Entry], k: int, seed: int) -> list[Split]:
     """Return ``k`` pairs of training and test recordings; every subject is tested once.
 
     Raises
@@ -71,7 +73,45 @@ def folds(entries: Sequence[Entry], k: int, seed: int) -> list[tuple[tuple[Entry
     return [_part(entries, set(names[test])) for _, test in parts]
 
 
-def _part(entries: Sequence[Entry], held: set[str]) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:
+def sites(entries: Sequence[Entry]) -> list[Split]:
+    """Return a pair of training and test recordings for each site, in the order of their names.
+
+    Raises
+    ------
+    DataError
+        If a recording has no site, there are fewer than two, a subject was recorded at two, or without
+        one of them a class is missing.
+    """
+    subjects_of(entries)
+    names = sorted({e.site or "" for e in entries})
+    if "" in names or len(names) < 2:
+        known = len(set(names) - {""})
+        raise DataError(
+            f"leaving a site out needs two sites, and every recording's; {known} site(s) are known"
+        )
+    pairs = []
+    for name in names:
+        train = tuple(e for e in entries if e.site != name)
+        test = tuple(e for e in entries if e.site == name)
+        refuse_leak(train, test)
+        subjects_of(train)
+        pairs.append((train, test))
+    return pairs
+
+
+def shuffled(entries: Sequence[Entry], seed: int) -> tuple[Entry, ...]:
+    """Return the recordings with the diagnoses dealt out anew among the subjects.
+
+    Whatever is learned from these is chance: the control of a whole training.
+    """
+    labels = subjects_of(entries)
+    names = sorted(labels)
+    dealt = np.random.default_rng(seed).permutation([labels[name] for name in names])
+    new = dict(zip(names, dealt.tolist(), strict=True))
+    return tuple(replace(e, label=new[e.subject]) for e in entries)
+
+
+def _part(entries: Sequence[Entry], held: set[str]) -> Split:
     train = tuple(e for e in entries if e.subject not in held)
     test = tuple(e for e in entries if e.subject in held)
     refuse_leak(train, test)

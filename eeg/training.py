@@ -17,11 +17,12 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from tqdm import tqdm
 
 from eeg import calibrate, models, splits
-from eeg.aggregate import AGGREGATIONS
+from eeg.aggregate import AGGREGATIONS, CHOSEN, best
 from eeg.augment import TurnedHead
 from eeg.calibrate import Calibration
 from eeg.datasets import Entry
 from eeg.detector import Detector, Labels, network_logits
+from eeg.outlier import Gate
 from eeg.preprocess import Preprocessing
 from eeg.windows import UNANNOTATED, Windows, examples
 from hebbian.registry import find
@@ -35,6 +36,9 @@ WINDOW: Mapping[Labels, float] = {"events": 2.0, "recording": 10.0}
 """Seconds of a window: as short as the events that are looked for, or as in Uyttenhove et al. 2020."""
 
 AGGREGATION: Mapping[Labels, str] = {"events": "top", "recording": "mean"}
+_INNER = 0.25
+"""Share of a fold's training subjects whom the choice of an aggregation is left to."""
+
 _STEPS: Mapping[Labels, int] = {"events": 2500, "recording": 600}
 
 
@@ -56,13 +60,15 @@ class Plan:
 class Scored:
     """A recording as a network saw it that had never seen its subject.
 
-    ``part`` says which network: ``fold 1`` and so on, or ``held out`` for the final one.
+    ``part`` says which network: ``fold 1`` and so on, or ``held out`` for the final one; ``aggregation``
+    how its windows are put together.
     """
 
     entry: Entry
     part: str
     windows: Windows
     logits: np.ndarray  # (N,)
+    aggregation: str
 
 
 def one_cycle(optimizer: Optimizer, steps: int) -> LRScheduler:
@@ -136,7 +142,9 @@ def fit_network(plan: Plan, training: Sequence[Windows], callbacks: Sequence[obj
     return network.eval()
 
 
-def score(network: nn.Module, loaded: Loaded, entries: Sequence[Entry], part: str) -> list[Scored]:
+def score(
+    network: nn.Module, loaded: Loaded, entries: Sequence[Entry], part: str, aggregation: str
+) -> list[Scored]:
     """Let a network judge recordings.
 
     Raises
@@ -144,7 +152,9 @@ def score(network: nn.Module, loaded: Loaded, entries: Sequence[Entry], part: st
     DataError
         If its logits are not finite.
     """
-    scored = [Scored(e, part, loaded[e], network_logits(network, loaded[e].data)) for e in entries]
+    scored = [
+        Scored(e, part, loaded[e], network_logits(network, loaded[e].data), aggregation) for e in entries
+    ]
     if not all(np.isfinite(s.logits).all() for s in scored):
         raise DataError(
             f"{part}: the training diverged, its scores are not finite; take another rule or seed"
@@ -152,21 +162,20 @@ def score(network: nn.Module, loaded: Loaded, entries: Sequence[Entry], part: st
     return scored
 
 
-def cross_validate(
-    plan: Plan, loaded: Loaded, entries: Sequence[Entry], k: int, jobs: int = 1
-) -> list[Scored]:
-    """Return every recording as seen by the network of the fold that did not train on its subject.
+def cross_validate(plan: Plan, loaded: Loaded, folds: Sequence[splits.Split], jobs: int = 1) -> list[Scored]:
+    """Return every test recording as seen by the network of its fold, which did not train on its subject.
 
     The folds are trained in ``jobs`` processes.
     """
     work = (
-        delayed(_fold)(plan, loaded, train, test, f"fold {i}")
-        for i, (train, test) in enumerate(splits.folds(entries, k, plan.seed), 1)
+        delayed(_fold)(plan, loaded, train, test, f"fold {i}") for i, (train, test) in enumerate(folds, 1)
     )
     # Workers see large arrays as files mapped into memory: copy on write, for torch wants them writable.
     done = Parallel(n_jobs=jobs, return_as="generator", mmap_mode="c")(work)
     return [
-        s for fold in tqdm(done, desc="cross-validation", total=k, unit="fold", disable=None) for s in fold
+        s
+        for fold in tqdm(done, desc="cross-validation", total=len(folds), unit="fold", disable=None)
+        for s in fold
     ]
 
 
@@ -174,10 +183,28 @@ def _fold(
     plan: Plan, loaded: Loaded, train: Sequence[Entry], test: Sequence[Entry], part: str
 ) -> list[Scored]:
     torch.set_num_threads(1)  # small networks gain nothing from more, and processes get in each other's way
-    return score(fit_network(plan, [loaded[e] for e in train]), loaded, test, part)
+    aggregation = plan.aggregation
+    if aggregation == CHOSEN:
+        fit, kept = splits.hold_out(train, _INNER, plan.seed)
+        aggregation = chosen(score(fit_network(plan, [loaded[e] for e in fit]), loaded, kept, part, CHOSEN))
+    return score(fit_network(plan, [loaded[e] for e in train]), loaded, test, part, aggregation)
 
 
-def subject_scores(scored: Sequence[Scored], aggregation: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def chosen(scored: Sequence[Scored]) -> str:
+    """Return the aggregation that is best for these recordings, which their network had not seen."""
+    return best(
+        [s.logits for s in scored],
+        np.array([s.entry.label for s in scored]),
+        np.array([s.entry.subject for s in scored]),
+    )
+
+
+def recording_score(scored: Scored) -> float:
+    """Return the raw score of a recording."""
+    return float(AGGREGATIONS[scored.aggregation](scored.logits))
+
+
+def subject_scores(scored: Sequence[Scored]) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Return one raw score and one label a subject, and the subjects.
 
     A subject's score is the mean over his recordings.
@@ -185,7 +212,7 @@ def subject_scores(scored: Sequence[Scored], aggregation: str) -> tuple[np.ndarr
     found: dict[str, list[float]] = {}
     labels: dict[str, int] = {}
     for s in scored:
-        found.setdefault(s.entry.subject, []).append(float(AGGREGATIONS[aggregation](s.logits)))
+        found.setdefault(s.entry.subject, []).append(recording_score(s))
         labels[s.entry.subject] = s.entry.label or 0
     names = sorted(found)
     return np.array([np.mean(found[n]) for n in names]), np.array([labels[n] for n in names]), names
@@ -193,12 +220,12 @@ def subject_scores(scored: Sequence[Scored], aggregation: str) -> tuple[np.ndarr
 
 def fit_calibration(plan: Plan, scored: Sequence[Scored]) -> Calibration:
     """Calibrate on one score a subject, each from a network that had not seen him."""
-    scores, labels, _ = subject_scores(scored, plan.aggregation)
+    scores, labels, _ = subject_scores([replace(s, aggregation=plan.aggregation) for s in scored])
     return calibrate.fit(scores, labels)
 
 
 def detector(
-    plan: Plan, network: nn.Module, calibration: Calibration, training: Mapping[str, object]
+    plan: Plan, network: nn.Module, calibration: Calibration, gate: Gate, training: Mapping[str, object]
 ) -> Detector:
     """Put together what is saved."""
     return Detector(
@@ -209,6 +236,7 @@ def detector(
         labels=plan.labels,
         aggregation=plan.aggregation,
         calibration=calibration,
+        gate=gate,
         training=training,
     )
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from eeg.calibrate import Calibration
+from eeg.conformal import Conformal
 from eeg.datasets.simulated import write_cohort
 from eeg.detector import Detector
 from eeg.models import build
@@ -36,6 +37,6 @@ def detector() -> Detector:
         window=2.0,
         labels="events",
         aggregation="top",
-        calibration=Calibration(slope=1.5, intercept=-0.25, prevalence=0.4, n=20),
+        calibration=Calibration(1.5, -0.25, 0.4, 20, Conformal(tuple(range(8)), tuple(range(-12, 0)))),
         training={"corpus": "a cohort", "simulated": True, "subjects": 20, "rule": "oja"},
     )

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eeg.attribution import Explanation, Segment
+from eeg.conformal import Answer
 from eeg.detector import Decision
 from eeg.export import (
     NORMAL_EEG,
@@ -201,7 +202,7 @@ def test_the_sidecar_describes_every_column(tmp_path: Path) -> None:
 
 def test_result_survives_json(tmp_path: Path) -> None:
     onset, logit = np.arange(3) * 2.0, np.array([-1.5, 0.25, 3.0], dtype=np.float32)
-    decision = Decision(np.float32(0.75), 0.5, 1.0986, onset, logit, 2.0)
+    decision = Decision(np.float32(0.75), 0.5, 1.0986, onset, logit, 2.0, Answer("control", 0.1, 20, 0.9))
     explanation = Explanation("occlusion", SEGMENTS, np.arange(4.0), np.zeros(4))
     model = {"name": "tvgg", "simulated": True, "channels": ("Fp1", "T7"), "training": "simulated"}
     write_json(result(decision, explanation, model), tmp_path / "result.json")

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from matplotlib.patches import Rectangle
 
 from eeg.attribution import Explanation, Segment
+from eeg.conformal import Answer
 from eeg.detector import Decision
 from eeg.export import NORMAL_EEG, NOT_A_FINDING, RESEARCH_USE
 from eeg.report import _page_starts, write_report
@@ -52,7 +53,7 @@ def report(
     path: Path, segments: tuple[Segment, ...] = SEGMENTS, title: str = "A recording", **facts: Any
 ) -> str:
     onset = np.arange(0, 60, 2.0)
-    decision = Decision(0.934, 0.25, 2.6, onset, np.sin(onset), 2.0)
+    decision = Decision(0.934, 0.25, 2.6, onset, np.sin(onset), 2.0, Answer("epilepsy", 0.1, 20, 0.8))
     times = np.arange(0, 60, 0.125)
     explanation = Explanation("occlusion", segments, times, np.cos(times))
     write_report(recording(), decision, explanation, {**MODEL, **facts}, path, title=title)

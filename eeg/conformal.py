@@ -1,0 +1,193 @@
+"""Which group a recording resembles, or that nobody can say: conformal sets, calibrated on subjects.
+
+A new subject is exchangeable with the calibrating ones of his class if he comes from where they came from.
+Across hospitals that does not hold by itself, and neither do the error rates.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from trainers.errors import DataError
+
+ALPHA = 0.1
+"""Share of each group that may be taken for the other one, unless another is asked for."""
+
+EXCHANGEABILITY = (
+    "Error rates hold for subjects who come from where the calibrating ones came from; across hospitals, "
+    "recorders and times that does not hold by itself."
+)
+
+Group = Literal["epilepsy", "control"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Which group a recording resembles, None for neither, and then why.
+
+    ``expected`` is the share of those told this group who belong to it at the stated prevalence, as the
+    calibrating subjects have it; NaN where nobody can know.
+    """
+
+    group: Group | None
+    alpha: float
+    n: int  # calibrating subjects of the smaller group
+    expected: float = math.nan
+    why: str = ""
+
+    def __str__(self) -> str:
+        if self.group is None:
+            return f"Cannot say: {self.why}"
+        return f"Resembles the {self.group} group"
+
+    @property
+    def grounds(self) -> str:
+        """What the answer rests on."""
+        rests = f"At most {self.alpha:.0%} of each group are taken for the other, by n = {self.n} "
+        rests += "calibrating subjects of the smaller group."
+        if not math.isnan(self.expected):
+            rests += f" At the stated prevalence {self.expected:.0%} of those told this belong to that group."
+        return f"{rests} {EXCHANGEABILITY}"
+
+
+@dataclass(frozen=True)
+class Conformal:
+    """The raw scores of the calibrating subjects, one each, from networks that had not seen them.
+
+    Sets are made for each class by itself (Vovk 2012), so that their error rates hold at any prevalence.
+    """
+
+    epilepsy: tuple[float, ...] = ()
+    control: tuple[float, ...] = ()
+
+    @property
+    def n(self) -> int:
+        """The number of subjects of the smaller group: what the error rates rest on."""
+        return min(len(self.epilepsy), len(self.control))
+
+    def p_values(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return how usual scores (...) are among epilepsy and among controls, each (...) in (0, 1].
+
+        The share of calibrating subjects, the new one among them, whose score lies as far towards the
+        other group.  Ties count as far, which errs on the side of not deciding.
+        """
+        scores = np.asarray(scores, float)
+        low = (scores[..., None] >= np.array(self.epilepsy)).sum(-1)
+        high = (scores[..., None] <= np.array(self.control)).sum(-1)
+        return (low + 1) / (len(self.epilepsy) + 1), (high + 1) / (len(self.control) + 1)
+
+    def check(self, alpha: float) -> None:
+        """Refuse an error rate that the number of subjects cannot bear.
+
+        Raises
+        ------
+        DataError
+            If ``alpha`` is below 1 / (n + 1) or not below 1: no score could ever be decided, or all are.
+        """
+        if not 1 / (self.n + 1) <= alpha < 1:
+            raise DataError(
+                f"alpha = {alpha:g}: calibrated on n = {self.n} subjects of the smaller group; expected at "
+                f"least 1/(n+1) = {1 / (self.n + 1):.3g} and below 1; take a larger alpha or more subjects"
+            )
+
+    def group(self, score: float, alpha: float = ALPHA) -> Group | None:
+        """Return the one group that a raw score is usual in, None where it is so in both or in neither.
+
+        At most a share ``alpha`` of each group is taken for the other one.
+
+        Raises
+        ------
+        DataError
+            As `check`.
+        """
+        self.check(alpha)
+        epilepsy, control = (float(p) > alpha for p in self.p_values(np.array(score)))
+        if epilepsy == control:
+            return None
+        return "epilepsy" if epilepsy else "control"
+
+    def answer(self, score: float, prevalence: float, alpha: float = ALPHA) -> Answer:
+        """Say which group a raw score resembles, or that so few subjects permit no answer."""
+        if alpha < 1 / (self.n + 1):
+            few = f"n = {self.n} calibrating subjects of the smaller group are too few for alpha = {alpha:g}"
+            return Answer(None, alpha, self.n, why=few)
+        group = self.group(score, alpha)
+        if group is None:
+            return Answer(None, alpha, self.n, why="such a score is usual in both groups, or in neither")
+        expected = dict(zip(("epilepsy", "control"), self.rates(alpha).predictive(prevalence), strict=True))
+        return Answer(group, alpha, self.n, expected[group])
+
+    def rates(self, alpha: float = ALPHA) -> Answers:
+        """Return how often the calibrating subjects are answered, each by all the others."""
+        labels = np.repeat([1, 0], [len(self.epilepsy), len(self.control)])
+        scores = np.array([*self.epilepsy, *self.control])
+        others = [calibrate(np.delete(scores, i), np.delete(labels, i)) for i in range(len(scores))]
+        return answers(labels, scores, others, alpha)
+
+
+def calibrate(scores: np.ndarray, labels: np.ndarray) -> Conformal:
+    """Keep the scores (n,) of subjects with labels (n,) of 0 and 1."""
+    return Conformal(tuple(sorted(scores[labels == 1].tolist())), tuple(sorted(scores[labels == 0].tolist())))
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What became of the subjects of one group: shares that sum to 1."""
+
+    right: float
+    wrong: float
+    unsaid: float
+
+
+@dataclass(frozen=True)
+class Answers:
+    """How often unseen subjects were told a group, and rightly.
+
+    ``alpha`` is None where there were too few subjects for `ALPHA`: then nobody is told anything.
+    """
+
+    alpha: float | None
+    n: int  # calibrating subjects of the smaller group; the fewest of all parts
+    epilepsy: Rates
+    control: Rates
+
+    def predictive(self, prevalence: float) -> tuple[float, float]:
+        """Return the share of those told "epilepsy" who have it, and of those told "control" who do not.
+
+        At ``prevalence``, as Bayes has it; NaN where nobody is told that.
+        """
+        with_it, without = prevalence, 1 - prevalence
+        return (
+            _share(with_it * self.epilepsy.right, without * self.control.wrong),
+            _share(without * self.control.right, with_it * self.epilepsy.wrong),
+        )
+
+
+def _share(right: float, wrong: float) -> float:
+    return right / (right + wrong) if right + wrong else math.nan
+
+
+def answers(
+    labels: np.ndarray, scores: np.ndarray, calibrations: Sequence[Conformal], alpha: float = ALPHA
+) -> Answers:
+    """Count the answers for subjects with labels (n,) and raw scores (n,), each by his own calibration.
+
+    In cross-validation that of a subject holds the scores of the other folds (cross-conformal; Vovk 2015),
+    so that all are used and none for himself.
+    """
+    n = min(c.n for c in calibrations)
+    enough = alpha >= 1 / (n + 1)
+    told = [c.group(float(s), alpha) if enough else None for s, c in zip(scores, calibrations, strict=True)]
+
+    def rates(label: int, right: Group, wrong: Group) -> Rates:
+        mine = [t for t, y in zip(told, labels, strict=True) if y == label]
+        return Rates(*(sum(t == kind for t in mine) / len(mine) for kind in (right, wrong, None)))
+
+    return Answers(
+        alpha if enough else None, n, rates(1, "epilepsy", "control"), rates(0, "control", "epilepsy")
+    )
