@@ -147,7 +147,7 @@ def test_killed_at_random_moments(tmp_path):
         }:
             time.sleep(0.001)  # it is training now
         try:
-            running.wait(draws.uniform(0, 0.4))
+            running.wait(draws.uniform(0, 0.3))
         except subprocess.TimeoutExpired:
             os.killpg(running.pid, signal.SIGKILL)
             running.wait()
