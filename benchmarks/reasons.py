@@ -150,7 +150,7 @@ def unmoved() -> str:
     """Say how far STDP moves the weights of the perceptron from where they began."""
     model, _ = trained("stdp", "mlp")
     began = first(make("mlp", recipe_for("stdp", "mlp"), 0)).weight
-    cosine = float(F.cosine_similarity(first(model).weight, began).mean())
+    cosine = float(F.cosine_similarity(first(model).weight, began).mean().detach())
     return (
         "of 500 units one fires a step, so that each learns from few spikes: the weights end at a mean "
         f"cosine of {cosine:.3f} with those that they began as, and the features are random ones still"

@@ -19,36 +19,12 @@ from journal import NETS, Summary, cell  # noqa: E402
 PAGE = ROOT / "docs" / "rules.md"
 Measured = Mapping[tuple[str, str], Summary]
 
-_COPIES = "by theory all units learn one and the same feature, the first component (or the mean)"
-_PROTOTYPES = (
-    "units compete by their distance to the input, but hand on w x, without the -|w|²/2 that makes it a "
-    "distance; and units that never win stay where they began"
-)
 REASONS = {
-    "hebb": _COPIES,
-    "covariance": _COPIES,
-    "oja": _COPIES,
     "subspace": "it finds the space of the first components, which a linear readout knows already",
-    "sanger": (
-        "components are learned one after the other: after 1,900 steps the cosine of unit and component was "
-        "above .9 for 4 units of 500"
-    ),
     "hpca": "as sanger's, with relu",
-    "bcm": "units answer few samples each, many of them the same ones, for nothing keeps them apart",
-    "instar": _PROTOTYPES,
-    "soft-instar": f"{_PROTOTYPES}; at temperature 1 in 784 dimensions it is as hard as instar",
-    "foldiak": "inhibition keeps units apart in learning only; the model hands on the plain currents",
-    "krotov": (
-        "its step is normalised, so it needs many: it is published with hundreds of epochs, and at 500 units "
-        "random features are strong; with 100 units and 40 epochs it is well above them"
-    ),
-    "softhebb": (
-        "published with a Triangle activation, many more kernels and rates by norm; here it has relu and 16 "
-        "and 32 kernels"
-    ),
+    "soft-instar": "as instar's; at temperature 1 in 784 dimensions it is as hard as that",
     "pc": "on images it settles for 6 steps only, far from equilibrium, to keep within the time",
     "eqprop": "on images it settles for 6 steps only, far from equilibrium, to keep within the time",
-    "stdp": "one spike a place and step, 10 steps on the perceptron and 2 on images: the counts are noisy",
     "rstdp": "as stdp; the reward is one bit a sample, and nearly always 1 once most are right",
     **(json.loads(journal.REASONS.read_text(encoding="utf-8")) if journal.REASONS.exists() else {}),
 }
