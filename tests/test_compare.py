@@ -293,6 +293,12 @@ def test_a_recorded_training_is_run_again(tmp_path):
     again = call("run", first / "run.json", "--out", second)
     assert again.exit_code == 0, again.output
     assert "All 1 results are the same, bit for bit." in again.output
+    assert "holds the record itself" in call("run", first / "run.json", "--out", first).output
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "alone" / "run.json").write_text((first / "run.json").read_text())
+    nothing = call("run", tmp_path / "alone" / "run.json", "--out", tmp_path / "new")
+    assert nothing.exit_code == 1
+    assert "holds no results to compare with" in nothing.output
     path = second / "results.json"
     path.write_text(path.read_text().replace('"weights": "', '"weights": "0'))
     differs = call("run", second / "run.json", "--out", tmp_path / "third")

@@ -155,6 +155,8 @@ def run(record: Path, out: Path, jobs: int, folder: Path | None) -> None:
     from trainers.record import differences, read
     from trainers.results import read_results, unequal
 
+    if out.resolve() == record.parent.resolve():
+        raise click.BadParameter(f"{out} holds the record itself; name a new folder", param_hint="--out")
     with _one_line():
         before = read(record)
         comparison = Comparison.recorded(before)
@@ -164,6 +166,8 @@ def run(record: Path, out: Path, jobs: int, folder: Path | None) -> None:
         _train(comparison, split, out)
     else:
         _compare(comparison, split, out, jobs, float("inf"))
+    if not expected:
+        raise click.ClickException(f"{record.parent} holds no results to compare with; see those in {out}")
     lines = unequal(expected, read_results(out))
     if not lines:
         click.echo(f"All {len(expected)} results are the same, bit for bit.")
