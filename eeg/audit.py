@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import rankdata
@@ -152,9 +152,11 @@ def _finding(
     finding = Finding(name, value, (hits + 1) / (_DRAWS + 1))
     if scores is None:
         return finding
-    within, within_p = within_classes(labels, scores, found, rng)
-    matched = _matched(labels, scores, categories(values, once == 1), seed) if finding.strong else None
-    return Finding(name, value, finding.p, within, within_p, matched)
+    whole = categories(values, once == 1)
+    shares = _excess(labels, whole, whole.max() + 1)[whole]
+    within, within_p = within_classes(labels, scores, shares, rng)
+    matched = _matched(labels, scores, whole, seed) if finding.strong else None
+    return replace(finding, within=within, within_p=within_p, matched=matched)
 
 
 def categories(values: Sequence[Value], train: np.ndarray) -> np.ndarray:
@@ -187,11 +189,15 @@ def cue_scores(labels: np.ndarray, codes: np.ndarray, fold: np.ndarray) -> np.nd
     """
     score = np.empty(len(labels))
     for i, code in enumerate(codes):
-        train = fold != i
-        number = np.bincount(code[train], minlength=code.max() + 1)
-        excess = np.bincount(code[train], labels[train] - labels[train].mean(), minlength=code.max() + 1)
-        score[~train] = (excess / (number + 1))[code[~train]]
+        test = fold == i
+        score[test] = _excess(labels[~test], code[~test], code.max() + 1)[code[test]]
     return score
+
+
+def _excess(labels: np.ndarray, code: np.ndarray, number: int) -> np.ndarray:
+    """Return by how much the share of epilepsy in each of ``number`` categories exceeds the overall one."""
+    held = np.bincount(code, minlength=number)
+    return np.bincount(code, labels - labels.mean(), minlength=number) / (held + 1)
 
 
 def _shuffled(labels: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
