@@ -7,13 +7,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from scipy.stats import t
+from trainers.table import interval
 
 RESULTS = Path(__file__).parent / "results"
 RULES = RESULTS / "rules.jsonl"
 PUBLISHED = RESULTS / "published"
 REASONS = RESULTS / "reasons.json"
 NETS = ("mlp", "conv")
+CENTRED = " centred"
+"""Added to the name of a net whose inputs are centred, on which the controls run as well."""
 
 
 @dataclass(frozen=True)
@@ -80,15 +82,6 @@ def _summary(runs: Sequence[Run]) -> Summary:
     mean, half_width = (None, 0.0) if reason else interval(shares)
     seconds = sum(run.seconds for run in runs) / len(runs)
     return Summary(mean, half_width, seconds, len(runs), runs[-1].settings, reason)
-
-
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Return the mean of ``values`` and half the width of its 95 % t-interval."""
-    n, mean = len(values), sum(values) / len(values)
-    if n < 2:
-        return mean, float("inf")
-    variance = sum((value - mean) ** 2 for value in values) / (n - 1)
-    return mean, float(t.ppf(0.975, n - 1)) * (variance / n) ** 0.5
 
 
 def cell(summary: Summary | None) -> str:

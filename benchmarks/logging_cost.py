@@ -19,15 +19,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.stats import t as student
 
 from hebbian.backprop import Backprop
 from trainers.data import Batches
 from trainers.images import load_images
 from trainers.models import convnet, mlp
+from trainers.table import interval
 from trainers.trainer import Trainer
 from visualizers.tensorboard import TensorBoard
 
@@ -69,12 +68,6 @@ def measure(net: str, epochs: int, seed: int) -> tuple[float, dict[str, float]]:
         Trainer(rule, optimizer, [timed]).fit(batches, epochs, (images.x_test[:, None], images.y_test))
         total = time.process_time() - start
     return total - sum(timed.seconds.values()), timed.seconds
-
-
-def interval(values: list[float]) -> tuple[float, float]:
-    """Return the mean and half the width of its 95 % interval."""
-    half = student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5
-    return float(np.mean(values)), float(half)
 
 
 def main() -> None:

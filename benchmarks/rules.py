@@ -3,7 +3,8 @@
 784-500-10, and two convolutions of 16 and 32 kernels 5 x 5 with pooling; the first 10,000 training images
 of MNIST ($HEBBIAN_DATA/mnist) and its whole test set.  Backprop and frozen random features are among the
 rules.  Each net gets the activation, first weights and centring that `trainers.recommended` names for the
-rule, and the same batches and, noisy rules excepted (`LONGER`), epochs.  Seconds are those of one processor
+rule, and the same batches and, noisy rules excepted (`LONGER`), epochs.  The two controls run on nets with
+centred inputs as well, for that is what some rules want.  Seconds are those of one processor
 core, training only.
 
 Finished runs are lines of benchmarks/results/rules.jsonl; a second call makes those that are missing or ran
@@ -27,12 +28,13 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from journal import NETS, RULES, Run, append, cell, read, summarise
+from journal import CENTRED, NETS, RULES, Run, append, cell, read, summarise
 from torch import nn
 from torch.optim import SGD
 
 from hebbian.nn import RePU, Triangle
 from hebbian.registry import build, find, rules
+from trainers.compare import CONTROLS
 from trainers.data import Split
 from trainers.images import load_images
 from trainers.models import convnet, mlp
@@ -83,15 +85,17 @@ def images(tune: bool) -> Split:
 
 def recipe_for(rule: str, net: str) -> Recipe:
     recipe = replace(recommended(rule), **CHANGES.get((rule, net), {}))
+    epochs = EPOCHS[net.removesuffix(CENTRED)] * LONGER.get(rule, 1)
     return replace(
         recipe,
-        learn=replace(recipe.learn, epochs=EPOCHS[net] * LONGER.get(rule, 1), batch=BATCH, least_steps=0),
+        centred=recipe.centred or net.endswith(CENTRED),
+        learn=replace(recipe.learn, epochs=epochs, batch=BATCH, least_steps=0),
         readout=replace(recipe.readout, epochs=READOUT_EPOCHS, least_steps=0),
     )
 
 
 def make(net: str, recipe: Recipe, seed: int) -> nn.Sequential:
-    if net == "mlp":
+    if net.startswith("mlp"):
         model = mlp(28 * 28, [500], 10, recipe.activation, recipe.centred)
     else:
         model = convnet((1, 28, 28), [16, 32], 10, recipe.activation, recipe.centred)
@@ -153,9 +157,13 @@ def _name(make: object) -> str:
     return f"{_name(make.func)}({', '.join(values)})"
 
 
+def nets_of(rule: str) -> tuple[str, ...]:
+    return (*NETS, *(net + CENTRED for net in NETS)) if rule in CONTROLS else NETS
+
+
 def missing(names: Sequence[str], seeds: int) -> list[tuple[str, str, int]]:
     known = {(*r.key, r.settings) for r in read(RULES)}
-    wanted = [(rule, net, seed) for seed in range(seeds) for net in NETS for rule in names]
+    wanted = [(rule, net, seed) for seed in range(seeds) for rule in names for net in nets_of(rule)]
     return [w for w in wanted if (*w, describe(*w[:2])) not in known]
 
 
@@ -186,7 +194,7 @@ def main() -> None:
         parser.error("set HEBBIAN_DATA to the folder that holds mnist/")
     tune = options.tune
     todo = (
-        [(r, net, 0) for r in options.rules for net in NETS]
+        [(r, net, 0) for r in options.rules for net in nets_of(r)]
         if tune
         else missing(options.rules, options.seeds)
     )

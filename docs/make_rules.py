@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import journal  # noqa: E402
-from journal import NETS, Summary, cell  # noqa: E402
+from journal import CENTRED, NETS, Summary, cell  # noqa: E402
 
 PAGE = ROOT / "docs" / "rules.md"
 Measured = Mapping[tuple[str, str], Summary]
@@ -38,6 +38,7 @@ def page(entries: Sequence[Entry], measured: Measured, published: Sequence[Mappi
         "Generated from the registry and from `benchmarks/results`: do not edit this page, run `make docs`.",
         _OF_ALL,
         _table(entries, measured),
+        _centred(measured),
         _PUBLISHED,
         "\n".join(_published_table(published)),
         *(_section(entry, measured) for entry in entries),
@@ -58,12 +59,23 @@ control, `frozen` random features. "One graph" tells whether `torch.compile` tak
 (`fullgraph=True`).
 `tests/test_rules.py` holds every rule to its traits, and to their absence."""
 
+_CENTRED = """\
+Some rules want centred inputs; their settings below say so. These are the controls on such nets:"""
+
 _PUBLISHED = """\
 ## Published recipes
 
 Each on its own net (`benchmarks/published.py`), all of MNIST, one seed. A run that is shorter than the
 published one is to be held against backprop on the same net at the same length, which stands beside it,
 and not against the published figure."""
+
+
+def _centred(measured: Measured) -> str:
+    rows = [
+        (rule, *(_short(measured.get((rule, net + CENTRED))) for net in NETS))
+        for rule in ("backprop", "frozen")
+    ]
+    return "\n".join((_CENTRED, "", *_rows(("control", "MLP, %", "conv, %"), rows)))
 
 
 def _table(entries: Sequence[Entry], measured: Measured) -> str:
