@@ -20,7 +20,7 @@ from eeg import outlier
 from eeg.aggregate import AGGREGATIONS
 from eeg.calibrate import Calibration
 from eeg.conformal import ALPHA, Answer, Conformal
-from eeg.models import build
+from eeg.models import build, own
 from eeg.outlier import Gate
 from eeg.preprocess import Preprocessing, prepare
 from eeg.windows import cut
@@ -150,13 +150,21 @@ def save(detector: Detector, path: Path) -> None:
         save_file(weights, part, metadata={"eeg.detector": json.dumps(facts)})
 
 
-def load(path: Path) -> Detector:
+def load(path: Path, network: str | None = None) -> Detector:
     """Read a detector; runs no code from the file.
+
+    Parameters
+    ----------
+    path
+        What `save` wrote.
+    network
+        The code ``package.module:function`` that may be run where the file names it as its network.
 
     Raises
     ------
     DataError
-        If there is no such file, it is no detector, or of a format that this version does not know.
+        If there is no such file, it is no detector, of a format that this version does not know, or names
+        code of somebody's own that ``network`` does not allow.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; expected a model written by `eeg train`")
@@ -169,16 +177,21 @@ def load(path: Path) -> Detector:
     if header is None:
         raise DataError(f"{path}: holds weights but no detector; expected a model written by `eeg train`")
     try:
-        return _rebuilt(json.loads(header), weights)
+        return _rebuilt(json.loads(header), weights, network)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError):
         raise DataError(f"{path}: its settings or weights are damaged; copy or train it anew") from None
 
 
-def _rebuilt(facts: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Detector:
+def _rebuilt(facts: Mapping[str, Any], weights: Mapping[str, Tensor], allowed: str | None) -> Detector:
     if facts.get("format") != FORMAT:
         raise DataError(f"detector format {facts.get('format')}, this version reads {FORMAT}; train it anew")
+    if own(facts["model"]) and facts["model"] != allowed:
+        raise DataError(
+            f"its network is {facts['model']}, code that is not in the file; "
+            f"if you trust that code, say --network {facts['model']}"
+        )
     settings = facts["preprocessing"]
     preprocessing = Preprocessing(**{**settings, "channels": tuple(settings["channels"])})
     network = build(facts["model"], len(preprocessing.channels), facts["n_times"])

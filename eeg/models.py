@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import importlib
+from collections.abc import Callable, Mapping
 
 from torch import nn
+
+from eeg.convnets import deep4, eegnet, shallow
 
 SHORTEST = 64
 """Samples that three poolings by four need."""
@@ -55,14 +59,52 @@ class TVGG(nn.Sequential):
         return block[2]
 
 
-MODELS = {"tvgg": False, "tvgg-gap": True}
-"""Names on the command line -> whether the net averages over time."""
+Builder = Callable[[int, int, int], nn.Module]
+"""Channels, samples of a window and outputs -> a network (N, channels, samples) -> (N, outputs)."""
+
+MODELS: Mapping[str, Builder] = {
+    "tvgg": lambda channels, times, outputs: TVGG(channels, times, False, outputs),
+    "tvgg-gap": lambda channels, times, outputs: TVGG(channels, times, True, outputs),
+    "eegnet": eegnet,
+    "shallow": shallow,
+    "deep4": deep4,
+}
+"""Names on the command line."""
 
 
-def build(name: str, n_channels: int, n_times: int, n_outputs: int = 1) -> TVGG:
-    """Return a new network; `ValueError` names the known ones where there is none called ``name``."""
+def build(name: str, n_channels: int, n_times: int, n_outputs: int = 1) -> nn.Sequential:
+    """Return a new network.
+
+    Parameters
+    ----------
+    name
+        One of `MODELS`, or ``package.module:function``: a `Builder` of one's own, which is imported and
+        called.  What it gives is taken as one block if it is no `nn.Sequential`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such network; the known ones are named.  Or the network does not fit the windows.
+    """
+    network = find(name)(n_channels, n_times, n_outputs)
+    return network if isinstance(network, nn.Sequential) else nn.Sequential(network)
+
+
+def own(name: str) -> bool:
+    """Tell whether ``name`` stands for code of the user's, ``package.module:function``."""
+    return ":" in name
+
+
+def find(name: str) -> Builder:
+    """Return what builds the network called ``name``; parameters and errors are those of `build`."""
+    if own(name):
+        module, _, function = name.partition(":")
+        try:
+            return getattr(importlib.import_module(module), function)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ValueError(f"no model {name!r}: {error}; expected package.module:function") from error
     if name not in MODELS:
         near = difflib.get_close_matches(name, MODELS, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ValueError(f"no model named {name!r}; {hint}known: {', '.join(MODELS)}")
-    return TVGG(n_channels, n_times, gap=MODELS[name], n_outputs=n_outputs)
+    return MODELS[name]

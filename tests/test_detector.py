@@ -191,3 +191,24 @@ def test_a_truncated_file_is_refused(saved: Path) -> None:
     saved.write_bytes(saved.read_bytes()[:-100])
     with pytest.raises(DataError, match="no safetensors file"):
         load(saved)
+
+
+def test_code_that_a_file_names_is_run_only_if_it_is_allowed(
+    detector: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine_detected.py").write_text(
+        "from pathlib import Path\n"
+        "from eeg.models import TVGG\n"
+        "Path(__file__).with_suffix('.ran').touch()\n"
+        "def net(c, t, k):\n"
+        "    return TVGG(c, t, True, k)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    save(replace(detector, model="mine_detected:net"), tmp_path / "m.safetensors")
+    for allowed in (None, "eeg.models:TVGG"):
+        with pytest.raises(DataError, match="trust that code, say --network mine_detected:net"):
+            load(tmp_path / "m.safetensors", allowed)
+    assert not (tmp_path / "mine_detected.ran").exists()
+    windows = np.random.default_rng(0).normal(size=(3, 19, 256)).astype(np.float32)
+    loaded = load(tmp_path / "m.safetensors", "mine_detected:net")
+    np.testing.assert_array_equal(loaded.logits(windows), detector.logits(windows))

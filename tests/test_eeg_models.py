@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -29,7 +31,7 @@ def test_parameters_of_other_shapes_by_arithmetic(
 @given(
     name=st.sampled_from(sorted(MODELS)),
     channels=st.integers(1, 40),
-    times=st.integers(SHORTEST, 700),
+    times=st.integers(76, 700),  # Deep4 needs most
     outputs=st.integers(1, 3),
 )
 @settings(max_examples=25)
@@ -60,6 +62,33 @@ def test_a_block_has_one_weight_layer_at_most_and_the_last_block_one(name: str) 
 def test_unknown_names_are_refused_with_the_nearest() -> None:
     with pytest.raises(ValueError, match="did you mean 'tvgg-gap'"):
         build("tvgg_gap", 4, 128)
+
+
+def test_a_network_of_ones_own_is_imported_and_taken_as_one_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine_for_test.py").write_text(
+        "from torch import nn\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self, c, t, k):\n"
+        "        super().__init__()\n"
+        "        self.readout = nn.Linear(c * t, k)\n"
+        "    def forward(self, x):\n"
+        "        return self.readout(x.flatten(1))\n"
+        "def chain(c, t, k):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(c * t, k))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, blocks in (("mine_for_test:Net", 1), ("mine_for_test:chain", 2)):
+        network = build(name, 3, 64, 2)
+        assert len(network) == blocks
+        assert network(torch.zeros(5, 3, 64)).shape == (5, 2)
+
+
+@pytest.mark.parametrize("name", ["no_such_module_here:net", "eeg.models:no_such_function", ":", "eeg:"])
+def test_code_that_is_not_there_is_refused_in_one_line(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"no model '{name}'.*expected package\.module:function"):
+        build(name, 4, 128)
 
 
 @pytest.mark.parametrize("gap", [False, True])
