@@ -268,17 +268,13 @@ def verdict(found: Audit, model: Estimate | None = None) -> list[str]:
             f"Verdict: no cue that could be read tells the groups apart by itself{most}. What nobody wrote "
             "down cannot be ruled out."
         ]
-    lines = [f"Verdict: {_count(found.strong)} without any EEG."]
+    names = ", ".join(f"the {f.cue} alone (ROC-AUC {f.auc}, p = {f.p:.2g})" for f in found.strong)
+    verb = "tells" if len(found.strong) == 1 else "tell"
+    lines = [f"Verdict: {names} {verb} the groups apart without any EEG."]
     if model is not None and any(model.value <= f.auc.value for f in found.strong):
         lines.append("The model does no better than the strongest of them.")
     lines += [_comparison(f) for f in found.strong if f.matched is not None]
     return [*lines, "A score on this data is by itself no evidence that a model knows epilepsy from EEG."]
-
-
-def _count(strong: Sequence[Finding]) -> str:
-    return ", ".join(f"the {f.cue} alone (ROC-AUC {f.auc}, p = {f.p:.2g})" for f in strong) + (
-        " tells the groups apart" if len(strong) == 1 else " tell the groups apart"
-    )
 
 
 def _comparison(f: Finding) -> str:

@@ -229,9 +229,12 @@ def train(
 @main.command()
 @click.argument("run", type=_FOLDER)
 @click.argument("data", type=_DATA, required=False)
+@click.option(
+    "--against", type=_FOLDER, metavar="RUN", help="Another model, to compare on the same subjects."
+)
 @_METHOD
 @_JOBS
-def evaluate(run: Path, data: Path | None, method: str, jobs: int) -> None:
+def evaluate(run: Path, data: Path | None, against: Path | None, method: str, jobs: int) -> None:
     """Judge the model of RUN on the recordings in DATA that it was not trained on.
 
     Without DATA, show the figures of the subjects that its training kept unseen.
@@ -246,6 +249,8 @@ def evaluate(run: Path, data: Path | None, method: str, jobs: int) -> None:
     detector = load(run / "model.safetensors")
     plan = runs.plan_of(detector)
     if data is None:
+        if against is not None:
+            raise click.UsageError("--against needs DATA that both models can judge")
         for title, results in runs.recorded_results(run):
             click.echo(f"{title}:\n{describe(results, plan)}\n")
         click.echo(RESEARCH_USE)
@@ -261,6 +266,10 @@ def evaluate(run: Path, data: Path | None, method: str, jobs: int) -> None:
     found = runs.explained(detector, scored, method)
     if found is not None:
         click.echo(found.describe(method))
+    if against is not None:
+        rival = load(_model_file(against))
+        others = _load(corpus, rival.preprocessing, rival.window, jobs, [])
+        click.echo(runs.compared(scored, runs.unseen(rival, corpus, others)[0]))
     _end(failed)
 
 

@@ -78,7 +78,7 @@ def audit_of(
         score = None if scores is None else scores[entry.subject]
         person = people.get(entry.subject, Person(entry.label or 0, (), score))
         people[entry.subject] = replace(person, cues=(*person.cues, known))
-    return audit(list(people.values()), folds=folds, seed=seed)
+    return audit([people[name] for name in sorted(people)], folds=folds, seed=seed)
 
 
 def band_edges(raw: mne.io.BaseRaw) -> tuple[float, float] | tuple[None, None]:

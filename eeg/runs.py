@@ -15,10 +15,11 @@ from eeg.aggregate import CHOSEN
 from eeg.cues import read_cues
 from eeg.datasets import Corpus, Entry
 from eeg.detector import Detector, save
-from eeg.faithfulness import Precision, precision
+from eeg.groundtruth import Precision, precision
 from eeg.preprocess import Preprocessing
 from eeg.recording import TEN_TWENTY, read
 from eeg.results import Results, judge, recorded, write_predictions
+from eeg.significance import delong, swapped_p
 from eeg.training import Loaded, Plan, Scored, file_hash
 from eeg.windows import load
 from trainers.callbacks import Progress
@@ -176,6 +177,28 @@ def judged(detector: Detector, scored: Sequence[Scored]) -> Results:
     """Return the figures of recordings that the detector had not seen."""
     cues = read_cues([s.entry for s in scored])
     return judge(plan_of(detector), scored, detector.calibration, folds=5, cues=cues)
+
+
+def compared(first: Sequence[Scored], second: Sequence[Scored]) -> str:
+    """Say how two models' ROC-AUCs differ on the subjects that neither had seen.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than two such subjects of a class.
+    """
+    scores, labels, names = training.subject_scores(first)
+    others, _, other_names = training.subject_scores(second)
+    both = sorted(set(names) & set(other_names))
+    mine, theirs = [names.index(n) for n in both], [other_names.index(n) for n in both]
+    y, one, other = labels[mine], scores[mine], others[theirs]
+    if min(np.sum(y == 1), np.sum(y == 0)) < 2:
+        raise DataError(f"{len(both)} subjects are new to both models; a comparison needs two of each class")
+    found = delong(y, one, other)
+    return (
+        f"ROC-AUC of subjects minus that of the other model: {found.difference}, n = {len(both)}, "
+        f"p = {found.p:.2g} (DeLong), {swapped_p(y, one, other):.2g} (scores swapped at random)"
+    )
 
 
 def recorded_results(out: Path) -> list[tuple[str, Results]]:

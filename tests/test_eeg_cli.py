@@ -96,7 +96,7 @@ def test_train_writes_a_model_and_tells_its_figures(trained: Trained) -> None:
     for words in ("SIMULATED", RESEARCH_USE, "labels: events", "amplitude (", "Held-out subjects", "p = "):
         assert words in said
     names = {path.name for path in trained.out.iterdir()}
-    assert names == {"model.safetensors", "predictions.csv", "run.json", "tensorboard"}
+    assert names == {"card.md", "model.safetensors", "predictions.csv", "run.json", "tensorboard"}
     assert load(trained.out / "model.safetensors").training["subjects"] == 6
 
 
@@ -111,9 +111,16 @@ def test_evaluate_shows_the_figures_again_and_judges_on_unseen_recordings(
     assert judged.exit_code == 0
     assert "6 recording(s) were in its training data" in judged.output
     assert "precision at R of the explanation (occlusion)" in judged.output
-    held = shown.output.split("Held-out subjects, whom no training had seen:\n")[1].splitlines()[3]
-    assert held.startswith("subjects")
+    held = shown.output.split("Held-out subjects, whom no training had seen:\n")[1].splitlines()[1]
+    assert held.startswith("ROC-AUC")
     assert held in judged.output
+
+
+def test_two_models_are_compared_on_subjects_new_to_both(trained: Trained, cohort: Path, model: Path) -> None:
+    assert "subjects are new to both" in refused(1, "evaluate", trained.out, cohort, "--against", trained.out)
+    result = eeg("evaluate", model, cohort, "--against", model)
+    assert result.exit_code == 0
+    assert "0.000 (0.000-0.000), n = 8, p = 1 (DeLong), 1 (scores swapped" in result.output
 
 
 def test_evaluate_tells_the_rule_that_the_model_was_trained_by(
@@ -124,6 +131,60 @@ def test_evaluate_tells_the_rule_that_the_model_was_trained_by(
     detector.training.update(rule="oja", recordings=[])
     save(detector, tmp_path / "model.safetensors")
     assert "tvgg-gap by oja" in eeg("evaluate", tmp_path, cohort).output
+
+
+def test_the_card_is_written_with_the_model_and_printed(trained: Trained) -> None:
+    written = (trained.out / "card.md").read_text()
+    for place in (trained.out, trained.out / "model.safetensors"):
+        assert eeg("card", place).output == written + "\n"
+    for words in (RESEARCH_USE, "Not tested on", "sensitivity at 90 %", "Held-out subjects", "Verdict: "):
+        assert words in written
+
+
+def test_the_audit_is_printed_beside_every_score_and_alone(trained: Trained, cohort: Path) -> None:
+    assert trained.result.output.count("Verdict: ") == 2
+    alone = eeg("audit", cohort)
+    assert alone.exit_code == 0
+    assert "8 recording(s), 8 subject(s)" in alone.output
+    assert "alike in all: " in alone.output
+    found = json.loads(eeg("audit", cohort, "--json").output)
+    assert "sampling rate" in found["alike"]
+    assert "sub-" not in alone.output
+
+
+def test_sites_are_left_out_and_diagnoses_shuffled(cohort: Path, tmp_path: Path) -> None:
+    entries = open_corpus(cohort).entries
+    rows = [
+        f"{e.path},{e.subject},{e.label},{'north' if i < 4 else 'south'}"
+        for i, e in enumerate(sorted(entries, key=lambda e: (e.subject[-1], e.label)))
+    ]
+    listing = tmp_path / "sites.csv"
+    listing.write_text("\n".join(["path,subject,label,site", *rows]) + "\n")
+    options = ("--by-site", "--aggregation", "noisy-or", "--shuffle-labels", 2, "--epochs", 1, "--folds", 2)
+    run = tmp_path / "run"
+    result = eeg("train", listing, "--out", run, "--rule", "frozen", *options)
+    assert result.exit_code == 0
+    assert "sites, diagnoses shuffled" in result.output
+    detector = load(run / "model.safetensors")
+    assert detector.aggregation == "noisy-or"
+    assert detector.training["splits"].startswith("2 folds by site")
+    assert json.loads((run / "run.json").read_text())["by_site"] is True
+
+
+def test_detect_answers_or_says_that_it_cannot(model: Path, recording: Path, tmp_path: Path) -> None:
+    result = eeg("detect", model, recording, "--out", tmp_path / "out", "--alpha", 0.2)
+    assert result.exit_code == 0
+    assert "error rate of at most 0.2 each, by n = 8 calibrating subjects" in result.output
+    assert "does not hold by itself" in result.output
+    answer = json.loads(next((tmp_path / "out").glob("*/result.json")).read_text())["answer"]
+    assert answer["text"] in result.output
+    assert (answer["alpha"], answer["n"]) == (0.2, 8)
+    report = next((tmp_path / "out").glob("*/report.html")).read_text()
+    assert answer["text"].split(":")[0] in report
+    again = eeg("detect", model, recording, "--out", tmp_path / "again")
+    assert "Cannot say: n = 8 calibrating subjects" in again.output  # 0.1 needs nine
+    assert "n = 8" in refused(1, "detect", model, recording, "--out", tmp_path / "no", "--alpha", 0.1)
+    assert not (tmp_path / "no").exists()
 
 
 def test_detect_scores_and_explains_and_warns_of_what_it_was_trained_on(
@@ -278,6 +339,8 @@ def usage(tmp_path: Path, cohort: Path, model: Path, recording: Path) -> dict[st
         "is not empty; name a new folder": ("train", cohort, "--out", model),
         "nan is not a finite number": (*detect, "--prevalence", "nan"),
         "1.0 is not in the range": (*detect, "--prevalence", 1),
+        "--against needs DATA": ("evaluate", model, "--against", model),
+        "--shuffle-labels is a control of": (*train, "--shuffle-labels", 0),
         "0 is not in the range x>=1": (*detect, "--segments", 0),
         "cannot be written": ("detect", model, recording, "--out", recording / "below"),
         "is a file": ("detect", model, recording, "--out", recording),

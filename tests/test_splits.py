@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eeg.datasets import Entry
-from eeg.splits import folds, hold_out, refuse_leak, subjects_of
+from eeg.splits import folds, hold_out, refuse_leak, shuffled, sites, subjects_of
 from trainers.errors import DataError
 
 
@@ -114,3 +115,52 @@ def test_names_that_look_like_numbers_stay_apart() -> None:
     entries = [Entry(Path(f"{n}.edf"), n, i % 2) for i, n in enumerate(["1", "01", "001", "10"])]
     assert len({e.subject for _, test in folds(entries, 2, 0) for e in test}) == 4
     assert np.all([len(test) == 2 for _, test in folds(entries, 2, 0)])
+
+
+# --- sites
+
+
+def placed(where: str) -> list[Entry]:
+    """Two recordings of each subject, controls and patients in turn, at the site that a letter names."""
+    return [
+        Entry(Path(f"{i}-{r}.edf"), f"s{i:02d}", i % 2, site=site.strip() or None)
+        for i, site in enumerate(where)
+        for r in range(2)
+    ]
+
+
+def test_each_site_is_tested_once_by_what_the_others_taught() -> None:
+    entries = placed("abcabcabca")
+    pairs = sites(entries)
+    assert [{e.site for e in test} for _, test in pairs] == [{"a"}, {"b"}, {"c"}]
+    for train, test in pairs:
+        assert not {e.site for e in train} & {e.site for e in test}
+        assert not {e.subject for e in train} & {e.subject for e in test}
+        assert sorted([*train, *test], key=str) == sorted(entries, key=str)
+
+
+def test_sites_that_cannot_be_left_out_are_refused() -> None:
+    reasons = {"aaaa": "1 site", "    ": "0 site", "aab ": "2 site", "abab": "one class only"}
+    for where, words in reasons.items():
+        with pytest.raises(DataError, match=words):
+            sites(placed(where))
+    twice = [*placed("abba"), Entry(Path("x.edf"), "s00", 0, site="b")]
+    with pytest.raises(DataError, match="stand in both splits"):
+        sites(twice)
+
+
+@given(entries=cohorts, seed=st.integers(0, 99))
+@settings(max_examples=30)
+def test_shuffled_diagnoses_are_dealt_to_whole_subjects(entries: list[Entry], seed: int) -> None:
+    dealt = shuffled(entries, seed)
+    assert [replace(a, label=None) for a in dealt] == [replace(b, label=None) for b in entries]
+    before, after = subjects_of(entries), subjects_of(dealt)  # one label each
+    assert sorted(before.values()) == sorted(after.values())
+    assert dealt == shuffled(entries, seed)
+
+
+def test_shuffling_is_fair() -> None:
+    entries = entries_of(10, 10, [2])
+    before = list(subjects_of(entries).values())
+    kept = [np.equal(before, list(subjects_of(shuffled(entries, s)).values())).mean() for s in range(200)]
+    assert np.mean(kept) == pytest.approx(0.5, abs=0.04)

@@ -186,6 +186,45 @@ def test_a_folds_network_never_sees_its_test_subjects(monkeypatch: pytest.Monkey
         assert len(mine) == 6
 
 
+def test_an_aggregation_is_chosen_by_training_subjects_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = tiny(16)
+    pairs = folds(list(loaded), 2, 0)
+    fitted: list[int] = []
+
+    def spy(plan: Plan, data: list[Windows], callbacks: object = ()) -> nn.Module:
+        fitted.append(len(data))
+        return nn.Sequential(nn.Flatten(), nn.Linear(4 * 128, 1))
+
+    asked: list[set[Entry]] = []
+
+    def choose(scored: list[Scored]) -> str:
+        asked.append({s.entry for s in scored})
+        return "noisy-or"
+
+    monkeypatch.setattr(training, "fit_network", spy)
+    monkeypatch.setattr(training, "chosen", choose)
+    scored = training.cross_validate(replace(PLAN, aggregation="chosen"), loaded, pairs)
+    assert {s.aggregation for s in scored} == {"noisy-or"}
+    assert fitted == [6, 8, 6, 8]  # without the quarter that chooses, and with it
+    for kept, (train, test) in zip(asked, pairs, strict=True):
+        assert kept < set(train)
+        assert not kept & set(test)
+        assert len(kept) == 2
+
+
+def test_scores_of_different_aggregations_are_pooled_calibrated() -> None:
+    """The largest windows are 1000 higher than the means of the other fold, whoever it is."""
+    rng = np.random.default_rng(0)
+    scored = []
+    for s in made_up(1):
+        logits = (s.entry.label or 0) + 0.1 * rng.normal(size=6)
+        logits[0] += 1000
+        scored.append(replace(s, logits=logits, aggregation="mean" if s.part == "fold 1" else "top"))
+    raw, labels, _ = training.subject_scores(scored)
+    assert roc_auc_score(labels, raw) < 0.8
+    assert judge(PLAN, scored, None, folds=2, cues={}).levels["subjects"]["roc_auc"].value == 1
+
+
 @pytest.mark.slow
 def test_processes_change_nothing() -> None:
     loaded = tiny(8)

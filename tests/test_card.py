@@ -1,0 +1,72 @@
+"""The card tells what a stranger must know, and nobody's name or date."""
+
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from eeg.card import card, recorded_results
+from eeg.datasets import Entry
+from eeg.detector import Detector, load, save
+from eeg.results import judge
+from eeg.training import Plan, Scored
+from eeg.windows import Windows
+from trainers.record import plain
+
+
+def judged(detector: Detector) -> Detector:
+    """Add made-up results of 48 subjects, whose dates are their labels."""
+    rng = np.random.default_rng(0)
+    scored = []
+    for i in range(48):
+        entry = Entry(Path(f"Mueller-{i}.edf"), f"Mueller{i}", i % 2, recorded=datetime(2020, 5, 1 + i % 2))
+        windows = Windows(rng.normal(size=(6, 3, 64)), np.arange(6.0), 1.0, i % 2, None)
+        scored.append(Scored(entry, f"fold {1 + i // 24}", windows, i % 2 + rng.normal(size=6), "mean"))
+    plan = Plan(detector.preprocessing, "recording", 1.0, "mean")
+    cues = {s.entry: {"recording date": str(s.entry.recorded), "sex": None} for s in scored}
+    results = judge(plan, scored, None, folds=4, cues=cues)
+    facts = {"cross_validated": results, "held_out": None}
+    return replace(
+        detector, training={**detector.training, "results": plain(facts), "recordings": ["ab"] * 48}
+    )
+
+
+def test_the_card_has_all_its_parts(detector: Detector) -> None:
+    text = card(judged(detector))
+    for words in (
+        "# tvgg-gap, trained by oja",
+        "Research use only",
+        "mean nothing for a real person",
+        "## Intended use",
+        "## Not tested on",
+        "training subjects: 20",
+        "0.5 to 45 Hz at 128 Hz",
+        "48 subjects, 24 with epilepsy",
+        "| ROC-AUC |",
+        "| sensitivity at 90 % specificity |",
+        "labels permuted among subjects: p = ",
+        "ROC-AUC of amplitude",
+        "Abstention: ",
+        "does not hold by itself",
+        "the recording date alone (ROC-AUC 1.000",
+        "not known of anybody: sex",
+    ):
+        assert words in text, words
+    assert "Mueller" not in text
+    assert "2020" not in text
+
+
+def test_the_card_travels_in_the_models_file(detector: Detector, tmp_path: Path) -> None:
+    done = judged(detector)
+    save(done, tmp_path / "m.safetensors")
+    again = load(tmp_path / "m.safetensors")
+    assert card(again) == card(done)
+    assert recorded_results(again) == recorded_results(done)
+
+
+def test_a_model_without_results_has_a_card_that_claims_nothing(detector: Detector) -> None:
+    text = card(replace(detector, training={}))
+    assert "an unknown rule" in text
+    assert "ROC-AUC" not in text
+    assert "simulated" not in text
