@@ -1,212 +1,360 @@
-"""Which segments of a recording drove its decision.
+"""What each moment of EEG windows adds to a network's decision: Captum's methods behind one call.
 
-The evidence over time comes from Captum, window by window; its peaks become segments of at most one
-second; and each segment is then taken out of the recording, exactly, to see what the decision loses.
-Taken out means: replaced by zero, which after the high-pass is each channel's mean.
+All methods answer in one unit, so that a sum over any part of a window is what this part adds to the
+logit: exactly for those that are `complete`, one part at a time for those that take parts out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
+from warnings import catch_warnings, filterwarnings
 
 import numpy as np
 import torch
-from captum.attr import FeatureAblation, LayerAttribution, LayerGradCam, Occlusion
+from captum.attr import (
+    DeepLift,
+    FeatureAblation,
+    GradientShap,
+    IntegratedGradients,
+    LayerAttribution,
+    LayerGradCam,
+    Occlusion,
+    ShapleyValueSampling,
+)
 from torch import Tensor, nn
+from tqdm import tqdm
 
-from eeg.detector import Detector
+from eeg.masks import cells, groups, region
+from hebbian.rule import evaluating
+from trainers.errors import DataError
 
-LONGEST = 1.0
-"""Seconds: one event is one segment."""
+Scores = Callable[[Tensor], Tensor]
+"""Windows (N, C, T) -> scores (N, K): a network, or `Rule.predict` of a rule that reads out by itself."""
 
-Method = Callable[[Detector, np.ndarray], np.ndarray]
-"""A detector and windows (N, C, T) -> evidence over time (N, T), in units of the network's logit."""
+OCCLUDED, STEP = 0.25, 0.0625  # s: about a discharge, and how finely it is placed
+SEGMENT = 0.25  # s: a part of a channel that is ablated
+COALITION = 0.5  # s: a part of a region that joins Shapley's coalitions
+IG_STEPS = 50
+SHAP_SAMPLES = 20
+SHAPLEY_SAMPLES = 10
+TOLERANCE = 0.01
+"""Share of the logit's difference that DeepLift may miss before its answer is refused."""
+
+DEFAULT = "occlusion"
+
+
+class Refused(DataError):
+    """An explanation that cannot be given, or not be trusted, with the reason."""
+
+
+class Contrast(nn.Module):
+    """What is explained, one number a window: (N, C, T) -> (N, 1).
+
+    The one logit, turned round for ``target`` 0; of several scores that of class ``target`` minus the mean
+    of the others, which is linear in the scores and for two classes the log odds.
+    """
+
+    def __init__(self, scores: Scores, target: int = 1) -> None:
+        super().__init__()
+        self.scores = scores
+        self.target = target
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the number of each window."""
+        scores = self.scores(x)
+        classes = max(2, scores.shape[1])
+        if not 0 <= self.target < classes:
+            raise ValueError(f"target is {self.target}, expected a class from 0 to {classes - 1}")
+        if scores.shape[1] == 1:
+            return scores if self.target == 1 else -scores
+        chosen = scores[:, self.target, None]
+        return chosen - (scores.sum(1, keepdim=True) - chosen) / (classes - 1)
 
 
 @dataclass(frozen=True)
-class Segment:
-    """At most one second of EEG that drove the decision.
+class Montage:
+    """What the rows and columns of windows are: the names of channels (C,), and Hz."""
 
-    ``onset`` and ``duration`` are in seconds, ``channels`` the electrodes that carry it, the strongest
-    first.  ``attribution`` is what its windows' logits lose without it, ``change`` the recording's
-    probability with it minus the probability without it.
-    """
+    channels: Sequence[str]
+    sfreq: float
 
-    onset: float
-    duration: float
-    channels: tuple[str, ...]
-    attribution: float
-    change: float
+    def samples(self, seconds: float) -> int:
+        """Return how many samples ``seconds`` last, at least one."""
+        return max(1, round(seconds * self.sfreq))
+
+
+Attribute = Callable[[Contrast, Tensor, Tensor, Montage, int], Tensor]
+"""Contrast, windows and their baseline (n, C, T), montage, windows at once -> (n, C, T) or (n, 1, T)."""
 
 
 @dataclass(frozen=True)
-class Explanation:
-    """Ranked segments, the strongest first, and the evidence over time that they were found in.
+class Method:
+    """A way to explain.
 
-    ``relevance`` (T,) is sampled at ``times`` (T,) in seconds.
+    ``gradients``: it needs the network itself, and not only its answers.  ``complete``: what it gives adds
+    up to the logit minus that of the baseline.  ``channels``: it tells them apart.
     """
 
-    method: str
-    segments: tuple[Segment, ...]
-    times: np.ndarray
-    relevance: np.ndarray
+    attribute: Attribute
+    gradients: bool
+    complete: bool
+    channels: bool
 
 
-def grad_cam(detector: Detector, windows: np.ndarray, batch: int = 64) -> np.ndarray:
-    """Return LayerGradCam (Selvaraju et al. 2017) at the last convolution, (N, C, T) -> (N, T).
+def grad_cam(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, batch: int) -> Tensor:
+    """LayerGradCam (Selvaraju et al. 2017) at the last convolution, between its cells linearly.
 
-    Its cells, 16 samples each, are interpolated linearly.
+    It knows no baseline.  Captum's own default is the nearest cell, in steps as wide as the network pools.
     """
-    method = LayerGradCam(_logit(detector.network), detector.network.last_convolution)
+    found = LayerGradCam(contrast, last_convolution(contrast.scores)).attribute(x, target=0)
+    seen = found.detach().flatten(2, -2).mean(2, keepdim=True) if found.ndim == 4 else found.detach()
+    return LayerAttribution.interpolate(seen, (x.shape[2],), "linear") * (seen.shape[2] / x.shape[2])
+
+
+def integrated_gradients(
+    contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, batch: int
+) -> Tensor:
+    """Integrated gradients (Sundararajan et al. 2017) in 50 steps."""
+    method = IntegratedGradients(contrast)
+    return method.attribute(x, baseline, target=0, n_steps=IG_STEPS, internal_batch_size=batch)
+
+
+def gradient_shap(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, batch: int) -> Tensor:
+    """GradientShap (Lundberg & Lee 2017): gradients between a window and baselines drawn from all.
+
+    Captum holds all samples of all windows at once; here one of each at a time.
+    """
+    method = GradientShap(contrast)
+    drawn = [method.attribute(x, baseline, target=0, n_samples=1) for _ in range(SHAP_SAMPLES)]
+    return torch.stack(drawn).mean(0)
+
+
+def deeplift(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, batch: int) -> Tensor:
+    """DeepLift's rescale rule (Shrikumar et al. 2017), refused where it does not add up.
+
+    Captum sees only activations that are modules of their own, each used once; where that does not hold
+    the answer is wrong without a word, and the missing difference tells.
+    """
     parts = []
-    for x in torch.from_numpy(windows).split(batch):
-        cells = method.attribute(x, target=0)
-        parts.append(LayerAttribution.interpolate(cells, (x.shape[2],), "linear")[:, 0].detach())
-    return torch.cat(parts).double().numpy()
+    for one, other in zip(x.split(max(1, batch // 2)), baseline.split(max(1, batch // 2)), strict=True):
+        try:
+            found, missing = DeepLift(contrast).attribute(one, other, target=0, return_convergence_delta=True)
+        except (RuntimeError, AssertionError) as error:
+            raise Refused(f"deeplift cannot explain this network ({error}); {_INSTEAD}") from error
+        with torch.no_grad():
+            difference = contrast(one) - contrast(other)
+        share = float(missing.abs().sum() / difference.abs().sum().clamp_min(1e-12))
+        if share > TOLERANCE:
+            raise Refused(
+                f"deeplift misses {share:.0%} of this network's logit, at most {TOLERANCE:.0%} is trusted: "
+                f"an activation is a function, or used twice; {_INSTEAD}"
+            )
+        parts.append(found.detach())
+    return torch.cat(parts)
 
 
-def occlusion(
-    detector: Detector, windows: np.ndarray, length: float = 0.25, step: float = 0.0625, batch: int = 64
-) -> np.ndarray:
-    """Return what each window's logit loses when all channels are zero around a moment.
+_INSTEAD = "use occlusion or integrated-gradients"
 
-    Occlusion (Zeiler & Fergus 2014) over ``length`` seconds every ``step``, (N, C, T) -> (N, T); what
-    several positions cover is their mean.
+
+def occlusion(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, batch: int) -> Tensor:
+    """Occlusion (Zeiler & Fergus 2014): all channels are taken out for 0.25 s, every 62.5 ms.
+
+    A sample gets the mean over the positions that cover it.
     """
-    sfreq = detector.preprocessing.sfreq
-    size, stride = (max(1, round(s * sfreq)) for s in (length, step))
-    method = Occlusion(_logit(detector.network))
-    parts = [
-        method.attribute(x, sliding_window_shapes=(x.shape[1], size), strides=(x.shape[1], stride), target=0)[
-            :, 0
-        ]
-        for x in torch.from_numpy(windows).split(batch)
-    ]
-    return torch.cat(parts).double().numpy()
+    channels, times = x.shape[1:]
+    size = min(montage.samples(OCCLUDED), times)
+    lost = Occlusion(contrast).attribute(
+        x,
+        sliding_window_shapes=(channels, size),
+        strides=(channels, min(montage.samples(STEP), size)),
+        baselines=baseline,
+        target=0,
+        perturbations_per_eval=max(1, batch // len(x)),
+    )
+    return lost[:, :1] / size
 
 
-METHODS: Mapping[str, Method] = {"grad-cam": grad_cam, "occlusion": occlusion}
-
-
-def explain(
-    detector: Detector,
-    windows: np.ndarray,
+def ablation(
+    contrast: Contrast,
+    x: Tensor,
+    baseline: Tensor,
+    montage: Montage,
+    batch: int,
     *,
-    method: str = "occlusion",
-    most: int = 10,
-    prevalence: float | None = None,
-) -> Explanation:
-    """Rank the segments that speak for epilepsy in a recording.
+    regions: bool = False,
+    length: float = SEGMENT,
+) -> Tensor:
+    """Take out one part at a time: ``length`` seconds of a channel, or of a region."""
+    mask = _mask(montage, x, regions, length)
+    lost = FeatureAblation(contrast).attribute(
+        x,
+        baselines=baseline,
+        feature_mask=mask,
+        target=0,
+        perturbations_per_eval=max(1, batch // len(x)),
+    )
+    return lost / mask.flatten().bincount()[mask]
+
+
+def shapley(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, batch: int) -> Tensor:
+    """Shapley values (Castro et al. 2009) of half a second of a region, by 10 random orders."""
+    mask = _mask(montage, x, True, COALITION)
+    found = ShapleyValueSampling(contrast).attribute(
+        x,
+        baselines=baseline,
+        feature_mask=mask,
+        target=0,
+        n_samples=SHAPLEY_SAMPLES,
+        perturbations_per_eval=max(1, batch // len(x)),
+    )
+    return found / mask.flatten().bincount()[mask]
+
+
+def _mask(montage: Montage, x: Tensor, regions: bool, length: float) -> Tensor:
+    names = [region(name) for name in montage.channels] if regions else list(montage.channels)
+    return cells(groups(names), x.shape[2], montage.samples(length))
+
+
+METHODS: Mapping[str, Method] = {
+    "grad-cam": Method(grad_cam, gradients=True, complete=False, channels=False),
+    "integrated-gradients": Method(integrated_gradients, gradients=True, complete=True, channels=True),
+    "gradient-shap": Method(gradient_shap, gradients=True, complete=True, channels=True),
+    "deeplift": Method(deeplift, gradients=True, complete=True, channels=True),
+    "occlusion": Method(occlusion, gradients=False, complete=False, channels=False),
+    "ablation": Method(ablation, gradients=False, complete=False, channels=True),
+    "region-ablation": Method(partial(ablation, regions=True), False, complete=False, channels=True),
+    "shapley": Method(shapley, gradients=False, complete=True, channels=True),
+}
+
+NOT_ADDITIVE = (
+    "Parts were taken out one at a time: two that stand in for each other each count for little, "
+    "and the values do not add up to the logit."
+)
+
+
+def attribute(
+    scores: Scores,
+    x: Tensor,
+    baseline: Tensor,
+    montage: Montage,
+    *,
+    method: str = DEFAULT,
+    target: int = 1,
+    batch: int = 64,
+    seed: int = 0,
+    progress: bool = False,
+) -> Tensor:
+    """Return what each moment of windows adds to the decision for class ``target``.
 
     Parameters
     ----------
-    windows
-        (N, C, T), adjoining windows of one recording.
+    scores
+        A network (N, C, T) -> (N, K) raw scores, or any other such function, as `Rule.predict`, for the
+        methods that need no gradients.  A network's modes and weights stay as they are.
+    x, baseline
+        (N, C, T) each: the windows, and what stands for nothing in each; see `eeg.baselines`.
+    montage
+        What the channels are and how fast they were sampled.
     method
-        Where the evidence over time comes from, one of `METHODS`.
-    most
-        How many segments at most.
+        One of `METHODS`.
+    target
+        The class, 0 or 1 where there is one logit.
+    batch
+        How many windows the network sees at once at most: it bounds the memory.
+    seed
+        Of the methods that draw samples.
+    progress
+        Whether a bar is shown.
 
     Returns
     -------
-    Segments whose removal lowers the logit of their windows, ranked by how much; `Segment.change` is
-    exact for the recording, with windows and aggregation computed anew.
+    (N, C, T), or (N, 1, T) of a method that does not tell channels apart, in logits a sample.
+
+    Raises
+    ------
+    Refused
+        If the method needs gradients and ``scores`` is no network, or its own check failed.
+    ValueError
+        If there is no such method or class.
     """
-    relevance = METHODS[method](detector, windows).ravel()
-    sfreq = detector.preprocessing.sfreq
-    spans = peaks(relevance, round(LONGEST * sfreq), 3 * most)
-    logits = detector.logits(windows)
-    found = [_segment(detector, windows, logits, span, prevalence) for span in spans]
-    ranked = sorted((s for s in found if s.attribution > 0), key=lambda s: -s.attribution)
-    return Explanation(method, tuple(ranked[:most]), np.arange(len(relevance)) / sfreq, relevance)
+    if method not in METHODS:
+        raise ValueError(f"no method named {method!r}; known: {', '.join(METHODS)}")
+    chosen = METHODS[method]
+    if chosen.gradients and not isinstance(scores, nn.Module):
+        others = ", ".join(name for name, other in METHODS.items() if not other.gradients)
+        raise Refused(
+            f"{method} needs a network that reads out by itself, got a function of scores; use {others}"
+        )
+    contrast = Contrast(scores, target)
+    if chosen.gradients:
+        contrast = _safe(contrast)
+    chunks = zip(x.split(batch), baseline.split(batch), strict=True)
+    bar = tqdm(chunks, method, total=-(-len(x) // batch), disable=None if progress else True, delay=1)
+    with evaluating(contrast), _seeded(seed), catch_warnings():
+        filterwarnings("ignore", category=UserWarning, module="captum")  # DeepLift tells of its hooks
+        parts = [chosen.attribute(contrast, one, other, montage, batch) for one, other in bar]
+    return torch.cat(parts).detach()
 
 
-def peaks(relevance: np.ndarray, longest: int, most: int) -> list[tuple[int, int]]:
-    """Return the spans [start, stop) of at most ``longest`` samples around the highest peaks.
+def channel_effects(scores: Scores, x: Tensor, emptied: Tensor, montage: Montage) -> Tensor:
+    """Return what the logits of windows (N, C, T) lose when each channel is taken from ``emptied``, (C,)."""
+    contrast = Contrast(scores)
+    with evaluating(contrast):
+        whole = x.shape[2] / montage.sfreq
+        return ablation(contrast, x, emptied, montage, len(montage.channels), length=whole).sum((0, 2))
 
-    A span reaches from its peak as far as the evidence stays above half of it; spans are taken from
-    the highest peak down, and neither overlap nor touch within ``longest``, so that one event is one
-    segment.
+
+def last_convolution(network: Scores) -> nn.Module:
+    """Return the module that Grad-CAM looks at: what the network names so, or its last convolution.
+
+    Raises
+    ------
+    Refused
+        If there is none.
     """
-    left = relevance.astype(float).copy()
-    spans: list[tuple[int, int]] = []
-    while len(spans) < most:
-        top = int(np.argmax(left))
-        if left[top] <= 0:
-            break
-        low, high = max(0, top - longest // 2), min(len(left), top + longest // 2)
-        below = left[low:high] < left[top] / 2
-        start = low + int(np.flatnonzero(below[: top - low])[-1]) + 1 if below[: top - low].any() else low
-        stop = top + int(np.argmax(below[top - low :])) if below[top - low :].any() else high
-        spans.append((start, stop))
-        left[max(0, top - longest // 2) : top + longest // 2] = -np.inf
-    return spans
+    assert isinstance(network, nn.Module)
+    named = getattr(network, "last_convolution", None)
+    if isinstance(named, nn.Module):
+        return named
+    found = [m for m in network.modules() if isinstance(m, nn.Conv1d | nn.Conv2d)]
+    if not found:
+        raise Refused("grad-cam needs a convolution, this network has none; use occlusion")
+    return found[-1]
 
 
-def without(windows: np.ndarray, span: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the windows that ``span`` (samples from the start) touches, with it taken out.
+def _safe(contrast: Contrast) -> Contrast:
+    """Copy a network so that captum 0.9 explains it rightly.
 
-    Returns
-    -------
-    index
-        (M,) which windows.
-    emptied
-        (M, C, T) copies in which the span is zero on all channels.
+    Activations in place overwrite what its hooks have seen; and DeepLift takes the output of a ReLU for
+    that of the max-pooling behind it unless something that makes a new tensor stands between.
     """
-    length = windows.shape[2]
-    index = np.arange(span[0] // length, (span[1] - 1) // length + 1)
-    emptied = windows[index].copy()
-    for row, i in zip(emptied, index, strict=True):
-        row[:, max(0, span[0] - i * length) : span[1] - i * length] = 0
-    return index, emptied
+    copy = deepcopy(contrast)
+    for module in list(copy.modules()):
+        if hasattr(module, "inplace"):
+            setattr(module, "inplace", False)  # noqa: B010 (mypy takes it for a tensor)
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.MaxPool1d | nn.MaxPool2d | nn.MaxPool3d):
+                setattr(module, name, nn.Sequential(_NewTensor(), child))
+    return copy
 
 
-def _segment(
-    detector: Detector,
-    windows: np.ndarray,
-    logits: np.ndarray,
-    span: tuple[int, int],
-    prevalence: float | None,
-) -> Segment:
-    index, emptied = without(windows, span)
-    after = logits.copy()
-    after[index] = detector.logits(emptied)
-    with_it, without_it = detector.probability(np.stack([logits, after]), prevalence)
-    sfreq = detector.preprocessing.sfreq
-    return Segment(
-        onset=span[0] / sfreq,
-        duration=(span[1] - span[0]) / sfreq,
-        channels=_channels(detector, windows[index], emptied),
-        attribution=float((logits[index] - after[index]).sum()),
-        change=float(with_it - without_it),
-    )
+class _NewTensor(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 1.0
 
 
-def _channels(detector: Detector, windows: np.ndarray, emptied: np.ndarray) -> tuple[str, ...]:
-    """Return the channels whose part of a segment matters at least half as much as the first one's.
-
-    Feature ablation, one channel of the segment at a time; the strongest alone if none matters.
-    """
-    names = detector.preprocessing.channels
-    mask = torch.arange(len(names))[None, :, None]
-    x, baseline = torch.from_numpy(windows), torch.from_numpy(emptied)
-    lost = FeatureAblation(_logit(detector.network)).attribute(
-        x, baselines=baseline, feature_mask=mask, target=0, perturbations_per_eval=len(names)
-    )
-    effect = lost.amax(2).sum(0).numpy()
-    order = np.argsort(-effect)
-    return tuple(names[i] for i in order if effect[i] >= effect[order[0]] / 2 and effect[order[0]] > 0) or (
-        names[order[0]],
-    )
-
-
-def _logit(network: nn.Module) -> Callable[[Tensor], Tensor]:
-    """Give Captum one logit a window, (N, 1), also from a network of two scores."""
-    network.eval()
-
-    def forward(x: Tensor) -> Tensor:
-        scores = network(x)
-        return scores if scores.shape[1] == 1 else scores[:, 1:] - scores[:, :1]
-
-    return forward
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed the global generators that Captum draws from, and put them back as they were."""
+    before = np.random.get_state()  # noqa: NPY002
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            np.random.seed(seed)  # noqa: NPY002
+            yield
+    finally:
+        np.random.set_state(before)  # noqa: NPY002

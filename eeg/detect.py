@@ -10,15 +10,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from eeg.attribution import Explanation, Segment, explain
 from eeg.audit import verdict
 from eeg.card import recorded_results
 from eeg.conformal import ALPHA
 from eeg.detector import Decision, Detector
+from eeg.explanation import Explanation, explain
 from eeg.export import result, write_annotated_edf, write_events, write_json
 from eeg.preprocess import clean
 from eeg.recording import lacking, read
 from eeg.report import write_report
+from eeg.segments import Segment
 from eeg.training import file_hash
 from trainers.errors import DataError
 

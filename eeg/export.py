@@ -9,8 +9,9 @@ from typing import Any
 import mne
 import numpy as np
 
-from eeg.attribution import Explanation, Segment
 from eeg.detector import Decision
+from eeg.explanation import Explanation
+from eeg.segments import Segment
 from trainers.errors import DataError
 from trainers.files import replacing
 

@@ -1,97 +1,204 @@
-"""Is an explanation true?  Against discharges that are known, beside chance and beside amplitude."""
+"""Is an explanation true to its network?  Measures that need no ground truth, on batches of windows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from captum.metrics import sensitivity_max
+from scipy.stats import rankdata
+from torch import Tensor, nn
 
-from eeg.attribution import LONGEST, Segment, explain, peaks
-from eeg.datasets import read_events
-from eeg.detector import Detector
-from eeg.training import Scored
+from eeg.attribution import OCCLUDED, Contrast, Montage, Scores, attribute
+from eeg.baselines import BASELINES
+from hebbian.rule import probabilities
 
-WIDENED = 0.1
-"""Seconds by which a true discharge is widened on both sides before a segment may hit it."""
+CELL = 0.125
+"""Seconds that are taken out or put in at a time."""
 
-MOST = 10
+_PERTURBED = 40
+_RADIUS = 0.1  # of the median absolute deviation
+_NOISES = 4
 
 
 @dataclass(frozen=True)
-class Precision:
-    """Share of the first R segments that hit a true discharge, R = min(10, number of discharges)."""
+class Faithfulness:
+    """How true the evidence is on some windows; means over them.
 
-    explanation: float
-    amplitude: float  # segments around the largest deflections instead
-    chance: float  # segments of the explanation's lengths, placed anywhere
-
-    def describe(self, method: str) -> str:
-        """Return a line for people."""
-        return (
-            f"precision at R of the explanation ({method}): {self.explanation:.3f}; "
-            f"of the largest amplitudes {self.amplitude:.3f}; chance {self.chance:.3f}"
-        )
-
-
-def hits(segments: Sequence[tuple[float, float]], onset: np.ndarray, duration: np.ndarray) -> np.ndarray:
-    """Tell which segments (onset, duration in s) overlap a discharge widened by 100 ms, (n,) bool."""
-    start = np.array([s[0] for s in segments])[:, None]
-    stop = start + np.array([s[1] for s in segments])[:, None]
-    overlap = (start < onset + duration + WIDENED) & (stop > onset - WIDENED)
-    return np.asarray(overlap.any(1))
-
-
-def precision_at_r(segments: Sequence[tuple[float, float]], onset: np.ndarray, duration: np.ndarray) -> float:
-    """Return the share of hits among the first R segments; those that are lacking count as misses.
-
-    Raises
-    ------
-    ValueError
-        If there is no true discharge.
+    ``deletion`` and ``insertion`` are areas under the curves of `curves`, beside those of random evidence;
+    ``infidelity`` and ``sensitivity`` as the functions below; ``baselines`` is the mean rank correlation of
+    the evidence with that from other baselines.
     """
-    r = min(MOST, len(onset))
-    if r == 0:
-        raise ValueError("precision at R needs at least one true discharge")
-    first = list(segments[:r])
-    return float(hits(first, onset, duration).sum() / r) if first else 0.0
+
+    deletion: float
+    deletion_random: float
+    insertion: float
+    insertion_random: float
+    infidelity: float
+    sensitivity: float
+    baselines: float
 
 
-def chance(length: float, total: float, onset: np.ndarray, duration: np.ndarray) -> float:
-    """Return the probability that a segment of ``length`` placed uniformly in ``total`` seconds hits."""
-    low = np.clip(onset - WIDENED - length, 0, total - length)
-    high = np.clip(onset + duration + WIDENED, 0, total - length)
-    covered, reached = 0.0, 0.0
-    for a, b in sorted(zip(low, high, strict=True)):
-        covered += max(0.0, b - max(a, reached))
-        reached = max(reached, b)
-    return covered / (total - length)
+def measure(
+    network: nn.Module,
+    x: np.ndarray,
+    montage: Montage,
+    *,
+    method: str,
+    baseline: str = "zero",
+    batch: int = 64,
+    seed: int = 0,
+) -> Faithfulness:
+    """Return how true a method's evidence is for the positive class of windows (N, C, T)."""
+    rng = np.random.default_rng(seed)
+    windows = torch.from_numpy(x)
+    filled = {name: torch.from_numpy(fill(x, rng)) for name, fill in BASELINES.items()}
 
+    def explained(inputs: Tensor, name: str = baseline) -> Tensor:
+        fill = filled[name].repeat_interleave(len(inputs) // len(x), 0)  # as Captum repeats windows
+        return attribute(network, inputs, fill, montage, method=method, batch=batch, seed=seed)
 
-def largest_deflections(windows: np.ndarray, sfreq: float, most: int = MOST) -> list[tuple[float, float]]:
-    """Return the cheap explanation: segments (onset, duration in s) around the largest amplitudes."""
-    amplitude = np.abs(windows).max(1).ravel()
-    return [(a / sfreq, (b - a) / sfreq) for a, b in peaks(amplitude, round(LONGEST * sfreq), most)]
-
-
-def spans(segments: Sequence[Segment]) -> list[tuple[float, float]]:
-    """Return the spans of segments."""
-    return [(s.onset, s.duration) for s in segments]
-
-
-def precision(detector: Detector, scored: Scored, method: str) -> Precision | None:
-    """Return how well the explanation of one recording finds its discharges; None where it has none."""
-    if scored.entry.events is None:
-        return None
-    onset, duration = read_events(scored.entry.events)
-    if len(onset) == 0:
-        return None
-    windows, sfreq = scored.windows.data, detector.preprocessing.sfreq
-    found = spans(explain(detector, windows, method=method, most=MOST).segments)
-    total = len(windows) * scored.windows.length
-    by_chance = [chance(length, total, onset, duration) for _, length in found]
-    return Precision(
-        explanation=precision_at_r(found, onset, duration),
-        amplitude=precision_at_r(largest_deflections(windows, sfreq), onset, duration),
-        chance=float(np.mean(by_chance)) if found else 0.0,
+    evidence, other = explained(windows), filled[baseline]
+    others = [explained(windows, name) for name in filled if name != baseline]
+    random = torch.from_numpy(rng.random((len(x), 1, x.shape[2])))
+    areas = [
+        area(curve)
+        for given in (evidence, random)
+        for curve in curves(network, windows, other, given, montage, batch=batch)
+    ]
+    return Faithfulness(
+        deletion=float(areas[0].mean()),
+        deletion_random=float(areas[2].mean()),
+        insertion=float(areas[1].mean()),
+        insertion_random=float(areas[3].mean()),
+        infidelity=float(infidelity(network, windows, other, evidence, montage, rng, batch=batch).mean()),
+        sensitivity=float(max_sensitivity(explained, windows, rng).mean()),
+        baselines=float(np.mean([agreement(evidence, found, montage) for found in others])),
     )
+
+
+def curves(
+    scores: Scores,
+    x: Tensor,
+    baseline: Tensor,
+    evidence: Tensor,
+    montage: Montage,
+    *,
+    target: int = 1,
+    batch: int = 64,
+) -> tuple[Tensor, Tensor]:
+    """Return the probability of ``target`` while the strongest evidence is taken out, and put in.
+
+    Deletion and insertion (Petsiuk et al. 2018): cells of 125 ms on all channels, from the strongest to
+    the weakest, change from the window to the baseline, or the other way round.
+
+    Parameters
+    ----------
+    x, baseline
+        (N, C, T) each.
+    evidence
+        (N, C, T) or (N, 1, T).
+
+    Returns
+    -------
+    (N, S + 1) each, for S cells.
+    """
+    size = montage.samples(CELL)
+    rank = _cells(evidence, size).argsort(1, descending=True).argsort(1)
+    deleted, inserted = [], []
+    for step in range(rank.shape[1] + 1):
+        chosen = (rank < step).repeat_interleave(size, 1)[:, None, : x.shape[2]]
+        deleted.append(_probability(scores, torch.where(chosen, baseline, x), target, batch))
+        inserted.append(_probability(scores, torch.where(chosen, x, baseline), target, batch))
+    return torch.stack(deleted, 1), torch.stack(inserted, 1)
+
+
+def area(curve: Tensor) -> Tensor:
+    """Return the area under curves (N, S + 1) over a unit length, (N,)."""
+    return torch.trapezoid(curve, dx=1 / (curve.shape[1] - 1), dim=1)
+
+
+def infidelity(
+    scores: Scores,
+    x: Tensor,
+    baseline: Tensor,
+    evidence: Tensor,
+    montage: Montage,
+    rng: np.random.Generator,
+    *,
+    target: int = 1,
+    batch: int = 64,
+) -> Tensor:
+    """Return how badly evidence foretells what random stretches of 0.25 s take from the logit, (N,).
+
+    Infidelity (Yeh et al. 2019) of evidence that is scaled as fits best, as a share of what the logit
+    loses: 0 where it is foretold, 1 where evidence of 0 would do as well.  Without the scaling it measures
+    the unit of the evidence (captum's ``normalize``).
+    """
+    contrast, size = Contrast(scores, target), montage.samples(OCCLUDED)
+    times = torch.arange(x.shape[2])
+    told, lost = [], []
+    with torch.no_grad():
+        before = _batched(contrast, x, batch)[:, 0]
+        for _ in range(_PERTURBED):
+            start = torch.from_numpy(rng.integers(1 - size, x.shape[2], len(x)))[:, None]
+            gone = ((times >= start) & (times < start + size))[:, None]
+            told.append((evidence * gone).sum((1, 2)))
+            lost.append(before - _batched(contrast, torch.where(gone, baseline, x), batch)[:, 0])
+    p, d = torch.stack(told, 1), torch.stack(lost, 1)
+    scale = (p * d).sum(1) / p.square().sum(1).clamp_min(1e-30)
+    return (scale[:, None] * p - d).square().mean(1) / d.square().mean(1).clamp_min(1e-30)
+
+
+def max_sensitivity(explain: Callable[[Tensor], Tensor], x: Tensor, rng: np.random.Generator) -> Tensor:
+    """Return the largest relative change of the evidence under a little noise, (N,) (Yeh et al. 2019)."""
+    radius = _RADIUS * float(x.abs().median())
+
+    def noisy(inputs: Tensor) -> Tensor:
+        return inputs + torch.from_numpy(rng.uniform(-radius, radius, inputs.shape)).to(inputs)
+
+    found: Tensor = sensitivity_max(explain, x, perturb_func=noisy, n_perturb_samples=_NOISES)
+    return found
+
+
+def agreement(one: Tensor, other: Tensor, montage: Montage) -> np.ndarray:
+    """Return Spearman's rank correlation over cells of 125 ms of two kinds of evidence, (N,).
+
+    It is 0 where one of them is constant.
+    """
+    size = montage.samples(CELL)
+    a, b = (rankdata(_cells(evidence, size).numpy(), axis=1) for evidence in (one, other))
+    a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
+    scale = np.sqrt((a**2).sum(1) * (b**2).sum(1))
+    return np.where(scale > 0, (a * b).sum(1) / np.maximum(scale, 1e-30), 0.0)
+
+
+def randomised(network: nn.Module, rng: np.random.Generator) -> nn.Module:
+    """Return a copy whose learned numbers are shuffled, each tensor in itself.
+
+    What explains it as the trained one does not depend on what was learned (Adebayo et al. 2018).
+    """
+    copy = deepcopy(network)
+    for tensor in copy.state_dict().values():
+        order = torch.from_numpy(rng.permutation(tensor.numel()))
+        tensor.copy_(tensor.flatten()[order].reshape(tensor.shape))
+    return copy
+
+
+def _cells(evidence: Tensor, size: int) -> Tensor:
+    """Sum evidence over channels and cells, (N, C or 1, T) -> (N, S); the last cell may be shorter."""
+    total = evidence.sum(1)
+    padded = nn.functional.pad(total, (0, -total.shape[1] % size))
+    return padded.unflatten(1, (-1, size)).sum(2)
+
+
+@torch.no_grad()
+def _probability(scores: Scores, x: Tensor, target: int, batch: int) -> Tensor:
+    return probabilities(_batched(scores, x, batch))[:, target]
+
+
+def _batched(scores: Scores, x: Tensor, batch: int) -> Tensor:
+    return torch.cat([scores(part) for part in x.split(batch)])

@@ -9,9 +9,10 @@ import mne
 import numpy as np
 from matplotlib.figure import Figure
 
-from eeg.attribution import Explanation, Segment
 from eeg.detector import Decision
+from eeg.explanation import Explanation
 from eeg.export import NORMAL_EEG, NOT_A_FINDING, RESEARCH_USE
+from eeg.segments import Segment
 from trainers.files import replacing
 from visualizers.traces import Span, clock, eeg_page, strip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -109,18 +109,15 @@ def run(
     cues = read_cues(loaded, jobs)
     scored = training.cross_validate(plan, loaded, parts, jobs)
     crossed = judge(plan, scored, None, folds=folds, cues=cues)
-    if plan.aggregation == CHOSEN:
-        plan = replace(plan, aggregation=training.chosen(scored))
-    calibration = training.fit_calibration(plan, scored)
+    final = replace(plan, aggregation=training.chosen(scored)) if plan.aggregation == CHOSEN else plan
+    calibration = training.fit_calibration(final, scored)
     with ExitStack() as stack:
         callbacks: list[object] = [Progress()]
         if out is not None:
             callbacks.append(stack.enter_context(TensorBoard(out / "tensorboard")))
-        network = training.fit_network(plan, [loaded[e] for e in train], callbacks)
-    unseen = tuple(training.score(network, loaded, held, "held out", plan.aggregation))
-    held_out = judge(plan, unseen, calibration, folds=folds, cues=cues) if held else None
-    figures = {"cross_validated": crossed, "held_out": held_out}
-    sfreq = plan.preprocessing.sfreq
+        network = training.fit_network(final, [loaded[e] for e in train], callbacks)
+    unseen = tuple(training.score(network, loaded, held, "held out", final.aggregation))
+    held_out = judge(final, unseen, calibration, folds=folds, cues=cues) if held else None
     facts = {
         "corpus": corpus.name,
         "simulated": corpus.simulated,
@@ -132,28 +129,26 @@ def run(
         "versions": versions(),
         "splits": f"{len(parts)} folds by {'site' if by_site else 'subject'}; {hold_out:.0%} of the subjects "
         "kept from all training",
-        "results": plain(figures),
+        "results": plain({"cross_validated": crossed, "held_out": held_out}),
     }
-    done = Run(
-        detector=training.detector(
-            plan,
-            network,
-            calibration,
-            outlier.fit([outlier.statistics(loaded[e].data, sfreq) for e in train]),
-            facts,
-        ),
-        cross_validated=crossed,
-        held_out=held_out,
-        unseen=unseen,
-    )
+    gate = outlier.fit([outlier.statistics(loaded[e].data, plan.preprocessing.sfreq) for e in train])
+    detector = training.detector(final, network, calibration, gate, facts)
+    done = Run(detector, crossed, held_out, unseen)
     if out is not None:
-        save(done.detector, out / "model.safetensors")
-        write_predictions(plan, [*scored, *unseen], out / "predictions.csv")
-        with replacing(out / "card.md") as part:
-            part.write_text(card.card(done.detector), encoding="utf-8")
-        record = {"plan": plan, "folds": folds, "hold_out": hold_out, "by_site": by_site}
-        write(out / "run.json", {**record, "training": facts})
+        settings = {"plan": plan, "folds": folds, "hold_out": hold_out, "by_site": by_site}
+        _write(done, settings, plan, scored, out)
     return done
+
+
+def _write(
+    done: Run, settings: Mapping[str, object], plan: Plan, scored: Sequence[Scored], out: Path
+) -> None:
+    """Write the model, its card, every window's score and what the run can be repeated from."""
+    save(done.detector, out / "model.safetensors")
+    write_predictions(plan, [*scored, *done.unseen], out / "predictions.csv")
+    with replacing(out / "card.md") as part:
+        part.write_text(card.card(done.detector), encoding="utf-8")
+    write(out / "run.json", {**settings, "training": done.detector.training})
 
 
 def unseen(detector: Detector, corpus: Corpus, loaded: Loaded) -> tuple[list[Scored], int]:

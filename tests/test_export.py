@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eeg.attribution import Explanation, Segment
 from eeg.conformal import Answer
 from eeg.detector import Decision
+from eeg.explanation import Explanation
 from eeg.export import (
     NORMAL_EEG,
     NOT_A_FINDING,
@@ -24,6 +24,7 @@ from eeg.export import (
     write_events,
     write_json,
 )
+from eeg.segments import Segment
 from trainers.errors import DataError
 from trainers.files import replacing
 

@@ -14,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.patches import Rectangle
 
-from eeg.attribution import Explanation, Segment
 from eeg.conformal import Answer
 from eeg.detector import Decision
+from eeg.explanation import Explanation
 from eeg.export import NORMAL_EEG, NOT_A_FINDING, RESEARCH_USE
 from eeg.report import _page_starts, write_report
+from eeg.segments import Segment
 from trainers.errors import DataError
 from visualizers.traces import Span, anatomical, clock, eeg_page, strip
 

@@ -1,0 +1,48 @@
+"""What stands in for a piece of EEG that is taken out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+Baseline = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+"""Windows (N, C, T) -> what replaces them, of the same shape and type."""
+
+
+def zero(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return a flat line, which a disconnected electrode would give too."""
+    return np.zeros_like(x)
+
+
+def mean(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return each channel's mean over its window."""
+    return np.broadcast_to(x.mean(-1, keepdims=True), x.shape).copy()
+
+
+def phase(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return a surrogate with the spectra and cross-spectra of each window and no transients.
+
+    All channels of a window get the same random phases on top of their own (Prichard & Theiler 1994).
+    """
+    spectrum = np.fft.rfft(x, axis=-1)
+    turn = np.exp(2j * np.pi * rng.random((len(x), 1, spectrum.shape[-1])))
+    turn[..., 0] = 1  # the mean stays
+    if x.shape[-1] % 2 == 0:
+        turn[..., -1] = np.sign(turn[..., -1].real)  # real, as the Nyquist frequency has it
+    return np.fft.irfft(spectrum * turn, x.shape[-1], axis=-1).astype(x.dtype)
+
+
+def bank(healthy: np.ndarray) -> Baseline:
+    """Return a baseline that draws from windows of controls, (M, C, T)."""
+
+    def draw(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        if healthy.shape[1:] != x.shape[1:]:
+            raise ValueError(f"healthy windows are {healthy.shape[1:]}, the recording's are {x.shape[1:]}")
+        return healthy[rng.integers(len(healthy), size=len(x))].astype(x.dtype)
+
+    return draw
+
+
+BASELINES: Mapping[str, Baseline] = {"zero": zero, "mean": mean, "phase": phase}
+"""Those that need nothing but the recording; `bank` makes the one of healthy windows."""
