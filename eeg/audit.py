@@ -144,15 +144,10 @@ def _finding(
     rng = np.random.default_rng(seed)
     found = cue_scores(labels, codes, fold)
     value = matched_auc(labels, found, fold, seed=seed)
-    once = np.ones(len(labels))
-    hits = 0
-    for _ in range(_DRAWS):
-        shuffled = _shuffled(labels, fold, rng)
-        hits += stratified_auc(shuffled, cue_scores(shuffled, codes, fold), once, fold) >= value.value
-    finding = Finding(name, value, (hits + 1) / (_DRAWS + 1))
+    finding = Finding(name, value, _shuffled_p(labels, codes, fold, value.value, rng))
     if scores is None:
         return finding
-    whole = categories(values, once == 1)
+    whole = categories(values, np.ones(len(labels), bool))
     shares = _excess(labels, whole, whole.max() + 1)[whole]
     within, within_p = within_classes(labels, scores, shares, rng)
     matched = _matched(labels, scores, whole, seed) if finding.strong else None
@@ -162,7 +157,8 @@ def _finding(
 def categories(values: Sequence[Value], train: np.ndarray) -> np.ndarray:
     """Return the number of each subject's category (n,); not to know is a category as well.
 
-    Numbers fall into bins that hold equally many of the subjects in ``train`` (n,) bool.
+    Numbers fall into bins that hold equally many of the subjects in ``train`` (n,) bool; one that is so
+    frequent that it bounds a bin has its own.
     """
     if not any(isinstance(v, float) for v in values):
         return np.unique([v or "" for v in values], return_inverse=True)[1]
@@ -171,7 +167,8 @@ def categories(values: Sequence[Value], train: np.ndarray) -> np.ndarray:
     if not (known & train).any():
         return known.astype(int)
     edges = np.unique(np.quantile(numbers[known & train], np.arange(1, _BINS) / _BINS))
-    return np.where(known, np.searchsorted(edges, numbers, side="right"), _BINS)
+    below, up_to = (np.searchsorted(edges, numbers, side=side) for side in ("left", "right"))
+    return np.where(known, below + up_to, 2 * _BINS)
 
 
 def cue_scores(labels: np.ndarray, codes: np.ndarray, fold: np.ndarray) -> np.ndarray:
@@ -198,6 +195,18 @@ def _excess(labels: np.ndarray, code: np.ndarray, number: int) -> np.ndarray:
     """Return by how much the share of epilepsy in each of ``number`` categories exceeds the overall one."""
     held = np.bincount(code, minlength=number)
     return np.bincount(code, labels - labels.mean(), minlength=number) / (held + 1)
+
+
+def _shuffled_p(
+    labels: np.ndarray, codes: np.ndarray, fold: np.ndarray, found: float, rng: np.random.Generator
+) -> float:
+    """Return how often labels that are shuffled within folds are told from each other as well as ``found``."""
+    once = np.ones(len(labels))
+    hits = 0
+    for _ in range(_DRAWS):
+        y = _shuffled(labels, fold, rng)
+        hits += stratified_auc(y, cue_scores(y, codes, fold), once, fold) >= found
+    return (hits + 1) / (_DRAWS + 1)
 
 
 def _shuffled(labels: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -82,9 +82,12 @@ def test_numbers_fall_into_bins_of_the_training_subjects() -> None:
     values = [*map(float, range(10)), None, 100.0]
     train = np.arange(12) < 10
     found = categories(values, train)
-    assert np.bincount(found[:10]).tolist() == [2] * 5
+    assert np.unique(found[:10], return_counts=True)[1].tolist() == [2] * 5
+    assert list(found[:10]) == sorted(found[:10])
     assert found[11] == found[9]
     assert found[10] not in found[:10]  # not to know is a category of its own
+    for often, seldom in ((1.0, 3.0), (3.0, 1.0)):
+        assert len(set(categories([often] * 9 + [seldom], np.ones(10, bool)))) == 2
     assert len(set(categories(["a", None, "b", "a"], np.ones(4, bool)))) == 3
 
 
