@@ -200,7 +200,7 @@ def _excess(labels: np.ndarray, code: np.ndarray, number: int) -> np.ndarray:
 def _shuffled_p(
     labels: np.ndarray, codes: np.ndarray, fold: np.ndarray, found: float, rng: np.random.Generator
 ) -> float:
-    """Return how often labels that are shuffled within folds are told from each other as well as ``found``."""
+    """Return how often labels that are shuffled within folds are told apart as well as ``found``."""
     once = np.ones(len(labels))
     hits = 0
     for _ in range(_DRAWS):
