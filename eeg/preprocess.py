@@ -1,12 +1,20 @@
-"""From a recording to what a network sees: reference, filter, rate and scale."""
+"""From a recording to what a network sees: reference, filter, rate and scale.
 
+Long recordings go through in blocks that overlap by more than the filters reach, so that nothing is seen of
+the seams and memory does not grow with the length.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Self
 
 import mne
 import numpy as np
 
-from eeg.recording import complete
+from eeg import spool
+from eeg.derivation import Reference, derive, derived
+from eeg.recording import EARS, complete, lacking
 from trainers.errors import DataError
 
 _TRANSITION = 5.0  # Hz above the pass band: 45 Hz puts the mains of every country into the stop band
@@ -14,7 +22,15 @@ _NARROWEST = 1.0  # Hz between the pass band and the Nyquist frequency
 _KERNEL = 3.3  # s Hz: length of MNE's Hamming FIR times its transition width
 _NOTCH_TRANSITION = 0.5  # Hz on either side of a notch, MNE's default
 _CLIP = 20.0  # robust scales: an artefact of hundreds would outweigh all else in what a network learns
-_FLAT = 1e-7  # V: below the resolution of every clinical amplifier
+FLAT = 1e-7
+"""V: below the resolution of every clinical amplifier."""
+
+BLOCK = 600.0
+"""Seconds of a recording that are filtered at once."""
+
+_REACH = (
+    4.0  # kernels on either side of a block: the filters' own, and what resampling by FFT leaves of seams
+)
 
 
 @dataclass(frozen=True)
@@ -24,7 +40,7 @@ class Preprocessing:
     Parameters
     ----------
     channels
-        Electrodes in the order of the network's input; also the reference, which is their average.
+        Electrodes in the order of the network's input.
     sfreq
         Sampling rate afterwards, Hz.
     low, high
@@ -34,6 +50,9 @@ class Preprocessing:
     scale
         Factor on volts.  ``None``: each recording is divided by its own robust scale, and clipped at 20
         times that.
+    reference
+        ``"average"`` of the channels, ``"mastoids"``, ``"bipolar"`` or ``"laplacian"``; see
+        `eeg.derivation.derive`.
 
     Raises
     ------
@@ -47,6 +66,7 @@ class Preprocessing:
     high: float = 45.0
     notch: float | None = None
     scale: float | None = None
+    reference: Reference = "average"
 
     def __post_init__(self) -> None:
         if len(set(self.channels)) != len(self.channels) or len(self.channels) < 2:
@@ -57,6 +77,12 @@ class Preprocessing:
                 f"low = {self.low}, high = {self.high}, sfreq = {self.sfreq} Hz: "
                 f"expected 0 < low < high, and high at most {top - _NARROWEST} or exactly {top}"
             )
+        derived(self.reference, self.channels)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Channels of the network's input: the electrodes or, bipolar, pairs of them."""
+        return derived(self.reference, self.channels)
 
     @classmethod
     def paper(cls, channels: tuple[str, ...]) -> Self:
@@ -76,49 +102,131 @@ def prepare(raw: mne.io.BaseRaw, settings: Preprocessing) -> np.ndarray:
 
     Returns
     -------
-    (C, T) float32 without unit, in the order of ``settings.channels`` and at ``settings.sfreq``.
+    (C, T) float32 without unit, in the order of ``settings.inputs`` and at ``settings.sfreq``.
 
     Raises
     ------
     DataError
-        As `clean`; or the recording is flat for most of its time and so has no scale of its own.
+        As `clean` and `scaled`.
     """
-    volts = clean(raw, settings).get_data()
-    if settings.scale is not None:
-        return np.asarray(settings.scale * volts, dtype=np.float32)
-    return np.clip(volts / _robust_scale(volts, raw), -_CLIP, _CLIP).astype(np.float32)
+    return scaled(clean(raw, settings), settings)
+
+
+def scaled(cleaned: mne.io.BaseRaw, settings: Preprocessing) -> np.ndarray:
+    """Take the unit from a recording that `clean` gave.
+
+    Returns
+    -------
+    (C, T) float32.
+
+    Raises
+    ------
+    DataError
+        The recording is flat for most of its time and so has no scale of its own.
+    """
+    out = spool.empty((len(cleaned.ch_names), cleaned.n_times), np.float32)
+    own = settings.scale is None
+    scale = _robust_scale(cleaned) if own else 1.0
+    for row, volts in zip(out, _rows(cleaned), strict=True):
+        row[:] = np.clip(volts / scale, -_CLIP, _CLIP) if own else settings.scale * volts
+        spool.rest(out)
+    return out
 
 
 def clean(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw:
-    """Complete a recording, put it on the average reference, filter and resample it, and leave it in volts.
+    """Complete a recording, refer, filter and resample it, and leave it in volts.
 
     Parameters
     ----------
     raw
-        The recording in volts; it stays as it is.
+        The recording in volts; it stays as it is.  One that is long and not in memory is read in blocks.
     settings
         What to do; the scale is left out.
 
     Returns
     -------
-    A new recording of ``settings.channels`` at ``settings.sfreq``, with the annotations.
+    A new recording of ``settings.inputs`` at ``settings.sfreq``, with the annotations.
 
     Raises
     ------
     DataError
         More channels are missing or marked bad than `eeg.recording.complete` makes up, some are flat or
-        not finite, or the recording is too short for the filter or sampled too slowly for the band.
+        not finite, there are no mastoids where they are the reference, or the recording is too short for
+        the filter or sampled too slowly for the band.
     """
+    _check_duration(raw, settings)
+    complete(_piece(raw, 0, 2), settings.channels)  # what is missing is told before what is wrong with it
+    _check_signal(raw, settings)
+    blocks = list(_blocks(raw, settings))
+    first = _cleaned(_piece(raw, blocks[0].start, blocks[0].stop), settings)
+    if len(blocks) == 1:
+        return first
+    out = spool.empty((len(settings.inputs), sum(block.length for block in blocks)), np.float64)
+    for block in blocks:
+        whole = first if block.out == 0 else _cleaned(_piece(raw, block.start, block.stop), settings)
+        inner = whole.get_data(start=block.skip, stop=block.skip + block.length)
+        out[:, block.out : block.out + block.length] = inner
+        spool.rest(out)
+    joined = mne.io.RawArray(out, first.info, first.first_samp, copy="auto", verbose="error")
+    joined.filenames = raw.filenames
+    return joined.set_annotations(raw.annotations, verbose="error")
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Samples ``start`` to ``stop`` of a recording.
+
+    Of what they become, ``length`` samples from ``skip`` are kept, at ``out``.
+    """
+
+    start: int
+    stop: int
+    skip: int
+    length: int
+    out: int
+
+
+def _blocks(raw: mne.io.BaseRaw, settings: Preprocessing) -> Iterator[_Block]:
+    """Divide a recording at samples that fall on a sample of the new rate."""
+    rate = raw.info["sfreq"]
+    ratio = Fraction(settings.sfreq / rate).limit_denominator(100_000)
+    step = ratio.denominator * max(1, round(BLOCK * rate / ratio.denominator))
+    margin = ratio.denominator * int(np.ceil(_REACH * _kernel(raw, settings) * rate / ratio.denominator))
+    total = round(raw.n_times * settings.sfreq / rate)
+    starts = range(0, max(raw.n_times - margin, 1), step)  # no block of next to nothing at the end
+    for start, end in zip(starts, [*starts[1:], raw.n_times], strict=True):
+        before, out = max(start - margin, 0), int(start * ratio)
+        until = total if end == raw.n_times else int(end * ratio)
+        yield _Block(before, min(end + margin, raw.n_times), out - int(before * ratio), until - out, out)
+
+
+def _piece(raw: mne.io.BaseRaw, start: int, stop: int) -> mne.io.BaseRaw:
+    """Give samples of a recording, which are read from its file only now unless they are in memory."""
+    rate = raw.info["sfreq"]
+    return raw.copy() if stop - start == raw.n_times else raw.copy().crop(start / rate, (stop - 1) / rate)
+
+
+def _cleaned(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw:
     high, transition = _upper_edge(raw, settings)
-    _check_duration(raw, settings, transition)
-    work = complete(raw, settings.channels)
-    _check_signal(work)
-    work.set_eeg_reference("average", verbose="error")
+    work = derive(complete(raw, settings.channels), settings.reference, _ears(raw, settings))
     work.filter(settings.low, high, h_trans_bandwidth=transition, verbose="error")
     if settings.notch is not None and settings.notch < high:
         work.notch_filter(np.arange(settings.notch, high, settings.notch), verbose="error")
     # By FFT: the polyphase filter would droop below the Nyquist frequency, where the paper's band ends.
     return work.resample(settings.sfreq, method="fft", verbose="error")
+
+
+def _ears(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw | None:
+    """Give the two electrodes at the ears or at the mastoids, if these are the reference."""
+    if settings.reference != "mastoids":
+        return None
+    pair = next((list(two) for two in (EARS[:2], EARS[2:]) if set(two) <= set(raw.ch_names)), None)
+    if pair is None:
+        raise DataError(
+            f"{_name(raw)}: neither {' and '.join(EARS[:2])} nor {' and '.join(EARS[2:])} among its "
+            "channels; expected both for linked mastoids"
+        )
+    return raw.copy().load_data(verbose="error").pick(pair)
 
 
 def _name(raw: mne.io.BaseRaw) -> str:
@@ -139,33 +247,54 @@ def _upper_edge(raw: mne.io.BaseRaw, settings: Preprocessing) -> tuple[float, fl
     return edge, min(_TRANSITION, nyquist - edge)
 
 
-def _check_duration(raw: mne.io.BaseRaw, settings: Preprocessing, transition: float) -> None:
-    """Refuse a recording that is shorter than the longest filter kernel."""
+def _kernel(raw: mne.io.BaseRaw, settings: Preprocessing) -> float:
+    """Length of the longest filter kernel, s."""
+    _, transition = _upper_edge(raw, settings)
     below = min(max(settings.low / 4, 2.0), settings.low)  # MNE's default transition below the band
-    narrowest = min(below, transition, np.inf if settings.notch is None else _NOTCH_TRANSITION)
-    needed, found = _KERNEL / narrowest, raw.n_times / raw.info["sfreq"]
+    return _KERNEL / min(below, transition, np.inf if settings.notch is None else _NOTCH_TRANSITION)
+
+
+def _check_duration(raw: mne.io.BaseRaw, settings: Preprocessing) -> None:
+    """Refuse a recording that is shorter than the longest filter kernel."""
+    needed, found = _kernel(raw, settings), raw.n_times / raw.info["sfreq"]
     if found < needed:
         raise DataError(f"{_name(raw)}: {found:.1f} s long; expected at least {needed:.1f} s for the filter")
 
 
-def _check_signal(raw: mne.io.BaseRaw) -> None:
-    volts = raw.get_data()
-    faults = {
-        "not finite": ~np.isfinite(volts).all(axis=1),
-        "flat": volts.max(axis=1) < volts.min(axis=1) + _FLAT,
-    }
+def _check_signal(raw: mne.io.BaseRaw, settings: Preprocessing) -> None:
+    good = [name for name in raw.ch_names if name not in raw.info["bads"]]
+    # What is interpolated comes from all good channels.
+    names = good if lacking(raw, settings.channels) else list(settings.channels)
+    low, high = extremes(raw, names)
+    faults = {"not finite": ~(np.isfinite(low) & np.isfinite(high)), "flat": high < low + FLAT}
     for fault, found in faults.items():
         if found.any():
-            names = ", ".join(np.array(raw.ch_names)[found])
+            wrong = ", ".join(np.array(names)[found])
             raise DataError(
-                f"{_name(raw)}: {fault} signal in {names}; expected EEG, leave these channels out"
+                f"{_name(raw)}: {fault} signal in {wrong}; expected EEG, leave these channels out"
             )
 
 
-def _robust_scale(volts: np.ndarray, raw: mne.io.BaseRaw) -> float:
+def extremes(raw: mne.io.BaseRaw, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the least and the greatest value of channels, (C,) each, V, NaN where one is no number."""
+    step = round(BLOCK * raw.info["sfreq"])
+    low, high = np.full(len(names), np.inf), np.full(len(names), -np.inf)
+    for start in range(0, raw.n_times, step):
+        volts = raw.get_data(names, start, min(start + step, raw.n_times))
+        low, high = np.minimum(low, volts.min(axis=1)), np.maximum(high, volts.max(axis=1))
+    return low, high
+
+
+def _rows(raw: mne.io.BaseRaw) -> Iterator[np.ndarray]:
+    """Give the channels one by one, (T,) each."""
+    for name in raw.ch_names:
+        yield raw.get_data([name])[0]
+
+
+def _robust_scale(raw: mne.io.BaseRaw) -> float:
     """Median over channels of 1.4826 times the median absolute deviation, V: blind to artefacts."""
-    deviation = np.abs(volts - np.median(volts, axis=1, keepdims=True))
-    scale = 1.4826 * float(np.median(np.median(deviation, axis=1)))
-    if scale < _FLAT:
+    deviation = [np.median(np.abs(volts - np.median(volts))) for volts in _rows(raw)]
+    scale = 1.4826 * float(np.median(deviation))
+    if scale < FLAT:
         raise DataError(f"{_name(raw)}: most channels are flat for most of the time; expected EEG")
     return scale

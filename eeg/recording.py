@@ -30,7 +30,9 @@ PLAUSIBLE = (0.5e-6, 500e-6)
 """V: the least and the most by which a typical channel of scalp EEG varies within a second."""
 
 _OLD_NAMES = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8"}
-_EARS = {"A1", "A2", "M1", "M2"}  # known to the montage, but references rather than scalp
+EARS = ("A1", "A2", "M1", "M2")
+"""Electrodes at the ears and mastoids: known to the montage, but references rather than scalp."""
+
 
 # "EEG Fp1-REF", "POL T3", "Fp1-A2", "Fc5.": what recorders write around the electrode's name.  A second
 # electrode of the scalp ("Fp1-F7") is no decoration: such a channel is a derivation.
@@ -56,7 +58,7 @@ def _montage() -> mne.channels.DigMontage:
 @cache
 def _electrodes() -> dict[str, str]:
     """Modern name of every scalp electrode of the montage, by its name in capitals."""
-    scalp = [name for name in _montage().ch_names if name not in _EARS]
+    scalp = [name for name in _montage().ch_names if name not in EARS]
     return {name.upper(): _OLD_NAMES.get(name, name) for name in scalp}
 
 
@@ -75,6 +77,14 @@ def electrode(name: str) -> str | None:
     """
     match = _DECORATED.fullmatch(name.strip())
     return _electrodes().get(match["electrode"].upper()) if match else None
+
+
+def ear(name: str) -> str | None:
+    """Name the electrode at an ear or mastoid, against the recorder's reference, that a channel is of."""
+    match = _DECORATED.fullmatch(name.strip())
+    found = match["electrode"].upper() if match else ""
+    opposite = match is not None and (match["reference"] or "").upper() in EARS
+    return found if found in EARS and not opposite else None
 
 
 def harmonise(name: str) -> str:
@@ -101,7 +111,7 @@ def is_edf(path: Path) -> bool:
     return path.suffix.lower() in {".edf", ".bdf"}
 
 
-def read(path: Path, *, preload: bool = True) -> mne.io.BaseRaw:
+def read(path: Path, *, preload: bool = True, ears: bool = False) -> mne.io.BaseRaw:
     """Read the scalp EEG of a recording.
 
     Parameters
@@ -112,6 +122,8 @@ def read(path: Path, *, preload: bool = True) -> mne.io.BaseRaw:
         the Bonn set (Andrzejak et al. 2001).
     preload
         Read the signals into memory; otherwise they are read when they are asked for.
+    ears
+        Keep the electrodes at the ears or mastoids too, as channels of the type ``misc``.
 
     Returns
     -------
@@ -129,7 +141,7 @@ def read(path: Path, *, preload: bool = True) -> mne.io.BaseRaw:
     with reading(path):
         if is_bonn(path):
             return read_bonn(path)
-        raw = _scalp(_open_edf(path) if is_edf(path) else open_raw(path), path)
+        raw = _scalp(_open_edf(path, ears) if is_edf(path) else open_raw(path), path, ears)
         _refuse_joints(raw, path)
         bad = _bad(path) | {*raw.info["bads"]}
         raw.info["bads"] = [name for name in raw.ch_names if name in bad]
@@ -230,7 +242,7 @@ def _interpolate(raw: mne.io.BaseRaw, absent: list[str]) -> None:
     raw.interpolate_bads(reset_bads=True, verbose="error")
 
 
-def _open_edf(path: Path) -> mne.io.BaseRaw:
+def _open_edf(path: Path, ears: bool) -> mne.io.BaseRaw:
     """Open the scalp electrodes of an EDF or BDF.
 
     The other channels stay out from the beginning: MNE would bring all to the highest sampling rate
@@ -242,6 +254,8 @@ def _open_edf(path: Path) -> mne.io.BaseRaw:
     scalp = [signal for signal in header.signals if electrode(signal.label)]
     if not scalp:
         raise _no_electrode(path, [signal.label for signal in header.signals])
+    if ears:
+        scalp += [signal for signal in header.signals if ear(signal.label)]
     _check_units(scalp, path)
     settings = {
         "include": [signal.label for signal in scalp],
@@ -274,19 +288,22 @@ def _check_amplitude(raw: mne.io.BaseRaw, path: Path) -> None:
         )
 
 
-def _scalp(raw: mne.io.BaseRaw, path: Path) -> mne.io.BaseRaw:
+def _scalp(raw: mne.io.BaseRaw, path: Path, ears: bool) -> mne.io.BaseRaw:
     """Keep the scalp electrodes of ``raw``, under their modern names and at their places."""
     modern = {name: electrode(_RUNNING_NUMBER.sub("", name)) for name in raw.ch_names}
     kept = {name: found for name, found in modern.items() if found}
     if not kept:
         raise _no_electrode(path, raw.ch_names)
+    beside = {name: found for name in raw.ch_names if ears and (found := ear(_RUNNING_NUMBER.sub("", name)))}
+    kept |= beside
     twice = [name for name, count in Counter(kept.values()).items() if count > 1]
     if twice:
         raise DataError(
             f"{path}: several channels for {', '.join(twice)}; expected one an electrode, remove the others"
         )
     raw.pick(list(kept), verbose="error").rename_channels(kept, verbose="error")
-    raw.set_channel_types(dict.fromkeys(raw.ch_names, "eeg"), on_unit_change="ignore", verbose="error")
+    types = {name: "misc" if name in beside.values() else "eeg" for name in raw.ch_names}
+    raw.set_channel_types(types, on_unit_change="ignore", verbose="error")
     return raw.set_montage(_montage(), verbose="error")
 
 

@@ -1,0 +1,35 @@
+"""Arrays that a day of EEG fits into: in memory while they are small, in a file without name beyond."""
+
+import mmap
+import tempfile
+from math import prod
+
+import numpy as np
+import numpy.typing as npt
+
+LARGE = 2**28
+"""Bytes from which an array lies on disk: half an hour of 64 channels at 256 Hz in float64."""
+
+
+def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> np.ndarray:
+    """Return a new array that can be written to.
+
+    One of `LARGE` bytes or more is mapped from a file in the folder of temporary files (``TMPDIR``), which
+    has no name, so that nothing is left of it however the program ends.
+    """
+    size = prod(shape) * np.dtype(dtype).itemsize
+    if size < LARGE:
+        return np.empty(shape, dtype)
+    with tempfile.TemporaryFile() as file:
+        file.truncate(size)
+        pages = mmap.mmap(file.fileno(), size)
+    return np.frombuffer(pages, dtype).reshape(shape)
+
+
+def rest(array: np.ndarray) -> None:
+    """Take the pages of a mapped array out of this program's memory until they are asked for again."""
+    base: object = array
+    while isinstance(base, np.ndarray | memoryview):
+        base = base.base if isinstance(base, np.ndarray) else base.obj
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):  # Windows trims by itself
+        base.madvise(mmap.MADV_DONTNEED)
