@@ -103,7 +103,9 @@ def locate(
         recall=recall(seconds, true.onset, true.duration),
         peak_error=float(np.median(errors)) / sfreq if errors else np.nan,
         auroc=float(roc_auc_score(_inside(true, len(relevance), sfreq), relevance)),
-        chance=chance(seconds[0][1], len(relevance) / sfreq, true.onset, true.duration) if spans else np.nan,
+        chance=float(chance(seconds[0][1], len(relevance) / sfreq, true.onset, true.duration))
+        if spans
+        else np.nan,
     )
 
 
