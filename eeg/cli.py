@@ -21,10 +21,35 @@ _JOBS = click.option(
 )
 _METHOD = click.option(
     "--method",
-    type=click.Choice(["occlusion", "grad-cam"]),
+    type=click.Choice(
+        [
+            "grad-cam",
+            "integrated-gradients",
+            "gradient-shap",
+            "deeplift",
+            "occlusion",
+            "ablation",
+            "region-ablation",
+            "shapley",
+        ]
+    ),
     default="occlusion",
     show_default=True,
     help="Where the attribution over time comes from.",
+)
+_BASELINE = click.option(
+    "--baseline",
+    type=click.Choice(["zero", "mean", "phase"]),
+    default="zero",
+    show_default=True,
+    help="What stands in for what is taken out; phase: a surrogate of the same spectrum.",
+)
+_BATCH = click.option(
+    "--batch",
+    type=click.IntRange(1),
+    default=64,
+    show_default=True,
+    help="Windows that the network sees at once: the fewer, the less memory.",
 )
 
 
@@ -242,7 +267,7 @@ def evaluate(run: Path, data: Path | None, against: Path | None, method: str, jo
     from eeg import runs
     from eeg.datasets import open_corpus
     from eeg.detector import load
-    from eeg.export import RESEARCH_USE
+    from eeg.statements import RESEARCH_USE
     from eeg.results import describe
 
     _one_thread()
@@ -288,6 +313,8 @@ def evaluate(run: Path, data: Path | None, against: Path | None, method: str, jo
     help="Share of each group that may be taken for the other one.  [default: 0.1]",
 )
 @_METHOD
+@_BASELINE
+@_BATCH
 @click.option("--segments", type=click.IntRange(1), default=10, show_default=True, help="At most so many.")
 @click.option("--keep-names", is_flag=True, help="Name outputs after the files, even if these name people.")
 def detect(
@@ -297,6 +324,8 @@ def detect(
     prevalence: float | None,
     alpha: float | None,
     method: str,
+    baseline: str,
+    batch: int,
     segments: int,
     keep_names: bool,
 ) -> None:
@@ -305,7 +334,7 @@ def detect(
     from eeg.detect import detect as one
     from eeg.detect import output_name
     from eeg.detector import load
-    from eeg.export import NORMAL_EEG, RESEARCH_USE
+    from eeg.statements import NORMAL_EEG, RESEARCH_USE
     from trainers.errors import DataError
 
     _one_thread()
@@ -329,6 +358,8 @@ def detect(
                 prevalence=prevalence,
                 alpha=alpha,
                 method=method,
+                baseline=baseline,
+                batch=batch,
                 most=segments,
                 keep_name=keep_names,
             )
@@ -347,6 +378,57 @@ def detect(
     click.echo(f"the smaller group. {EXCHANGEABILITY}")
     click.echo(NORMAL_EEG)
     _end(failed)
+
+
+@main.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("recording", type=click.Path(path_type=Path))
+@click.option("--out", type=_FOLDER, required=True, help="A folder for the recording is made below it.")
+@click.option(
+    "--prevalence",
+    type=_FloatRange(0, 1, min_open=True, max_open=True),
+    help="Of epilepsy among those who are examined.  [default: that of the training subjects]",
+)
+@_METHOD
+@_BASELINE
+@_BATCH
+@click.option("--segments", type=click.IntRange(1), default=10, show_default=True, help="At most so many.")
+@click.option("--keep-names", is_flag=True, help="Name outputs after the file, even if it names a person.")
+def explain(
+    model: Path,
+    recording: Path,
+    out: Path,
+    prevalence: float | None,
+    method: str,
+    baseline: str,
+    batch: int,
+    segments: int,
+    keep_names: bool,
+) -> None:
+    """Show which segments of RECORDING drive the score of MODEL, and how far that may be believed.
+
+    Segments whose removal does not matter more than that of any others are not shown.
+    """
+    from eeg.detector import load
+    from eeg.explain import as_text, explain_recording
+    from eeg.statements import NOT_A_FINDING, RESEARCH_USE
+
+    _one_thread()
+    detector = load(_model_file(model))
+    explanation, found, folder = explain_recording(
+        detector,
+        recording,
+        _made(out),
+        method=method,
+        baseline=baseline,
+        most=segments,
+        prevalence=prevalence,
+        batch=batch,
+        keep_name=keep_names,
+    )
+    click.echo(f"{method}, baseline {baseline}: {folder}.  {RESEARCH_USE}")
+    click.echo(as_text(explanation, found))
+    click.echo(NOT_A_FINDING)
 
 
 def _model_file(model: Path) -> Path:
@@ -465,7 +547,7 @@ def _load(corpus: Corpus, settings: Preprocessing, length: float, jobs: int, fai
 
 
 def _about(plan: Plan, corpus: Corpus) -> str:
-    from eeg.export import RESEARCH_USE
+    from eeg.statements import RESEARCH_USE
 
     kind = "SIMULATED" if corpus.simulated else "recorded"
     return (

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from eeg.attribution import DEFAULT
 from eeg.audit import verdict
 from eeg.card import recorded_results
 from eeg.conformal import ALPHA
@@ -73,7 +74,9 @@ def detect(
     *,
     prevalence: float | None = None,
     alpha: float = ALPHA,
-    method: str = "occlusion",
+    method: str = DEFAULT,
+    baseline: str = "zero",
+    batch: int = 64,
     most: int = 10,
     keep_name: bool = False,
 ) -> tuple[Decision, Explanation, Path]:
@@ -94,11 +97,20 @@ def detect(
     except DataError as error:
         raise DataError(f"{path}: {error}" if str(path) not in str(error) else str(error)) from None
     decision = detector.decide(windows, onset, prevalence, alpha)
-    explanation = explain(detector, windows, method=method, most=most, prevalence=prevalence)
+    explanation = explain(
+        detector,
+        windows,
+        method=method,
+        baseline=baseline,
+        most=most,
+        prevalence=prevalence,
+        batch=batch,
+        progress=True,
+    )
     seen = file_hash(path) in detector.training.get("recordings", [])
     model = describe_model(detector, seen=seen, interpolated=lacking(raw, detector.preprocessing.channels))
     name = output_name(path, keep_name)
-    with _filling(out / name) as folder:
+    with filling(out / name) as folder:
         write_json(result(decision, explanation, model), folder / "result.json")
         write_events(explanation.segments, folder / "events.tsv")
         write_annotated_edf(raw, _recorded(explanation.segments, raw.ch_names), folder / "annotated.edf")
@@ -113,7 +125,7 @@ def _recorded(segments: Sequence[Segment], channels: Sequence[str]) -> list[Segm
 
 
 @contextmanager
-def _filling(folder: Path) -> Iterator[Path]:
+def filling(folder: Path) -> Iterator[Path]:
     """Give a place to write to, and move its files to ``folder`` when all were written."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

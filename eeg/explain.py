@@ -1,0 +1,123 @@
+"""One recording explained, and how far that explanation may be believed: what `eeg explain` writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from eeg.attribution import METHODS, NOT_ADDITIVE, Montage, attribute
+from eeg.detect import filling, output_name
+from eeg.detector import Detector
+from eeg.explanation import Explanation, explain
+from eeg.export import write_events, write_json
+from eeg.faithfulness import Faithfulness, measure
+from eeg.recording import read
+from eeg.statements import NOT_A_FINDING, RESEARCH_USE
+
+_HIGHEST = 10  # windows that the measures of faithfulness look at
+
+
+def explain_recording(
+    detector: Detector,
+    path: Path,
+    out: Path,
+    *,
+    method: str,
+    baseline: str,
+    most: int,
+    prevalence: float | None,
+    batch: int,
+    keep_name: bool = False,
+) -> tuple[Explanation, Mapping[str, Faithfulness], Path]:
+    """Explain one recording and write ``explanation.json`` and ``events.tsv`` to a folder below ``out``.
+
+    Returns
+    -------
+    The explanation, how faithful the method's evidence is beside random evidence, and the folder.
+
+    Raises
+    ------
+    DataError
+        If the recording cannot be used, the method cannot explain the network, or the folder cannot be
+        written.
+    """
+    windows, _ = detector.windows(read(path))
+    explanation = explain(
+        detector,
+        windows,
+        method=method,
+        baseline=baseline,
+        most=most,
+        prevalence=prevalence,
+        batch=batch,
+        progress=True,
+    )
+    found = faithfulness(detector, windows, method, baseline, batch)
+    folder = out / output_name(path, keep_name)
+    with filling(folder) as files:
+        write_json(_document(explanation, found), files / "explanation.json")
+        write_events(explanation.segments, files / "events.tsv")
+    return explanation, found, folder
+
+
+def faithfulness(
+    detector: Detector, windows: np.ndarray, method: str, baseline: str, batch: int
+) -> dict[str, Faithfulness]:
+    """Return how true a method's evidence is on the windows that speak most for epilepsy, and random one."""
+    few = windows[np.sort(np.argsort(-detector.logits(windows))[:_HIGHEST])]
+    montage = Montage(detector.preprocessing.channels, detector.preprocessing.sfreq)
+
+    def evidence(x: Tensor, filled: Tensor) -> Tensor:
+        return attribute(detector.network, x, filled, montage, method=method, batch=batch)
+
+    def random(x: Tensor, filled: Tensor) -> Tensor:
+        return torch.rand(len(x), 1, x.shape[2], generator=torch.Generator().manual_seed(0))
+
+    return {
+        name: measure(detector.network, few, montage, explained, baseline=baseline, batch=batch)
+        for name, explained in ((method, evidence), ("random", random))
+    }
+
+
+def _document(explanation: Explanation, found: Mapping[str, Faithfulness]) -> dict[str, object]:
+    return {
+        "statements": [RESEARCH_USE, NOT_A_FINDING, *notes(explanation)],
+        "method": explanation.method,
+        "baseline": explanation.baseline,
+        "refused": explanation.refused,
+        "check": None if explanation.check is None else asdict(explanation.check),
+        "segments": [{"rank": rank, **asdict(s)} for rank, s in enumerate(explanation.segments, 1)],
+        "faithfulness": {name: asdict(measured) for name, measured in found.items()},
+    }
+
+
+def notes(explanation: Explanation) -> list[str]:
+    """Return what must be known to read the figures of an explanation."""
+    told = [] if METHODS[explanation.method].complete else [NOT_ADDITIVE]
+    return told if explanation.check is None else [*told, str(explanation.check)]
+
+
+def as_text(explanation: Explanation, found: Mapping[str, Faithfulness]) -> str:
+    """Return the ranked segments and their measures for people."""
+    lines = [
+        f"{rank:>4}  {s.onset:8.2f} s  {s.duration:.2f} s  {s.attribution:+8.3f}  {s.change:+.3f}"
+        f"  {s.stability:4.0%}   {', '.join(s.channels)}"
+        for rank, s in enumerate(explanation.segments, 1)
+    ]
+    if lines:
+        lines.insert(0, "rank       onset  lasts      logit  change  stable  channels")
+    elif explanation.check is None:
+        lines.append("Nothing in this recording speaks for epilepsy.")
+    lines += notes(explanation)
+    lines.append("deletion  insertion  infidelity  sensitivity  other baselines   on the highest windows")
+    lines += [
+        f"{m.deletion:8.3f}  {m.insertion:9.3f}  {m.infidelity:10.3f}  {m.sensitivity:11.3f}"
+        f"  {m.baselines:15.3f}   {name}"
+        for name, m in found.items()
+    ]
+    return "\n".join(lines)
