@@ -158,18 +158,10 @@ def clean(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw:
     complete(_piece(raw, 0, 2), settings.channels)  # what is missing is told before what is wrong with it
     _check_signal(raw, settings)
     blocks = list(_blocks(raw, settings))
-    first = _cleaned(_piece(raw, blocks[0].start, blocks[0].stop), settings)
     if len(blocks) == 1:
-        return first
-    out = spool.empty((len(settings.inputs), sum(block.length for block in blocks)), np.float64)
-    for block in blocks:
-        whole = first if block.out == 0 else _cleaned(_piece(raw, block.start, block.stop), settings)
-        inner = whole.get_data(start=block.skip, stop=block.skip + block.length)
-        out[:, block.out : block.out + block.length] = inner
-        spool.rest(out)
-    joined = mne.io.RawArray(out, first.info, first.first_samp, copy="auto", verbose="error")
-    joined.filenames = raw.filenames
-    return joined.set_annotations(raw.annotations, verbose="error")
+        # By FFT: the polyphase filter would droop below the Nyquist frequency, where the paper's band ends.
+        return _filtered(raw, settings).resample(settings.sfreq, method="fft", verbose="error")
+    return _joined(raw, blocks, settings)
 
 
 @dataclass(frozen=True)
@@ -189,7 +181,7 @@ class _Block:
 def _blocks(raw: mne.io.BaseRaw, settings: Preprocessing) -> Iterator[_Block]:
     """Divide a recording at samples that fall on a sample of the new rate."""
     rate = raw.info["sfreq"]
-    ratio = Fraction(settings.sfreq / rate).limit_denominator(100_000)
+    ratio = _ratio(raw, settings)
     step = ratio.denominator * max(1, round(BLOCK * rate / ratio.denominator))
     margin = ratio.denominator * int(np.ceil(_REACH * _kernel(raw, settings) * rate / ratio.denominator))
     total = round(raw.n_times * settings.sfreq / rate)
@@ -200,20 +192,45 @@ def _blocks(raw: mne.io.BaseRaw, settings: Preprocessing) -> Iterator[_Block]:
         yield _Block(before, min(end + margin, raw.n_times), out - int(before * ratio), until - out, out)
 
 
+def _ratio(raw: mne.io.BaseRaw, settings: Preprocessing) -> Fraction:
+    """Samples afterwards for one before."""
+    return Fraction(settings.sfreq / raw.info["sfreq"]).limit_denominator(100_000)
+
+
+def _joined(raw: mne.io.BaseRaw, blocks: list[_Block], settings: Preprocessing) -> mne.io.BaseRaw:
+    """Clean a recording block by block."""
+    out = spool.empty((len(settings.inputs), sum(block.length for block in blocks)), np.float64)
+    for block in blocks:
+        part = _filtered(_piece(raw, block.start, block.stop), settings)
+        volts = _resampled(part.get_data(), _ratio(raw, settings))
+        out[:, block.out : block.out + block.length] = volts[:, block.skip : block.skip + block.length]
+        spool.rest(out)
+    info = part.crop(0, 1).resample(settings.sfreq, verbose="error").info
+    whole = mne.io.RawArray(out, info, round(raw.first_samp * _ratio(raw, settings)), "auto", verbose="error")
+    whole.filenames = raw.filenames
+    return whole.set_annotations(raw.annotations, verbose="error")
+
+
+def _resampled(volts: np.ndarray, ratio: Fraction) -> np.ndarray:
+    """Resample by FFT, with lengths that leave no fraction of a sample, by which MNE would shift a block."""
+    whole = np.pad(volts, ((0, 0), (0, -volts.shape[1] % ratio.denominator)), mode="edge")
+    return mne.filter.resample(
+        whole, ratio.numerator, ratio.denominator, npad=ratio.denominator, method="fft", verbose="error"
+    )
+
+
 def _piece(raw: mne.io.BaseRaw, start: int, stop: int) -> mne.io.BaseRaw:
     """Give samples of a recording, which are read from its file only now unless they are in memory."""
-    rate = raw.info["sfreq"]
-    return raw.copy() if stop - start == raw.n_times else raw.copy().crop(start / rate, (stop - 1) / rate)
+    return raw.copy().crop(start / raw.info["sfreq"], (stop - 1) / raw.info["sfreq"])
 
 
-def _cleaned(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw:
+def _filtered(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw:
     high, transition = _upper_edge(raw, settings)
     work = derive(complete(raw, settings.channels), settings.reference, _ears(raw, settings))
     work.filter(settings.low, high, h_trans_bandwidth=transition, verbose="error")
     if settings.notch is not None and settings.notch < high:
         work.notch_filter(np.arange(settings.notch, high, settings.notch), verbose="error")
-    # By FFT: the polyphase filter would droop below the Nyquist frequency, where the paper's band ends.
-    return work.resample(settings.sfreq, method="fft", verbose="error")
+    return work
 
 
 def _ears(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw | None:
