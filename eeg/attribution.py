@@ -111,7 +111,7 @@ def grad_cam(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, 
     It knows no baseline.  Captum's own default is the nearest cell, in steps as wide as the network pools.
     """
     found = LayerGradCam(contrast, last_convolution(contrast.scores)).attribute(x, target=0)
-    seen = found.detach().flatten(2, -2).mean(2, keepdim=True) if found.ndim == 4 else found.detach()
+    seen = found.detach().mean(2) if found.ndim == 4 else found.detach()  # over what was not time
     return LayerAttribution.interpolate(seen, (x.shape[2],), "linear") * (seen.shape[2] / x.shape[2])
 
 
