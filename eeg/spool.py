@@ -33,3 +33,11 @@ def rest(array: np.ndarray) -> None:
         base = base.base if isinstance(base, np.ndarray) else base.obj
     if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):  # Windows trims by itself
         base.madvise(mmap.MADV_DONTNEED)
+
+
+def take(array: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Return a new array of the rows ``index`` (K,) of ``array`` (N, ...)."""
+    out = empty((len(index), *array.shape[1:]), array.dtype)
+    for row, source in zip(out, index, strict=True):
+        row[...] = array[source]
+    return out

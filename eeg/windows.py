@@ -1,21 +1,29 @@
-"""Windows of a recording, labelled by diagnosis and by annotated discharge."""
+"""Windows of a recording, labelled by diagnosis and annotated discharge; no others than of interictal EEG."""
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
+import mne
 import numpy as np
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
+from eeg import cache, spool
 from eeg.datasets import Corpus, Entry, read_events
-from eeg.preprocess import Preprocessing, prepare
+from eeg.ictal import seizures
+from eeg.preprocess import Preprocessing, clean, scaled
+from eeg.quality import EXCLUDED, LEAST, Quality, examine, mark_flat
 from eeg.recording import read
 from trainers.errors import DataError
+from trainers.record import plain
 
 UNANNOTATED = "a recording has no annotated discharges; use --labels recording"
 
 _TOLERANCE = 1e-6  # an event cut in two equal halves lies in both windows, whatever the rounding
 _INSTANT = 1e-3  # s: what an event lasts at least, also one that is annotated as a point in time
+_VERSION = 1  # of what is done to a recording: what an older one prepared is not taken for its own
 _WHOLE = 0.9  # share of an event that makes a window a clear example of it
 
 
@@ -35,6 +43,10 @@ class Windows:
         The subject's diagnosis: 1 epilepsy, 0 control, None unknown.
     events
         Onsets (M,) and durations (M,) of the annotated discharges, s; None where nobody annotated.
+    quality
+        What was found in the recording, None where nobody looked.
+    flawed, ictal
+        How many windows were left out because they touch flat or clipped signal, or a seizure.
     """
 
     data: np.ndarray
@@ -42,6 +54,9 @@ class Windows:
     length: float
     label: int | None
     events: tuple[np.ndarray, np.ndarray] | None
+    quality: Quality | None = None
+    flawed: int = 0
+    ictal: int = 0
 
     @property
     def positive(self) -> np.ndarray | None:
@@ -82,8 +97,30 @@ def cut(data: np.ndarray, sfreq: float, length: float) -> tuple[np.ndarray, np.n
     number = total // size
     if number == 0:
         raise DataError(f"{total / sfreq:g} s long; expected at least one window of {length:g} s")
-    windows = data[:, : number * size].reshape(channels, number, size).swapaxes(0, 1)
-    return np.ascontiguousarray(windows, dtype=np.float32), np.arange(number) * size / sfreq
+    windows = spool.empty((number, channels, size), np.float32)
+    for window, start in zip(windows, range(0, total, size), strict=False):
+        window[:] = data[:, start : start + size]
+    return windows, np.arange(number) * size / sfreq
+
+
+def touched(onsets: np.ndarray, length: float, starts: np.ndarray, durations: np.ndarray) -> np.ndarray:
+    """Tell which windows overlap a span of time.
+
+    Parameters
+    ----------
+    onsets
+        (N,) starts of the windows, s.
+    length
+        Length of every window, s.
+    starts, durations
+        (M,) each, s.
+
+    Returns
+    -------
+    (N,) bool.
+    """
+    lasting = np.maximum(durations, _INSTANT)
+    return ((onsets[:, None] < starts + lasting) & (starts < onsets[:, None] + length)).any(axis=1)
 
 
 def held_share(
@@ -121,8 +158,11 @@ def holds(
     return held_share(onsets, length, event_onsets, event_durations) >= 0.5 - _TOLERANCE
 
 
-def windows_of(entry: Entry, settings: Preprocessing, length: float) -> Windows:
-    """Read one recording, prepare it, cut it and label its windows.
+def windows_of(entry: Entry, settings: Preprocessing, length: float, *, keep: bool = False) -> Windows:
+    """Read one recording, examine and prepare it, cut it and label its windows.
+
+    Flat channels are interpolated as missing ones are.  Windows that touch a seizure are left out, for they
+    are not interictal.
 
     Parameters
     ----------
@@ -132,19 +172,79 @@ def windows_of(entry: Entry, settings: Preprocessing, length: float) -> Windows:
         How it is prepared.
     length
         Seconds of a window.
+    keep
+        Keep windows that touch flat or clipped signal.
 
     Raises
     ------
     DataError
-        The recording or its events cannot be used; the message names the file.
+        The recording or its events cannot be used, or less than half of it is left; the message names the
+        file.
     """
-    signal = prepare(read(entry.path), settings)
+    raw = read(entry.path, preload=False, ears=settings.reference == "mastoids")
+    quality = examine(raw, settings.channels)
+    cleaned = clean(mark_flat(raw, quality, settings.channels), settings)
     try:
-        data, onset = cut(signal, settings.sfreq, length)
+        data, onset = cut(scaled(cleaned, settings), settings.sfreq, length)
+        flawed, ictal = unusable(onset, length, quality, seizures(raw, entry.seizures), keep=keep)
     except DataError as error:
         raise DataError(f"{entry.path}: {error}") from None
+    left = ~(flawed | ictal)
     events = None if entry.events is None else read_events(entry.events)
-    return Windows(data, onset, length, entry.label, events)
+    return Windows(
+        data if left.all() else spool.take(data, np.flatnonzero(left)),
+        onset[left],
+        length,
+        entry.label,
+        events,
+        quality,
+        flawed=int(flawed.sum()),
+        ictal=int(ictal.sum()),
+    )
+
+
+def unusable(
+    onset: np.ndarray,
+    length: float,
+    quality: Quality,
+    ictal: tuple[np.ndarray, np.ndarray],
+    *,
+    keep: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Tell which windows are no EEG, and which are not interictal.
+
+    Parameters
+    ----------
+    onset, length
+        (N,) starts of the windows, and their length, s.
+    quality
+        What was found in the recording.
+    ictal
+        Onsets and durations (M,) of the seizures, s.
+    keep
+        Take all signal for EEG.
+
+    Returns
+    -------
+    flawed, ictal
+        (N,) bool each; a window is not both.
+
+    Raises
+    ------
+    DataError
+        Less than half of the windows outside seizures are EEG, or all are ictal.
+    """
+    in_seizure = touched(onset, length, *ictal)
+    flawed = touched(onset, length, *quality.spans(() if keep else EXCLUDED)) & ~in_seizure
+    rest = int((~in_seizure).sum())
+    if not rest:
+        raise DataError("within a seizure from beginning to end; expected interictal EEG")
+    if flawed.sum() > (1 - LEAST) * rest:
+        raise DataError(
+            f"too little clean signal: {flawed.sum()} of {rest} windows touch flat or clipped signal; "
+            f"expected at most {1 - LEAST:.0%}, or --quality keep"
+        )
+    return flawed, in_seizure
 
 
 def examples(windows: Windows) -> tuple[np.ndarray, np.ndarray]:
@@ -167,13 +267,13 @@ def examples(windows: Windows) -> tuple[np.ndarray, np.ndarray]:
     """
     if windows.events is None:
         raise DataError(UNANNOTATED)
-    number, channels, size = windows.data.shape
-    signal = windows.data.swapaxes(0, 1).reshape(channels, -1)
-    half = size // 2
-    between, _ = cut(signal[:, half:], 1.0, size) if number > 1 else (windows.data[:0], None)
+    size = windows.data.shape[2]
+    half, second = size // 2, windows.length / size
+    # Where a window was left out, there is nothing between its neighbours.
+    next_to = np.flatnonzero(np.diff(windows.onset) < windows.length + second / 2)
+    between = np.concatenate([windows.data[next_to, :, half:], windows.data[next_to + 1, :, :half]], axis=2)
     data = np.concatenate([windows.data, between])
-    second = windows.length / size
-    onset = np.concatenate([windows.onset, windows.onset[: len(between)] + half * second])
+    onset = np.concatenate([windows.onset, windows.onset[next_to] + half * second])
     share = held_share(onset, windows.length, *windows.events)
     clear = (share == 0) | (share >= _WHOLE)
     return data[clear], share[clear] > 0
@@ -184,6 +284,8 @@ def load(
     settings: Preprocessing,
     length: float,
     *,
+    keep: bool = False,
+    folder: Path | None = None,
     jobs: int = 1,
     progress: bool = True,
     on_error: Callable[[Entry, DataError], None] | None = None,
@@ -198,8 +300,13 @@ def load(
         How each is prepared.
     length
         Seconds of a window.
+    keep
+        Keep windows that touch flat or clipped signal.
+    folder
+        A cache for what was prepared, which then is not prepared again; it may be used by several
+        programs at once, and one that is killed leaves it whole.
     jobs
-        Processes.
+        Processes, unless ``joblib.parallel_config`` names a cluster.
     progress
         Whether a bar is shown.
     on_error
@@ -211,7 +318,7 @@ def load(
         A recording cannot be used, or none can.
     """
     results = Parallel(n_jobs=jobs, return_as="generator")(
-        delayed(_attempt)(entry, settings, length) for entry in corpus.entries
+        delayed(_attempt)(entry, settings, length, keep, folder) for entry in corpus.entries
     )
     loaded: dict[Entry, Windows] = {}
     bar = tqdm(results, desc="recordings", total=len(corpus.entries), disable=None if progress else True)
@@ -227,9 +334,49 @@ def load(
     return loaded
 
 
-def _attempt(entry: Entry, settings: Preprocessing, length: float) -> Windows | DataError:
+def _attempt(
+    entry: Entry, settings: Preprocessing, length: float, keep: bool, folder: Path | None
+) -> Windows | DataError:
     """Hand a bad recording back rather than raise it: an exception would end its process's batch."""
     try:
-        return windows_of(entry, settings, length)
+        if folder is None:
+            return windows_of(entry, settings, length, keep=keep)
+        return _cached(entry, settings, length, keep, folder)
     except DataError as error:
         return error
+
+
+def _cached(entry: Entry, settings: Preprocessing, length: float, keep: bool, folder: Path) -> Windows:
+    """Take the windows from a folder, or put them there.
+
+    The diagnosis and the discharges are the corpus's word and no part of them.
+    """
+    decisive = [asdict(settings), length, keep, _VERSION, mne.__version__]
+    name = cache.key(_files(entry), decisive)
+    found = cache.recall(folder, name)
+    if found is None:
+        windows = windows_of(entry, settings, length, keep=keep)
+        facts = {"onset": windows.onset.tolist(), "flawed": windows.flawed, "ictal": windows.ictal}
+        cache.store(folder, name, windows.data, facts | {"quality": plain(windows.quality)})
+        found = cache.recall(folder, name)
+    if found is None:
+        raise DataError(f"{folder}: what was written cannot be read; choose another --cache")
+    data, facts = found
+    return Windows(
+        data,
+        np.array(facts["onset"]),
+        length,
+        entry.label,
+        None if entry.events is None else read_events(entry.events),
+        Quality.recorded(facts["quality"]),
+        flawed=facts["flawed"],
+        ictal=facts["ictal"],
+    )
+
+
+def _files(entry: Entry) -> list[Path]:
+    """Name the files that a recording is read from: those that are called like it, and its seizures."""
+    stem = entry.path.name.split(".")[0].removesuffix("_eeg")
+    like = re.compile(re.escape(stem) + r"[-_.].*")
+    parts = {part for part in entry.path.parent.iterdir() if like.fullmatch(part.name)}
+    return sorted(parts | {entry.path} | ({entry.seizures} if entry.seizures else set()))

@@ -1,0 +1,250 @@
+"""What of a recording is no EEG: flat and outlying channels, held and clipped signal, hum, muscle and blinks.
+
+Found with MNE's own functions where it has them, in blocks, so that a day needs no more memory than an hour.
+A spike looks like a blink or like muscle: such spans are told, and only what cannot be EEG is taken out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import mne
+import numpy as np
+from mne.preprocessing import (
+    annotate_amplitude,
+    annotate_muscle_zscore,
+    find_bad_channels_lof,
+    find_eog_events,
+)
+from scipy.ndimage import find_objects, label
+from scipy.signal import welch
+
+from eeg.preprocess import BLOCK, FLAT, extremes
+from eeg.recording import INTERPOLATED, lacking
+
+Kind = Literal["flat", "clipped", "muscle", "blink"]
+
+EXCLUDED: tuple[Kind, ...] = ("flat", "clipped")
+"""Spans that hold no EEG."""
+
+LEAST = 0.5
+"""Share of a recording that must be left."""
+
+_HELD = 0.1  # s without any change that an amplifier's noise would not leave alone
+_STILL = 1e-9  # V: a change below the resolution of every recorder
+_MOSTLY = 50.0  # percent of a block in which a channel is flat, which makes it a flat channel
+_RAIL = 3  # times in a block that a channel stays at one and the same extreme, 3 samples or longer
+_MUSCLE = (70.0, 115.0)  # Hz, above all rhythms and discharges and between the harmonics of either mains
+_MUSCLE_WIDTH = 15.0  # Hz of that band that the sampling rate must leave
+_MUSCLE_Z = 6.0
+_BLINK = 8.0  # robust deviations of the signal at the eyes; MNE's own threshold finds blinks everywhere
+_BLINKING = 0.25  # s on either side of its peak
+_EYES = (("Fp1", "Fp2"), ("AF3", "AF4"), ("F7", "F8"))
+_MAINS = (50.0, 60.0)  # Hz
+_LOWEST = 1.0  # Hz, of what the line's share is taken of
+_NEIGHBOURS = 10  # of a channel, which it is compared with
+_OUTLIER = 3.0  # times farther from them than they are from each other (Breunig et al. 2000)
+_LOOK, _LOOKS = 60.0, 10  # s of the recording, and in how many pieces, that channels are compared in
+
+
+@dataclass(frozen=True)
+class Flaw:
+    """A span of a recording, s from its start, in which something is wrong."""
+
+    kind: Kind
+    onset: float
+    duration: float
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What was found in a recording.
+
+    ``flat`` and ``outlying`` are electrodes; ``line`` is the share of the power above 1 Hz that lies
+    within 1 Hz of 50 or of 60 Hz, whichever is more, in the median channel: None where the sampling rate
+    is too low to tell.  ``looked_for`` are the kinds of spans that the recording let look for.
+    """
+
+    seconds: float
+    flat: tuple[str, ...]
+    outlying: tuple[str, ...]
+    line: float | None
+    looked_for: tuple[Kind, ...]
+    flaws: tuple[Flaw, ...]
+
+    def spans(self, kinds: Sequence[Kind]) -> tuple[np.ndarray, np.ndarray]:
+        """Return onsets and durations (M,) each, s, of the flaws of these kinds."""
+        found = [(flaw.onset, flaw.duration) for flaw in self.flaws if flaw.kind in kinds]
+        onset, duration = np.array(found, dtype=float).reshape(-1, 2).T
+        return onset, duration
+
+    def share(self, kind: Kind) -> float:
+        """Return the share of the recording's time that the flaws of a kind take."""
+        return sum(flaw.duration for flaw in self.flaws if flaw.kind == kind) / self.seconds
+
+    @classmethod
+    def recorded(cls, facts: Mapping[str, Any]) -> Self:
+        """Return what was written down as JSON."""
+        lists = {name: tuple(facts[name]) for name in ("flat", "outlying", "looked_for")}
+        return cls(**{**facts, **lists, "flaws": tuple(Flaw(**flaw) for flaw in facts["flaws"])})
+
+    @property
+    def flagged(self) -> str:
+        """One line on what was found, "" where nothing was."""
+        told = [f"flat: {', '.join(self.flat)}"] if self.flat else []
+        told += [f"unlike all others: {', '.join(self.outlying)}"] if self.outlying else []
+        shares = {kind: self.share(kind) for kind in self.looked_for}
+        told += [f"{kind} for {share:.1%} of the time" for kind, share in shares.items() if share]
+        return "; ".join(told)
+
+
+def examine(raw: mne.io.BaseRaw, channels: Sequence[str]) -> Quality:
+    """Look for all that is wrong with a recording.
+
+    Parameters
+    ----------
+    raw
+        In volts, as `eeg.recording.read` gives it; it stays as it is.
+    channels
+        The electrodes that matter.  Those that it lacks, has marked as bad or that are not finite are
+        passed over.
+    """
+    present = [name for name in channels if name not in lacking(raw, channels)]
+    low, high = extremes(raw, present)
+    finite = np.isfinite(low) & np.isfinite(high)
+    dead = {name for name, flat in zip(present, finite & (high < low + FLAT), strict=True) if flat}
+    names = [name for name, good in zip(present, finite, strict=True) if good and name not in dead]
+    seconds = raw.n_times / raw.info["sfreq"]
+    if not names:
+        return Quality(seconds, tuple(dead), (), None, (), ())
+    flaws: list[Flaw] = []
+    flat_in: Counter[str] = Counter()
+    spectra = []
+    with mne.use_log_level("error"):
+        pieces = 0
+        for start, piece in _pieces(raw, names):
+            still, flat = _still(piece)
+            found = [*still, *_clipped(piece), *_muscle(piece, flat), *_blinks(piece)]
+            flaws += [Flaw(flaw.kind, start + flaw.onset, flaw.duration) for flaw in found]
+            flat_in.update(flat)
+            spectra.append(_spectrum(piece))
+            pieces += 1
+        dead |= {name for name, count in flat_in.items() if 2 * count > pieces}
+        outlying = _outlying(raw, [name for name in names if name not in dead])
+    looked_for: list[Kind] = ["flat", "clipped"]
+    looked_for += ["muscle"] if _muscle_band(raw.info["sfreq"]) else []
+    looked_for += ["blink"] if _eyes(names) else []
+    return Quality(
+        seconds=seconds,
+        flat=tuple(name for name in present if name in dead),
+        outlying=tuple(outlying),
+        line=_line_share(np.mean(spectra, axis=0), raw.info["sfreq"]),
+        looked_for=tuple(looked_for),
+        flaws=tuple(sorted(flaws, key=lambda flaw: flaw.onset)),
+    )
+
+
+def mark_flat(raw: mne.io.BaseRaw, quality: Quality, channels: Sequence[str]) -> mne.io.BaseRaw:
+    """Return the recording with its flat channels marked as bad, to be interpolated as missing ones are.
+
+    Where that would be too many, they are left alone, for `eeg.preprocess.clean` to refuse them as flat.
+    """
+    if len(quality.flat) + len(lacking(raw, channels)) > round(INTERPOLATED * len(channels)):
+        return raw
+    marked = raw.copy()
+    marked.info["bads"] = [*raw.info["bads"], *quality.flat]
+    return marked
+
+
+def _pieces(raw: mne.io.BaseRaw, names: Sequence[str]) -> Iterator[tuple[float, mne.io.BaseRaw]]:
+    """Give blocks of a recording in memory, each with its start, s."""
+    rate, step = raw.info["sfreq"], round(BLOCK * raw.info["sfreq"])
+    info = mne.create_info(list(names), rate, "eeg")
+    starts = range(0, max(raw.n_times - step // 2, 1), step)
+    for start, stop in zip(starts, [*starts[1:], raw.n_times], strict=True):
+        yield start / rate, mne.io.RawArray(raw.get_data(list(names), start, stop), info)
+
+
+def _flaws(kind: Kind, annotations: mne.Annotations) -> list[Flaw]:
+    return [Flaw(kind, float(a["onset"]), float(a["duration"])) for a in annotations]
+
+
+def _still(piece: mne.io.BaseRaw) -> tuple[list[Flaw], list[str]]:
+    """Find where a channel holds one value, and the channels that do for most of the time."""
+    annotations, flat = annotate_amplitude(
+        piece, flat=_STILL, bad_percent=_MOSTLY, min_duration=min(_HELD, piece.times[-1] / 2)
+    )
+    return _flaws("flat", annotations), flat
+
+
+def _clipped(piece: mne.io.BaseRaw) -> list[Flaw]:
+    """Find where a channel stays at the end of its range, to which it comes more than once."""
+    found, rate = [], piece.info["sfreq"]
+    for volts in piece.get_data():
+        for end in (volts.min(), volts.max()):
+            at = [span for (span,) in find_objects(label(np.abs(volts - end) <= _STILL)[0])]
+            held = [span for span in at if span.stop - span.start >= _RAIL]
+            if len(held) >= _RAIL:
+                found += [Flaw("clipped", s.start / rate, (s.stop - s.start) / rate) for s in held]
+    return found
+
+
+def _muscle_band(rate: float) -> tuple[float, float] | None:
+    """Give the band, Hz, in which there is muscle and hardly any brain, None where the rate has none."""
+    low, high = _MUSCLE
+    return (low, min(high, 0.45 * rate)) if 0.45 * rate >= low + _MUSCLE_WIDTH else None
+
+
+def _muscle(piece: mne.io.BaseRaw, flat: Sequence[str]) -> list[Flaw]:
+    band = _muscle_band(piece.info["sfreq"])
+    names = [name for name in piece.ch_names if name not in flat]
+    if band is None or not names:
+        return []
+    annotations, _ = annotate_muscle_zscore(
+        piece.copy().pick(names), threshold=_MUSCLE_Z, ch_type="eeg", filter_freq=band
+    )
+    return _flaws("muscle", annotations)
+
+
+def _eyes(names: Sequence[str]) -> list[str]:
+    """Name the pair of electrodes nearest to the eyes, none where there is no pair."""
+    return next((list(pair) for pair in _EYES if set(pair) <= set(names)), [])
+
+
+def _blinks(piece: mne.io.BaseRaw) -> list[Flaw]:
+    eyes = _eyes(piece.ch_names)
+    if not eyes:
+        return []
+    slow = piece.copy().pick(eyes).filter(1, 10).get_data()
+    usual = 1.4826 * float(np.median(np.abs(slow), axis=1).max())
+    events = find_eog_events(piece, ch_name=eyes, thresh=_BLINK * usual) if usual else np.empty((0, 3))
+    onsets = np.maximum(events[:, 0] / piece.info["sfreq"] - _BLINKING, 0)
+    return [Flaw("blink", float(onset), 2 * _BLINKING) for onset in onsets]
+
+
+def _spectrum(piece: mne.io.BaseRaw) -> np.ndarray:
+    """Power of the channels at multiples of half a hertz, (C, F)."""
+    rate = piece.info["sfreq"]
+    return welch(piece.get_data(), rate, nperseg=min(round(2 * rate), piece.n_times))[1]
+
+
+def _line_share(spectrum: np.ndarray, rate: float) -> float | None:
+    frequency = np.linspace(0, rate / 2, spectrum.shape[1])
+    total = spectrum[:, frequency >= _LOWEST].sum(axis=1)
+    lines = [line for line in _MAINS if line + 1 <= rate / 2]
+    shares = [spectrum[:, np.abs(frequency - line) <= 1].sum(axis=1) / total for line in lines]
+    return float(max(np.median(share) for share in shares)) if shares else None
+
+
+def _outlying(raw: mne.io.BaseRaw, names: list[str]) -> list[str]:
+    """Find channels that are unlike all others."""
+    if len(names) <= _NEIGHBOURS:
+        return []
+    size = min(round(_LOOK / _LOOKS * raw.info["sfreq"]), raw.n_times)
+    starts = np.linspace(0, raw.n_times - size, _LOOKS).astype(int)
+    looks = np.concatenate([raw.get_data(names, start, start + size) for start in starts], axis=1)
+    part = mne.io.RawArray(looks, mne.create_info(names, raw.info["sfreq"], "eeg"))
+    return find_bad_channels_lof(part, _NEIGHBOURS, threshold=_OUTLIER)
