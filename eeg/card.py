@@ -78,7 +78,7 @@ def _facts(detector: Detector) -> dict[str, Any]:
         "learned from": _LABELS[detector.labels],
         "splits": training.get("splits", "unknown"),
         "seed": training.get("seed", "unknown"),
-        "channels": ", ".join(settings.channels),
+        "channels": ", ".join(settings.inputs),
         "band": f"{settings.low:g} to {settings.high:g} Hz at {settings.sfreq:g} Hz",
         "windows": f"{detector.window:g} s, put together by: {detector.aggregation}",
         "calibration": f"on one score of each of {calibration.n} subjects, {calibration.prevalence:.0%} of "

@@ -194,7 +194,7 @@ def _rebuilt(facts: Mapping[str, Any], weights: Mapping[str, Tensor], allowed: s
         )
     settings = facts["preprocessing"]
     preprocessing = Preprocessing(**{**settings, "channels": tuple(settings["channels"])})
-    network = build(facts["model"], len(preprocessing.channels), facts["n_times"])
+    network = build(facts["model"], len(preprocessing.inputs), facts["n_times"])
     network.load_state_dict(weights)
     if facts["aggregation"] not in AGGREGATIONS:
         raise ValueError(f"no aggregation named {facts['aggregation']!r}")

@@ -114,7 +114,7 @@ def explain(
     """
     rng = np.random.default_rng(seed)
     filled = BASELINES[baseline](windows, rng)
-    montage = Montage(detector.preprocessing.channels, detector.preprocessing.sfreq)
+    montage = Montage(detector.preprocessing.inputs, detector.preprocessing.sfreq)
     evidence = attribute(
         detector.network,
         torch.from_numpy(windows),

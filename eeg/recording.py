@@ -193,6 +193,11 @@ def lacking(raw: mne.io.BaseRaw, channels: Sequence[str]) -> list[str]:
     return [name for name in channels if name not in raw.ch_names or name in raw.info["bads"]]
 
 
+def name_of(raw: mne.io.BaseRaw) -> str:
+    """Name the recording's file, for messages."""
+    return str(next((name for name in raw.filenames if name), "recording"))
+
+
 def complete(raw: mne.io.BaseRaw, channels: Sequence[str]) -> mne.io.BaseRaw:
     """Give a recording exactly the channels that are asked for, and make up the few it lacks.
 
@@ -217,9 +222,8 @@ def complete(raw: mne.io.BaseRaw, channels: Sequence[str]) -> mne.io.BaseRaw:
     absent = lacking(raw, channels)
     limit = round(INTERPOLATED * len(channels))
     if len(absent) > limit or not set(absent) <= set(_electrodes().values()):
-        name = next((str(name) for name in raw.filenames if name), "recording")
         raise DataError(
-            f"{name}: lacks the channels {', '.join(absent)}; it has "
+            f"{name_of(raw)}: lacks the channels {', '.join(absent)}; it has "
             f"{', '.join(n for n in raw.ch_names if n not in raw.info['bads'])}, and {', '.join(channels)} "
             f"are expected, of which {limit} may be interpolated; use a model of channels that it has "
             "(--channels)"
