@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, logit
+from scipy.special import expit, logit, softmax
 from sklearn.metrics import roc_auc_score
 
 Aggregation = Callable[[np.ndarray], np.ndarray]
@@ -50,11 +50,17 @@ def noisy_or(logits: np.ndarray) -> np.ndarray:
     return np.asarray(surprise + np.log(-np.expm1(-surprise)))
 
 
+def attention(logits: np.ndarray) -> np.ndarray:
+    """Return the mean of the logits, each weighing as their softmax says: the higher, the more."""
+    return np.asarray((softmax(logits, -1) * logits).sum(-1))
+
+
 AGGREGATIONS: dict[str, Aggregation] = {
     "mean": mean_logit,
     "mean-probability": mean_probability,
     "top": TopShare(),
     "noisy-or": noisy_or,
+    "attention": attention,
 }
 
 CHOSEN = "chosen"

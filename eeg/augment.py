@@ -1,7 +1,9 @@
-"""Augmentation of EEG windows: the same discharge, seen under a head that is turned or mirrored.
+"""Augmentation of EEG windows: what tells a discharge stays, what tells whose EEG it is goes.
 
-A training set knows few foci, as many as it has patients.  Turning the head below its electrodes
-moves a focus elsewhere and leaves the time course of every source as it is (Krell & Kim 2017).
+Each takes windows (N, C, T) and a generator, gives windows of the same shape, and treats each by draws of
+its own.  Most worth is the turned head: a training set knows few foci, as many as it has patients.  Turning
+the head below its electrodes moves a focus elsewhere and leaves the time course of every source as it is
+(Krell & Kim 2017).
 """
 
 from __future__ import annotations
@@ -15,8 +17,10 @@ import torch
 from numpy.polynomial.legendre import legval
 from scipy.spatial.transform import Rotation
 from torch import Tensor
+from torch.nn.functional import avg_pool1d
 
 from eeg.recording import MONTAGE
+from trainers.data import Augment
 
 _ORDER, _TERMS, _RIDGE = 4, 50, 1e-5  # Perrin et al. 1989: m, and how far the series is summed
 
@@ -49,6 +53,117 @@ class TurnedHead:
         """Turn every window by a map of its own."""
         drawn = torch.randint(len(self.maps), (len(x),), generator=generator)
         return torch.bmm(self.maps[drawn], x)
+
+
+def gain(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Multiply each window by a factor from a half to two."""
+    return x * torch.exp2(_uniform(x, generator, -1, 1))
+
+
+def silence(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Set every tenth channel to 0."""
+    return x * (torch.rand(x.shape[:2], generator=generator)[..., None] >= 0.1)
+
+
+def flip(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Turn the sign of every second window: which way a focus points depends on the fold it lies in."""
+    return x * (1 - 2 * torch.randint(2, (len(x), 1, 1), generator=generator))
+
+
+def shift(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Rotate each window in time, its end to its beginning."""
+    start = torch.randint(x.shape[-1], (len(x), 1, 1), generator=generator)
+    return x.gather(-1, ((torch.arange(x.shape[-1]) + start) % x.shape[-1]).expand_as(x))
+
+
+def whiten(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Flatten the spectrum of each window, some a little and some wholly; its power stays.
+
+    The spectrum is the mean over channels, smoothed over nine frequencies so that only the background's
+    shape is taken away and not the discharge in it.
+    """
+    spectrum = torch.fft.rfft(x)
+    shape = avg_pool1d(spectrum.abs().mean(1, keepdim=True), 9, 1, 4, count_include_pad=False)
+    floor = 0.02 * shape.amax(-1, keepdim=True)  # what the band's filter has taken out stays out
+    flat = torch.fft.irfft(spectrum / shape.clamp_min(floor) ** _uniform(x, generator, 0, 1), x.shape[-1])
+    return flat * (_rms(x) / _rms(flat))
+
+
+@dataclass(frozen=True)
+class OtherBackground:
+    """Windows with up to half of a window of somebody else's background added.
+
+    ``backgrounds`` (M, C, T) are windows of controls: they hold no discharge, and are added to windows of
+    both classes.
+    """
+
+    backgrounds: Tensor
+
+    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Add a window of its own to every window."""
+        drawn = torch.randint(len(self.backgrounds), (len(x),), generator=generator)
+        return x + _uniform(x, generator, 0, 0.5) * self.backgrounds[drawn]
+
+
+@dataclass(frozen=True)
+class InTurn:
+    """One augmentation after the other."""
+
+    steps: tuple[Augment, ...]
+
+    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Apply all."""
+        for step in self.steps:
+            x = step(x, generator)
+        return x
+
+
+AUGMENTATIONS = ("turn", "gain", "silence", "flip", "shift", "whiten", "mix")
+"""Names of what `augmentation` knows."""
+
+
+def augmentation(
+    names: Sequence[str], channels: Sequence[str], backgrounds: Tensor, rng: np.random.Generator
+) -> Augment:
+    """Return the augmentations called ``names``, one after the other.
+
+    Parameters
+    ----------
+    names
+        Some of `AUGMENTATIONS`.
+    channels
+        Of the windows, (C,).
+    backgrounds
+        Windows (M, C, T) of controls, for ``mix``.
+    rng
+        Draws the turns of the head.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown.
+    """
+    if unknown := set(names) - set(AUGMENTATIONS):
+        raise ValueError(f"no augmentation {sorted(unknown)}; known: {', '.join(AUGMENTATIONS)}")
+    simple: dict[str, Augment] = {
+        "gain": gain, "silence": silence, "flip": flip, "shift": shift, "whiten": whiten
+    }  # fmt: skip
+
+    def one(name: str) -> Augment:
+        if name == "turn":
+            return TurnedHead.drawn(channels, rng)
+        return OtherBackground(backgrounds) if name == "mix" else simple[name]
+
+    return InTurn(tuple(one(name) for name in names))
+
+
+def _uniform(x: Tensor, generator: torch.Generator, low: float, high: float) -> Tensor:
+    """Draw a number for each window, (N, 1, 1)."""
+    return low + (high - low) * torch.rand((len(x), 1, 1), generator=generator)
+
+
+def _rms(x: Tensor) -> Tensor:
+    return x.square().mean((1, 2), keepdim=True).sqrt().clamp_min(1e-12)
 
 
 def spline(origin: np.ndarray, target: np.ndarray) -> np.ndarray:

@@ -17,7 +17,11 @@ TITLES = {
 }
 """What the subjects were to the network, by the name of the results."""
 
-_LABELS = {"events": "annotated discharges", "recording": "each subject's diagnosis on all windows"}
+_LABELS = {
+    "events": "annotated discharges",
+    "recording": "each subject's diagnosis on all windows",
+    "bag": "each subject's diagnosis on all windows together",
+}
 
 _INTENDED = (
     "Research on routine, seizure-free EEG: to rank recordings and their segments for review by people who "

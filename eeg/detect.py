@@ -45,7 +45,7 @@ def describe_model(
 ) -> dict[str, Any]:
     """Return what is told of a detector in reports, as `eeg.export.result` wants it."""
     training, calibration = detector.training, detector.calibration
-    labels = {"events": "annotated discharges", "recording": "the subjects' diagnoses"}[detector.labels]
+    labels = "annotated discharges" if detector.labels == "events" else "the subjects' diagnoses"
     warnings = [SEEN] if seen else []
     if interpolated:
         warnings.append(f"Interpolated from the other electrodes, not recorded: {', '.join(interpolated)}.")

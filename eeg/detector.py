@@ -30,7 +30,8 @@ from trainers.files import replacing
 FORMAT = 2
 """Version of the file's layout; a reader refuses what it does not know."""
 
-Labels = Literal["events", "recording"]
+Labels = Literal["events", "recording", "bag"]
+"""What is learned: annotated discharges, a subject's diagnosis on every window, or on all of them together."""
 
 
 @dataclass(frozen=True)

@@ -210,7 +210,11 @@ def _overlaps(span: Span, start: float) -> bool:
 
 def _model_html(model: Mapping[str, Any]) -> str:
     """Say what the model is and what it learned from."""
-    labels = {"events": "annotated discharges", "recording": "the diagnosis of the whole recording"}
+    labels = {
+        "events": "annotated discharges",
+        "recording": "the diagnosis on every window",
+        "bag": "the diagnosis of the whole recording",
+    }
     facts = {
         "Name": model["name"],
         "Learning rule": model["rule"],

@@ -63,13 +63,15 @@ def load_corpus(
     *,
     jobs: int = 1,
     on_error: Callable[[Entry, DataError], None] | None = None,
+    unlabelled: bool = False,
 ) -> Loaded:
-    """Load every recording whose subject has a diagnosis."""
+    """Load every recording whose subject has a diagnosis, and the ``unlabelled`` ones if they are wanted."""
     known = tuple(e for e in corpus.entries if e.label is not None)
     if not known:
         raise DataError(f"{corpus.name}: no recording has a diagnosis; name them in the table of subjects")
     splits.subjects_of(known)
-    return load(Corpus(corpus.name, known, corpus.simulated), settings, length, jobs=jobs, on_error=on_error)
+    wanted = corpus.entries if unlabelled else known
+    return load(Corpus(corpus.name, wanted, corpus.simulated), settings, length, jobs=jobs, on_error=on_error)
 
 
 def run(
@@ -100,13 +102,13 @@ def run(
     jobs
         Processes that work at once.
     """
-    entries = list(loaded)
+    entries = [entry for entry in loaded if entry.label is not None]
     held: Sequence[Entry] = ()
     train: Sequence[Entry] = entries
     if hold_out:
         train, held = splits.hold_out(entries, hold_out, plan.seed)
     parts = splits.sites(train) if by_site else splits.folds(train, folds, plan.seed)
-    cues = read_cues(loaded, jobs)
+    cues = read_cues(entries, jobs)
     scored = training.cross_validate(plan, loaded, parts, jobs)
     crossed = judge(plan, scored, None, folds=folds, cues=cues)
     final = replace(plan, aggregation=training.chosen(scored)) if plan.aggregation == CHOSEN else plan
@@ -115,7 +117,7 @@ def run(
         callbacks: list[object] = [Progress()]
         if out is not None:
             callbacks.append(stack.enter_context(TensorBoard(out / "tensorboard")))
-        network = training.fit_network(final, [loaded[e] for e in train], callbacks)
+        network = training.network_of(final, loaded, train, callbacks)
     unseen = tuple(training.score(network, loaded, held, "held out", final.aggregation))
     held_out = judge(final, unseen, calibration, folds=folds, cues=cues) if held else None
     facts = {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,40 +12,64 @@ from pathlib import Path
 import numpy as np
 import torch
 from joblib import Parallel, delayed
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from tqdm import tqdm
 
 from eeg import calibrate, models, splits
 from eeg.aggregate import AGGREGATIONS, CHOSEN, best
-from eeg.augment import TurnedHead
+from eeg.augment import augmentation
 from eeg.calibrate import Calibration
 from eeg.datasets import Entry
 from eeg.detector import Detector, Labels, network_logits
+from eeg.features import FEATURES, FeatureModel
+from eeg.multiple import POOLINGS, Bags, Pooled
 from eeg.outlier import Gate
 from eeg.preprocess import Preprocessing
 from eeg.windows import UNANNOTATED, Windows, examples
-from hebbian.registry import find
+from hebbian.backprop import Backprop
+from hebbian.registry import build, find
+from trainers.data import Augment, Batches
 from trainers.errors import DataError
+from trainers.phases import descend
 from trainers.phases import train as train_rule
 from trainers.recipes import Phase, Recipe, recommended
 
 Loaded = Mapping[Entry, Windows]
 
-WINDOW: Mapping[Labels, float] = {"events": 2.0, "recording": 10.0}
+WINDOW: Mapping[Labels, float] = {"events": 2.0, "recording": 10.0, "bag": 2.0}
 """Seconds of a window: as short as the events that are looked for, or as in Uyttenhove et al. 2020."""
 
-AGGREGATION: Mapping[Labels, str] = {"events": "top", "recording": "mean"}
+AGGREGATION: Mapping[Labels, str] = {"events": "top", "recording": "mean", "bag": "top"}
 _INNER = 0.25
 """Share of a fold's training subjects whom the choice of an aggregation is left to."""
 
-_STEPS: Mapping[Labels, int] = {"events": 2500, "recording": 600}
+_STEPS: Mapping[Labels, int] = {"events": 2500, "recording": 600, "bag": 2500}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is trained and how; a run can be repeated from it."""
+    """What is trained and how; a run can be repeated from it.
+
+    Parameters
+    ----------
+    preprocessing, window
+        What a model sees, and its length in seconds.
+    labels, aggregation
+        What it learns, and how its windows are put together: ``bag`` is trained through that.
+    model
+        One of `eeg.models.MODELS`, a ``package.module:function`` or one of `eeg.features.FEATURES`.
+    rule, finetune
+        What a network learns by; a rule without labels may come first, on recordings without a diagnosis
+        too, and backprop after it.
+    augment
+        Some of `eeg.augment.AUGMENTATIONS`, one after the other.
+    epochs
+        None for those of the recipe.
+    seed
+        Of all that is drawn.
+    """
 
     preprocessing: Preprocessing
     labels: Labels
@@ -52,8 +77,22 @@ class Plan:
     aggregation: str
     model: str = "tvgg-gap"
     rule: str = "backprop"
+    finetune: bool = False
+    augment: tuple[str, ...] = ("turn",)
     epochs: int | None = None
     seed: int = 0
+
+    def check(self) -> None:
+        """Raise `ValueError` where the choices do not go together."""
+        if self.finetune and find(self.rule).supervised:
+            raise ValueError(f"{self.rule} has labels from the start; fine-tuning follows a rule without them")
+        if self.labels == "bag" and self.rule != "backprop" and not self.finetune:
+            raise ValueError(f"bags are learned by backprop, not by {self.rule}; fine-tune after it")
+        if self.labels == "bag" and self.aggregation not in POOLINGS:
+            raise ValueError(
+                f"bags cannot be learned through the aggregation {self.aggregation!r}; "
+                f"choose one of {', '.join(POOLINGS)}"
+            )
 
 
 @dataclass(frozen=True)
@@ -100,23 +139,75 @@ def targets(windows: Windows, labels: Labels) -> np.ndarray:
     DataError
         If discharges are asked for where nobody annotated them.
     """
-    if labels == "recording":
+    if labels != "events":
         return np.full(len(windows.data), windows.label == 1)
     if windows.positive is None:
         raise DataError(UNANNOTATED)
     return windows.positive
 
 
-def fit_network(plan: Plan, training: Sequence[Windows], callbacks: Sequence[object] = ()) -> nn.Module:
+Model = nn.Module | FeatureModel
+"""What judges windows: a network does one by one, a feature model all those of a recording together."""
+
+
+def fit(plan: Plan, loaded: Loaded, entries: Sequence[Entry], callbacks: Sequence[object] = ()) -> Model:
+    """Fit the plan's model to the recordings in ``entries``.
+
+    A network that is fine-tuned sees those without a diagnosis before that, as far as they are loaded.
+
+    Raises
+    ------
+    DataError
+        As `fit_network`.
+    ValueError
+        If the windows are too short for a feature model.
+    """
+    if plan.model in FEATURES:
+        model = FEATURES[plan.model](plan.preprocessing.sfreq, plan.seed)
+        return model.fit([loaded[e].data for e in entries], np.array([e.label for e in entries]))
+    return network_of(plan, loaded, entries, callbacks)
+
+
+def network_of(
+    plan: Plan, loaded: Loaded, entries: Sequence[Entry], callbacks: Sequence[object] = ()
+) -> nn.Module:
+    """Train the plan's network on the recordings in ``entries``; see `fit_network`."""
+    unlabelled = [w.data for e, w in loaded.items() if e.label is None]
+    return fit_network(plan, learned_from(plan, loaded, entries), callbacks, unlabelled)
+
+
+def learned_from(plan: Plan, loaded: Loaded, entries: Sequence[Entry]) -> list[Windows]:
+    """Return the windows of each recording, or for bags those of all recordings of a subject together."""
+    if plan.labels != "bag":
+        return [loaded[e] for e in entries]
+    subjects: dict[str, list[Windows]] = {}
+    for e in entries:
+        subjects.setdefault(e.subject, []).append(loaded[e])
+    return [
+        replace(first, data=np.concatenate([first.data, *(w.data for w in rest)])) if rest else first
+        for first, *rest in subjects.values()
+    ]
+
+
+def fit_network(
+    plan: Plan,
+    training: Sequence[Windows],
+    callbacks: Sequence[object] = (),
+    unlabelled: Sequence[np.ndarray] = (),
+) -> nn.Module:
     """Train a new network on ``training``; the same plan and data give the same weights on a CPU.
 
-    Both classes weigh the same in the loss.
+    Both classes weigh the same in the loss.  Where the plan fine-tunes, a rule without labels learns first,
+    also from ``unlabelled`` windows (N_i, C, T).
 
     Raises
     ------
     DataError
         If all windows are of one class.
+    ValueError
+        If the plan contradicts itself.
     """
+    plan.check()
     pairs = [examples(w) if plan.labels == "events" else (w.data, targets(w, plan.labels)) for w in training]
     x = torch.from_numpy(np.concatenate([x for x, _ in pairs]))
     y = torch.from_numpy(np.concatenate([y for _, y in pairs])).float()[:, None]
@@ -126,7 +217,16 @@ def fit_network(plan: Plan, training: Sequence[Windows], callbacks: Sequence[obj
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed)
         network = models.build(plan.model, x.shape[1], x.shape[2])
-    turned = TurnedHead.drawn(plan.preprocessing.channels, np.random.default_rng(plan.seed))
+    augment = augmentation(
+        plan.augment, plan.preprocessing.channels, _backgrounds(training), np.random.default_rng(plan.seed)
+    )
+    if plan.finetune:
+        more = [torch.from_numpy(windows) for windows in unlabelled]
+        pretrain(plan, network, torch.cat([x, *more]), augment, callbacks)
+        plan = replace(plan, rule="backprop", finetune=False)
+    if plan.labels == "bag":
+        fit_bags(plan, network, training, augment, callbacks)
+        return network.eval()
     train_rule(
         plan.rule,
         network,
@@ -137,15 +237,62 @@ def fit_network(plan: Plan, training: Sequence[Windows], callbacks: Sequence[obj
         recipe=recipe(plan),
         seed=plan.seed,
         callbacks=callbacks,
-        augment=turned,
+        augment=augment,
     )
     return network.eval()
 
 
+def _backgrounds(training: Sequence[Windows]) -> Tensor:
+    """Return the windows of controls, (M, C, T)."""
+    return torch.from_numpy(np.concatenate([w.data for w in training if w.label == 0]))
+
+
+def pretrain(
+    plan: Plan, network: nn.Module, x: Tensor, augment: Augment, callbacks: Sequence[object] = ()
+) -> None:
+    """Let the plan's rule, which has no labels, teach a network windows ``x`` (N, C, T)."""
+    phase = recommended(plan.rule).learn
+    with _seeded(plan.seed) as generator:
+        batches = Batches(x, None, phase.batch, generator, drop_last=len(x) >= phase.batch, augment=augment)
+        rule = build(plan.rule, network, None, example=x[:2], classes=1)
+        descend(rule, phase, batches, callbacks, "pretrain")
+
+
+def fit_bags(
+    plan: Plan,
+    network: nn.Module,
+    subjects: Sequence[Windows],
+    augment: Augment,
+    callbacks: Sequence[object] = (),
+) -> None:
+    """Train a network through the plan's aggregation, on the windows of each subject together."""
+    labels = torch.tensor([int(w.label == 1) for w in subjects])
+    windows = [torch.from_numpy(w.data) for w in subjects]
+    with _seeded(plan.seed) as generator:
+        bags = Bags(windows, labels, generator, augment=augment)
+        rule = Backprop(Pooled(network, POOLINGS[plan.aggregation]), nn.BCEWithLogitsLoss())
+        descend(rule, recipe(plan).learn, bags, callbacks)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[torch.Generator]:
+    """Give a generator, and seed what cannot be given one, such as dropout; leave the caller's state."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield torch.Generator().manual_seed(seed)
+
+
+def judged(model: Model, windows: np.ndarray) -> np.ndarray:
+    """Return the logit of each window (N, C, T) -> (N,); a feature model's is that of the recording."""
+    if isinstance(model, FeatureModel):
+        return np.full(len(windows), model(windows))
+    return network_logits(model, windows)
+
+
 def score(
-    network: nn.Module, loaded: Loaded, entries: Sequence[Entry], part: str, aggregation: str
+    network: Model, loaded: Loaded, entries: Sequence[Entry], part: str, aggregation: str
 ) -> list[Scored]:
-    """Let a network judge recordings.
+    """Let a network or a feature model judge recordings.
 
     Raises
     ------
@@ -153,7 +300,7 @@ def score(
         If its logits are not finite.
     """
     scored = [
-        Scored(e, part, loaded[e], network_logits(network, loaded[e].data), aggregation) for e in entries
+        Scored(e, part, loaded[e], judged(network, loaded[e].data), aggregation) for e in entries
     ]
     if not all(np.isfinite(s.logits).all() for s in scored):
         raise DataError(
@@ -185,9 +332,9 @@ def _fold(
     torch.set_num_threads(1)  # small networks gain nothing from more, and processes get in each other's way
     aggregation = plan.aggregation
     if aggregation == CHOSEN:
-        fit, kept = splits.hold_out(train, _INNER, plan.seed)
-        aggregation = chosen(score(fit_network(plan, [loaded[e] for e in fit]), loaded, kept, part, CHOSEN))
-    return score(fit_network(plan, [loaded[e] for e in train]), loaded, test, part, aggregation)
+        most, kept = splits.hold_out(train, _INNER, plan.seed)
+        aggregation = chosen(score(fit(plan, loaded, most), loaded, kept, part, CHOSEN))
+    return score(fit(plan, loaded, train), loaded, test, part, aggregation)
 
 
 def chosen(scored: Sequence[Scored]) -> str:

@@ -23,7 +23,7 @@ from trainers.distributed import agree, joined, rank, world
 from trainers.features import Cache, Feed
 from trainers.readout import ClassifierReadout, Features, fit, fit_scaling, fold, last_linear, with_dropout
 from trainers.recipes import Phase, Recipe
-from trainers.trainer import Held, Trainer
+from trainers.trainer import Held, Loader, Trainer
 
 
 def train(
@@ -141,6 +141,21 @@ def train(
         feed = Feed(x, y, held, augment, keep=cache or Cache()).through(below)
         rule = training.phases(top, feed)
     return (Above(model, below, rule) if frozen else rule).eval()
+
+
+def descend(
+    rule: Rule, phase: Phase, batches: Loader, callbacks: Sequence[object] = (), name: str = "train"
+) -> None:
+    """Let ``rule`` learn from ``batches`` as ``phase`` says, in one process and without a checkpoint.
+
+    For batches that `train` does not make; of the phase, only the number of samples a step is not used.
+    """
+    optimizer = phase.optimizer(rule.parameters())
+    if phase.hook is not None:
+        phase.hook(optimizer)
+    epochs = phase.epochs_for(len(batches))
+    schedule = Schedule(phase.schedule(optimizer, epochs * len(batches)))
+    Trainer(rule, optimizer, [schedule, *callbacks], name).fit(batches, epochs)
 
 
 def _split(model: nn.Sequential, frozen: int) -> tuple[nn.Sequential, nn.Sequential]:
