@@ -16,6 +16,13 @@ Reference = Literal["average", "mastoids", "bipolar", "laplacian"]
 
 REFERENCES: tuple[Reference, ...] = get_args(Reference)
 
+TITLES: dict[Reference, str] = {
+    "average": "average reference",
+    "mastoids": "linked ears or mastoids",
+    "bipolar": "bipolar, longitudinal and central",
+    "laplacian": "Laplacian, against the four nearest electrodes",
+}
+
 _CHAINS = (
     *("Fp1-F7", "F7-T7", "T7-P7", "P7-O1", "Fp2-F8", "F8-T8", "T8-P8", "P8-O2"),
     *("T7-C3", "C3-Cz", "Cz-C4", "C4-T8"),

@@ -14,7 +14,7 @@ import numpy as np
 
 from eeg import spool
 from eeg.derivation import Reference, derive, derived
-from eeg.recording import EARS, complete, lacking
+from eeg.recording import EARS, complete, lacking, name_of
 from trainers.errors import DataError
 
 _TRANSITION = 5.0  # Hz above the pass band: 45 Hz puts the mains of every country into the stop band
@@ -193,7 +193,7 @@ def _blocks(raw: mne.io.BaseRaw, settings: Preprocessing) -> Iterator[_Block]:
 
 
 def _ratio(raw: mne.io.BaseRaw, settings: Preprocessing) -> Fraction:
-    """Samples afterwards for one before."""
+    """Tell how many samples one becomes."""
     return Fraction(settings.sfreq / raw.info["sfreq"]).limit_denominator(100_000)
 
 
@@ -240,15 +240,10 @@ def _ears(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw | None
     pair = next((list(two) for two in (EARS[:2], EARS[2:]) if set(two) <= set(raw.ch_names)), None)
     if pair is None:
         raise DataError(
-            f"{_name(raw)}: neither {' and '.join(EARS[:2])} nor {' and '.join(EARS[2:])} among its "
+            f"{name_of(raw)}: neither {' and '.join(EARS[:2])} nor {' and '.join(EARS[2:])} among its "
             "channels; expected both for linked mastoids"
         )
     return raw.copy().load_data(verbose="error").pick(pair)
-
-
-def _name(raw: mne.io.BaseRaw) -> str:
-    """Name the recording's file, for messages."""
-    return str(next((name for name in raw.filenames if name), "recording"))
 
 
 def _upper_edge(raw: mne.io.BaseRaw, settings: Preprocessing) -> tuple[float, float]:
@@ -258,7 +253,7 @@ def _upper_edge(raw: mne.io.BaseRaw, settings: Preprocessing) -> tuple[float, fl
     edge = min(settings.high, nyquist - _NARROWEST)
     if edge < settings.high < settings.sfreq / 2:
         raise DataError(
-            f"{_name(raw)}: sampled at {rate:g} Hz; expected at least "
+            f"{name_of(raw)}: sampled at {rate:g} Hz; expected at least "
             f"{2 * (settings.high + _NARROWEST):g} Hz for a band up to {settings.high:g} Hz"
         )
     return edge, min(_TRANSITION, nyquist - edge)
@@ -275,7 +270,9 @@ def _check_duration(raw: mne.io.BaseRaw, settings: Preprocessing) -> None:
     """Refuse a recording that is shorter than the longest filter kernel."""
     needed, found = _kernel(raw, settings), raw.n_times / raw.info["sfreq"]
     if found < needed:
-        raise DataError(f"{_name(raw)}: {found:.1f} s long; expected at least {needed:.1f} s for the filter")
+        raise DataError(
+            f"{name_of(raw)}: {found:.1f} s long; expected at least {needed:.1f} s for the filter"
+        )
 
 
 def _check_signal(raw: mne.io.BaseRaw, settings: Preprocessing) -> None:
@@ -288,7 +285,7 @@ def _check_signal(raw: mne.io.BaseRaw, settings: Preprocessing) -> None:
         if found.any():
             wrong = ", ".join(np.array(names)[found])
             raise DataError(
-                f"{_name(raw)}: {fault} signal in {wrong}; expected EEG, leave these channels out"
+                f"{name_of(raw)}: {fault} signal in {wrong}; expected EEG, leave these channels out"
             )
 
 
@@ -313,5 +310,5 @@ def _robust_scale(raw: mne.io.BaseRaw) -> float:
     deviation = [np.median(np.abs(volts - np.median(volts))) for volts in _rows(raw)]
     scale = 1.4826 * float(np.median(deviation))
     if scale < FLAT:
-        raise DataError(f"{_name(raw)}: most channels are flat for most of the time; expected EEG")
+        raise DataError(f"{name_of(raw)}: most channels are flat for most of the time; expected EEG")
     return scale

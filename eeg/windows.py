@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import mne
@@ -15,7 +15,7 @@ from eeg.datasets import Corpus, Entry, read_events
 from eeg.ictal import seizures
 from eeg.preprocess import Preprocessing, clean, scaled
 from eeg.quality import EXCLUDED, LEAST, Quality, examine, mark_flat
-from eeg.recording import read
+from eeg.recording import name_of, read
 from trainers.errors import DataError
 from trainers.record import plain
 
@@ -182,25 +182,35 @@ def windows_of(entry: Entry, settings: Preprocessing, length: float, *, keep: bo
         file.
     """
     raw = read(entry.path, preload=False, ears=settings.reference == "mastoids")
+    _, windows = interictal(raw, settings, length, table=entry.seizures, keep=keep)
+    events = None if entry.events is None else read_events(entry.events)
+    return replace(windows, label=entry.label, events=events)
+
+
+def interictal(
+    raw: mne.io.BaseRaw,
+    settings: Preprocessing,
+    length: float,
+    *,
+    table: Path | None = None,
+    keep: bool = False,
+) -> tuple[mne.io.BaseRaw, Windows]:
+    """Return a recording as `eeg.preprocess.clean` leaves it, and its windows, of nobody's diagnosis.
+
+    ``table`` holds annotated seizures, where there is one; for the rest see `windows_of`.
+    """
     quality = examine(raw, settings.channels)
     cleaned = clean(mark_flat(raw, quality, settings.channels), settings)
+    signal, spans = scaled(cleaned, settings), seizures(raw, table)
     try:
-        data, onset = cut(scaled(cleaned, settings), settings.sfreq, length)
-        flawed, ictal = unusable(onset, length, quality, seizures(raw, entry.seizures), keep=keep)
+        data, onset = cut(signal, settings.sfreq, length)
+        flawed, ictal = unusable(onset, length, quality, spans, keep=keep)
     except DataError as error:
-        raise DataError(f"{entry.path}: {error}") from None
+        raise DataError(f"{name_of(raw)}: {error}") from None
     left = ~(flawed | ictal)
-    events = None if entry.events is None else read_events(entry.events)
-    return Windows(
-        data if left.all() else spool.take(data, np.flatnonzero(left)),
-        onset[left],
-        length,
-        entry.label,
-        events,
-        quality,
-        flawed=int(flawed.sum()),
-        ictal=int(ictal.sum()),
-    )
+    if not left.all():
+        data, onset = spool.take(data, np.flatnonzero(left)), onset[left]
+    return cleaned, Windows(data, onset, length, None, None, quality, int(flawed.sum()), int(ictal.sum()))
 
 
 def unusable(
