@@ -10,6 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+
 from eeg.attribution import DEFAULT
 from eeg.audit import verdict
 from eeg.card import recorded_results
@@ -17,14 +19,16 @@ from eeg.conformal import ALPHA
 from eeg.detector import Decision, Detector
 from eeg.explanation import Explanation, explain
 from eeg.export import result, write_annotated_edf, write_events, write_json
-from eeg.preprocess import clean
+from eeg.derivation import TITLES
 from eeg.recording import lacking, read
 from eeg.report import write_report
 from eeg.segments import Segment
 from eeg.training import file_hash
+from eeg.windows import Windows, interictal
 from trainers.errors import DataError
 
 SEEN = "This recording was in the training data of the model: its score says nothing about new recordings."
+_ROUNDING = 1e-9
 _BIDS = re.compile(r"sub-[A-Za-z0-9]+(_[a-z]+-[A-Za-z0-9]+)*(_eeg)?")
 
 
@@ -54,8 +58,8 @@ def describe_model(
     return {
         "name": detector.model,
         "rule": training.get("rule", "unknown"),
-        "montage": "average reference",
-        "channels": list(detector.preprocessing.channels),
+        "montage": TITLES[detector.preprocessing.reference],
+        "channels": list(detector.preprocessing.inputs),
         "training": f"{training.get('corpus', 'unknown')}; {training.get('subjects', '?')} subjects, "
         f"windows of {detector.window:g} s labelled by {labels}",
         "simulated": bool(training.get("simulated", False)),
@@ -79,27 +83,26 @@ def detect(
     batch: int = 64,
     most: int = 10,
     keep_name: bool = False,
+    keep_flawed: bool = False,
 ) -> tuple[Decision, Explanation, Path]:
     """Score and explain one recording and write what was found to a folder of its own below ``out``.
 
     The folder holds ``report.html``, ``result.json``, ``annotated.edf`` (a de-identified copy with the
-    segments as annotations) and ``events.tsv`` with its sidecar.
+    segments as annotations), ``events.tsv`` with its sidecar, and ``quality.json``.  Windows within
+    seizures are left out and, unless ``keep_flawed``, those that touch flat or clipped signal.
 
     Raises
     ------
     DataError
         If the recording cannot be used or the folder cannot be written.
     """
-    raw = read(path)
-    cleaned = clean(raw, detector.preprocessing)
-    try:
-        windows, onset = detector.windows(raw)
-    except DataError as error:
-        raise DataError(f"{path}: {error}" if str(path) not in str(error) else str(error)) from None
-    decision = detector.decide(windows, onset, prevalence, alpha)
+    settings = detector.preprocessing
+    raw = read(path, preload=False, ears=settings.reference == "mastoids")
+    cleaned, windows = interictal(raw, settings, detector.window, keep=keep_flawed)
+    decision = detector.decide(windows.data, windows.onset, prevalence, alpha)
     explanation = explain(
         detector,
-        windows,
+        windows.data,
         method=method,
         baseline=baseline,
         most=most,
@@ -107,21 +110,52 @@ def detect(
         batch=batch,
         progress=True,
     )
+    explanation = _in_time(explanation, windows)
     seen = file_hash(path) in detector.training.get("recordings", [])
-    model = describe_model(detector, seen=seen, interpolated=lacking(raw, detector.preprocessing.channels))
+    quality = windows.quality
+    interpolated = [*lacking(raw, settings.channels), *(quality.flat if quality else ())]
+    model = describe_model(detector, seen=seen, interpolated=interpolated)
     name = output_name(path, keep_name)
     with filling(out / name) as folder:
         write_json(result(decision, explanation, model), folder / "result.json")
         write_events(explanation.segments, folder / "events.tsv")
         write_annotated_edf(raw, _recorded(explanation.segments, raw.ch_names), folder / "annotated.edf")
         title = f"EEG report: {name}"
-        write_report(cleaned, decision, explanation, model, folder / "report.html", title=title)
+        write_report(
+            cleaned, decision, explanation, model, folder / "report.html", title=title, windows=windows
+        )
+        write_json(windows.account(), folder / "quality.json")
     return decision, explanation, out / name
 
 
 def _recorded(segments: Sequence[Segment], channels: Sequence[str]) -> list[Segment]:
-    """Leave out of segments the channels that were interpolated: a copy of the recording has them not."""
-    return [replace(s, channels=tuple(name for name in s.channels if name in channels)) for s in segments]
+    """Tell segments by electrodes, without those that were interpolated: a copy of the recording has them not."""
+    return [
+        replace(segment, channels=tuple(name for name in _electrodes(segment) if name in channels))
+        for segment in segments
+    ]
+
+
+def _electrodes(segment: Segment) -> list[str]:
+    """Name the electrodes of a segment, both of a bipolar pair."""
+    return list(dict.fromkeys(name for channel in segment.channels for name in channel.split("-")))
+
+
+def _in_time(explanation: Explanation, windows: Windows) -> Explanation:
+    """Move what was explained on adjoining windows to where they lie in the recording."""
+
+    def moved(times: np.ndarray) -> np.ndarray:
+        place = np.minimum((times / windows.length + _ROUNDING).astype(int), len(windows.onset) - 1)
+        return windows.onset[place] + times - place * windows.length
+
+    starts = moved(np.array([segment.onset for segment in explanation.segments]))
+    return replace(
+        explanation,
+        segments=tuple(
+            replace(s, onset=float(start)) for s, start in zip(explanation.segments, starts, strict=True)
+        ),
+        times=moved(explanation.times),
+    )
 
 
 @contextmanager

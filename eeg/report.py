@@ -13,6 +13,7 @@ from eeg.detector import Decision
 from eeg.explanation import Explanation
 from eeg.export import NORMAL_EEG, NOT_A_FINDING, RESEARCH_USE
 from eeg.segments import Segment
+from eeg.windows import Windows
 from trainers.files import replacing
 from visualizers.traces import Span, clock, eeg_page, strip
 
@@ -59,6 +60,7 @@ def write_report(
     path: Path,
     *,
     title: str,
+    windows: Windows | None = None,
 ) -> None:
     """Write what the model answered for one recording, why, and what this does not mean.
 
@@ -78,6 +80,8 @@ def write_report(
         The file to write.
     title
         The heading of the report.
+    windows
+        What was found in the recording and left out of it, where that is known.
 
     Raises
     ------
@@ -96,6 +100,8 @@ def write_report(
         tags=_TAG,
     )
     report.add_html(_segments_html(explanation), "Ranked segments", tags=_TAG)
+    if windows is not None:
+        report.add_html(_quality_html(windows), "Signal quality", tags=_TAG)
     _add_pages(report, raw, spans, str(model["montage"]))
     report.add_html(_model_html(model), "The model", tags=_TAG)
     with replacing(path) as partial:
@@ -120,6 +126,25 @@ def _decision_html(decision: Decision, model: Mapping[str, Any]) -> str:
         f"at a stated prevalence of {decision.prevalence:.2f}</p>"
         f"<p><strong>{escape(str(decision.answer))}.</strong> {escape(decision.answer.grounds)}</p>"
         f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in limits)}</ul>"
+    )
+
+
+def _quality_html(windows: Windows) -> str:
+    """Say what was wrong with the recording and what was left out."""
+    quality = windows.quality
+    found = escape(quality.flagged) if quality and quality.flagged else "nothing found"
+    line = "unknown" if quality is None or quality.line is None else f"{quality.line:.1%}"
+    facts = {
+        "Wrong with the signal": found,
+        "Mains, share of the power above 1 Hz": line,
+        "Windows judged": len(windows.data),
+        "Left out: flat or clipped": windows.flawed,
+        "Left out: within a seizure": windows.ictal,
+    }
+    rows = "".join(f"<tr><th>{name}</th><td>{fact}</td></tr>" for name, fact in facts.items())
+    return (
+        f'<table class="eeg-table"><tbody>{rows}</tbody></table>'
+        "<p>A discharge can look like a blink or like muscle: such spans are told and were judged.</p>"
     )
 
 
