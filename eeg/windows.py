@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import mne
 import numpy as np
@@ -62,6 +63,11 @@ class Windows:
     def positive(self) -> np.ndarray | None:
         """Whether each window holds at least half of an annotated discharge, (N,) bool."""
         return None if self.events is None else holds(self.onset, self.length, *self.events)
+
+    def account(self) -> dict[str, Any]:
+        """Return what was found in the recording and what was left out of it, as JSON has it."""
+        counts = {"windows": len(self.data), "flawed": self.flawed, "ictal": self.ictal}
+        return counts | {"quality": plain(self.quality)}
 
 
 def cut(data: np.ndarray, sfreq: float, length: float) -> tuple[np.ndarray, np.ndarray]:
