@@ -16,10 +16,10 @@ from eeg.attribution import DEFAULT
 from eeg.audit import verdict
 from eeg.card import recorded_results
 from eeg.conformal import ALPHA
+from eeg.derivation import TITLES
 from eeg.detector import Decision, Detector
 from eeg.explanation import Explanation, explain
 from eeg.export import result, write_annotated_edf, write_events, write_json
-from eeg.derivation import TITLES
 from eeg.recording import lacking, read
 from eeg.report import write_report
 from eeg.segments import Segment
@@ -129,7 +129,7 @@ def detect(
 
 
 def _recorded(segments: Sequence[Segment], channels: Sequence[str]) -> list[Segment]:
-    """Tell segments by electrodes, without those that were interpolated: a copy of the recording has them not."""
+    """Tell segments by electrodes, but for those that were interpolated: the recording has them not."""
     return [
         replace(segment, channels=tuple(name for name in _electrodes(segment) if name in channels))
         for segment in segments
