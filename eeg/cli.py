@@ -10,6 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from eeg.datasets import Corpus, Entry
+    from eeg.derivation import Reference
     from eeg.preprocess import Preprocessing
     from eeg.training import Loaded, Plan
     from trainers.errors import DataError
@@ -18,6 +19,17 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 _DATA = click.Path(path_type=Path)  # a corpus, or the table of one
 _JOBS = click.option(
     "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes that work at once."
+)
+_QUALITY = click.option(
+    "--quality",
+    type=click.Choice(["exclude", "keep"]),
+    default="exclude",
+    show_default=True,
+    help="What becomes of windows that touch flat or clipped signal.  Blinks and muscle, which spikes "
+    "resemble, are told and kept; seizures are never interictal.",
+)
+_CACHE = click.option(
+    "--cache", type=_FOLDER, help="A folder that keeps prepared recordings, to be used by later runs."
 )
 _METHOD = click.option(
     "--method",
@@ -190,6 +202,18 @@ def card(model: Path) -> None:
     show_default=True,
     help="0.5-45 Hz at 128 Hz and the mean logit, or as Uyttenhove et al. 2020 did it.",
 )
+@click.option(
+    "--reference",
+    type=click.Choice(["average", "mastoids", "bipolar", "laplacian"]),
+    default="average",
+    show_default=True,
+    help="What each channel is measured against.",
+)
+@click.option(
+    "--notch",
+    metavar="COUNTRY",
+    help="Take out the mains: 50, 60 or a country's two letters.  [default: none up to 45 Hz; paper: 60]",
+)
 @click.option("--window", type=_FloatRange(0.5), help="Seconds.  [default: 2 for events, else 10]")
 @click.option(
     "--aggregation",
@@ -214,6 +238,8 @@ def card(model: Path) -> None:
 )
 @click.option("--epochs", type=click.IntRange(1), help="[default: the recipe's]")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@_QUALITY
+@_CACHE
 @_JOBS
 def train(
     data: Path,
@@ -222,6 +248,8 @@ def train(
     by_site: bool,
     shuffle_labels: int | None,
     hold_out: float,
+    quality: str,
+    cache: Path | None,
     jobs: int,
     **choices: Any,
 ) -> None:
@@ -241,7 +269,9 @@ def train(
         corpus = _shuffled(corpus, plan, shuffle_labels)
     _new(out)
     failed: list[Entry] = []
-    loaded = _load(corpus, plan.preprocessing, plan.window, jobs, failed)
+    loaded = _load(
+        corpus, plan.preprocessing, plan.window, failed, keep=quality == "keep", folder=cache, jobs=jobs
+    )
     click.echo(_about(plan, corpus))
     runs.run(plan, corpus, loaded, folds=folds, hold_out=hold_out, by_site=by_site, out=out, jobs=jobs)
     for title, results in runs.recorded_results(out):
@@ -258,8 +288,18 @@ def train(
     "--against", type=_FOLDER, metavar="RUN", help="Another model, to compare on the same subjects."
 )
 @_METHOD
+@_QUALITY
+@_CACHE
 @_JOBS
-def evaluate(run: Path, data: Path | None, against: Path | None, method: str, jobs: int) -> None:
+def evaluate(
+    run: Path,
+    data: Path | None,
+    against: Path | None,
+    method: str,
+    quality: str,
+    cache: Path | None,
+    jobs: int,
+) -> None:
     """Judge the model of RUN on the recordings in DATA that it was not trained on.
 
     Without DATA, show the figures of the subjects that its training kept unseen.
@@ -282,7 +322,8 @@ def evaluate(run: Path, data: Path | None, against: Path | None, method: str, jo
         return
     corpus = open_corpus(data)
     failed: list[Entry] = []
-    loaded = _load(corpus, detector.preprocessing, detector.window, jobs, failed)
+    how: dict[str, Any] = {"keep": quality == "keep", "folder": cache, "jobs": jobs}
+    loaded = _load(corpus, detector.preprocessing, detector.window, failed, **how)
     scored, seen = runs.unseen(detector, corpus, loaded)
     click.echo(_about(plan, corpus))
     if seen:
@@ -293,7 +334,7 @@ def evaluate(run: Path, data: Path | None, against: Path | None, method: str, jo
         click.echo(found.describe(method))
     if against is not None:
         rival = load(_model_file(against))
-        others = _load(corpus, rival.preprocessing, rival.window, jobs, [])
+        others = _load(corpus, rival.preprocessing, rival.window, [], **how)
         click.echo(runs.compared(scored, runs.unseen(rival, corpus, others)[0]))
     _end(failed)
 
@@ -317,6 +358,7 @@ def evaluate(run: Path, data: Path | None, against: Path | None, method: str, jo
 @_BATCH
 @click.option("--segments", type=click.IntRange(1), default=10, show_default=True, help="At most so many.")
 @click.option("--keep-names", is_flag=True, help="Name outputs after the files, even if these name people.")
+@_QUALITY
 def detect(
     model: Path,
     recordings: tuple[Path, ...],
@@ -328,6 +370,7 @@ def detect(
     batch: int,
     segments: int,
     keep_names: bool,
+    quality: str,
 ) -> None:
     """Score and explain RECORDINGS with MODEL, a file or a folder that `eeg train` wrote."""
     from eeg.conformal import ALPHA, EXCHANGEABILITY
@@ -362,6 +405,7 @@ def detect(
                 batch=batch,
                 most=segments,
                 keep_name=keep_names,
+                keep_flawed=quality == "keep",
             )
         except DataError as error:
             click.echo(f"Error: {error}", err=True)
@@ -507,11 +551,16 @@ def _plan(
     labels: str | None,
     channels: str | None,
     preset: str,
+    reference: Reference,
+    notch: str | None,
     window: float | None,
     aggregation: str | None,
     **same: Any,
 ) -> Plan:
+    from dataclasses import replace
+
     from eeg import runs
+    from eeg.mains import mains
     from eeg.preprocess import Preprocessing
     from eeg.recording import harmonise
     from eeg.training import AGGREGATION, WINDOW, Plan
@@ -524,6 +573,7 @@ def _plan(
     )
     try:
         settings = Preprocessing.paper(names) if preset == "paper" else Preprocessing(names)
+        settings = replace(settings, reference=reference, notch=mains(notch) if notch else settings.notch)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     paper = preset == "paper" and kind == "recording"
@@ -536,14 +586,18 @@ def _plan(
     )
 
 
-def _load(corpus: Corpus, settings: Preprocessing, length: float, jobs: int, failed: list[Entry]) -> Loaded:
+def _load(
+    corpus: Corpus, settings: Preprocessing, length: float, failed: list[Entry], **how: Any
+) -> Loaded:
     from eeg import runs
 
     def note(entry: Entry, error: DataError) -> None:
         failed.append(entry)
         click.echo(f"Error: {error}; it is left out", err=True)
 
-    return runs.load_corpus(corpus, settings, length, jobs=jobs, on_error=note)
+    loaded = runs.load_corpus(corpus, settings, length, on_error=note, **how)
+    click.echo(runs.left_out(loaded))
+    return loaded
 
 
 def _about(plan: Plan, corpus: Corpus) -> str:
@@ -552,5 +606,5 @@ def _about(plan: Plan, corpus: Corpus) -> str:
     kind = "SIMULATED" if corpus.simulated else "recorded"
     return (
         f"{plan.model} by {plan.rule}, labels: {plan.labels}, windows of {plan.window:g} s, "
-        f"{len(plan.preprocessing.channels)} channels, {corpus.name} ({kind}).  {RESEARCH_USE}"
+        f"{len(plan.preprocessing.inputs)} channels, {corpus.name} ({kind}).  {RESEARCH_USE}"
     )

@@ -61,17 +61,35 @@ def load_corpus(
     settings: Preprocessing,
     length: float,
     *,
+    keep: bool = False,
+    folder: Path | None = None,
     jobs: int = 1,
     on_error: Callable[[Entry, DataError], None] | None = None,
     unlabelled: bool = False,
 ) -> Loaded:
-    """Load every recording whose subject has a diagnosis, and the ``unlabelled`` ones if they are wanted."""
+    """Load every recording whose subject has a diagnosis, and the ``unlabelled`` ones if they are wanted.
+
+    For the rest see `eeg.windows.load`.
+    """
     known = tuple(e for e in corpus.entries if e.label is not None)
     if not known:
         raise DataError(f"{corpus.name}: no recording has a diagnosis; name them in the table of subjects")
     splits.subjects_of(known)
     wanted = corpus.entries if unlabelled else known
-    return load(Corpus(corpus.name, wanted, corpus.simulated), settings, length, jobs=jobs, on_error=on_error)
+    chosen = Corpus(corpus.name, wanted, corpus.simulated)
+    return load(chosen, settings, length, keep=keep, folder=folder, jobs=jobs, on_error=on_error)
+
+
+def left_out(loaded: Loaded) -> str:
+    """Tell what of the recordings is not learned from nor judged."""
+    windows = loaded.values()
+    flawed, ictal = sum(w.flawed for w in windows), sum(w.ictal for w in windows)
+    total = sum(len(w.data) for w in windows) + flawed + ictal
+    flat = sum(bool(w.quality and w.quality.flat) for w in windows)
+    return (
+        f"Left out of {total} windows: {ictal} within seizures, {flawed} with flat or clipped signal.  "
+        f"Flat channels were interpolated in {flat} of {len(loaded)} recording(s)."
+    )
 
 
 def run(
@@ -151,6 +169,8 @@ def _write(
     with replacing(out / "card.md") as part:
         part.write_text(card.card(done.detector), encoding="utf-8")
     write(out / "run.json", {**settings, "training": done.detector.training})
+    accounts = {file_hash(s.entry.path): s.windows.account() for s in [*scored, *done.unseen]}
+    write(out / "quality.json", dict(sorted(accounts.items())))
 
 
 def unseen(detector: Detector, corpus: Corpus, loaded: Loaded) -> tuple[list[Scored], int]:
