@@ -586,9 +586,7 @@ def _plan(
     )
 
 
-def _load(
-    corpus: Corpus, settings: Preprocessing, length: float, failed: list[Entry], **how: Any
-) -> Loaded:
+def _load(corpus: Corpus, settings: Preprocessing, length: float, failed: list[Entry], **how: Any) -> Loaded:
     from eeg import runs
 
     def note(entry: Entry, error: DataError) -> None:
