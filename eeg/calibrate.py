@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.special import expit
 from scipy.special import logit as log_odds
 from sklearn.linear_model import LogisticRegression
 
@@ -67,3 +68,32 @@ def fit(scores: np.ndarray, labels: np.ndarray) -> Calibration:
         return Calibration(0.0, float(log_odds(prevalence)), prevalence, len(labels), kept)
     intercept = float(model.intercept_[0]) - slope * centre
     return Calibration(slope, intercept, prevalence, len(labels), kept)
+
+
+def interval(
+    calibration: Calibration,
+    score: float,
+    prevalence: float | None = None,
+    *,
+    seed: int = 0,
+    resamples: int = 200,
+) -> tuple[float, float]:
+    """Return the 95 % interval of the probability of a raw score: a bootstrap over calibrating subjects.
+
+    Each group is drawn by itself, and the sigmoid fitted anew.  How well the network was trained is no part
+    of it.
+
+    Raises
+    ------
+    ValueError
+        If the calibration remembers no subjects of one group.
+    """
+    kept = calibration.conformal
+    labels = np.repeat([1, 0], [len(kept.epilepsy), len(kept.control)])
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for _ in range(resamples):
+        scores = np.concatenate([rng.choice(group, len(group)) for group in (kept.epilepsy, kept.control)])
+        drawn.append(float(expit(fit(scores, labels).logit(score, prevalence))))
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(low), float(high)

@@ -7,8 +7,8 @@ from typing import Any
 
 from eeg.audit import as_text
 from eeg.detector import Detector
-from eeg.export import NORMAL_EEG, RESEARCH_USE
 from eeg.results import Results, answered, recorded, sureness, table
+from eeg.statements import NORMAL_EEG, RESEARCH_USE
 from trainers.table import markdown
 
 TITLES = {

@@ -307,8 +307,8 @@ def evaluate(
     from eeg import runs
     from eeg.datasets import open_corpus
     from eeg.detector import load
-    from eeg.statements import RESEARCH_USE
     from eeg.results import describe
+    from eeg.statements import RESEARCH_USE
 
     _one_thread()
     detector = load(run / "model.safetensors")

@@ -14,10 +14,10 @@ from eeg.datasets import Corpus, Entry, open_corpus
 from eeg.datasets.simulated import write_cohort
 from eeg.detect import detect
 from eeg.evaluate import Estimate, auc
-from eeg.export import NORMAL_EEG, RESEARCH_USE
 from eeg.preprocess import Preprocessing
 from eeg.recording import TEN_TWENTY
 from eeg.results import describe
+from eeg.statements import NORMAL_EEG, RESEARCH_USE
 from eeg.training import AGGREGATION, WINDOW, Plan, Scored
 
 Say = Callable[[str], None]

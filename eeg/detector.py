@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from eeg import outlier
 from eeg.aggregate import AGGREGATIONS
-from eeg.calibrate import Calibration
+from eeg.calibrate import Calibration, interval
 from eeg.conformal import ALPHA, Answer, Conformal
 from eeg.models import build, own
 from eeg.outlier import Gate
@@ -31,7 +31,7 @@ FORMAT = 2
 """Version of the file's layout; a reader refuses what it does not know."""
 
 Labels = Literal["events", "recording", "bag"]
-"""What is learned: annotated discharges, a subject's diagnosis on every window, or on all of them together."""
+"""What is learned: annotated discharges, or a subject's diagnosis on every window or on all together."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class Decision:
 
     ``window_onset`` (N,) in seconds and ``window_logit`` (N,) are the network's raw evidence;
     ``logit`` is the recording's calibrated logit at ``prevalence`` and ``probability`` its sigmoid;
-    ``answer`` is the group that the recording resembles, if any.
+    ``answer`` is the group that the recording resembles, if any; ``interval`` holds the 95 % interval of the
+    probability over calibrating subjects, None where the calibration does not remember any.
     """
 
     probability: float
@@ -50,6 +51,7 @@ class Decision:
     window_logit: np.ndarray
     window_length: float  # s
     answer: Answer
+    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,8 @@ class Detector:
         At most a share ``alpha`` of each group is taken for the other one.
         """
         logits = self.logits(windows)
-        calibrated = float(self.calibration.logit(self.score(logits), prevalence))
+        score = float(self.score(logits))
+        calibrated = float(self.calibration.logit(score, prevalence))
         stated = self.calibration.prevalence if prevalence is None else prevalence
         return Decision(
             probability=float(expit(calibrated)),
@@ -107,7 +110,8 @@ class Detector:
             window_onset=onset,
             window_logit=logits,
             window_length=self.window,
-            answer=self._answer(windows, float(self.score(logits)), stated, alpha),
+            answer=self._answer(windows, score, stated, alpha),
+            interval=interval(self.calibration, score, stated) if self.calibration.conformal.n else None,
         )
 
     def _answer(self, windows: np.ndarray, score: float, prevalence: float, alpha: float) -> Answer:

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from eeg.detector import Decision
 from eeg.explanation import Explanation
-from eeg.export import NORMAL_EEG, NOT_A_FINDING, RESEARCH_USE
 from eeg.segments import Segment
+from eeg.statements import NORMAL_EEG, NOT_A_FINDING, RESEARCH_USE
 from eeg.windows import Windows
 from trainers.files import replacing
 from visualizers.traces import Span, clock, eeg_page, strip

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from eeg.cli import main
 from eeg.datasets import open_corpus
 from eeg.detector import Detector, load, save
-from eeg.export import NORMAL_EEG, RESEARCH_USE
+from eeg.statements import NORMAL_EEG, RESEARCH_USE
 from eeg.preprocess import Preprocessing
 from eeg.recording import TEN_TWENTY
 from eeg.training import file_hash

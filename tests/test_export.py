@@ -3,9 +3,13 @@
 import csv
 import json
 import os
+from copy import deepcopy
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
+import edfio
+import jsonschema
 import mne
 import numpy as np
 import pytest
@@ -14,23 +18,24 @@ from hypothesis import strategies as st
 
 from eeg.conformal import Answer
 from eeg.detector import Decision
-from eeg.explanation import Explanation
+from eeg.explanation import Check, Explanation
 from eeg.export import (
-    NORMAL_EEG,
-    NOT_A_FINDING,
-    RESEARCH_USE,
     result,
+    schema,
     write_annotated_edf,
+    write_derivative,
     write_events,
     write_json,
+    write_szcore,
 )
 from eeg.segments import Segment
+from eeg.statements import NORMAL_EEG, NOT_A_FINDING, RESEARCH_USE
 from trainers.errors import DataError
 from trainers.files import replacing
 
 CHANNELS = ["Fp1", "T7", "O2"]
 SEGMENTS = (
-    Segment(7.25, 0.5, ("T7", "O2"), attribution=0.41, change=0.12),
+    Segment(7.25, 0.5, ("T7", "O2"), attribution=0.41, change=0.12, stability=0.85),
     Segment(2.0, 1.0, ("Fp1",), attribution=-0.2, change=-0.03),
     Segment(4.5, 0.25, (), attribution=0.1, change=0.004),
 )
@@ -93,6 +98,17 @@ def test_edf_keeps_the_segments_with_their_channels(tmp_path: Path) -> None:
         "model attribution #3 (+0.00)": (4.5, 0.25, set()),
     }
     assert b"model attribution #1 (+0.12)@@T7" in (tmp_path / "copy.edf").read_bytes()
+
+
+def test_another_reader_finds_each_mark_on_its_channel(tmp_path: Path) -> None:
+    write_annotated_edf(recording(), SEGMENTS, tmp_path / "copy.edf")
+    marks = {(a.onset, a.duration, a.text) for a in edfio.read_edf(tmp_path / "copy.edf").annotations}
+    assert marks == {
+        (7.25, 0.5, "model attribution #1 (+0.12)@@T7"),
+        (7.25, 0.5, "model attribution #1 (+0.12)@@O2"),
+        (2.0, 1.0, "model attribution #2 (-0.03)@@Fp1"),
+        (4.5, 0.25, "model attribution #3 (+0.00)"),
+    }
 
 
 def test_edf_names_nobody(tmp_path: Path) -> None:
@@ -164,6 +180,7 @@ segments_anywhere = st.lists(
         channels=st.lists(st.sampled_from(CHANNELS), unique=True).map(tuple),
         attribution=numbers,
         change=numbers,
+        stability=st.floats(0, 1),
     ),
     max_size=6,
 )
@@ -182,7 +199,7 @@ def test_events_come_back(tmp_path_factory: pytest.TempPathFactory, segments: li
         segment = segments[int(row["rank"]) - 1]
         assert row["trial_type"] == "model_attribution"
         assert row["channel"] == (",".join(segment.channels) if segment.channels else "n/a")
-        for column in ("onset", "duration", "attribution", "change"):
+        for column in ("onset", "duration", "attribution", "change", "stability"):
             expected = getattr(segment, column)
             if np.isfinite(expected):
                 assert float(row[column]) == pytest.approx(expected, abs=1e-6)
@@ -190,31 +207,136 @@ def test_events_come_back(tmp_path_factory: pytest.TempPathFactory, segments: li
                 assert row[column] == "n/a"
 
 
-def test_the_sidecar_describes_every_column(tmp_path: Path) -> None:
+def test_the_sidecar_describes_every_column_and_defines_its_tag(tmp_path: Path) -> None:
     write_events(SEGMENTS, tmp_path / "sub-1_events.tsv")
     columns = (tmp_path / "sub-1_events.tsv").read_text().splitlines()[0].split("\t")
     sidecar = json.loads((tmp_path / "sub-1_events.json").read_text())
+    definition = sidecar.pop("hed_definitions")["HED"]["model_attribution"]
     assert columns[:2] == ["onset", "duration"], "BIDS wants these first"
     assert list(sidecar) == columns
     assert all(column["Description"] for column in sidecar.values())
     assert sidecar["onset"]["Units"] == sidecar["duration"]["Units"] == "s"
     assert NOT_A_FINDING in sidecar["trial_type"]["Description"]
+    assert sidecar["trial_type"]["HED"] == {"model_attribution": "Def/Model-attribution"}
+    assert definition.startswith("(Definition/Model-attribution, (")
+    for finding in ("Spike", "Sharp", "Epileptiform", "Interictal", "Seizure"):
+        assert finding.lower() not in definition.lower()
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        (
+            "sub-01_ses-2_task-rest_run-03_eeg",
+            "sub-01/ses-2/eeg/sub-01_ses-2_task-rest_run-03_desc-attribution_events",
+        ),
+        ("sub-01_task-rest", "sub-01/eeg/sub-01_task-rest_desc-attribution_events"),
+        (
+            "recording-1a2b3c4d",
+            "sub-recording1a2b3c4d/eeg/sub-recording1a2b3c4d_task-unknown_desc-attribution_events",
+        ),
+    ],
+)
+def test_a_derivative_lies_where_bids_has_it(tmp_path: Path, name: str, place: str) -> None:
+    made = write_derivative(SEGMENTS, name, tmp_path)
+    assert made == tmp_path / f"{place}.tsv"
+    files = {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_file()}
+    assert files == {"dataset_description.json", f"{place}.tsv", f"{place}.json"}
+    description = json.loads((tmp_path / "dataset_description.json").read_text())
+    assert description["DatasetType"] == "derivative"
+    assert {"Name", "BIDSVersion", "HEDVersion"} <= set(description)
+    assert description["GeneratedBy"][0]["Name"] == "hebbian-eeg"
+    assert RESEARCH_USE in description["GeneratedBy"][0]["Description"]
+
+
+def test_szcore_columns_say_that_no_mark_is_a_seizure(tmp_path: Path) -> None:
+    write_szcore(SEGMENTS, 10.0, tmp_path / "szcore.tsv")
+    with (tmp_path / "szcore.tsv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    assert list(rows[0]) == [
+        *("onset", "duration", "eventType", "confidence", "channels", "dateTime", "recordingDuration")
+    ]
+    assert [row["onset"] for row in rows] == ["2", "4.5", "7.25"]
+    assert [row["confidence"] for row in rows] == ["1", "1", "0.85"]
+    assert [row["channels"] for row in rows] == ["Fp1", "n/a", "T7,O2"]
+    assert {row["eventType"] for row in rows} == {"model_attribution"}
+    assert {(row["dateTime"], row["recordingDuration"]) for row in rows} == {("n/a", "10")}
+
+
+MODEL: dict[str, Any] = {
+    "name": "tvgg",
+    "rule": "backprop",
+    "montage": "average reference",
+    "channels": ("Fp1", "T7"),
+    "training": "simulated",
+    "simulated": True,
+    "n_subjects": 64,
+    "calibration": "Platt",
+    "labels": "events",
+    "warnings": (),
+}
+
+
+def document(folder: Path, interval: tuple[float, float] | None = (0.5, 0.875)) -> dict[str, Any]:
+    onset, logit = np.arange(3) * 2.0, np.array([-1.5, 0.25, 3.0], dtype=np.float32)
+    answer = Answer("control", 0.1, 20, 0.9)
+    decision = Decision(np.float32(0.75), 0.5, 1.0986, onset, logit, 2.0, answer, interval)
+    check = Check(2.5, 0.25, "phase") if interval else None
+    explanation = Explanation(
+        "occlusion", SEGMENTS if check else (), np.arange(4.0), np.zeros(4), check=check
+    )
+    write_json(result(decision, explanation, MODEL), folder / "result.json")
+    read: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    return read
 
 
 def test_result_survives_json(tmp_path: Path) -> None:
-    onset, logit = np.arange(3) * 2.0, np.array([-1.5, 0.25, 3.0], dtype=np.float32)
-    decision = Decision(np.float32(0.75), 0.5, 1.0986, onset, logit, 2.0, Answer("control", 0.1, 20, 0.9))
-    explanation = Explanation("occlusion", SEGMENTS, np.arange(4.0), np.zeros(4))
-    model = {"name": "tvgg", "simulated": True, "channels": ("Fp1", "T7"), "training": "simulated"}
-    write_json(result(decision, explanation, model), tmp_path / "result.json")
-    read = json.loads((tmp_path / "result.json").read_text())
+    read = document(tmp_path)
     assert read["schema"]["version"] == 1
     assert {RESEARCH_USE, NORMAL_EEG} <= set(read["statements"])
     assert (read["score"], read["prevalence"], read["logit"]) == (0.75, 0.5, 1.0986)
+    assert read["interval"] == [0.5, 0.875]
     assert read["windows"] == {"length": 2.0, "onset": [0, 2, 4], "logit": [-1.5, 0.25, 3.0]}
+    assert read["explanation"]["check"] == {
+        "lost": 2.5,
+        "by_chance": 0.25,
+        "baseline": "phase",
+        "passed": True,
+    }
     assert [entry["rank"] for entry in read["explanation"]["segments"]] == [1, 2, 3]
     assert read["explanation"]["segments"][0]["channels"] == ["T7", "O2"]
-    assert read["model"] == {**model, "channels": ["Fp1", "T7"]}
+    assert read["explanation"]["segments"][0]["stability"] == 0.85
+    assert read["model"] == {**MODEL, "channels": ["Fp1", "T7"], "warnings": []}
+
+
+def test_result_keeps_to_its_published_schema(tmp_path: Path) -> None:
+    jsonschema.Draft202012Validator.check_schema(schema())
+    jsonschema.validate(document(tmp_path), schema())
+    jsonschema.validate(document(tmp_path, interval=None), schema())
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("score",), 1.5),
+        (("statements",), []),
+        (("answer", "group"), "epileptic"),
+        (("windows", "onset", 0), "0:00"),
+        (("explanation", "segments", 0, "rank"), 0),
+        (("schema", "version"), 2),
+        (("finding",), "spike"),
+    ],
+)
+def test_the_schema_refuses_what_is_no_result(
+    tmp_path: Path, place: tuple[str | int, ...], value: object
+) -> None:
+    wrong = deepcopy(document(tmp_path))
+    part: Any = wrong
+    for key in place[:-1]:
+        part = part[key]
+    part[place[-1]] = value
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(wrong, schema())
 
 
 def test_json_holds_no_invalid_number(tmp_path: Path) -> None:
