@@ -126,22 +126,22 @@ def explain(
         progress=progress,
     )
     relevance = over_time(evidence.double().numpy(), montage.sfreq)
-    network = _Network(detector, batch)
+    removal = Removal(detector, batch)
     found = peaks(relevance, montage.samples(LONGEST), _CANDIDATES * most)
-    losses = network.lost(windows, filled, found)
+    losses = removal.lost(windows, filled, found)
     shown = [int(i) for i in np.argsort(-losses, kind="stable")[:most] if losses[i] > 0]
-    check = network.check(windows, [found[i] for i in shown], baseline, rng) if shown else None
+    check = removal.check(windows, [found[i] for i in shown], baseline, rng) if shown else None
     segments: tuple[Segment, ...] = ()
     if check is not None and check.passed:
-        stable = network.stability(windows, found, len(shown), rng)
-        logits = network.logits(windows)
+        stable = removal.stability(windows, found, len(shown), rng)
+        logits = removal.logits(windows)
         segments = tuple(
             Segment(
                 onset=found[i][0] / montage.sfreq,
                 duration=(found[i][1] - found[i][0]) / montage.sfreq,
-                channels=network.channels(windows, filled, found[i], montage),
+                channels=removal.channels(windows, filled, found[i], montage),
                 attribution=float(losses[i]),
-                change=network.change(windows, logits, filled, found[i], prevalence),
+                change=removal.change(windows, logits, filled, found[i], prevalence),
                 stability=float(stable[i]),
             )
             for i in shown
@@ -151,13 +151,14 @@ def explain(
 
 
 @dataclass(frozen=True)
-class _Network:
+class Removal:
     """A detector asked about recordings without some of their spans, ``batch`` windows at once."""
 
     detector: Detector
     batch: int
 
     def logits(self, windows: np.ndarray) -> np.ndarray:
+        """Return the logit of each window, (N,)."""
         return network_logits(self.detector.network, windows, self.batch)
 
     def lost(self, windows: np.ndarray, baseline: np.ndarray, spans: Sequence[Span]) -> np.ndarray:
