@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from eeg.datasets import Corpus, Entry
     from eeg.derivation import Reference
     from eeg.preprocess import Preprocessing
+    from eeg.quality import Policy
     from eeg.training import Loaded, Plan
     from trainers.errors import DataError
 
@@ -22,11 +23,11 @@ _JOBS = click.option(
 )
 _QUALITY = click.option(
     "--quality",
-    type=click.Choice(["exclude", "keep"]),
+    type=click.Choice(["keep", "exclude", "strict"]),
     default="exclude",
     show_default=True,
-    help="What becomes of windows that touch flat or clipped signal.  Blinks and muscle, which spikes "
-    "resemble, are told and kept; seizures are never interictal.",
+    help="Keep all windows, exclude those with flat or clipped signal, or also those with blinks and muscle, "
+    "which discharges can resemble.  Seizures are never kept: they are not interictal.",
 )
 _CACHE = click.option(
     "--cache", type=_FOLDER, help="A folder that keeps prepared recordings, to be used by later runs."
@@ -270,7 +271,7 @@ def train(
     _new(out)
     failed: list[Entry] = []
     loaded = _load(
-        corpus, plan.preprocessing, plan.window, failed, keep=quality == "keep", folder=cache, jobs=jobs
+        corpus, plan.preprocessing, plan.window, failed, policy=quality, folder=cache, jobs=jobs
     )
     click.echo(_about(plan, corpus))
     runs.run(plan, corpus, loaded, folds=folds, hold_out=hold_out, by_site=by_site, out=out, jobs=jobs)
@@ -322,7 +323,7 @@ def evaluate(
         return
     corpus = open_corpus(data)
     failed: list[Entry] = []
-    how: dict[str, Any] = {"keep": quality == "keep", "folder": cache, "jobs": jobs}
+    how: dict[str, Any] = {"policy": quality, "folder": cache, "jobs": jobs}
     loaded = _load(corpus, detector.preprocessing, detector.window, failed, **how)
     scored, seen = runs.unseen(detector, corpus, loaded)
     click.echo(_about(plan, corpus))
@@ -370,7 +371,7 @@ def detect(
     batch: int,
     segments: int,
     keep_names: bool,
-    quality: str,
+    quality: Policy,
 ) -> None:
     """Score and explain RECORDINGS with MODEL, a file or a folder that `eeg train` wrote."""
     from eeg.conformal import ALPHA, EXCHANGEABILITY
@@ -405,7 +406,7 @@ def detect(
                 batch=batch,
                 most=segments,
                 keep_name=keep_names,
-                keep_flawed=quality == "keep",
+                policy=quality,
             )
         except DataError as error:
             click.echo(f"Error: {error}", err=True)

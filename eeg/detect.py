@@ -20,6 +20,7 @@ from eeg.derivation import TITLES
 from eeg.detector import Decision, Detector
 from eeg.explanation import Explanation, explain
 from eeg.export import result, write_annotated_edf, write_events, write_json
+from eeg.quality import Policy
 from eeg.recording import lacking, read
 from eeg.report import write_report
 from eeg.segments import Segment
@@ -83,13 +84,13 @@ def detect(
     batch: int = 64,
     most: int = 10,
     keep_name: bool = False,
-    keep_flawed: bool = False,
+    policy: Policy = "exclude",
 ) -> tuple[Decision, Explanation, Path]:
     """Score and explain one recording and write what was found to a folder of its own below ``out``.
 
     The folder holds ``report.html``, ``result.json``, ``annotated.edf`` (a de-identified copy with the
     segments as annotations), ``events.tsv`` with its sidecar, and ``quality.json``.  Windows within
-    seizures are left out and, unless ``keep_flawed``, those that touch flat or clipped signal.
+    seizures are left out, and those that touch what ``policy`` excludes.
 
     Raises
     ------
@@ -98,7 +99,7 @@ def detect(
     """
     settings = detector.preprocessing
     raw = read(path, preload=False, ears=settings.reference == "mastoids")
-    cleaned, windows = interictal(raw, settings, detector.window, keep=keep_flawed)
+    cleaned, windows = interictal(raw, settings, detector.window, policy=policy)
     decision = detector.decide(windows.data, windows.onset, prevalence, alpha)
     explanation = explain(
         detector,

@@ -138,13 +138,13 @@ def _quality_html(windows: Windows) -> str:
         "Wrong with the signal": found,
         "Mains, share of the power above 1 Hz": line,
         "Windows judged": len(windows.data),
-        "Left out: flat or clipped": windows.flawed,
+        "Left out: no clean EEG": windows.flawed,
         "Left out: within a seizure": windows.ictal,
     }
     rows = "".join(f"<tr><th>{name}</th><td>{fact}</td></tr>" for name, fact in facts.items())
     return (
         f'<table class="eeg-table"><tbody>{rows}</tbody></table>'
-        "<p>A discharge can look like a blink or like muscle: such spans are told and were judged.</p>"
+        "<p>A discharge can look like a blink: unless asked for, only flat and clipped signal is left out.</p>"
     )
 
 

@@ -17,6 +17,7 @@ from eeg.datasets import Corpus, Entry
 from eeg.detector import Detector, save
 from eeg.groundtruth import Precision, precision
 from eeg.preprocess import Preprocessing
+from eeg.quality import Policy
 from eeg.recording import TEN_TWENTY, read
 from eeg.results import Results, judge, recorded, write_predictions
 from eeg.significance import delong, swapped_p
@@ -61,7 +62,7 @@ def load_corpus(
     settings: Preprocessing,
     length: float,
     *,
-    keep: bool = False,
+    policy: Policy = "exclude",
     folder: Path | None = None,
     jobs: int = 1,
     on_error: Callable[[Entry, DataError], None] | None = None,
@@ -77,7 +78,7 @@ def load_corpus(
     splits.subjects_of(known)
     wanted = corpus.entries if unlabelled else known
     chosen = Corpus(corpus.name, wanted, corpus.simulated)
-    return load(chosen, settings, length, keep=keep, folder=folder, jobs=jobs, on_error=on_error)
+    return load(chosen, settings, length, policy=policy, folder=folder, jobs=jobs, on_error=on_error)
 
 
 def left_out(loaded: Loaded) -> str:
@@ -87,7 +88,7 @@ def left_out(loaded: Loaded) -> str:
     total = sum(len(w.data) for w in windows) + flawed + ictal
     flat = sum(bool(w.quality and w.quality.flat) for w in windows)
     return (
-        f"Left out of {total} windows: {ictal} within seizures, {flawed} with flat or clipped signal.  "
+        f"Left out of {total} windows: {ictal} within seizures, {flawed} that are no clean EEG.  "
         f"Flat channels were interpolated in {flat} of {len(loaded)} recording(s)."
     )
 
