@@ -1,7 +1,7 @@
 """What of a recording is no EEG: flat and outlying channels, held and clipped signal, hum, muscle and blinks.
 
 Found with MNE's own functions where it has them, in blocks, so that a day needs no more memory than an hour.
-A spike looks like a blink or like muscle: such spans are told, and only what cannot be EEG is taken out.
+A spike can look like a blink: unless asked to, nobody takes out more than what cannot be EEG.
 """
 
 from __future__ import annotations
@@ -27,8 +27,14 @@ from eeg.recording import INTERPOLATED, lacking
 
 Kind = Literal["flat", "clipped", "muscle", "blink"]
 
-EXCLUDED: tuple[Kind, ...] = ("flat", "clipped")
-"""Spans that hold no EEG."""
+Policy = Literal["keep", "exclude", "strict"]
+
+EXCLUDED: Mapping[Policy, tuple[Kind, ...]] = {
+    "keep": (),
+    "exclude": ("flat", "clipped"),
+    "strict": ("flat", "clipped", "muscle", "blink"),
+}
+"""What a window may not touch: nothing is wrong, only what cannot be EEG, or whatever was found."""
 
 LEAST = 0.5
 """Share of a recording that must be left."""
@@ -39,8 +45,8 @@ _MOSTLY = 50.0  # percent of a block in which a channel is flat, which makes it 
 _RAIL = 3  # times in a block that a channel stays at one and the same extreme, 3 samples or longer
 _MUSCLE = (70.0, 115.0)  # Hz, above all rhythms and discharges and between the harmonics of either mains
 _MUSCLE_WIDTH = 15.0  # Hz of that band that the sampling rate must leave
-_MUSCLE_Z = 6.0
-_BLINK = 8.0  # robust deviations of the signal at the eyes; MNE's own threshold finds blinks everywhere
+_MUSCLE_Z = 4.0  # MNE's own
+_BLINK = 8.0  # robust deviations of the signal at the eyes; MNE's own threshold takes two spikes in three
 _BLINKING = 0.25  # s on either side of its peak
 _EYES = (("Fp1", "Fp2"), ("AF3", "AF4"), ("F7", "F8"))
 _MAINS = (50.0, 60.0)  # Hz

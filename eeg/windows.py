@@ -15,7 +15,7 @@ from eeg import cache, spool
 from eeg.datasets import Corpus, Entry, read_events
 from eeg.ictal import seizures
 from eeg.preprocess import Preprocessing, clean, scaled
-from eeg.quality import EXCLUDED, LEAST, Quality, examine, mark_flat
+from eeg.quality import EXCLUDED, LEAST, Policy, Quality, examine, mark_flat
 from eeg.recording import name_of, read
 from trainers.errors import DataError
 from trainers.record import plain
@@ -47,7 +47,7 @@ class Windows:
     quality
         What was found in the recording, None where nobody looked.
     flawed, ictal
-        How many windows were left out because they touch flat or clipped signal, or a seizure.
+        How many windows were left out because of what is wrong with the signal, or of a seizure.
     """
 
     data: np.ndarray
@@ -164,7 +164,9 @@ def holds(
     return held_share(onsets, length, event_onsets, event_durations) >= 0.5 - _TOLERANCE
 
 
-def windows_of(entry: Entry, settings: Preprocessing, length: float, *, keep: bool = False) -> Windows:
+def windows_of(
+    entry: Entry, settings: Preprocessing, length: float, *, policy: Policy = "exclude"
+) -> Windows:
     """Read one recording, examine and prepare it, cut it and label its windows.
 
     Flat channels are interpolated as missing ones are.  Windows that touch a seizure are left out, for they
@@ -178,8 +180,8 @@ def windows_of(entry: Entry, settings: Preprocessing, length: float, *, keep: bo
         How it is prepared.
     length
         Seconds of a window.
-    keep
-        Keep windows that touch flat or clipped signal.
+    policy
+        What a window may not touch; see `eeg.quality.EXCLUDED`.
 
     Raises
     ------
@@ -188,7 +190,7 @@ def windows_of(entry: Entry, settings: Preprocessing, length: float, *, keep: bo
         file.
     """
     raw = read(entry.path, preload=False, ears=settings.reference == "mastoids")
-    _, windows = interictal(raw, settings, length, table=entry.seizures, keep=keep)
+    _, windows = interictal(raw, settings, length, table=entry.seizures, policy=policy)
     events = None if entry.events is None else read_events(entry.events)
     return replace(windows, label=entry.label, events=events)
 
@@ -199,7 +201,7 @@ def interictal(
     length: float,
     *,
     table: Path | None = None,
-    keep: bool = False,
+    policy: Policy = "exclude",
 ) -> tuple[mne.io.BaseRaw, Windows]:
     """Return a recording as `eeg.preprocess.clean` leaves it, and its windows, of nobody's diagnosis.
 
@@ -210,7 +212,7 @@ def interictal(
     signal, spans = scaled(cleaned, settings), seizures(raw, table)
     try:
         data, onset = cut(signal, settings.sfreq, length)
-        flawed, ictal = unusable(onset, length, quality, spans, keep=keep)
+        flawed, ictal = unusable(onset, length, quality, spans, policy=policy)
     except DataError as error:
         raise DataError(f"{name_of(raw)}: {error}") from None
     left = ~(flawed | ictal)
@@ -225,7 +227,7 @@ def unusable(
     quality: Quality,
     ictal: tuple[np.ndarray, np.ndarray],
     *,
-    keep: bool = False,
+    policy: Policy = "exclude",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Tell which windows are no EEG, and which are not interictal.
 
@@ -237,8 +239,8 @@ def unusable(
         What was found in the recording.
     ictal
         Onsets and durations (M,) of the seizures, s.
-    keep
-        Take all signal for EEG.
+    policy
+        What a window may not touch.
 
     Returns
     -------
@@ -251,13 +253,13 @@ def unusable(
         Less than half of the windows outside seizures are EEG, or all are ictal.
     """
     in_seizure = touched(onset, length, *ictal)
-    flawed = touched(onset, length, *quality.spans(() if keep else EXCLUDED)) & ~in_seizure
+    flawed = touched(onset, length, *quality.spans(EXCLUDED[policy])) & ~in_seizure
     rest = int((~in_seizure).sum())
     if not rest:
         raise DataError("within a seizure from beginning to end; expected interictal EEG")
     if flawed.sum() > (1 - LEAST) * rest:
         raise DataError(
-            f"too little clean signal: {flawed.sum()} of {rest} windows touch flat or clipped signal; "
+            f"too little clean signal: {flawed.sum()} of {rest} windows touch {', '.join(EXCLUDED[policy])}; "
             f"expected at most {1 - LEAST:.0%}, or --quality keep"
         )
     return flawed, in_seizure
@@ -300,7 +302,7 @@ def load(
     settings: Preprocessing,
     length: float,
     *,
-    keep: bool = False,
+    policy: Policy = "exclude",
     folder: Path | None = None,
     jobs: int = 1,
     progress: bool = True,
@@ -316,8 +318,8 @@ def load(
         How each is prepared.
     length
         Seconds of a window.
-    keep
-        Keep windows that touch flat or clipped signal.
+    policy
+        What a window may not touch; see `eeg.quality.EXCLUDED`.
     folder
         A cache for what was prepared, which then is not prepared again; it may be used by several
         programs at once, and one that is killed leaves it whole.
@@ -334,7 +336,7 @@ def load(
         A recording cannot be used, or none can.
     """
     results = Parallel(n_jobs=jobs, return_as="generator")(
-        delayed(_attempt)(entry, settings, length, keep, folder) for entry in corpus.entries
+        delayed(_attempt)(entry, settings, length, policy, folder) for entry in corpus.entries
     )
     loaded: dict[Entry, Windows] = {}
     bar = tqdm(results, desc="recordings", total=len(corpus.entries), disable=None if progress else True)
@@ -351,27 +353,27 @@ def load(
 
 
 def _attempt(
-    entry: Entry, settings: Preprocessing, length: float, keep: bool, folder: Path | None
+    entry: Entry, settings: Preprocessing, length: float, policy: Policy, folder: Path | None
 ) -> Windows | DataError:
     """Hand a bad recording back rather than raise it: an exception would end its process's batch."""
     try:
         if folder is None:
-            return windows_of(entry, settings, length, keep=keep)
-        return _cached(entry, settings, length, keep, folder)
+            return windows_of(entry, settings, length, policy=policy)
+        return _cached(entry, settings, length, policy, folder)
     except DataError as error:
         return error
 
 
-def _cached(entry: Entry, settings: Preprocessing, length: float, keep: bool, folder: Path) -> Windows:
+def _cached(entry: Entry, settings: Preprocessing, length: float, policy: Policy, folder: Path) -> Windows:
     """Take the windows from a folder, or put them there.
 
     The diagnosis and the discharges are the corpus's word and no part of them.
     """
-    decisive = [asdict(settings), length, keep, _VERSION, mne.__version__]
+    decisive = [asdict(settings), length, policy, _VERSION, mne.__version__]
     name = cache.key(_files(entry), decisive)
     found = cache.recall(folder, name)
     if found is None:
-        windows = windows_of(entry, settings, length, keep=keep)
+        windows = windows_of(entry, settings, length, policy=policy)
         facts = {"onset": windows.onset.tolist(), "flawed": windows.flawed, "ictal": windows.ictal}
         cache.store(folder, name, windows.data, facts | {"quality": plain(windows.quality)})
         found = cache.recall(folder, name)
