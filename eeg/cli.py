@@ -270,9 +270,7 @@ def train(
         corpus = _shuffled(corpus, plan, shuffle_labels)
     _new(out)
     failed: list[Entry] = []
-    loaded = _load(
-        corpus, plan.preprocessing, plan.window, failed, policy=quality, folder=cache, jobs=jobs
-    )
+    loaded = _load(corpus, plan.preprocessing, plan.window, failed, policy=quality, folder=cache, jobs=jobs)
     click.echo(_about(plan, corpus))
     runs.run(plan, corpus, loaded, folds=folds, hold_out=hold_out, by_site=by_site, out=out, jobs=jobs)
     for title, results in runs.recorded_results(out):

@@ -29,7 +29,6 @@ from eeg.windows import Windows, interictal
 from trainers.errors import DataError
 
 SEEN = "This recording was in the training data of the model: its score says nothing about new recordings."
-_ROUNDING = 1e-9
 _BIDS = re.compile(r"sub-[A-Za-z0-9]+(_[a-z]+-[A-Za-z0-9]+)*(_eeg)?")
 
 
@@ -144,19 +143,12 @@ def _electrodes(segment: Segment) -> list[str]:
 
 def _in_time(explanation: Explanation, windows: Windows) -> Explanation:
     """Move what was explained on adjoining windows to where they lie in the recording."""
-
-    def moved(times: np.ndarray) -> np.ndarray:
-        place = np.minimum((times / windows.length + _ROUNDING).astype(int), len(windows.onset) - 1)
-        return windows.onset[place] + times - place * windows.length
-
-    starts = moved(np.array([segment.onset for segment in explanation.segments]))
-    return replace(
-        explanation,
-        segments=tuple(
-            replace(s, onset=float(start)) for s, start in zip(explanation.segments, starts, strict=True)
-        ),
-        times=moved(explanation.times),
+    starts = windows.in_recording(np.array([segment.onset for segment in explanation.segments]))
+    segments = tuple(
+        replace(segment, onset=float(start))
+        for segment, start in zip(explanation.segments, starts, strict=True)
     )
+    return replace(explanation, segments=segments, times=windows.in_recording(explanation.times))
 
 
 @contextmanager

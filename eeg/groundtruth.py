@@ -204,6 +204,12 @@ def spans(segments: Sequence[Segment]) -> list[tuple[float, float]]:
     return [(s.onset, s.duration) for s in segments]
 
 
+def _in_recording(scored: Scored, found: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Move spans on adjoining windows to where these lie in the recording."""
+    starts = scored.windows.in_recording(np.array([start for start, _ in found]))
+    return [(float(start), lasting) for start, (_, lasting) in zip(starts, found, strict=True)]
+
+
 def precision(detector: Detector, scored: Scored, method: str) -> Precision | None:
     """Return how well the explanation of one recording finds its discharges; None where it has none."""
     if scored.entry.events is None:
@@ -212,11 +218,13 @@ def precision(detector: Detector, scored: Scored, method: str) -> Precision | No
     if len(onset) == 0:
         return None
     windows, sfreq = scored.windows.data, detector.preprocessing.sfreq
-    found = spans(explain(detector, windows, method=method, most=MOST).segments)
+    found = _in_recording(scored, spans(explain(detector, windows, method=method, most=MOST).segments))
     total = len(windows) * scored.windows.length
     by_chance = [chance(length, total, onset, duration) for _, length in found]
     return Precision(
         explanation=precision_at_r(found, onset, duration),
-        amplitude=precision_at_r(largest_deflections(windows, sfreq), onset, duration),
+        amplitude=precision_at_r(
+            _in_recording(scored, largest_deflections(windows, sfreq)), onset, duration
+        ),
         chance=float(np.mean(by_chance)) if found else 0.0,
     )
