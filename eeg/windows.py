@@ -64,6 +64,12 @@ class Windows:
         """Whether each window holds at least half of an annotated discharge, (N,) bool."""
         return None if self.events is None else holds(self.onset, self.length, *self.events)
 
+    def in_recording(self, seconds: np.ndarray) -> np.ndarray:
+        """Return where times (K,) on the windows, laid end to end, lie in the recording, s."""
+        place = (np.asarray(seconds, float) / self.length + _TOLERANCE).astype(int)
+        place = np.minimum(place, len(self.onset) - 1)
+        return self.onset[place] + seconds - place * self.length
+
     def account(self) -> dict[str, Any]:
         """Return what was found in the recording and what was left out of it, as JSON has it."""
         counts = {"windows": len(self.data), "flawed": self.flawed, "ictal": self.ictal}
