@@ -85,7 +85,9 @@ class Plan:
     def check(self) -> None:
         """Raise `ValueError` where the choices do not go together."""
         if self.finetune and find(self.rule).supervised:
-            raise ValueError(f"{self.rule} has labels from the start; fine-tuning follows a rule without them")
+            raise ValueError(
+                f"{self.rule} has labels from the start; fine-tuning follows a rule without them"
+            )
         if self.labels == "bag" and self.rule != "backprop" and not self.finetune:
             raise ValueError(f"bags are learned by backprop, not by {self.rule}; fine-tune after it")
         if self.labels == "bag" and self.aggregation not in POOLINGS:
@@ -251,7 +253,7 @@ def pretrain(
     plan: Plan, network: nn.Module, x: Tensor, augment: Augment, callbacks: Sequence[object] = ()
 ) -> None:
     """Let the plan's rule, which has no labels, teach a network windows ``x`` (N, C, T)."""
-    phase = recommended(plan.rule).learn
+    phase = recipe(plan).learn
     with _seeded(plan.seed) as generator:
         batches = Batches(x, None, phase.batch, generator, drop_last=len(x) >= phase.batch, augment=augment)
         rule = build(plan.rule, network, None, example=x[:2], classes=1)
@@ -299,9 +301,7 @@ def score(
     DataError
         If its logits are not finite.
     """
-    scored = [
-        Scored(e, part, loaded[e], judged(network, loaded[e].data), aggregation) for e in entries
-    ]
+    scored = [Scored(e, part, loaded[e], judged(network, loaded[e].data), aggregation) for e in entries]
     if not all(np.isfinite(s.logits).all() for s in scored):
         raise DataError(
             f"{part}: the training diverged, its scores are not finite; take another rule or seed"

@@ -7,7 +7,20 @@ from hypothesis import strategies as st
 from mne.channels.interpolation import _make_interpolation_matrix
 from scipy.spatial.transform import Rotation
 
-from eeg.augment import TurnedHead, _on_sphere, spline
+from eeg.augment import (
+    AUGMENTATIONS,
+    InTurn,
+    OtherBackground,
+    TurnedHead,
+    _on_sphere,
+    augmentation,
+    flip,
+    gain,
+    shift,
+    silence,
+    spline,
+    whiten,
+)
 from eeg.recording import MONTAGE, TEN_TWENTY
 
 PLACES = _on_sphere(TEN_TWENTY)
@@ -100,3 +113,109 @@ def test_each_window_gets_a_map_of_its_own_and_the_generators_decide() -> None:
 def test_an_electrode_without_a_place_is_refused() -> None:
     with pytest.raises(KeyError):
         TurnedHead.drawn(("Cz", "nowhere"), np.random.default_rng(0))
+
+
+# --- what takes away whose EEG it is
+
+
+def some(seed: int = 0, n: int = 200) -> torch.Tensor:
+    return torch.randn(n, 5, 128, generator=torch.Generator().manual_seed(seed))
+
+
+def drawn(seed: int = 1) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def every() -> list[str]:
+    return sorted(AUGMENTATIONS)
+
+
+@pytest.mark.parametrize("name", every())
+def test_every_augmentation_keeps_the_shape_and_is_its_generators(name: str) -> None:
+    x = torch.randn(6, 19, 64, generator=torch.Generator().manual_seed(0))
+    kept = x.clone()
+    one = augmentation([name], TEN_TWENTY, x, np.random.default_rng(0))
+    y = one(x, drawn())
+    assert y.shape == x.shape
+    assert torch.isfinite(y).all()
+    assert torch.equal(x, kept)
+    assert torch.equal(y, one(x, drawn()))
+    assert not torch.equal(y, one(x, drawn(2)))
+
+
+def test_gain_is_one_factor_a_window_from_a_half_to_two() -> None:
+    x = some()
+    factor = gain(x, drawn()) / x
+    torch.testing.assert_close(factor, factor[:, :1, :1].expand_as(factor), rtol=1e-3, atol=0)
+    assert 0.5 <= factor.min() < 0.6
+    assert 1.8 < factor.max() <= 2.001
+
+
+def test_a_tenth_of_the_channels_is_silent_and_the_others_are_as_they_were() -> None:
+    x = some()
+    y = silence(x, drawn())
+    silent = (y == 0).all(-1)
+    assert 0.05 < silent.float().mean() < 0.15
+    assert torch.equal(y[~silent], x[~silent])
+
+
+def test_every_second_window_is_turned_upside_down_whole() -> None:
+    x = some()
+    sign = flip(x, drawn()) / x
+    assert (sign == sign[:, :1, :1]).all()
+    assert 0.4 < (sign[:, 0, 0] == -1).float().mean() < 0.6
+
+
+def test_a_shift_is_a_rotation_alike_in_all_channels() -> None:
+    x = some(n=20)
+    y = shift(x, drawn())
+    starts = [
+        next(k for k in range(128) if torch.equal(b, a.roll(-k, -1))) for a, b in zip(x, y, strict=True)
+    ]
+    assert len(set(starts)) > 10
+
+
+def test_whitening_flattens_backgrounds_of_any_slope_and_keeps_their_power() -> None:
+    frequency = torch.fft.rfftfreq(128, 1 / 128).clamp_min(1)
+
+    def slope(x: torch.Tensor) -> torch.Tensor:
+        log = torch.fft.rfft(x).abs().mean(1)[:, 2:40].log()
+        f = frequency[2:40].log()
+        return ((f - f.mean()) * (log - log.mean(1, keepdim=True))).sum(1) / ((f - f.mean()) ** 2).sum()
+
+    red = torch.fft.irfft(torch.fft.rfft(some()) / frequency)
+    y = whiten(red, drawn())
+    before, after = slope(red), slope(y)
+    assert (before < -0.7).all()
+    assert (after >= before - 0.05).all()
+    assert after.max() > -0.35  # nearly flat
+    assert after.min() < -0.7  # hardly touched
+    torch.testing.assert_close(y.square().mean((1, 2)), red.square().mean((1, 2)), rtol=1e-4, atol=0)
+
+
+def test_whitening_keeps_a_sharp_wave_where_it_is() -> None:
+    frequency = torch.fft.rfftfreq(128, 1 / 128).clamp_min(1)
+    x = torch.fft.irfft(torch.fft.rfft(some()) / frequency)
+    x[:, :, 60:64] += torch.tensor([2.0, 5.0, -3.0, -1.0]) * x.std()
+    assert (whiten(x, drawn()).abs().mean(1).argmax(-1) - 61).abs().float().median() <= 1
+
+
+def test_backgrounds_are_added_by_less_than_a_half() -> None:
+    x, others = torch.zeros(50, 5, 128), some(n=3)
+    y = OtherBackground(others)(x, drawn())
+    share = (y.flatten(1) @ others.flatten(1).T) / others.flatten(1).square().sum(1)
+    assert share.max() < 0.75
+    for window in y:
+        fits = [(window / other).std() < 1e-4 and 0 <= (window / other).mean() <= 0.5 for other in others]
+        assert sum(fits) == 1
+
+
+def test_augmentations_follow_one_another() -> None:
+    x = some(n=4)
+    g = drawn()
+    assert torch.equal(InTurn((gain, flip))(x, drawn()), flip(gain(x, g), g))
+
+
+def test_unknown_augmentations_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"no augmentation \['shake'\]; known: turn"):
+        augmentation(["gain", "shake"], TEN_TWENTY, some(), np.random.default_rng(0))

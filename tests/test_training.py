@@ -1,9 +1,11 @@
 """From a corpus to figures: nothing leaks, everything can be repeated, and the figures are what they say."""
 
+import copy
 import csv
 import json
 import math
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from eeg import calibrate, runs, training
 from eeg.aggregate import AGGREGATIONS
 from eeg.calibrate import Calibration
 from eeg.datasets import Corpus, Entry, open_corpus
+from eeg.features import FEATURES
 from eeg.preprocess import Preprocessing
 from eeg.recording import TEN_TWENTY
 from eeg.results import describe, judge, recorded
@@ -23,7 +26,9 @@ from eeg.splits import folds
 from eeg.training import Loaded, Plan, Scored
 from eeg.windows import Windows, examples
 from hebbian.registry import rules
+from trainers.data import Batches
 from trainers.errors import DataError
+from trainers.phases import descend
 
 CHANNELS = ("Fp1", "T7", "Cz", "O2")
 PLAN = Plan(Preprocessing(CHANNELS), "events", 1.0, "top", epochs=1)
@@ -165,6 +170,120 @@ def test_a_training_that_diverged_is_said(monkeypatch: pytest.MonkeyPatch) -> No
         training.score(nn.Identity(), loaded, list(loaded), "fold 2", "top")
 
 
+# --- bags, fine-tuning and features
+
+
+BAG = replace(PLAN, labels="bag", model="tvgg-gap", epochs=2)
+
+
+def test_bags_train_the_network_itself_and_repeatably() -> None:
+    data = list(tiny(4).values())
+    torch.manual_seed(2)
+    drawn = torch.rand(1)
+    torch.manual_seed(2)
+    once = training.fit_network(BAG, data)
+    assert torch.equal(torch.rand(1), drawn)
+    assert same(once, training.fit_network(BAG, data))
+    assert not same(once, training.fit_network(replace(BAG, seed=1), data))
+    assert not same(once, training.fit_network(replace(BAG, aggregation="noisy-or"), data))
+    assert training.network_logits(once, data[0].data).shape == (6,)
+
+
+@pytest.mark.slow
+def test_bags_find_the_windows_that_make_the_difference() -> None:
+    """Two of eight windows of a patient hold a bump: only these can tell, and nobody says which."""
+    data = [windows_of(i % 2, i, 8) for i in range(24)]
+    network = training.fit_network(replace(BAG, aggregation="top", epochs=60), data)
+    unseen = [windows_of(1, 100 + i, 8) for i in range(6)]
+    for w in unseen:
+        assert set(np.argsort(training.network_logits(network, w.data))[-2:]) == {0, 2}
+
+
+def test_a_subject_has_one_bag_however_many_his_recordings() -> None:
+    loaded = tiny(4, recordings=3)
+    bags = training.learned_from(BAG, loaded, list(loaded))
+    assert [len(w.data) for w in bags] == [18] * 4
+    assert [w.label for w in bags] == [0, 1, 0, 1]
+    mine = [w.data for e, w in loaded.items() if e.subject == "s2"]
+    np.testing.assert_array_equal(bags[2].data, np.concatenate(mine))
+    assert training.learned_from(PLAN, loaded, list(loaded)) == list(loaded.values())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"finetune": True}, "backprop has labels from the start"),
+        ({"labels": "bag", "rule": "dfa"}, "bags are learned by backprop, not by dfa"),
+        ({"labels": "bag", "rule": "oja"}, "bags are learned by backprop, not by oja"),
+        ({"labels": "bag", "aggregation": "chosen"}, "cannot be learned through the aggregation 'chosen'"),
+    ],
+)
+def test_choices_that_do_not_go_together_are_refused(wrong: dict[str, object], message: str) -> None:
+    plan = replace(PLAN, **wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=message):
+        plan.check()
+    with pytest.raises(ValueError, match=message):
+        training.fit_network(plan, list(tiny(4).values()))
+
+
+@pytest.mark.parametrize("labels", ["events", "recording", "bag"])
+def test_fine_tuning_begins_where_the_rule_without_labels_ends(
+    labels: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, list[nn.Module]] = {}
+
+    def note(rule: nn.Module, phase: object, batches: Batches, *rest: object) -> None:
+        if rest[-1] == "pretrain":
+            seen["x"] = [batches.x]  # type: ignore[list-item]
+        descend(rule, phase, batches, *rest)  # type: ignore[arg-type]
+        if rest[-1] == "pretrain":
+            seen["weights"] = [copy.deepcopy(rule.model)]
+
+    monkeypatch.setattr(training, "descend", note)
+    found = training.recipe
+    still = replace(found(PLAN), learn=replace(found(PLAN).learn, optimizer=partial(torch.optim.SGD, lr=0.0)))
+    monkeypatch.setattr(training, "recipe", lambda plan: still if plan.rule == "backprop" else found(plan))
+    plan = replace(PLAN, labels=labels, rule="softhebb", finetune=True)  # type: ignore[arg-type]
+    data, more = list(tiny(4).values()), [np.zeros((7, 4, 128), np.float32)]
+    network = training.fit_network(plan, data, unlabelled=more)
+    learned = sum(len(examples(w)[0]) if labels == "events" else 6 for w in data)
+    assert len(seen["x"][0]) == learned + 7  # type: ignore[arg-type]
+    pairs = zip(network.parameters(), seen["weights"][0].parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)  # at the rate 0 fine-tuning adds nothing
+    fresh = training.fit_network(replace(plan, rule="backprop", finetune=False), data)
+    assert not torch.equal(network[0][0].weight, fresh[0][0].weight)  # type: ignore[index]
+
+
+def test_recordings_without_a_diagnosis_are_for_pre_training_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = dict(tiny(4))
+    unknown = Entry(Path("u.edf"), "u", None)
+    loaded[unknown] = replace(windows_of(0, 99), label=None)
+    seen = {}
+
+    def spy(plan: Plan, data: list[Windows], callbacks: object, unlabelled: list[np.ndarray]) -> nn.Module:
+        seen["labelled"], seen["unlabelled"] = len(data), unlabelled
+        return nn.Sequential(nn.Flatten(), nn.Linear(4 * 128, 1))
+
+    monkeypatch.setattr(training, "fit_network", spy)
+    training.fit(PLAN, loaded, [e for e in loaded if e.label is not None])
+    assert seen["labelled"] == 4
+    np.testing.assert_array_equal(seen["unlabelled"], [loaded[unknown].data])
+
+
+def test_a_feature_model_takes_a_networks_place() -> None:
+    loaded = tiny(16)
+    plan = replace(PLAN, labels="recording", aggregation="mean", model="tangent")
+    scored = training.cross_validate(plan, loaded, folds(list(loaded), 2, 0))
+    train, test = folds(list(loaded), 2, 0)[0]
+    model = FEATURES["tangent"](128.0, 0).fit(
+        [loaded[e].data for e in train], np.array([e.label for e in train])
+    )
+    found = {s.entry: s for s in scored}
+    for e in test:
+        np.testing.assert_array_equal(found[e].logits, np.full(6, model(loaded[e].data)))
+        assert training.recording_score(found[e]) == pytest.approx(model(loaded[e].data))
+
+
 # --- cross-validation
 
 
@@ -173,7 +292,7 @@ def test_a_folds_network_never_sees_its_test_subjects(monkeypatch: pytest.Monkey
     subject = {id(w.data): e.subject for e, w in loaded.items()}
     trained_on: list[set[str]] = []
 
-    def spy(plan: Plan, data: list[Windows], callbacks: object = ()) -> nn.Module:
+    def spy(plan: Plan, data: list[Windows], *rest: object) -> nn.Module:
         trained_on.append({subject[id(w.data)] for w in data})
         return nn.Sequential(nn.Flatten(), nn.Linear(4 * 128, 1))
 
@@ -191,7 +310,7 @@ def test_an_aggregation_is_chosen_by_training_subjects_alone(monkeypatch: pytest
     pairs = folds(list(loaded), 2, 0)
     fitted: list[int] = []
 
-    def spy(plan: Plan, data: list[Windows], callbacks: object = ()) -> nn.Module:
+    def spy(plan: Plan, data: list[Windows], *rest: object) -> nn.Module:
         fitted.append(len(data))
         return nn.Sequential(nn.Flatten(), nn.Linear(4 * 128, 1))
 
