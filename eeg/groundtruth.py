@@ -223,8 +223,6 @@ def precision(detector: Detector, scored: Scored, method: str) -> Precision | No
     by_chance = [chance(length, total, onset, duration) for _, length in found]
     return Precision(
         explanation=precision_at_r(found, onset, duration),
-        amplitude=precision_at_r(
-            _in_recording(scored, largest_deflections(windows, sfreq)), onset, duration
-        ),
+        amplitude=precision_at_r(_in_recording(scored, largest_deflections(windows, sfreq)), onset, duration),
         chance=float(np.mean(by_chance)) if found else 0.0,
     )

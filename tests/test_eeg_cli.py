@@ -96,7 +96,7 @@ def test_train_writes_a_model_and_tells_its_figures(trained: Trained) -> None:
     for words in ("SIMULATED", RESEARCH_USE, "labels: events", "amplitude (", "Held-out subjects", "p = "):
         assert words in said
     names = {path.name for path in trained.out.iterdir()}
-    assert names == {"card.md", "model.safetensors", "predictions.csv", "run.json", "tensorboard"}
+    assert names == {"card.md", "model.safetensors", "predictions.csv", "quality.json", "run.json", "tensorboard"}
     assert load(trained.out / "model.safetensors").training["subjects"] == 6
 
 
