@@ -22,7 +22,7 @@ from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor, nn
 
 from hebbian.backprop import Backprop
-from hebbian.local import ForwardForward
+from hebbian.forward import ForwardForward
 from hebbian.perturbation import RewardModulatedHebb
 from hebbian.registry import build
 from hebbian.rule import Rule

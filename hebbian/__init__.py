@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from hebbian.adaptive import BCM as BCM
     from hebbian.adaptive import Foldiak as Foldiak
     from hebbian.backprop import Backprop as Backprop
+    from hebbian.contrastive import Clapp as Clapp
     from hebbian.equilibrium import EquilibriumPropagation as EquilibriumPropagation
     from hebbian.feedback import DirectFeedback as DirectFeedback
     from hebbian.feedback import FeedbackAlignment as FeedbackAlignment
     from hebbian.feedback import KolenPollack as KolenPollack
     from hebbian.feedback import SignSymmetry as SignSymmetry
     from hebbian.feedback import WeightMirror as WeightMirror
+    from hebbian.forward import ForwardForward as ForwardForward
     from hebbian.hebbian import Hebbian as Hebbian
-    from hebbian.local import Clapp as Clapp
-    from hebbian.local import ForwardForward as ForwardForward
     from hebbian.local import LocalLosses as LocalLosses
     from hebbian.local import MonoForward as MonoForward
     from hebbian.memory import Hopfield as Hopfield
@@ -56,14 +56,14 @@ if TYPE_CHECKING:
 _HOME = {
     "BCM": "adaptive",
     "Backprop": "backprop",
-    "Clapp": "local",
+    "Clapp": "contrastive",
     "DifferenceTarget": "target",
     "DirectFeedback": "feedback",
     "EquilibriumPropagation": "equilibrium",
     "FeedbackAlignment": "feedback",
     "FixedPrediction": "predictive",
     "Foldiak": "adaptive",
-    "ForwardForward": "local",
+    "ForwardForward": "forward",
     "Hebbian": "hebbian",
     "Hopfield": "memory",
     "Instar": "plasticity",

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from hebbian.rule import Criterion, Rule, TappedRule, apart, blocks, outputs
+from hebbian.rule import Criterion, Rule, TappedRule, blocks, fed_detached, outputs
 from hebbian.synapse import Synaptic, padded, synaptic, weight_layers
 
 Magnitude = Literal["uniform", "batch", "fixed"]
@@ -275,7 +275,7 @@ class DirectFeedback(Rule):
         """Return the criterion plus, for each hidden block, <h, B e> at fixed B e."""
         if y is None:
             raise ValueError("direct feedback needs targets: rule(x, y)")
-        *hidden, scores = apart(blocks(self.model), x)
+        *hidden, scores = fed_detached(blocks(self.model), x)
         error = torch.func.grad(self.criterion)(scores.detach(), y)
         objective = self.criterion(scores, y)
         for h, b in zip(hidden, self.feedback.buffers(), strict=True):

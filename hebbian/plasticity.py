@@ -91,7 +91,7 @@ def _refuse_groups(plasticity: Plasticity, layer: Synaptic) -> None:
     groups = getattr(layer, "groups", 1)
     if groups > 1:
         raise ValueError(
-            f"{plasticity} lets units subtract what others explain, but with groups={groups} they see "
+            f"{plasticity} compares what its units make of the same input, but with groups={groups} they see "
             "different channels; use one convolution a group"
         )
 
@@ -112,8 +112,9 @@ class Instar:
             raise ValueError(f"k must be at least 1, got {self.k}")
 
     def check(self, layer: Synaptic) -> None:
-        """Refuse fewer units than win."""
+        """Refuse fewer units than win, and units that see different inputs."""
         _refuse_fewer_units(self, self.k, layer)
+        _refuse_groups(self, layer)
 
     def __call__(self, u: Tensor, w: Tensor) -> Update:
         """Return the winners and how often each wins."""
@@ -134,6 +135,10 @@ class SoftInstar:
     def __post_init__(self) -> None:
         _refuse_frost(self.temperature)
 
+    def check(self, layer: Synaptic) -> None:
+        """Refuse units that see different inputs."""
+        _refuse_groups(self, layer)
+
     def __call__(self, u: Tensor, w: Tensor) -> Update:
         """Return each unit's responsibility and its mean."""
         y = torch.softmax(_nearness(u, w) / self.temperature, 1)
@@ -141,7 +146,7 @@ class SoftInstar:
 
 
 def _nearness(u: Tensor, w: Tensor) -> Tensor:
-    """Return -|x - w|² / 2 up to a term that all units share (where they see the same x)."""
+    """Return -|x - w|² / 2 up to |x|² / 2, which all units share as long as they see the same x."""
     return u - w.square().sum(1) / 2
 
 
@@ -161,7 +166,8 @@ class SoftHebb:
     """Moraitis 2022, eq. 6, with the anti-Hebbian losers of Journé 2023: dw = y (x - u w)ᵀ.
 
     y = softmax(u / temperature) over the units, with its sign turned for all but the strongest.
-    Wants centred, scaled input.  With ``rate_power`` each unit's update is multiplied by
+    Wants centred, scaled input.  Units of different groups of a convolution compete as well, for the softmax
+    compares currents, whatever each comes from.  With ``rate_power`` each unit's update is multiplied by
     abs(norm(w) - 1)^rate_power: Journé 2023 have 0.5.
     """
 
@@ -186,7 +192,8 @@ class Krotov:
     """Krotov & Hopfield 2019, eqs. 3, 9 and 10: dw = g (x - u w)ᵀ with u = sum sign(w) |w|^(p-1) x.
 
     g is 1 for the strongest unit, -delta for the k-th strongest, 0 for the others; where k is 1 there
-    is no anti-Hebbian unit.  Converged units have p-norm 1.  The published step is divided by its
+    is no anti-Hebbian unit.  Converged units have p-norm 1.  Units of different groups of a convolution are
+    ranked together, as currents are all that is compared.  The published step is divided by its
     largest entry (`trainers.callbacks.max_normalise`).
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from hebbian.rule import Criterion, Rule, apart, blocks, evaluating, full_precision
+from hebbian.rule import Criterion, Rule, blocks, evaluating, fed_detached, full_precision
 
 
 class PredictiveCoding(Rule):
@@ -69,7 +69,7 @@ class PredictiveCoding(Rule):
         if y is None:
             raise ValueError("predictive coding needs targets: rule(x, y)")
         with torch.no_grad():
-            z = apart(blocks(self.model)[:-1], x)
+            z = fed_detached(blocks(self.model)[:-1], x)
         with evaluating(self.model):
             first = blocks(self.model)[0](x)
             z = self.settle(first.detach(), z, y)
@@ -126,7 +126,7 @@ class FixedPrediction(Rule):
         """Return the criterion plus, for each hidden block with output h, the mean of <h, e>."""
         if y is None:
             raise ValueError("predictive coding needs targets: rule(x, y)")
-        *hidden, scores = apart(blocks(self.model), x)
+        *hidden, scores = fed_detached(blocks(self.model), x)
         with evaluating(self.model):
             errors = self.settle([h.detach() for h in hidden], y)
         taught = [torch.sum(h * e) / len(x) for h, e in zip(hidden, errors, strict=True)]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import entry_points
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +19,12 @@ from torch import Tensor, nn
 from hebbian import plasticity as p
 from hebbian.adaptive import BCM, Foldiak
 from hebbian.backprop import Backprop
+from hebbian.contrastive import Clapp
 from hebbian.equilibrium import EquilibriumPropagation
 from hebbian.feedback import DirectFeedback, FeedbackAlignment, KolenPollack, SignSymmetry, WeightMirror
-from hebbian.hebbian import Hebbian
-from hebbian.local import Clapp, ForwardForward, MonoForward, pred, predsim, sim
+from hebbian.forward import ForwardForward
+from hebbian.hebbian import Hebbian, Reduction
+from hebbian.local import MonoForward, pred, predsim, sim
 from hebbian.perturbation import NodePerturbation, RewardModulatedHebb, WeightPerturbation
 from hebbian.predictive import FixedPrediction, PredictiveCoding
 from hebbian.recurrent import RandomFeedbackOnline
@@ -43,25 +45,36 @@ Trait = Literal["local", "noisy", "batch statistics", "rewrites weights", "own r
 """
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A rule and what a user must know of it.
+CardType = TypeVar("CardType", bound="Card")
 
-    ``make`` takes the model and whichever of criterion, example, classes, layers and each it names; ``each``
-    holds what `build` was told of single layers.
-    ``oracle`` tells what theory says of the rule and, in brackets, the test that holds it against that.
-    ``traits`` has no default: a rule without any says so by an empty set, and the laws hold it to that.
-    ``supervised`` is false where the rule learns features without labels and a readout must follow.
-    ``one_logit`` is false where the rule needs one score a class.
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What a user must know of a rule, or of something that learns locally and is no rule (`MODULES`).
+
+    ``oracle`` tells what theory says of it and, in brackets, the test that holds it against that.
     """
 
     name: str
-    make: Callable[..., Rule]
     family: str
     source: str
     equation: str
     needs: str
     oracle: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry(Card):
+    """A rule, and how to make it.
+
+    ``make`` takes the model and whichever of criterion, example, classes, layers and each it names; ``each``
+    holds what `build` was told of single layers.
+    ``traits`` has no default: a rule without any says so by an empty set, and the laws hold it to that.
+    ``supervised`` is false where the rule learns features without labels and a readout must follow.
+    ``one_logit`` is false where the rule needs one score a class.
+    """
+
+    make: Callable[..., Rule]
     traits: frozenset[Trait]
     supervised: bool = True
     one_logit: bool = True
@@ -79,13 +92,17 @@ def at_layers(make: Callable[..., p.Plasticity]) -> Callable[..., Rule]:
     sized = "units" in inspect.signature(make).parameters
 
     def build_hebbian(
-        model: nn.Module, criterion: Criterion | None, each: Mapping[str, Mapping[str, Any]], **settings: Any
+        model: nn.Module,
+        criterion: Criterion | None,
+        each: Mapping[str, Mapping[str, Any]],
+        reduction: Reduction = "mean",
+        **settings: Any,
     ) -> Rule:
         def at(path: str) -> p.Plasticity:
             size = {"units": synaptic(model, path).weight.shape[0]} if sized else {}
             return make(**size, **{**settings, **each[path]})
 
-        return Hebbian(model, {path: at(path) for path in each}, criterion)
+        return Hebbian(model, {path: at(path) for path in each}, criterion, reduction)
 
     return build_hebbian
 
@@ -100,8 +117,8 @@ def _two_factor(
     but: str = "",
 ) -> Entry:
     return Entry(
-        name,
-        at_layers(make),
+        name=name,
+        make=at_layers(make),
         family="two-factor",
         source=source,
         equation=equation,
@@ -116,8 +133,8 @@ def _feedback(
     name: str, make: Callable[..., Rule], source: str, equation: str, oracle: str, *traits: Trait
 ) -> Entry:
     return Entry(
-        name,
-        make,
+        name=name,
+        make=make,
         family="feedback",
         source=source,
         equation=equation,
@@ -131,8 +148,8 @@ def _local(
     name: str, make: Callable[..., Rule], source: str, equation: str, oracle: str, *traits: Trait
 ) -> Entry:
     return Entry(
-        name,
-        make,
+        name=name,
+        make=make,
         family="local losses",
         source=source,
         equation=equation,
@@ -144,8 +161,8 @@ def _local(
 
 BUILT_IN = (
     Entry(
-        "backprop",
-        Backprop,
+        name="backprop",
+        make=Backprop,
         family="control",
         source="Rumelhart, Hinton & Williams 1986",
         equation="dw = -dL/dw",
@@ -232,6 +249,7 @@ BUILT_IN = (
         "dw = y (x - w)'; y = 1 for the k units nearest to x, else 0",
         "with steps of 1/wins it is sequential k-means "
         "(tests/test_two_factor_theory.py::test_instar_with_steps_of_one_over_wins_is_sequential_k_means)",
+        but=", without groups",
     ),
     _two_factor(
         "soft-instar",
@@ -241,6 +259,7 @@ BUILT_IN = (
         "the update is the gradient of a mixture's log-likelihood "
         "(tests/test_two_factor_theory.py::"
         "test_soft_instar_climbs_the_likelihood_of_a_mixture_of_gaussians)",
+        but=", without groups",
     ),
     _two_factor(
         "foldiak",
@@ -323,8 +342,8 @@ BUILT_IN = (
         "rewrites weights",
     ),
     Entry(
-        "dfa",
-        DirectFeedback,
+        name="dfa",
+        make=DirectFeedback,
         family="feedback",
         source="Nøkland 2016",
         equation="dW = -(B e) f'(a) x'; B fixed and random, e = dL/dscores",
@@ -373,8 +392,8 @@ BUILT_IN = (
         "own readout",
     ),
     Entry(
-        "forward-forward",
-        ForwardForward,
+        name="forward-forward",
+        make=ForwardForward,
         family="local losses",
         source="Hinton 2022",
         equation="a block descends softplus(-g), with a false label softplus(g); g = sum (h^2 - threshold)",
@@ -387,8 +406,8 @@ BUILT_IN = (
         one_logit=False,
     ),
     Entry(
-        "clapp",
-        Clapp,
+        name="clapp",
+        make=Clapp,
         family="local losses",
         source="Illing et al. 2021",
         equation="a block descends max(0, 1 - s) for views of a sample, max(0, 1 + s) of two; s = z' W c",
@@ -401,8 +420,8 @@ BUILT_IN = (
         supervised=False,
     ),
     Entry(
-        "pc",
-        PredictiveCoding,
+        name="pc",
+        make=PredictiveCoding,
         family="settling",
         source="Whittington & Bogacz 2017",
         equation="dθ = -dF/dθ at the z that minimise F = sum_l |z_l - f_l(z_{l-1})|² / 2 + precision L",
@@ -415,8 +434,8 @@ BUILT_IN = (
         traits=frozenset(),
     ),
     Entry(
-        "pc-fixed",
-        FixedPrediction,
+        name="pc-fixed",
+        make=FixedPrediction,
         family="settling",
         source="Millidge, Tschantz & Buckley 2022; Rosenbaum 2022",
         equation="dθ_l = -(df_l/dθ_l)' e_l; e_l <- e_l + rate (J_{l+1}' e_{l+1} - e_l), J of the sweep",
@@ -428,8 +447,8 @@ BUILT_IN = (
         traits=frozenset(),
     ),
     Entry(
-        "eqprop",
-        EquilibriumPropagation,
+        name="eqprop",
+        make=EquilibriumPropagation,
         family="settling",
         source="Scellier & Bengio 2017; Laborieux et al. 2021",
         equation="dW = (dPhi/dW(s_beta) - dPhi/dW(s_-beta)) / (2 beta), Phi = sum_l <s_l, f_l(s_{l-1})>",
@@ -442,8 +461,8 @@ BUILT_IN = (
         one_logit=False,
     ),
     Entry(
-        "dtp",
-        DifferenceTarget,
+        name="dtp",
+        make=DifferenceTarget,
         family="settling",
         source="Lee et al. 2015; Meulemans et al. 2020",
         equation="dθ_l = -d|h_l - t_l|²/dθ_l / 2; t_{l-1} = h_{l-1} + g(t_l) - g(h_l), t_L = h_L - dL/dh_L",
@@ -455,8 +474,8 @@ BUILT_IN = (
         traits=frozenset({"noisy"}),
     ),
     Entry(
-        "weight-perturbation",
-        WeightPerturbation,
+        name="weight-perturbation",
+        make=WeightPerturbation,
         family="perturbation",
         source="Spall 1992; Salimans et al. 2017",
         equation="dθ = -n (L(θ + sigma n) - L(θ - sigma n)) / (2 sigma), n ~ N(0, 1)",
@@ -469,8 +488,8 @@ BUILT_IN = (
         traits=frozenset({"noisy"}),
     ),
     Entry(
-        "node-perturbation",
-        NodePerturbation,
+        name="node-perturbation",
+        make=NodePerturbation,
         family="perturbation",
         source="Williams 1992; Fiete & Seung 2006",
         equation="dW = -n (L(u + n) - L(u)) x' / sigma², n ~ N(0, sigma²) at the currents u",
@@ -482,8 +501,8 @@ BUILT_IN = (
         traits=frozenset({"noisy"}),
     ),
     Entry(
-        "three-factor",
-        RewardModulatedHebb,
+        name="three-factor",
+        make=RewardModulatedHebb,
         family="perturbation",
         source="Williams 1992; Frémaux & Gerstner 2016",
         equation="dW = (R - mean R) E; E <- trace E + n x' / sigma², n ~ N(0, sigma²) at the currents",
@@ -495,8 +514,8 @@ BUILT_IN = (
         traits=frozenset({"noisy", "rewrites weights"}),
     ),
     Entry(
-        "stdp",
-        SpikeTiming,
+        name="stdp",
+        make=SpikeTiming,
         family="spiking",
         source="Song, Miller & Abbott 2000; Nessler et al. 2013",
         equation="dW = sum a+ exp(-d / tau+), pre before post - sum a- exp(-d / tau-), post before pre",
@@ -509,8 +528,8 @@ BUILT_IN = (
         supervised=False,
     ),
     Entry(
-        "rstdp",
-        RewardSpikeTiming,
+        name="rstdp",
+        make=RewardSpikeTiming,
         family="spiking",
         source="Izhikevich 2007; Mozafari et al. 2018",
         equation="dW = (R - mean R) STDP; R = 1 where the model is right, else 0",
@@ -522,8 +541,8 @@ BUILT_IN = (
         traits=frozenset({"noisy", "batch statistics"}),
     ),
     Entry(
-        "rflo",
-        RandomFeedbackOnline,
+        name="rflo",
+        make=RandomFeedbackOnline,
         family="recurrent",
         source="Murray 2019",
         equation="dW = -(B e) p; p <- (1 - 1/tau) p + f'(u) h' / tau, B fixed and random, e = dL/dscores",
@@ -535,6 +554,43 @@ BUILT_IN = (
         traits=frozenset(),
     ),
 )
+MODULES = (
+    Card(
+        name="hopfield",
+        family="associative memory",
+        source="Hopfield 1982; Amit, Gutfreund & Sompolinsky 1985",
+        equation="dW = p p' / units, no unit to itself; recall s_i <- sign(sum_j W_ij s_j), unit after unit",
+        needs="patterns of -1 and 1 that are hardly correlated: `hebbian.Hopfield(units)`, `store`, `recall`",
+        oracle=(
+            "recalls up to 0.138 random patterns a unit, and beyond that hardly one "
+            "(tests/test_memory.py::test_hopfield_holds_about_0_138_patterns_a_unit)"
+        ),
+    ),
+    Card(
+        name="storkey",
+        family="associative memory",
+        source="Storkey 1997",
+        equation="dW_ij = (p_i p_j - p_i h_ji - h_ij p_j) / units, h_ij = sum_{k not i, j} W_ik p_k",
+        needs="patterns of -1 and 1: `hebbian.Storkey(units)`, `store`, `recall`",
+        oracle=(
+            "holds n / sqrt(2 ln n) patterns without error, where Hebb's storage has lost them "
+            "(tests/test_memory.py::test_storkey_holds_patterns_exactly_where_hopfield_has_lost_them)"
+        ),
+    ),
+    Card(
+        name="genomic-bottleneck",
+        family="genomic bottleneck",
+        source="Shuvaev, Lachi, Koulakov & Zador 2024; Zador 2020",
+        equation="W_ij = g(address of i, address of j); g a small network, learned by any rule through W",
+        needs="Linear or ConvNd layers anywhere in any model: `hebbian.genomic.express`, `bake`, `Innate`",
+        oracle=(
+            "learns weights that follow a rule of the addresses, and not those that are noise "
+            "(tests/test_genomic.py::"
+            "test_a_genome_learns_weights_that_follow_a_rule_and_not_those_that_are_noise)"
+        ),
+    ),
+)
+"""What learns locally, or is learned, and is used by itself: no model is trained by naming it."""
 
 
 def rules() -> dict[str, Entry]:
@@ -552,7 +608,15 @@ def rules() -> dict[str, Entry]:
 
 def find(name: str) -> Entry:
     """Return the rule called ``name``; `ValueError` names the nearest ones where there is none."""
-    known = rules()
+    return _named(name, rules())
+
+
+def card(name: str) -> Card:
+    """Return what there is to know of the rule or module called ``name``, or raise as `find` does."""
+    return _named(name, {**{module.name: module for module in MODULES}, **rules()})
+
+
+def _named(name: str, known: Mapping[str, CardType]) -> CardType:
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""

@@ -89,10 +89,10 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 def outputs(chain: Sequence[nn.Module], example: Tensor) -> list[Tensor]:
     """Return what each block gives for ``example``, without touching modes or running statistics."""
     with evaluating(nn.ModuleList(chain)):
-        return apart(chain, example)
+        return fed_detached(chain, example)
 
 
-def apart(chain: Sequence[nn.Module], x: Tensor) -> list[Tensor]:
+def fed_detached(chain: Sequence[nn.Module], x: Tensor) -> list[Tensor]:
     """Return what each block gives when it is fed, detached, what the one before it gave."""
     result, h = [], x
     for block in chain:

@@ -15,7 +15,9 @@ from torch.nn import grad
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 Synaptic = nn.Linear | Convolution
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_CONV: dict[int, Callable[..., Tensor]] = {
+CONVOLUTION_FOR: dict[int, type[Convolution]] = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}
+"""By the axes of the maps (N, channels, *space) that it takes."""
+_WEIGHT_GRADIENT: dict[int, Callable[..., Tensor]] = {
     1: grad.conv1d_weight,
     2: grad.conv2d_weight,
     3: grad.conv3d_weight,
@@ -84,10 +86,19 @@ def correlate(layer: Synaptic, x: Tensor, gate: Tensor) -> Tensor:
     if isinstance(layer, nn.Linear):
         return gate.flatten(0, -2).T @ x.flatten(0, -2)
     x, padding = padded(layer, x)
-    weight_gradient = _CONV[len(layer.stride)]
+    weight_gradient = _WEIGHT_GRADIENT[len(layer.stride)]
     return weight_gradient(x, layer.weight.shape, gate, layer.stride, padding, layer.dilation, layer.groups)
 
 
 def surrogate(w: Tensor, update: Tensor) -> Tensor:
     """Return the scalar whose gradient in ``w`` is exactly minus ``update``."""
     return -torch.sum(w * update.detach())
+
+
+def drawn(layer: nn.Module, like: Tensor, generator: torch.Generator | None) -> nn.Module:
+    """Draw what ``layer`` has from U(-1, 1) / sqrt(fan-in), as torch does, and put it beside ``like``."""
+    bound = next(layer.parameters())[0].numel() ** -0.5
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.uniform_(-bound, bound, generator=generator)
+    return layer.to(like)

@@ -7,10 +7,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from hebbian.rule import Criterion, Rule, apart, blocks, evaluating, full_precision, outputs
-from hebbian.synapse import Convolution, Synaptic
-
-_CONV: dict[int, type[Convolution]] = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}
+from hebbian.rule import Criterion, Rule, blocks, evaluating, fed_detached, full_precision, outputs
+from hebbian.synapse import CONVOLUTION_FOR, Synaptic
 
 
 class DifferenceTarget(Rule):
@@ -79,7 +77,7 @@ class DifferenceTarget(Rule):
         """Return the criterion plus half the squared distances to the targets and of reconstruction."""
         if y is None:
             raise ValueError("target propagation needs targets: rule(x, y)")
-        *hidden, scores = apart(blocks(self.model), x)
+        *hidden, scores = fed_detached(blocks(self.model), x)
         reached = [h.detach() for h in hidden]
         with evaluating(self.model):
             targets = self.targets(reached, y)
@@ -92,7 +90,7 @@ def _inverse(below: Tensor, above: Tensor, generator: torch.Generator | None) ->
     """Return an affine map from the shape of ``above`` to that of ``below``, both (N, ...)."""
     layer: Synaptic
     if below.ndim == above.ndim > 2:
-        layer = _CONV[below.ndim](above.shape[1], below.shape[1], 3, padding=1)
+        layer = CONVOLUTION_FOR[below.ndim](above.shape[1], below.shape[1], 3, padding=1)
         chain = nn.Sequential(nn.Upsample(below.shape[2:]), layer)
     else:
         layer = nn.Linear(above[0].numel(), below[0].numel())

@@ -16,7 +16,7 @@ from eeg.cli import main
 from eeg.detector import Detector
 from eeg.models import build
 from eeg.recording import TEN_TWENTY
-from hebbian.local import ForwardForward
+from hebbian.forward import ForwardForward
 
 RATE = 128
 FOUR = Montage(("Fp1", "T7", "Cz", "O2"), RATE)

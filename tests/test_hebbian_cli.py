@@ -38,15 +38,17 @@ def test_help_loads_nothing_heavy():
     assert "Research use only" in done.stdout
 
 
-def test_rules_lists_every_rule_and_tells_about_one():
+def test_rules_lists_every_rule_and_what_is_used_by_itself():
     listed = call("rules")
     assert listed.exit_code == 0
-    assert {line.split()[0] for line in listed.output.splitlines()[1:]} == set(registry.rules())
-    entry = registry.find("krotov")
-    told = call("rules", "krotov").output
-    assert all(
-        part in told for part in (entry.equation, entry.source, entry.needs, entry.oracle, entry.family)
-    )
+    modules = {card.name for card in registry.MODULES}
+    assert {line.split()[0] for line in listed.output.splitlines()[1:]} == set(registry.rules()) | modules
+
+
+@pytest.mark.parametrize("name", ["krotov", "hopfield", "storkey", "genomic-bottleneck"])
+def test_rules_tells_all_about_one(name):
+    card, told = registry.card(name), call("rules", name).output
+    assert all(part in told for part in (card.equation, card.source, card.needs, card.oracle, card.family))
 
 
 @pytest.mark.parametrize(

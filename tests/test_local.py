@@ -10,7 +10,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from hebbian import registry
-from hebbian.local import Clapp, ForwardForward, MonoForward, hinge, pred, predsim, sim, similarities
+from hebbian.contrastive import Clapp, hinge
+from hebbian.forward import ForwardForward
+from hebbian.local import MonoForward, pred, predsim, sim, similarities
 
 NAMES = ["pred", "sim", "predsim", "mono-forward", "forward-forward", "clapp"]
 K = 4

@@ -244,6 +244,9 @@ def convolutions(draw, groups):
     return layer.double(), x
 
 
+NEAREST = (Instar(), SoftInstar())
+
+
 def learns_as_on_its_patches(conv, x, rule):
     expected = update_on_patches(conv, x, rule)
     conv.zero_grad()
@@ -252,13 +255,13 @@ def learns_as_on_its_patches(conv, x, rule):
 
 
 @settings(max_examples=60, deadline=None)
-@given(convolutions(st.integers(1, 3)), st.sampled_from([oja, SoftHebb(), Krotov(2, 0.4, 3), Instar()]))
+@given(convolutions(st.integers(1, 3)), st.sampled_from([oja, SoftHebb(), Krotov(2, 0.4, 3)]))
 def test_any_convolution_learns_as_a_linear_layer_on_its_patches(case, rule):
     learns_as_on_its_patches(*case, rule)
 
 
 @settings(max_examples=30, deadline=None)
-@given(convolutions(st.just(1)), st.sampled_from([Sanger(), Subspace(), Sanger(torch.relu)]))
+@given(convolutions(st.just(1)), st.sampled_from([Sanger(), Subspace(), Sanger(torch.relu), *NEAREST]))
 def test_rules_whose_units_share_the_input_do_so_too_without_groups(case, rule):
     learns_as_on_its_patches(*case, rule)
 
@@ -306,8 +309,10 @@ def test_the_update_keeps_its_precision_under_autocast():
         (lambda: BCM(2, rate=0), r"rate must lie in \(0, 1\]"),
         (lambda: Foldiak(2, p=1), "p is the share"),
         (lambda: Hebbian(nn.Sequential(nn.Linear(2, 2)), {"0": BCM(3)}), "made for 3 units, the layer has 2"),
-        (lambda: Hebbian(nn.Sequential(nn.Conv1d(2, 2, 1, groups=2)), {"0": Sanger()}), "groups=2"),
-        (lambda: Hebbian(nn.Sequential(nn.Conv1d(2, 2, 1, groups=2)), {"0": Subspace()}), "groups=2"),
+        *(
+            (lambda rule=rule: Hebbian(nn.Sequential(nn.Conv1d(2, 2, 1, groups=2)), {"0": rule}), "groups=2")
+            for rule in (Sanger(), Subspace(), *NEAREST)
+        ),
     ],
 )
 def test_errors_say_what_is_wrong(make, says):

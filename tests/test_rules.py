@@ -540,6 +540,8 @@ def test_targets_are_asked_for_where_they_are_needed():
 
 # ---- the registry -------------------------------------------------------------------------------
 
+SAID = ("family", "source", "equation", "needs", "oracle")
+
 
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(ValueError, match="did you mean 'krotov'"):
@@ -548,15 +550,15 @@ def test_an_unknown_name_is_answered_with_the_nearest():
 
 def test_every_entry_says_what_a_user_must_know(name):
     entry = registry.find(name)
-    assert all([entry.family, entry.source, entry.equation, entry.needs, entry.oracle])
+    assert all(getattr(entry, part) for part in SAID)
 
 
 def test_traits_are_declared_and_known():
-    said = ("mine", Backprop, "control", "me", "dw = 0", "nothing", "none")
+    said = {"name": "mine", "make": Backprop, **dict.fromkeys(SAID, "so and so")}
     with pytest.raises(TypeError, match="traits"):
-        registry.Entry(*said)
+        registry.Entry(**said)
     with pytest.raises(ValueError, match=r"'mine' declares \['nosy'\]; traits are"):
-        registry.Entry(*said, frozenset({"nosy"}))
+        registry.Entry(**said, traits=frozenset({"nosy"}))
 
 
 def test_settings_reach_the_plasticity():
@@ -567,9 +569,19 @@ def test_settings_reach_the_plasticity():
         registry.build("krotov", net(), None, example=data()[0], classes=4, unheard=1)
 
 
+def test_a_two_factor_rule_is_built_to_add_over_samples():
+    x, _ = data()
+    mean, total = (
+        grads(registry.build("oja", net(), None, example=x, classes=4, reduction=how), x, None)
+        for how in ("mean", "sum")
+    )
+    torch.testing.assert_close(total["model.0.0.weight"], 8 * mean["model.0.0.weight"])
+
+
 def test_another_package_registers_a_rule(monkeypatch):
+    said = dict.fromkeys(SAID, "so and so")
     entry = registry.Entry(
-        "mine", registry.at_layers(lambda: oja), "two-factor", "me", "dw = 0", "nothing", "none", frozenset()
+        name="mine", make=registry.at_layers(lambda: oja), traits=frozenset({"local"}), **said
     )
 
     class Point:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from trainers.cli_runs import compare, find_rule, run, train
+from trainers.cli_runs import compare, run, train
 
 if TYPE_CHECKING:
-    from hebbian.registry import Entry
+    from hebbian.registry import Card
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -26,14 +26,20 @@ main.add_command(run)
 @main.command()
 @click.argument("name", required=False)
 def rules(name: str | None) -> None:
-    """List the rules, or tell all about the one called NAME."""
-    from hebbian.registry import rules as known
+    """List the rules, or tell all about the one called NAME.
+
+    Associative memories and the genomic bottleneck stand at the end: from Python they are used by themselves.
+    """
+    from hebbian import registry
     from trainers.table import text
 
     if name is not None:
-        click.echo(_card(find_rule(name)))
+        try:
+            click.echo(_told(registry.card(name)))
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
         return
-    rows = [(e.name, e.family, e.source, e.needs) for e in known().values()]
+    rows = [(c.name, c.family, c.source, c.needs) for c in (*registry.rules().values(), *registry.MODULES)]
     click.echo(text([("rule", "family", "source", "needs"), *rows]))
 
 
@@ -45,15 +51,16 @@ def data() -> None:
     click.echo("\n".join(data_sets()))
 
 
-def _card(entry: Entry) -> str:
-    supervised = "labels" if entry.supervised else "no labels; a readout follows"
-    return "\n".join(
-        (
-            f"{entry.name} ({entry.family})",
-            f"  equation  {entry.equation}",
-            f"  source    {entry.source}",
-            f"  needs     {entry.needs}",
-            f"  oracle    {entry.oracle}",
-            f"  learns by {supervised}",
-        )
-    )
+def _told(card: Card) -> str:
+    from hebbian.registry import Entry
+
+    lines = [
+        f"{card.name} ({card.family})",
+        f"  equation  {card.equation}",
+        f"  source    {card.source}",
+        f"  needs     {card.needs}",
+        f"  oracle    {card.oracle}",
+    ]
+    if isinstance(card, Entry):
+        lines.append(f"  learns by {'labels' if card.supervised else 'no labels; a readout follows'}")
+    return "\n".join(lines)
