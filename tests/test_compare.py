@@ -15,7 +15,7 @@ from scipy.stats import ttest_1samp
 
 from trainers import DataError, Split
 from trainers import compare as module
-from trainers.apart import Failed, apart, peak_memory
+from trainers.own_process import Failed, in_own_process, peak_memory
 from trainers.cli import main
 from trainers.compare import Comparison, compare, with_controls
 from trainers.data import digest
@@ -57,7 +57,7 @@ def here(monkeypatch):
         except ValueError as error:
             raise Failed(f"ValueError: {error}") from error
 
-    monkeypatch.setattr(module, "apart", call)
+    monkeypatch.setattr(module, "in_own_process", call)
     return calls
 
 
@@ -67,17 +67,17 @@ def outcome(results):
 
 def test_a_process_of_its_own_has_its_own_peak_of_memory():
     assert peak_memory() > 150  # torch is here
-    assert apart(peak_memory) < 60
+    assert in_own_process(peak_memory) < 60
 
 
 def test_what_raises_or_dies_apart_is_told_in_one_line():
-    assert apart(divmod, 7, 2) == (3, 1)
+    assert in_own_process(divmod, 7, 2) == (3, 1)
     with pytest.raises(Failed, match=r"^ZeroDivisionError: "):
-        apart(divmod, 1, 0)
+        in_own_process(divmod, 1, 0)
     with pytest.raises(Failed, match="ended: exit code 3"):
-        apart(os._exit, 3)
+        in_own_process(os._exit, 3)
     with pytest.raises(Failed, match="ended: SIGKILL, as when memory runs out"):
-        apart(signal.raise_signal, signal.SIGKILL)
+        in_own_process(signal.raise_signal, signal.SIGKILL)
 
 
 def test_rules_that_draw_their_weights_alike_begin_alike(split):
@@ -126,7 +126,7 @@ def test_a_comparison_in_processes_equals_one_without(split, tmp_path, monkeypat
     small = replace(SMALL, seeds=(0,))
     results = compare(small, split, tmp_path / "apart")
     assert all(r.memory > 100 for r in results)  # MiB: torch alone is more
-    monkeypatch.setattr(module, "apart", lambda function, *args: function(*args))
+    monkeypatch.setattr(module, "in_own_process", lambda function, *args: function(*args))
     assert outcome(compare(small, split, tmp_path / "here")) == outcome(results)
 
 

@@ -1,6 +1,8 @@
 """What is written is read back with TensorBoard's own reader; pictures are checked pixel by pixel."""
 
 import math
+import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch import nn
 
 from hebbian import Backprop, FeedbackAlignment, Hebbian, NodePerturbation, oja
-from trainers import Batches, Trainer
+from trainers import Batches, Checkpoint, Phase, Recipe, Trainer, train
 from visualizers import TensorBoard, confusion, receptive_fields
 from visualizers.weights import pictures
 
@@ -29,9 +31,9 @@ def data(n=8):
     return torch.randn(n, 6, generator=g), torch.randint(0, 2, (n,), generator=g)
 
 
-def fit(rule, folder, epochs, phase, held=None, image=None, **options):
+def fit(rule, folder, epochs, phase, held=None, image=None, share=math.inf, **options):
     optimizer = torch.optim.SGD(rule.parameters(), lr=0.25)
-    with TensorBoard(folder, image, **options) as board:
+    with TensorBoard(folder, image, share=share, **options) as board:
         Trainer(rule, optimizer, [board], phase).fit(Batches(*data(), 4), epochs, held)
 
 
@@ -68,7 +70,7 @@ def test_curves_of_a_supervised_phase(tmp_path):
 
 def test_the_objective_is_the_mean_over_the_epoch(tmp_path):
     model, (x, y) = net(), data()
-    with TensorBoard(tmp_path) as board:
+    with TensorBoard(tmp_path, share=math.inf) as board:
         still = torch.optim.SGD(model.parameters(), lr=0.0)
         Trainer(Backprop(model, F.cross_entropy), still, [board]).fit(Batches(x, y, 4), 2)
     expected = F.cross_entropy(model(x), y).item()
@@ -181,6 +183,97 @@ def test_a_confusion_matrix_shows_its_counts():
     (axes,) = confusion(np.zeros((30, 30), int)).axes  # too many for numbers; a class without samples is pale
     assert not axes.texts
     assert not axes.images[0].get_array().any()
+
+
+@pytest.mark.parametrize(("share", "watched"), [(0.0, [1]), (math.inf, [1, 2, 3, 4, 5])])
+def test_the_first_and_the_last_epoch_are_written_at_any_share(tmp_path, share, watched):
+    fit(Backprop(net(), F.cross_entropy), tmp_path, 5, "train", data(4), share=share)
+    events = read(tmp_path)
+    for name in ("objective", "movement/0"):  # which need the epoch from its beginning
+        assert steps(events.Scalars(f"train/{name}")) == watched
+    for name in ("accuracy", "learning_rate/0"):
+        assert steps(events.Scalars(f"train/{name}")) == sorted({*watched, 5})
+    assert steps(events.Histograms("train/weights/0"))[-1] == 5
+
+
+def test_the_next_writing_waits_until_the_last_ones_are_no_more_than_their_share(tmp_path, monkeypatch):
+    """By a clock on which a step takes 2 s and the writing of an epoch 1 s."""
+    now, written = [0.0], []
+
+    class Clock:
+        perf_counter = staticmethod(lambda: now[0])
+
+        def on_step(self, trainer):
+            now[0] += 2
+
+    class Slow(Trainer):
+        def evaluate(self, most=None):
+            now[0] += 1
+            written.append(self.epoch)
+            return {}
+
+    monkeypatch.setattr("visualizers.tensorboard.time", Clock)
+    rule = Backprop(net(), F.cross_entropy)
+    with TensorBoard(tmp_path, share=0.1) as board:
+        optimizer = torch.optim.SGD(rule.parameters(), lr=0.25)
+        Slow(rule, optimizer, [Clock(), board]).fit(Batches(*data(), 8), 20)
+    # After epoch 1 it is 3 s, so that 10 s have passed after epoch 5 and epoch 6 is watched; 20 s after 9.
+    assert written == [1, 6, 10, 15, 19, 20]
+
+
+class Interrupt:
+    def __init__(self, after):
+        self.after = after
+
+    def on_step(self, trainer):
+        self.after -= 1
+        if not self.after:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("every", [0, math.inf])  # written each step, or at the end of a phase only
+@pytest.mark.parametrize("after", [[3, 6], [7, 2, 8], [13], [20, 3]])
+def test_who_goes_on_writes_what_an_uninterrupted_training_does(tmp_path, after, every):
+    def fit(folder, *riders, checkpoint=None):
+        x, y = data(40)
+        model = net()
+        phase = Phase(partial(torch.optim.SGD, lr=0.1), 3, 10)
+        with TensorBoard(folder, (2, 3), settings={"seed": 0}, share=math.inf) as board:
+            train(
+                "softhebb",
+                model,
+                x,
+                y,
+                criterion=F.cross_entropy,
+                classes=2,
+                recipe=Recipe(phase, readout=phase),
+                seed=0,
+                callbacks=[board, *riders],
+                held=(x, y),
+                checkpoint=checkpoint,
+            )
+
+    def written(folder):
+        events = read(folder)
+        scalars = {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+        others = {
+            tag: steps(getattr(events, kind.title())(tag))
+            for kind in ("images", "histograms", "tensors")
+            for tag in events.Tags()[kind]
+        }
+        return scalars, others
+
+    fit(tmp_path / "whole")
+    path = tmp_path / "a.pt"
+    for steps_made in after:
+        if not path.exists():
+            shutil.rmtree(tmp_path / "cut", ignore_errors=True)
+        with pytest.raises(KeyboardInterrupt):
+            fit(tmp_path / "cut", Interrupt(steps_made), checkpoint=Checkpoint(path, every=every))
+    if not path.exists():
+        shutil.rmtree(tmp_path / "cut")
+    fit(tmp_path / "cut", checkpoint=Checkpoint(path, every=every))
+    assert written(tmp_path / "cut") == written(tmp_path / "whole")
 
 
 def hyperparameters(events, tag):

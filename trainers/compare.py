@@ -17,12 +17,12 @@ from typing import Any
 import torch
 
 from hebbian.registry import find
-from trainers.apart import Failed, Pool, apart, peak_memory
 from trainers.data import Split
 from trainers.errors import DataError
 from trainers.experiment import Experiment, Net, Result, run
 from trainers.overrides import FINETUNE, Overrides, override
-from trainers.recipes import recommended
+from trainers.own_process import Failed, Pool, in_own_process, peak_memory
+from trainers.recipes import Phase, recommended
 from trainers.record import read, record, write
 from trainers.results import describe, open_folder, read_results, write_results
 from trainers.search import Found, require_optuna, scaled, search, told
@@ -45,9 +45,10 @@ class Comparison:
     net, widths, device
         As in `trainers.experiment.Experiment`.
     epochs
-        Of each rule's own phase; those of its recipe by default.
+        Of a rule's own phase and of the readout alike, so that a rule and its controls see the labels
+        equally often; those of each recipe by default.
     greedy
-        Let rules without labels learn block by block.
+        Let rules without labels learn block by block; the others learn as ever.
     finetune
         Epochs of backprop through the whole net at the end, of every rule; none by default.
     overrides
@@ -111,17 +112,25 @@ class Comparison:
 
     def _experiment(self, rule: str, seed: int) -> Experiment:
         recipe = recommended(rule)
-        if self.greedy:
+        if self.greedy and not find(rule).supervised:
             recipe = replace(recipe, greedy=True)
         if self.finetune:
             recipe = replace(recipe, finetune=replace(FINETUNE, epochs=self.finetune))
         if self.epochs is not None:
-            recipe = replace(recipe, learn=replace(recipe.learn, epochs=self.epochs, least_steps=0))
+            recipe = replace(
+                recipe,
+                learn=_lasting(recipe.learn, self.epochs),
+                readout=_lasting(recipe.readout, self.epochs),
+            )
         try:
             recipe, settings = override(recipe, self.overrides.get(rule, {}))
         except DataError as error:
             raise DataError(f"{rule}: {error}") from None
         return Experiment(rule, seed, recipe, settings, self.net, self.widths, self.device)
+
+
+def _lasting(phase: Phase, epochs: int) -> Phase:
+    return replace(phase, epochs=epochs, least_steps=0)
 
 
 def with_controls(rules: Sequence[str]) -> tuple[str, ...]:
@@ -199,7 +208,7 @@ def _searched(
 
 def _run(experiment: Experiment, split: Split, threads: int) -> Result:
     try:
-        return apart(_measured, experiment, split, threads)
+        return in_own_process(_measured, experiment, split, threads)
     except Failed as failure:
         return Result(experiment.rule, experiment.seed, reason=str(failure))
 
@@ -213,7 +222,7 @@ def _measured(experiment: Experiment, split: Split, threads: int) -> Result:
 
 def _search(experiment: Experiment, split: Split, trials: int, threads: int) -> Found:
     try:
-        return apart(_sought, experiment, split, trials, threads)
+        return in_own_process(_sought, experiment, split, trials, threads)
     except Failed as failure:
         return Found(experiment.rule, reason=str(failure))
 

@@ -98,7 +98,8 @@ class Split:
     Raises
     ------
     ValueError
-        If inputs and classes are not equally many, or samples differ in shape between training and test.
+        If inputs and classes are not equally many, there are none, samples differ in shape between training
+        and test, or a class is below 0 or, in the test, above all those of the training.
     """
 
     x_train: Tensor
@@ -115,6 +116,15 @@ class Split:
                 f"training samples are {tuple(self.x_train.shape[1:])}, test samples "
                 f"{tuple(self.x_test.shape[1:])}; expected one shape"
             )
+        if not len(self.y_train) or not len(self.y_test):
+            raise ValueError("there are no samples for training or for the test; give at least one for each")
+        for y, part in ((self.y_train, "training"), (self.y_test, "test")):
+            least, most = int(y.min()), int(y.max())
+            if least < 0 or most >= self.classes:
+                raise ValueError(
+                    f"{part}: classes are {least} to {most}; expected 0 to {self.classes - 1}, "
+                    "counted from 0, none of them in the test alone"
+                )
 
     @property
     def classes(self) -> int:

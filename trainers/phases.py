@@ -103,24 +103,21 @@ def train(
         If the checkpoint is that of another training, or cannot be read or written.
     """
     if checkpoint is not None:
-        checkpoint.open(
+        identity = _identity(
             model,
-            {
-                "rule": name,
-                "settings": settings or {},
-                "recipe": recipe,
-                "criterion": criterion,
-                "classes": classes,
-                "seed": seed,
-                "processes": world(),
-                "augment": augment,
-                "frozen": frozen,
-                "autocast": str(autocast),
-                "model": hashlib.sha256(repr(model).encode()).hexdigest(),
-                "first weights": digest(model.state_dict().values()),
-                "data": digest([x, y]),
-            },
+            x,
+            y,
+            rule=name,
+            settings=settings or {},
+            recipe=recipe,
+            criterion=criterion,
+            classes=classes,
+            seed=seed,
+            augment=augment,
+            frozen=frozen,
+            autocast=str(autocast),
         )
+        checkpoint.open(model, identity)
     device = next(model.parameters()).device
     x, y = x.to(device), y.to(device)
     if held is not None:
@@ -156,6 +153,17 @@ def descend(
     epochs = phase.epochs_for(len(batches))
     schedule = Schedule(phase.schedule(optimizer, epochs * len(batches)))
     Trainer(rule, optimizer, [schedule, *callbacks], name).fit(batches, epochs)
+
+
+def _identity(model: nn.Module, x: Tensor, y: Tensor, **told: Any) -> dict[str, Any]:
+    """Return all that the outcome depends on: what `train` was told, the net, its first weights, the data."""
+    return {
+        **told,
+        "processes": world(),
+        "model": hashlib.sha256(repr(model).encode()).hexdigest(),
+        "first weights": digest(model.state_dict().values()),
+        "data": digest([x, y]),
+    }
 
 
 def _split(model: nn.Sequential, frozen: int) -> tuple[nn.Sequential, nn.Sequential]:

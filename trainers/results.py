@@ -15,13 +15,15 @@ from typing import Any
 from trainers import record
 from trainers.errors import DataError
 from trainers.experiment import Result
-from trainers.files import replacing
+from trainers.files import replacing, sweep
 
-_JSON, _CSV = "results.json", "results.csv"
+_RUN, _JSON, _CSV = "run.json", "results.json", "results.csv"
 
 
 def new_folder(out: Path) -> None:
     """Make a folder before hours are spent on what could not be written.
+
+    What a run leaves that is killed during its first writing does not count as something.
 
     Raises
     ------
@@ -30,6 +32,7 @@ def new_folder(out: Path) -> None:
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
+        sweep(out / _RUN)
         if any(out.iterdir()):
             raise DataError(f"{out} is not empty; name a new folder")
     except OSError as error:
@@ -46,8 +49,10 @@ def open_folder(out: Path, run: dict[str, Any]) -> None:
     DataError
         If the folder holds anything else, or the run differs in other ways.
     """
-    path = out / "run.json"
+    path = out / _RUN
     if path.exists():
+        for name in (_RUN, _JSON, _CSV):
+            sweep(out / name)
         run = _joined(record.read(path), run, path)
     else:
         new_folder(out)

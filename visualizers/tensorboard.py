@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -46,10 +49,24 @@ class Training(Protocol):
         ...
 
 
+@dataclass
+class _Phase:
+    """What is kept of a phase from one epoch to the next."""
+
+    start: float  # when it began, by `time.perf_counter`
+    spent: float = 0.0  # seconds of it that went into logging
+    before: dict[str, Tensor] | None = None  # the weights when the epoch began, if it is watched
+    objective: Tensor | float = 0.0  # summed over the steps of that epoch
+    steps: int = 0
+    written: int = 0  # the last epoch with curves
+    looked: int = 0  # and with a closer look
+
+
 class TensorBoard:
     """Write curves once an epoch, and a closer look at epochs 1, 2, 4, 8 and so on and at the last.
 
-    Tags begin with the phase:
+    Where epochs are so short that this would take more than ``share`` of a phase's time, epochs are left out;
+    the first and the last one never are.  Tags begin with the phase:
 
     - ``accuracy``, on a thousand held-out samples at most, and ``learning_rate/<group>``.
     - ``objective``, the mean over the epoch of what the rule returns, where it has a criterion; it is a loss
@@ -70,6 +87,9 @@ class TensorBoard:
 
     At the end of a phase ``confusion`` is written, on all held-out samples.
 
+    A training that goes on from a checkpoint goes on in the same folder: what was written there after the
+    checkpoint is cut off, and nothing stands there twice.
+
     Parameters
     ----------
     folder
@@ -81,6 +101,8 @@ class TensorBoard:
         with the metrics of the last phase, named ``final/accuracy``.
     alignment
         Also write ``angle_to_backprop/<layer>``, in degrees, once an epoch, for rules with a criterion.
+    share
+        Of a phase's time, how much the logging may take before its end; `math.inf` to leave out no epoch.
     """
 
     def __init__(
@@ -90,50 +112,82 @@ class TensorBoard:
         *,
         settings: Mapping[str, str | float] | None = None,
         alignment: bool = False,
+        share: float = 0.05,
     ) -> None:
         from torch.utils.tensorboard import SummaryWriter  # takes seconds
 
         self.image = image
         self.settings = dict(settings or {})
         self.alignment = alignment
+        self.share = share
+        self._folder = folder
+        self._earlier = _event_files(folder)
         self._writer: SummaryWriter = SummaryWriter(str(folder))
-        self._objectives: list[Tensor] = []
-        self._before: dict[str, Tensor] | None = None  # the weights as they were an epoch ago
+        self._phase: _Phase | None = None
         self._final: Mapping[str, float] = {}
 
     def on_gradients(self, trainer: Training, objective: Tensor) -> None:
         """Keep the objective for the end of the epoch; reading it now would wait for the device."""
-        if self._before is None:
-            self._begin(trainer)
-        if getattr(trainer.rule, "criterion", None) is not None:
-            self._objectives.append(objective)
+        phase = self._phase or self._begin(trainer)
+        if phase.before is not None:
+            phase.objective = phase.objective + objective.float()
+            phase.steps += 1
 
     def on_epoch(self, trainer: Training) -> None:
-        """Write the epoch's curves and, at doubling intervals, all else."""
-        curves = {
-            **trainer.evaluate(_CURVE),
-            **_rates(trainer.optimizer),
-            **_norm_errors(trainer.rule),
-            **self._movements(trainer),
-            **(_angles(trainer) if self.alignment else {}),
-        }
-        if self._objectives:
-            curves["objective"] = torch.stack(self._objectives).mean().item()
-            self._objectives = []
-        self._write_curves(trainer, curves)
-        if trainer.epoch.bit_count() == 1:
-            self._look(trainer)
+        """Write the epoch's curves and, at doubling intervals, all else; see whether to watch the next."""
+        phase = self._phase
+        if phase is None:
+            return
+        start = time.perf_counter()
+        if phase.before is not None:
+            self._write_epoch(trainer, phase)
+            if trainer.epoch >= 2 * phase.looked:
+                self._look(trainer, phase)
+        now = time.perf_counter()
+        phase.spent += now - start
+        if phase.spent <= self.share * (now - phase.start):
+            phase.before = _weights(trainer.rule.model)
+            phase.spent += time.perf_counter() - now
 
     def on_phase(self, trainer: Training) -> None:
         """Look at what the phase ended with."""
-        if trainer.epoch.bit_count() != 1:
-            self._look(trainer)
+        phase, self._phase = self._phase, None
+        if phase is None:  # it had ended before a checkpoint, from which the training goes on
+            return
+        if phase.written != trainer.epoch:
+            phase.before = None
+            self._write_epoch(trainer, phase)
+        if phase.looked != trainer.epoch:
+            self._look(trainer, phase)
         if trainer.held is not None and (y := trainer.held[1]) is not None:
             self._final = trainer.evaluate()
             figure = confusion(_counts(trainer.scores(), y))
             self._writer.add_figure(f"{trainer.phase}/confusion", figure, trainer.epoch)
-        self._before = None
         self._writer.flush()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the rest of the training has to know, and how far the event files have come."""
+        self._writer.flush()
+        phase = None
+        if self._phase is not None:
+            phase = {
+                **vars(self._phase),
+                "start": self._phase.start - time.perf_counter(),
+                "objective": float(self._phase.objective),
+            }
+        files = {path.name: path.stat().st_size for path in _event_files(self._folder)}
+        return {"phase": phase, "final": dict(self._final), "files": files}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict`; what earlier event files hold beyond it is cut off."""
+        for path in self._earlier:
+            if path.name in state["files"]:
+                os.truncate(path, state["files"][path.name])
+            else:
+                path.unlink()
+        self._final, self._phase = state["final"], None
+        if (phase := state["phase"]) is not None:
+            self._phase = _Phase(**{**phase, "start": time.perf_counter() + phase["start"]})
 
     def close(self) -> None:
         """Write the settings and what came of them, and end the event file."""
@@ -152,16 +206,29 @@ class TensorBoard:
         else:
             self._writer.close()  # what failed has no final metric
 
-    def _begin(self, trainer: Training) -> None:
+    def _begin(self, trainer: Training) -> _Phase:
+        self._phase = phase = _Phase(time.perf_counter(), before=_weights(trainer.rule.model))
         self._writer.add_text(f"{trainer.phase}/card", _card(trainer, self.settings), trainer.epoch)
-        self._before = _weights(trainer.rule.model)
+        phase.spent = time.perf_counter() - phase.start
+        return phase
 
-    def _movements(self, trainer: Training) -> dict[str, float]:
-        before, now = self._before or {}, _weights(trainer.rule.model)
-        self._before = now
-        return {_tag("movement", path): diagnostics.movement(w, now[path]) for path, w in before.items()}
+    def _write_epoch(self, trainer: Training, phase: _Phase) -> None:
+        """Write the curves; those that need the whole epoch only where it was watched."""
+        curves = {
+            **trainer.evaluate(_CURVE),
+            **_rates(trainer.optimizer),
+            **_norm_errors(trainer.rule),
+            **(_angles(trainer) if self.alignment else {}),
+        }
+        if phase.before is not None:
+            curves |= _movements(phase.before, _weights(trainer.rule.model))
+            if getattr(trainer.rule, "criterion", None) is not None:
+                curves["objective"] = float(phase.objective) / phase.steps
+        self._write_curves(trainer, curves)
+        phase.before, phase.objective, phase.steps, phase.written = None, 0.0, 0, trainer.epoch
 
-    def _look(self, trainer: Training) -> None:
+    def _look(self, trainer: Training, phase: _Phase) -> None:
+        phase.looked = trainer.epoch
         for path, w in _weights(trainer.rule.model).items():
             self._write_histogram(trainer, _tag("weights", path), w)
         x = None if trainer.held is None else _spread(trainer.held[0], _PROBES)
@@ -201,6 +268,10 @@ class TensorBoard:
             self._writer.add_scalar(name, value)
 
 
+def _event_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("events.out.tfevents.*"))
+
+
 def _tag(*parts: str) -> str:
     return "/".join(filter(None, parts))
 
@@ -214,6 +285,12 @@ def _spread(values: Tensor, most: int) -> Tensor:
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:
     return {path: synaptic(model, path).weight.detach().clone() for path in weight_layers(model)}
+
+
+def _movements(before: Mapping[str, Tensor], now: Mapping[str, Tensor]) -> dict[str, float]:
+    return {
+        _tag("movement", path): diagnostics.movement(w.to(now[path]), now[path]) for path, w in before.items()
+    }
 
 
 def _rates(optimizer: torch.optim.Optimizer) -> dict[str, float]:

@@ -25,7 +25,7 @@ class Failed(Exception):
     """The function raised, or its process died; the message says how, in one line."""
 
 
-def apart(function: Callable[..., T], *args: Any) -> T:
+def in_own_process(function: Callable[..., T], *args: Any) -> T:
     """Return ``function(*args)``, called in a new Python.
 
     As everywhere with new processes, function and arguments must be picklable, and a script that gets
