@@ -11,6 +11,7 @@ import click
 if TYPE_CHECKING:
     from eeg.datasets import Corpus, Entry
     from eeg.derivation import Reference
+    from eeg.detector import Detector
     from eeg.preprocess import Preprocessing
     from eeg.quality import Policy
     from eeg.training import Loaded, Plan
@@ -63,6 +64,19 @@ _BATCH = click.option(
     default=64,
     show_default=True,
     help="Windows that the network sees at once: the fewer, the less memory.",
+)
+
+
+def _allow(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    ctx.meta["eeg.network"] = value
+
+
+_NETWORK = click.option(
+    "--network",
+    metavar="CODE",
+    expose_value=False,
+    callback=_allow,
+    help="package.module:function that MODEL may run, where it was trained with that.",
 )
 
 
@@ -174,23 +188,41 @@ def audit(data: Path, folds: int, seed: int, machine: bool, jobs: int) -> None:
 
 @main.command()
 @click.argument("model", type=click.Path(path_type=Path))
+@_NETWORK
 def card(model: Path) -> None:
     """Print the card of MODEL, a file or a folder that `eeg train` wrote."""
     from eeg.card import card as written
-    from eeg.detector import load
 
-    click.echo(written(load(_model_file(model))))
+    click.echo(written(_detector(model)))
 
 
 @main.command()
 @click.argument("data", type=_DATA)
 @click.option("--out", type=_FOLDER, required=True, help="A new folder for the model and its figures.")
-@click.option("--model", default="tvgg-gap", show_default=True, help="tvgg or tvgg-gap.")
+@click.option(
+    "--model",
+    default="tvgg-gap",
+    show_default=True,
+    help="tvgg, tvgg-gap, eegnet, shallow, deep4, or a package.module:function of yours.",
+)
 @click.option("--rule", default="backprop", show_default=True, help="See `hebbian rules`.")
 @click.option(
+    "--finetune",
+    is_flag=True,
+    help="Let a rule without labels learn first, also on recordings without a diagnosis, and then backprop.",
+)
+@click.option(
+    "--augment",
+    multiple=True,
+    default=["turn"],
+    show_default=True,
+    type=click.Choice(["turn", "gain", "silence", "flip", "shift", "whiten", "mix"]),
+    help="What hides whose EEG it is from a network; once for each.",
+)
+@click.option(
     "--labels",
-    type=click.Choice(["events", "recording"]),
-    help="Learn annotated discharges, or each subject's diagnosis on every window.  "
+    type=click.Choice(["events", "recording", "bag"]),
+    help="Learn annotated discharges, or each subject's diagnosis on every window or on all together.  "
     "[default: events where the corpus annotates them]",
 )
 @click.option(
@@ -215,12 +247,12 @@ def card(model: Path) -> None:
     metavar="COUNTRY",
     help="Take out the mains: 50, 60 or a country's two letters.  [default: none up to 45 Hz; paper: 60]",
 )
-@click.option("--window", type=_FloatRange(0.5), help="Seconds.  [default: 2 for events, else 10]")
+@click.option("--window", type=_FloatRange(0.5), help="Seconds.  [default: 10 for recording, else 2]")
 @click.option(
     "--aggregation",
-    type=click.Choice(["mean", "mean-probability", "top", "noisy-or", "chosen"]),
+    type=click.Choice(["mean", "mean-probability", "top", "noisy-or", "attention", "chosen"]),
     help="From windows to a recording; chosen: inside each fold, at the cost of another training.  "
-    "[default: top for events, else mean]",
+    "[default: mean for recording, else top]",
 )
 @click.option("--folds", type=click.IntRange(2), default=5, show_default=True, help="By subject.")
 @click.option("--by-site", is_flag=True, help="Leave out one site in each fold instead.")
@@ -266,11 +298,13 @@ def train(
     _known(choices["model"], choices["rule"])
     corpus = open_corpus(data)
     plan = _plan(corpus, **choices)
+    _fits(plan)
     if shuffle_labels is not None:
         corpus = _shuffled(corpus, plan, shuffle_labels)
     _new(out)
     failed: list[Entry] = []
-    loaded = _load(corpus, plan.preprocessing, plan.window, failed, policy=quality, folder=cache, jobs=jobs)
+    how: dict[str, Any] = {"policy": quality, "folder": cache, "jobs": jobs, "unlabelled": plan.finetune}
+    loaded = _load(corpus, plan.preprocessing, plan.window, failed, **how)
     click.echo(_about(plan, corpus))
     runs.run(plan, corpus, loaded, folds=folds, hold_out=hold_out, by_site=by_site, out=out, jobs=jobs)
     for title, results in runs.recorded_results(out):
@@ -281,8 +315,99 @@ def train(
 
 
 @main.command()
+@click.argument("data", type=_DATA)
+@click.option("--out", type=_FOLDER, help="Where scores are kept, so that a second call goes on.")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    default=["tangent-bands", "tvgg-gap"],
+    show_default=True,
+    help="Once for each: as `eeg train` has them, or svm, rf, tangent, tangent-bands.",
+)
+@click.option(
+    "--rule", "rules", multiple=True, default=["backprop"], show_default=True, help="Once for each."
+)
+@click.option(
+    "--labels",
+    type=click.Choice(["events", "recording", "bag"]),
+    default="recording",
+    show_default=True,
+    help="What networks learn; feature models learn each recording's diagnosis.",
+)
+@click.option("--window", type=_FloatRange(0.5), help="Seconds.  [default: 10 for recording, else 2]")
+@click.option("--folds", type=click.IntRange(2), default=5, show_default=True, help="By subject.")
+@click.option("--epochs", type=click.IntRange(1), help="[default: the recipe's]")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--json", "machine", is_flag=True, help="For machines.")
+@_QUALITY
+@_CACHE
+@_JOBS
+def compare(
+    data: Path,
+    out: Path | None,
+    models: tuple[str, ...],
+    rules: tuple[str, ...],
+    folds: int,
+    machine: bool,
+    quality: str,
+    cache: Path | None,
+    jobs: int,
+    **choices: Any,
+) -> None:
+    """Cross-validate models on the same folds of DATA: every network by every rule, and feature models.
+
+    All are tested against the first.
+    """
+    import json
+
+    from eeg import compare as comparison
+    from eeg.datasets import open_corpus
+    from eeg.features import FEATURES
+    from eeg.splits import folds as split
+    from eeg.statements import RESEARCH_USE
+    from trainers.record import plain
+
+    _one_thread()
+    corpus = open_corpus(data)
+    plans = [
+        _plan(corpus, model=model, rule=rule, **choices, **_USUAL)
+        for model in models
+        for rule in (rules[:1] if model in FEATURES else rules)
+    ]
+    for plan in plans:
+        if plan.model not in FEATURES:
+            _known(plan.model, plan.rule)
+            _fits(plan)
+    failed: list[Entry] = []
+    how: dict[str, Any] = {"policy": quality, "folder": cache, "jobs": jobs}
+    loaded = _load(corpus, plans[0].preprocessing, plans[0].window, failed, **how)
+    parts = split(list(loaded), folds, plans[0].seed)
+    rows = comparison.compare(plans, loaded, parts, jobs=jobs, folder=out and _made(out))
+    subjects = len({entry.subject for entry in loaded})
+    if machine:
+        click.echo(json.dumps({"subjects": subjects, "folds": folds, "rows": plain(rows)}, indent=2))
+    else:
+        click.echo(f"{corpus.name}{' (SIMULATED)' if corpus.simulated else ''}.  {RESEARCH_USE}")
+        click.echo(comparison.as_text(rows, subjects))
+    _end(failed)
+
+
+_USUAL: dict[str, Any] = {
+    "channels": None,
+    "preset": "default",
+    "reference": "average",
+    "notch": None,
+    "aggregation": None,
+    "augment": ("turn",),
+}
+"""How `compare` prepares recordings and windows: as `train` does where nothing is said."""
+
+
+@main.command()
 @click.argument("run", type=_FOLDER)
 @click.argument("data", type=_DATA, required=False)
+@_NETWORK
 @click.option(
     "--against", type=_FOLDER, metavar="RUN", help="Another model, to compare on the same subjects."
 )
@@ -305,12 +430,11 @@ def evaluate(
     """
     from eeg import runs
     from eeg.datasets import open_corpus
-    from eeg.detector import load
     from eeg.results import describe
     from eeg.statements import RESEARCH_USE
 
     _one_thread()
-    detector = load(run / "model.safetensors")
+    detector = _detector(run)
     plan = runs.plan_of(detector)
     if data is None:
         if against is not None:
@@ -332,7 +456,7 @@ def evaluate(
     if found is not None:
         click.echo(found.describe(method))
     if against is not None:
-        rival = load(_model_file(against))
+        rival = _detector(against)
         others = _load(corpus, rival.preprocessing, rival.window, [], **how)
         click.echo(runs.compared(scored, runs.unseen(rival, corpus, others)[0]))
     _end(failed)
@@ -341,6 +465,7 @@ def evaluate(
 @main.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("recordings", nargs=-1, required=True, type=click.Path(path_type=Path))
+@_NETWORK
 @click.option("--out", type=_FOLDER, required=True, help="One folder a recording is made below it.")
 @click.option(
     "--prevalence",
@@ -357,6 +482,7 @@ def evaluate(
 @_BATCH
 @click.option("--segments", type=click.IntRange(1), default=10, show_default=True, help="At most so many.")
 @click.option("--keep-names", is_flag=True, help="Name outputs after the files, even if these name people.")
+@click.option("--tensorboard", is_flag=True, help="Write the report's pictures for TensorBoard as well.")
 @_QUALITY
 def detect(
     model: Path,
@@ -369,19 +495,19 @@ def detect(
     batch: int,
     segments: int,
     keep_names: bool,
+    tensorboard: bool,
     quality: Policy,
 ) -> None:
     """Score and explain RECORDINGS with MODEL, a file or a folder that `eeg train` wrote."""
     from eeg.conformal import ALPHA, EXCHANGEABILITY
     from eeg.detect import detect as one
     from eeg.detect import output_name
-    from eeg.detector import load
     from eeg.statements import NORMAL_EEG, RESEARCH_USE
     from trainers.errors import DataError
 
     _one_thread()
     _apart([output_name(path, keep_names) for path in recordings if path.exists()])
-    detector = load(_model_file(model))
+    detector = _detector(model)
     if alpha is not None:
         detector.calibration.conformal.check(alpha)
     alpha = alpha or ALPHA
@@ -405,6 +531,7 @@ def detect(
                 most=segments,
                 keep_name=keep_names,
                 policy=quality,
+                tensorboard=tensorboard,
             )
         except DataError as error:
             click.echo(f"Error: {error}", err=True)
@@ -419,6 +546,8 @@ def detect(
         f"Groups are told with an error rate of at most {alpha:g} each, by n = {n} calibrating subjects of"
     )
     click.echo(f"the smaller group. {EXCHANGEABILITY}")
+    if tensorboard:
+        click.echo(f"Pictures: tensorboard --logdir {out / 'tensorboard'}")
     click.echo(NORMAL_EEG)
     _end(failed)
 
@@ -426,6 +555,7 @@ def detect(
 @main.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("recording", type=click.Path(path_type=Path))
+@_NETWORK
 @click.option("--out", type=_FOLDER, required=True, help="A folder for the recording is made below it.")
 @click.option(
     "--prevalence",
@@ -452,12 +582,11 @@ def explain(
 
     Segments whose removal does not matter more than that of any others are not shown.
     """
-    from eeg.detector import load
     from eeg.explain import as_text, explain_recording
     from eeg.statements import NOT_A_FINDING, RESEARCH_USE
 
     _one_thread()
-    detector = load(_model_file(model))
+    detector = _detector(model)
     explanation, found, folder = explain_recording(
         detector,
         recording,
@@ -474,8 +603,12 @@ def explain(
     click.echo(NOT_A_FINDING)
 
 
-def _model_file(model: Path) -> Path:
-    return model / "model.safetensors" if model.is_dir() else model
+def _detector(model: Path) -> Detector:
+    """Load a model's file or that of a folder, with the code that --network allows."""
+    from eeg.detector import load
+
+    path = model / "model.safetensors" if model.is_dir() else model
+    return load(path, click.get_current_context().meta["eeg.network"])
 
 
 def _shuffled(corpus: Corpus, plan: Plan, seed: int) -> Corpus:
@@ -529,11 +662,11 @@ def _apart(names: list[str]) -> None:
 
 def _known(model: str, rule: str) -> None:
     """Refuse names that are unknown, or of rules that cannot train a detector, before anything is read."""
-    from eeg.models import build
+    from eeg.models import find as network
     from hebbian.registry import find
 
     try:
-        build(model, 1, 64)
+        network(model)
         entry = find(rule)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
@@ -542,6 +675,18 @@ def _known(model: str, rule: str) -> None:
             f"{rule} does not train a network of one logit that reads out by itself, as a detector must; "
             "choose another rule (`hebbian rules`)"
         )
+
+
+def _fits(plan: Plan) -> None:
+    """Refuse choices that do not go together, and windows that are too short for the network."""
+    from eeg.models import build
+
+    settings = plan.preprocessing
+    try:
+        plan.check()
+        build(plan.model, len(settings.inputs), round(plan.window * settings.sfreq))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def _plan(
@@ -554,6 +699,7 @@ def _plan(
     notch: str | None,
     window: float | None,
     aggregation: str | None,
+    augment: tuple[str, ...],
     **same: Any,
 ) -> Plan:
     from dataclasses import replace
@@ -580,6 +726,7 @@ def _plan(
         preprocessing=settings,
         labels=kind,  # type: ignore[arg-type]
         window=window or WINDOW[kind],  # type: ignore[index]
+        augment=augment,
         aggregation=aggregation or ("mean-probability" if paper else AGGREGATION[kind]),  # type: ignore[index]
         **same,
     )

@@ -160,13 +160,14 @@ def fit(plan: Plan, loaded: Loaded, entries: Sequence[Entry], callbacks: Sequenc
     Raises
     ------
     DataError
-        As `fit_network`.
-    ValueError
-        If the windows are too short for a feature model.
+        As `fit_network`; or the windows are too short for a feature model.
     """
     if plan.model in FEATURES:
         model = FEATURES[plan.model](plan.preprocessing.sfreq, plan.seed)
-        return model.fit([loaded[e].data for e in entries], np.array([e.label for e in entries]))
+        try:
+            return model.fit([loaded[e].data for e in entries], np.array([e.label for e in entries]))
+        except ValueError as error:
+            raise DataError(f"{plan.model}: {error}") from None
     return network_of(plan, loaded, entries, callbacks)
 
 
