@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,16 +9,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import mne
 import numpy as np
 
 from eeg.attribution import DEFAULT
 from eeg.audit import verdict
-from eeg.card import recorded_results
+from eeg.boards import write_case
+from eeg.card import card, recorded_results
+from eeg.case import Case, effects, removal
 from eeg.conformal import ALPHA
 from eeg.derivation import TITLES
 from eeg.detector import Decision, Detector
 from eeg.explanation import Explanation, explain
-from eeg.export import result, write_annotated_edf, write_events, write_json
+from eeg.export import result, write_annotated_edf, write_derivative, write_json, write_szcore
+from eeg.export.bids import is_bids
 from eeg.quality import Policy
 from eeg.recording import lacking, read
 from eeg.report import write_report
@@ -29,7 +32,7 @@ from eeg.windows import Windows, interictal
 from trainers.errors import DataError
 
 SEEN = "This recording was in the training data of the model: its score says nothing about new recordings."
-_BIDS = re.compile(r"sub-[A-Za-z0-9]+(_[a-z]+-[A-Za-z0-9]+)*(_eeg)?")
+DERIVATIVE = Path("derivatives", "hebbian-eeg")
 
 
 def output_name(path: Path, keep: bool = False) -> str:
@@ -39,7 +42,7 @@ def output_name(path: Path, keep: bool = False) -> str:
     of a hash of the file's content stands for it, unless ``keep``.
     """
     stem = path.name.split(".")[0]
-    if keep or _BIDS.fullmatch(stem):
+    if keep or is_bids(stem):
         return stem
     return "recording-" + file_hash(path)[:8]
 
@@ -84,12 +87,14 @@ def detect(
     most: int = 10,
     keep_name: bool = False,
     policy: Policy = "exclude",
+    tensorboard: bool = False,
 ) -> tuple[Decision, Explanation, Path]:
     """Score and explain one recording and write what was found to a folder of its own below ``out``.
 
     The folder holds ``report.html``, ``result.json``, ``annotated.edf`` (a de-identified copy with the
-    segments as annotations), ``events.tsv`` with its sidecar, and ``quality.json``.  Windows within
-    seizures are left out, and those that touch what ``policy`` excludes.
+    segments as annotations), ``szcore.tsv`` and ``quality.json``; the segments go to a derivative dataset of
+    BIDS below ``out`` as well and, with ``tensorboard``, the report's pictures to ``out/tensorboard``.
+    Windows within seizures are left out, and those that touch what ``policy`` excludes.
 
     Raises
     ------
@@ -100,7 +105,7 @@ def detect(
     raw = read(path, preload=False, ears=settings.reference == "mastoids")
     cleaned, windows = interictal(raw, settings, detector.window, policy=policy)
     decision = detector.decide(windows.data, windows.onset, prevalence, alpha)
-    explanation = explain(
+    found = explain(
         detector,
         windows.data,
         method=method,
@@ -110,22 +115,40 @@ def detect(
         batch=batch,
         progress=True,
     )
-    explanation = _in_time(explanation, windows)
     seen = file_hash(path) in detector.training.get("recordings", [])
     quality = windows.quality
     interpolated = [*lacking(raw, settings.channels), *(quality.flat if quality else ())]
     model = describe_model(detector, seen=seen, interpolated=interpolated)
     name = output_name(path, keep_name)
+    case = Case(
+        raw=cleaned,
+        decision=decision,
+        explanation=_in_time(found, windows),
+        model=model,
+        card=card(detector),
+        score=float(detector.score(decision.window_logit)),
+        calibrated=detector.calibration.conformal,
+        windows=windows,
+        effects=effects(detector, windows.data, found.segments),
+        removal=removal(detector, windows.data, found) if found.segments else None,
+    )
+    _write(case, raw, name, out)
+    if tensorboard:
+        write_case(case, out / "tensorboard" / name)
+    return decision, case.explanation, out / name
+
+
+def _write(case: Case, raw: mne.io.BaseRaw, name: str, out: Path) -> None:
+    """Write the files of a recording that is called ``name``."""
+    segments = case.explanation.segments
     with filling(out / name) as folder:
-        write_json(result(decision, explanation, model), folder / "result.json")
-        write_events(explanation.segments, folder / "events.tsv")
-        write_annotated_edf(raw, _recorded(explanation.segments, raw.ch_names), folder / "annotated.edf")
-        title = f"EEG report: {name}"
-        write_report(
-            cleaned, decision, explanation, model, folder / "report.html", title=title, windows=windows
-        )
-        write_json(windows.account(), folder / "quality.json")
-    return decision, explanation, out / name
+        write_json(result(case.decision, case.explanation, case.model), folder / "result.json")
+        write_szcore(segments, raw.n_times / raw.info["sfreq"], folder / "szcore.tsv")
+        write_annotated_edf(raw, _recorded(segments, raw.ch_names), folder / "annotated.edf")
+        write_report(case, folder / "report.html", title=f"EEG report: {name}")
+        if case.windows is not None:
+            write_json(case.windows.account(), folder / "quality.json")
+    write_derivative(segments, name, out / DERIVATIVE)
 
 
 def _recorded(segments: Sequence[Segment], channels: Sequence[str]) -> list[Segment]:

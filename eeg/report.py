@@ -1,31 +1,37 @@
 """A detection as one HTML file that opens offline.  Research use only."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import mne
-import numpy as np
-from matplotlib.figure import Figure
+from markdown import Markdown
 
+from eeg import pictures
+from eeg.case import Case
 from eeg.detector import Decision
 from eeg.explanation import Explanation
-from eeg.segments import Segment
+from eeg.pictures import Picture
 from eeg.statements import NORMAL_EEG, NOT_A_FINDING, RESEARCH_USE
 from eeg.windows import Windows
 from trainers.files import replacing
-from visualizers.traces import Span, clock, eeg_page, strip
-
-_PAGES = 5
-_MARKED = 10  # segments on the overview: more would hide the curves
-_PAGE = 10.0  # s, as `visualizers.traces.eeg_page` draws
-_SENSITIVITIES = (10, 20, 30, 50, 70, 100, 150, 200, 300, 500, 1000)  # µV a division
+from visualizers.traces import clock
 
 _SIMULATED = (
     "This model was trained on simulated EEG. Its score has no meaning for a real person; "
     "it only shows how the software works."
 )
+_NUMBER = ' class="number"'
+_SEGMENT_HEADS = {
+    "Rank": _NUMBER,
+    "Start": _NUMBER,
+    "Duration": _NUMBER,
+    "Channels": "",
+    "Attribution": _NUMBER,
+    "Change of score": _NUMBER,
+    "Rank kept": _NUMBER,
+}
 _TAG = ("detection",)  # mne.Report counts tags and fails on content without one; the style hides them
 
 _STYLE = """
@@ -35,6 +41,13 @@ _STYLE = """
 #content .accordion-button a { color: inherit; }
 #content .figure-caption { text-align: left !important; max-width: 60em; margin: 0.5em auto; }
 .eeg-score { font-size: 1.7rem; line-height: 1.3; margin: 0.2em 0 0.6em; }
+.eeg-interval { font-size: 1.1rem; color: #52606d; }
+.eeg-card { font-size: 0.9rem; }
+.eeg-card h1 { font-size: 1.3rem; }
+.eeg-card h2 { font-size: 1.1rem; margin-top: 1.2em; }
+.eeg-card table { margin-bottom: 1em; }
+.eeg-card th, .eeg-card td { padding: 0.2em 1.2em 0.2em 0; border-bottom: 1px solid #dde3ea; }
+.eeg-card pre { white-space: pre-wrap; }
 .eeg-alarm { background: #c92a2a; color: #fff; font-weight: 600; padding: 0.8em 1em;
   margin-bottom: 0.8em; }
 .eeg-warning { background: #fff3bf; border-left: 5px solid #e67700; padding: 0.6em 1em;
@@ -46,42 +59,29 @@ _STYLE = """
 .eeg-table .number { text-align: right; }
 @media print {
   #toc, #top-bar, footer { display: none !important; }
-  #content { width: 100%; max-width: none; margin: 0 !important; }
-  figure { break-inside: avoid; }
+  @page { size: A4; margin: 12mm; }
+  #content { width: 100%; max-width: none; margin: 0 !important; font-size: 9.5pt; }
+  .accordion-item { break-inside: avoid; border: 0 !important; }
+  .accordion-item:has(.eeg-card) { break-inside: auto; }
+  .accordion-button::after { display: none; }
+  .eeg-alarm, .eeg-warning { print-color-adjust: exact; }
 }
 """
 
 
-def write_report(
-    raw: mne.io.BaseRaw,
-    decision: Decision,
-    explanation: Explanation,
-    model: Mapping[str, Any],
-    path: Path,
-    *,
-    title: str,
-    windows: Windows | None = None,
-) -> None:
+def write_report(case: Case, path: Path, *, title: str) -> None:
     """Write what the model answered for one recording, why, and what this does not mean.
 
     Of the recording only its signals go in: no name, date or header field, unless ``title`` holds one.
 
     Parameters
     ----------
-    raw
-        The recording as the model saw it (filtered, referenced), in volts.
-    decision
-        The recording's score and the windows' evidence.
-    explanation
-        The ranked segments, on channels of ``raw``.
-    model
-        What is known about the model, as `eeg.export.result` describes it.
+    case
+        The recording and what was found in it.
     path
         The file to write.
     title
         The heading of the report.
-    windows
-        What was found in the recording and left out of it, where that is known.
 
     Raises
     ------
@@ -90,22 +90,25 @@ def write_report(
     """
     report = mne.Report(title=title, image_format="svg", verbose="ERROR")
     report.add_custom_css(_STYLE)
-    report.add_html(_decision_html(decision, model), "Score", tags=_TAG)
-    spans = _spans(explanation.segments)
-    report.add_figure(
-        _overview(decision, explanation, spans),
-        "The recording at a glance",
-        caption="Top: the network's evidence in each window. Bottom: its attribution over time. "
-        f"Marked and numbered: up to {_MARKED} of the strongest segments.",
-        tags=_TAG,
-    )
-    report.add_html(_segments_html(explanation), "Ranked segments", tags=_TAG)
-    if windows is not None:
-        report.add_html(_quality_html(windows), "Signal quality", tags=_TAG)
-    _add_pages(report, raw, spans, str(model["montage"]))
-    report.add_html(_model_html(model), "The model", tags=_TAG)
+    report.add_html(_decision_html(case.decision, case.model), "Score", tags=_TAG)
+    _add(report, pictures.place(case))
+    _add(report, [pictures.overview(case)])
+    report.add_html(_segments_html(case.explanation), "Ranked segments", tags=_TAG)
+    _add(report, pictures.pages(case))
+    _add(report, pictures.maps(case))
+    _add(report, pictures.truth(case))
+    if case.windows is not None:
+        report.add_html(_quality_html(case.windows), "Signal quality", tags=_TAG)
+    report.add_html(_model_html(case.model), "The model", tags=_TAG)
+    if case.card:
+        report.add_html(_card_html(case.card), "Model card", tags=_TAG)
     with replacing(path) as partial:
         report.save(partial, open_browser=False, verbose="ERROR")
+
+
+def _add(report: mne.Report, found: Iterable[Picture]) -> None:
+    for picture in found:
+        report.add_figure(picture.figure, picture.title, caption=picture.caption, tags=_TAG)
 
 
 def _decision_html(decision: Decision, model: Mapping[str, Any]) -> str:
@@ -122,11 +125,18 @@ def _decision_html(decision: Decision, model: Mapping[str, Any]) -> str:
     )
     return (
         f"{alarm}{warnings}"
-        f'<p class="eeg-score">Score for epilepsy-like EEG <strong>{decision.probability:.2f}</strong> '
-        f"at a stated prevalence of {decision.prevalence:.2f}</p>"
+        f'<p class="eeg-score">Score for epilepsy-like EEG <strong>{decision.probability:.2f}</strong>'
+        f"{_interval(decision)} at a stated prevalence of {decision.prevalence:.2f}</p>"
         f"<p><strong>{escape(str(decision.answer))}.</strong> {escape(decision.answer.grounds)}</p>"
         f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in limits)}</ul>"
     )
+
+
+def _interval(decision: Decision) -> str:
+    if decision.interval is None:
+        return ""
+    low, high = decision.interval
+    return f' <span class="eeg-interval">(95 % interval {low:.2f} to {high:.2f})</span>'
 
 
 def _quality_html(windows: Windows) -> str:
@@ -148,26 +158,10 @@ def _quality_html(windows: Windows) -> str:
     )
 
 
-def _spans(segments: Sequence[Segment]) -> list[Span]:
-    return [
-        Span(segment.onset, segment.duration, segment.channels, str(rank))
-        for rank, segment in enumerate(segments, 1)
-    ]
-
-
-def _overview(decision: Decision, explanation: Explanation, spans: Sequence[Span]) -> Figure:
-    return strip(
-        explanation.times,
-        explanation.relevance,
-        decision.window_onset,
-        decision.window_logit,
-        spans[:_MARKED],
-        window_length=decision.window_length,
-    )
-
-
 def _segments_html(explanation: Explanation) -> str:
-    """Every ranked segment as a row of a table."""
+    """Every ranked segment as a row of a table, and whether the decision needs them."""
+    if explanation.refused:
+        return f'<div class="eeg-warning">{escape(str(explanation.check))}</div>'
     if not explanation.segments:
         return "<p>No segment of this recording stood out.</p>"
     rows = "".join(
@@ -176,61 +170,25 @@ def _segments_html(explanation: Explanation) -> str:
         f'<td class="number">{segment.duration:.2f} s</td>'
         f"<td>{escape(', '.join(segment.channels)) or 'all'}</td>"
         f'<td class="number">{segment.attribution:+#.3g}</td>'
-        f'<td class="number">{segment.change:+.3f}</td></tr>'
+        f'<td class="number">{segment.change:+.3f}</td>'
+        f'<td class="number">{segment.stability:.0%}</td></tr>'
         for rank, segment in enumerate(explanation.segments, 1)
     )
+    heads = "".join(f"<th{kind}>{name}</th>" for name, kind in _SEGMENT_HEADS.items())
     return (
-        '<table class="eeg-table"><thead><tr><th class="number">Rank</th><th class="number">Start</th>'
-        '<th class="number">Duration</th><th>Channels</th><th class="number">Attribution</th>'
-        f'<th class="number">Change of score</th></tr></thead><tbody>{rows}</tbody></table>'
+        f'<table class="eeg-table"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>'
         f"<p>Method: {escape(explanation.method)}. Attribution is in units of the network's logit. "
         "The change is the recording's score minus its score without the segment: "
-        f"positive means that the segment raised it. {NOT_A_FINDING}</p>"
+        "positive means that the segment raised it. Rank kept: how often the segment stays among these when "
+        f"noise and other baselines come in. {NOT_A_FINDING}</p>"
+        f"{_check_html(explanation)}"
     )
 
 
-def _add_pages(report: mne.Report, raw: mne.io.BaseRaw, spans: Sequence[Span], montage: str) -> None:
-    """Add the pages that show the strongest segments, each page once, all with one sensitivity."""
-    data, sfreq = raw.get_data(), float(raw.info["sfreq"])
-    scale = _sensitivity(data)
-    for start in _page_starts(spans, data.shape[1] / sfreq):
-        shown = [span for span in spans if _overlaps(span, start)]
-        ranks = ", ".join(span.label for span in shown)
-        page = eeg_page(data, sfreq, raw.ch_names, start=start, spans=shown, scale=scale, montage=montage)
-        report.add_figure(
-            page,
-            f"EEG {clock(start)} to {clock(start + _PAGE)}, segments marked: {ranks}",
-            caption=f"Shaded: model attribution, with its rank. {RESEARCH_USE}",
-            tags=_TAG,
-        )
-
-
-def _sensitivity(data: np.ndarray) -> float:
-    """Choose µV a division: three channels in four stay in their own row for 98 % of the time.
-
-    Not the largest channel, for that may be a bad one.
-    """
-    low, high = np.percentile(data, [1, 99], axis=1)
-    excursion = 1e6 * np.percentile(high - low, 75)
-    return float(next((step for step in _SENSITIVITIES if step >= excursion), _SENSITIVITIES[-1]))
-
-
-def _page_starts(spans: Sequence[Span], length: float) -> list[float]:
-    """Choose where pages begin (s), so that each of the strongest spans lies whole on one of them."""
-    starts: list[float] = []
-    for span in spans:
-        if len(starts) < _PAGES and not any(_contains(start, span) for start in starts):
-            middle = np.floor(span.onset + span.duration / 2 - _PAGE / 2)
-            starts.append(float(np.clip(middle, 0, max(0.0, length - _PAGE))))
-    return starts
-
-
-def _contains(start: float, span: Span) -> bool:
-    return start <= span.onset and span.onset + span.duration <= start + _PAGE
-
-
-def _overlaps(span: Span, start: float) -> bool:
-    return span.onset < start + _PAGE and span.onset + span.duration > start
+def _check_html(explanation: Explanation) -> str:
+    if explanation.check is None:
+        return ""
+    return f"<p>The decision needs these segments: {escape(str(explanation.check))}.</p>"
 
 
 def _model_html(model: Mapping[str, Any]) -> str:
@@ -253,3 +211,12 @@ def _model_html(model: Mapping[str, Any]) -> str:
     }
     rows = "".join(f"<tr><th>{name}</th><td>{escape(str(fact))}</td></tr>" for name, fact in facts.items())
     return f'<table class="eeg-table"><tbody>{rows}</tbody></table>'
+
+
+def _card_html(card: str) -> str:
+    """Turn Markdown into HTML; what looks like HTML in it stays text, for it comes from a file."""
+    reader = Markdown(extensions=["tables", "fenced_code"])
+    reader.preprocessors.deregister("html_block")
+    reader.inlinePatterns.deregister("html")
+    html: str = reader.convert(card)
+    return f'<div class="eeg-card">{html}</div>'

@@ -69,7 +69,7 @@ def judge(
     cues
         How each recording was made, as far as it is known.
     """
-    fitted = _calibrations(scored, calibration)
+    fitted = calibrations(scored, calibration)
     scores, labels, names = subject_scores(scored)
     part = {s.entry.subject: s.part for s in scored}
     mine = [fitted[part[name]] for name in names]
@@ -124,7 +124,7 @@ def _comparable(scored: Sequence[Scored]) -> bool:
     return len({s.aggregation for s in scored}) == 1
 
 
-def _calibrations(scored: Sequence[Scored], calibration: Calibration | None) -> dict[str, Calibration]:
+def calibrations(scored: Sequence[Scored], calibration: Calibration | None) -> dict[str, Calibration]:
     """Return what each part is calibrated by."""
     parts = {s.part: s.aggregation for s in scored}
     if calibration is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eeg import card, outlier, splits, training
+from eeg import boards, card, outlier, splits, training
 from eeg.aggregate import CHOSEN
 from eeg.cues import read_cues
 from eeg.datasets import Corpus, Entry
@@ -19,7 +19,7 @@ from eeg.groundtruth import Precision, precision
 from eeg.preprocess import Preprocessing
 from eeg.quality import Policy
 from eeg.recording import TEN_TWENTY, read
-from eeg.results import Results, judge, recorded, write_predictions
+from eeg.results import Results, calibrations, judge, recorded, write_predictions
 from eeg.significance import delong, swapped_p
 from eeg.training import Loaded, Plan, Scored, file_hash
 from eeg.windows import load
@@ -167,6 +167,10 @@ def _write(
     """Write the model, its card, every window's score and what the run can be repeated from."""
     save(done.detector, out / "model.safetensors")
     write_predictions(plan, [*scored, *done.unseen], out / "predictions.csv")
+    judged = {"cross-validated": (scored, calibrations(scored, None))}
+    if done.unseen:
+        judged["held out"] = done.unseen, calibrations(done.unseen, done.detector.calibration)
+    boards.write_training(done.detector.network, judged, out / "tensorboard")
     with replacing(out / "card.md") as part:
         part.write_text(card.card(done.detector), encoding="utf-8")
     write(out / "run.json", {**settings, "training": done.detector.training})

@@ -14,12 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.patches import Rectangle
 
-from eeg.conformal import Answer
+from eeg.case import Case, Removal, effects, removal
+from eeg.conformal import Answer, Conformal
 from eeg.detector import Decision
-from eeg.explanation import Explanation
-from eeg.export import NORMAL_EEG, NOT_A_FINDING, RESEARCH_USE
-from eeg.report import _page_starts, write_report
+from eeg.explanation import Check, Explanation
+from eeg.pictures import page_starts
+from eeg.report import write_report
 from eeg.segments import Segment
+from eeg.statements import NORMAL_EEG, NOT_A_FINDING, RESEARCH_USE
 from trainers.errors import DataError
 from visualizers.traces import Span, anatomical, clock, eeg_page, strip
 
@@ -51,13 +53,29 @@ def recording(seconds: float = 60.0) -> mne.io.RawArray:
 
 
 def report(
-    path: Path, segments: tuple[Segment, ...] = SEGMENTS, title: str = "A recording", **facts: Any
+    path: Path,
+    segments: tuple[Segment, ...] = SEGMENTS,
+    title: str = "A recording",
+    check: Check | None = None,
+    **facts: Any,
 ) -> str:
     onset = np.arange(0, 60, 2.0)
-    decision = Decision(0.934, 0.25, 2.6, onset, np.sin(onset), 2.0, Answer("epilepsy", 0.1, 20, 0.8))
+    answer = Answer("epilepsy", 0.1, 20, 0.8)
+    decision = Decision(0.934, 0.25, 2.6, onset, np.sin(onset), 2.0, answer, interval=(0.871, 0.962))
     times = np.arange(0, 60, 0.125)
-    explanation = Explanation("occlusion", segments, times, np.cos(times))
-    write_report(recording(), decision, explanation, {**MODEL, **facts}, path, title=title)
+    fall = np.linspace(1, 0, 17)
+    case = Case(
+        raw=recording(),
+        decision=decision,
+        explanation=Explanation("occlusion", segments, times, np.cos(times), check=check),
+        model={**MODEL, **facts},
+        card="# The card\n\n| what | <b>figure |\n|---|---|\n| ROC-AUC | 0.9 |",
+        score=1.5,
+        calibrated=Conformal((1.0, 2.0, 3.0), (-1.0, 0.0)),
+        effects=np.ones((len(segments), len(CHANNELS))),
+        removal=Removal(fall**2, 1 - fall**2, fall, 1 - fall) if segments else None,
+    )
+    write_report(case, path, title=title)
     return path.read_text(encoding="utf-8")
 
 
@@ -90,7 +108,8 @@ def body(page: str) -> str:
 
 def test_the_score_is_told_with_its_prevalence_and_limits(page: str) -> None:
     text = body(page)
-    assert "Score for epilepsy-like EEG 0.93 at a stated prevalence of 0.25" in text
+    told = "Score for epilepsy-like EEG 0.93 (95 % interval 0.87 to 0.96) at a stated prevalence of 0.25"
+    assert told in text
     for statement in (RESEARCH_USE, NORMAL_EEG, NOT_A_FINDING):
         assert statement in text
 
@@ -103,7 +122,20 @@ def test_segments_are_listed_in_rank_order_and_drawn(page: str) -> None:
     assert "-0.030" in text
     assert "EEG 0:28 to 0:38, segments marked: 1" in text
     assert "EEG 0:07 to 0:17, segments marked: 2" in text
-    assert page.count("<svg") - page[: page.index("<body")].count("<svg") == 3, "an overview and two pages"
+    assert page.count("<svg") - page[: page.index("<body")].count("<svg") == 5, (
+        "calibration, overview, two pages, curves"
+    )
+
+
+def test_the_card_is_told_and_its_html_is_text(page: str) -> None:
+    assert "<td>ROC-AUC</td>" in page
+    assert "&lt;b&gt;figure" in page
+
+
+def test_an_explanation_that_failed_its_check_is_told_and_shows_nothing(tmp_path: Path) -> None:
+    page = report(tmp_path / "r.html", segments=(), check=Check(0.1, 0.5, "phase"))
+    assert "The explanation failed its check and is not shown" in body(page)
+    assert "No segment of this recording stood out." not in page
 
 
 def test_nothing_is_fetched_and_every_section_is_open(page: str) -> None:
@@ -149,7 +181,7 @@ spans = st.lists(st.builds(Span, onset=st.floats(0, 299), duration=st.floats(0.0
 
 @given(spans=spans)
 def test_pages_show_the_strongest_segments_whole(spans: list[Span]) -> None:
-    starts = _page_starts(spans, 300.0)
+    starts = page_starts(spans, 300.0)
     assert len(starts) <= 5
     assert all(0 <= start <= 290 for start in starts)
     whole = [
@@ -161,7 +193,7 @@ def test_pages_show_the_strongest_segments_whole(spans: list[Span]) -> None:
 
 
 def test_a_recording_shorter_than_a_page_has_one_page() -> None:
-    assert _page_starts([Span(1.0, 0.5), Span(5.5, 0.5)], 6.0) == [0.0]
+    assert page_starts([Span(1.0, 0.5), Span(5.5, 0.5)], 6.0) == [0.0]
 
 
 def test_channels_stand_as_on_a_head() -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from sklearn.metrics import precision_recall_curve, roc_curve
 
-_INK, _PAPER = "#1f2933", "#ffffff"
+from visualizers.style import FAINT, INK, MARK, OTHER, PAPER, quieten
+
+_BINS = 10  # of a reliability diagram
 _MOST_NUMBERS = 20  # classes; with more the numbers would not be legible
 
 
@@ -27,14 +31,138 @@ def confusion(counts: np.ndarray) -> Figure:
     figure = Figure(figsize=(4.2, 4.0), dpi=100, layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xlabel("predicted class", fontsize=9, color=_INK)
-    axes.set_ylabel("true class", fontsize=9, color=_INK)
+    axes.set_xlabel("predicted class", fontsize=9, color=INK)
+    axes.set_ylabel("true class", fontsize=9, color=INK)
     axes.spines[:].set_visible(False)
-    axes.tick_params(length=0, labelsize=8, labelcolor=_INK)
+    axes.tick_params(length=0, labelsize=8, labelcolor=INK)
     if classes <= _MOST_NUMBERS:
         axes.set_xticks(range(classes))
         axes.set_yticks(range(classes))
         for (row, column), count in np.ndenumerate(counts):
-            colour = _PAPER if shares[row, column] > 0.5 else _INK
+            colour = PAPER if shares[row, column] > 0.5 else INK
             axes.text(column, row, f"{count}", ha="center", va="center", fontsize=8, color=colour)
     return figure
+
+
+def ranking(labels: np.ndarray, scores: np.ndarray) -> Figure:
+    """Draw the ROC and the precision-recall curve, with the diagonal and the prevalence as chance has them.
+
+    Parameters
+    ----------
+    labels, scores
+        (n,) each, of both classes: 0 or 1, and the higher the more like 1.
+    """
+    figure = Figure(figsize=(7.6, 3.6), dpi=120, layout="constrained")
+    roc, recall = figure.subplots(1, 2)
+    alarms, hits, _ = roc_curve(labels, scores)
+    roc.plot(alarms, hits, color=MARK, drawstyle="steps-post")
+    roc.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle=":")
+    _frame(roc, "1 - specificity", "sensitivity", "ROC")
+    precision, found, _ = precision_recall_curve(labels, scores)
+    recall.plot(found, precision, color=MARK, drawstyle="steps-post")
+    recall.axhline(labels.mean(), color=FAINT, linewidth=0.8, linestyle=":")
+    _frame(recall, "sensitivity", "precision", "precision and recall")
+    return figure
+
+
+def reliability(labels: np.ndarray, probabilities: np.ndarray) -> Figure:
+    """Draw how often class 1 came where it was foretold with a probability, in ten equal bins.
+
+    Parameters
+    ----------
+    labels, probabilities
+        (n,) each: 0 or 1, and 0 to 1.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One point a bin that holds anybody, at its mean probability; below, how many it holds.
+    """
+    bins = np.minimum((_BINS * probabilities).astype(int), _BINS - 1)
+    count = np.bincount(bins, minlength=_BINS)
+    held = count > 0
+    foretold, came = (
+        np.bincount(bins, v, minlength=_BINS)[held] / count[held] for v in (probabilities, labels)
+    )
+    figure = Figure(figsize=(3.8, 4.4), dpi=120, layout="constrained")
+    diagram, number = figure.subplots(2, sharex=True, height_ratios=[3, 1])
+    diagram.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle=":")
+    diagram.plot(foretold, came, "o-", color=MARK, markersize=4)
+    _frame(diagram, "", "share with epilepsy", "reliability")
+    number.bar((np.arange(_BINS) + 0.5) / _BINS, count, 0.9 / _BINS, color=FAINT)
+    number.set_xlabel("foretold probability")
+    number.set_ylabel("subjects")
+    quieten(number)
+    return figure
+
+
+def risk_coverage(coverage: np.ndarray, risk: np.ndarray) -> Figure:
+    """Draw the share of errors (k,) among the surest decisions, over the share (k,) that is decided."""
+    figure = Figure(figsize=(3.8, 3.6), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(coverage, risk, color=MARK, drawstyle="steps-post")
+    _frame(axes, "share of subjects decided, the surest first", "share of errors", "risk and coverage")
+    return figure
+
+
+def removal(deletion: np.ndarray, insertion: np.ndarray, random: tuple[np.ndarray, np.ndarray]) -> Figure:
+    """Draw what becomes of a probability while the strongest evidence is taken out, and put in.
+
+    Parameters
+    ----------
+    deletion, insertion
+        (S + 1,) each: the probability after so many of S steps.
+    random
+        The same two for parts in random order.
+    """
+    figure = Figure(figsize=(11, 3.6), dpi=120, layout="constrained")
+    pairs = zip(("taken out", "put in"), (deletion, insertion), random, strict=True)
+    for axes, (name, curve, chance) in zip(figure.subplots(1, 2, sharey=True), pairs, strict=True):
+        share = np.linspace(0, 1, len(curve))
+        axes.plot(share, chance, color=FAINT, label="in random order")
+        axes.plot(share, curve, color=MARK, label="strongest first")
+        _frame(axes, f"share of the signal {name}", "mean probability of the windows", name)
+        axes.legend(frameon=False, fontsize=8, labelcolor=INK)
+    return figure
+
+
+def standing(epilepsy: np.ndarray, control: np.ndarray, score: float) -> Figure:
+    """Draw where a raw score stands among those of the subjects that a model was calibrated on.
+
+    Parameters
+    ----------
+    epilepsy, control
+        (n,) and (m,): one raw score a subject.
+    score
+        That of the recording.
+    """
+    figure = Figure(figsize=(11, 1.6), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    for row, (values, colour) in enumerate(((control, OTHER), (epilepsy, MARK))):
+        axes.plot(values, np.full(len(values), row), "|", color=colour, markersize=14, markeredgewidth=1.5)
+    axes.axvline(score, color=INK, linewidth=1.5)
+    axes.annotate(
+        "this recording",
+        (score, 1),
+        xycoords=axes.get_xaxis_transform(),
+        xytext=(0, 3),
+        textcoords="offset points",
+        ha="center",
+        fontsize=8,
+        color=INK,
+    )
+    axes.set_yticks([0, 1], [f"control ({len(control)})", f"epilepsy ({len(epilepsy)})"])
+    axes.set_ylim(-0.6, 1.6)
+    axes.set_xlabel("raw score of a recording (logit of the network)")
+    quieten(axes)
+    return figure
+
+
+def _frame(axes: Axes, across: str, up: str, title: str) -> None:
+    """Give axes of shares, 0 to 1, their names."""
+    axes.set_xlim(0, 1)
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_xlabel(across)
+    axes.set_ylabel(up)
+    axes.set_title(title, fontsize=9, color=INK, loc="left")
+    quieten(axes)

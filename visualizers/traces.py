@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
+from visualizers.style import FAINT, GRID, INK, MARK, quieten
+
 _PAGE = 10.0  # s, what readers of EEG are used to
 _ROW = 0.33  # inches a channel: 70 µV a division is then close to the usual 7 to 10 µV/mm
-
-_INK, _FAINT, _GRID, _MARK = "#1f2933", "#7b8794", "#dde3ea", "#d9480f"
 
 # Rows of the 10-10 system (ACNS guideline 2), front to back.
 _ROWS = ({"FP"}, {"AF"}, {"F"}, {"FT", "FC"}, {"T", "C"}, {"TP", "CP"}, {"P"}, {"PO"}, {"O"}, {"I"})
@@ -108,7 +108,7 @@ def eeg_page(
         f"montage: {montage}   ·   {scale:g} µV a division, negative up",
         loc="left",
         fontsize=9,
-        color=_FAINT,
+        color=FAINT,
         pad=18,
     )
     return figure
@@ -138,37 +138,35 @@ def _draw_traces(
     microvolts = 1e6 * data[:, first:last]
     times = np.arange(first, first + microvolts.shape[1]) / sfreq
     for name, values in zip(channels, microvolts, strict=True):
-        axes.plot(times, heights[name] - values / scale, color=_INK, linewidth=0.6, zorder=3)
+        axes.plot(times, heights[name] - values / scale, color=INK, linewidth=0.6, zorder=3)
 
 
 def _frame_page(axes: Axes, heights: dict[str, float], start: float) -> None:
     axes.set_xlim(start, start + _PAGE)
     axes.set_ylim(min(heights.values()) - 1, max(heights.values()) + 1)
-    axes.set_yticks(list(heights.values()), list(heights), fontsize=9, color=_INK)
+    axes.set_yticks(list(heights.values()), list(heights), fontsize=9, color=INK)
     axes.xaxis.set_major_locator(MultipleLocator(1))
     _show_clock(axes)
-    axes.grid(axis="x", color=_GRID, linewidth=0.8)
-    _quieten(axes)
+    axes.grid(axis="x", color=GRID, linewidth=0.8)
+    quieten(axes)
 
 
 def _mark_on_page(axes: Axes, span: Span, heights: dict[str, float], start: float) -> None:
     end = span.onset + span.duration
     if end <= start or span.onset >= start + _PAGE:
         return
-    axes.axvspan(span.onset, end, color=_MARK, alpha=0.07, linewidth=0, zorder=1)
+    axes.axvspan(span.onset, end, color=MARK, alpha=0.07, linewidth=0, zorder=1)
     for name in span.channels:
         corner = (span.onset, heights[name] - 0.5)
-        axes.add_patch(Rectangle(corner, span.duration, 1, color=_MARK, alpha=0.28, linewidth=0, zorder=2))
+        axes.add_patch(Rectangle(corner, span.duration, 1, color=MARK, alpha=0.28, linewidth=0, zorder=2))
     _label(axes, (max(span.onset, start) + min(end, start + _PAGE)) / 2, span.label, lift=3)
 
 
 def _draw_scale_bar(axes: Axes, bottom: float, scale: float) -> None:
     """One division, drawn in the right margin where no trace can hide it."""
     margin = axes.get_yaxis_transform()  # x in axes, y in divisions
-    axes.plot(
-        [1.012, 1.012], [bottom, bottom + 1], transform=margin, color=_INK, linewidth=1.5, clip_on=False
-    )
-    axes.text(1.02, bottom + 0.5, f"{scale:g} µV", transform=margin, fontsize=8, color=_INK, va="center")
+    axes.plot([1.012, 1.012], [bottom, bottom + 1], transform=margin, color=INK, linewidth=1.5, clip_on=False)
+    axes.text(1.02, bottom + 0.5, f"{scale:g} µV", transform=margin, fontsize=8, color=INK, va="center")
 
 
 def strip(
@@ -201,14 +199,14 @@ def strip(
     figure = Figure(figsize=(11, 3.4), dpi=160, layout="constrained")
     evidence, attribution = figure.subplots(2, sharex=True)
     ends = window_onset + window_length
-    evidence.hlines(window_logit, window_onset, ends, color=_INK, linewidth=1.8, zorder=3)
-    evidence.set_ylabel("window evidence\n(logit)", fontsize=8, color=_INK)
+    evidence.hlines(window_logit, window_onset, ends, color=INK, linewidth=1.8, zorder=3)
+    evidence.set_ylabel("window evidence\n(logit)", fontsize=8, color=INK)
     # Rasterised: an hour at 128 Hz would weigh megabytes as a vector.
-    attribution.plot(times, relevance, color=_INK, linewidth=0.7, zorder=3, rasterized=True)
-    attribution.set_ylabel("attribution\n(logit)", fontsize=8, color=_INK)
+    attribution.plot(times, relevance, color=INK, linewidth=0.7, zorder=3, rasterized=True)
+    attribution.set_ylabel("attribution\n(logit)", fontsize=8, color=INK)
     for axes in (evidence, attribution):
-        axes.axhline(0, color=_FAINT, linewidth=0.6, zorder=2)
-        _quieten(axes)
+        axes.axhline(0, color=FAINT, linewidth=0.6, zorder=2)
+        quieten(axes)
     for place, span in enumerate(sorted(spans, key=lambda span: span.onset)):
         for axes in (evidence, attribution):
             _mark_on_strip(axes, span)
@@ -223,7 +221,7 @@ def strip(
 def _mark_on_strip(axes: Axes, span: Span) -> None:
     """Shade a span, with an edge that stays visible where a second is less than a pixel."""
     end = span.onset + span.duration
-    axes.axvspan(span.onset, end, facecolor=_MARK, edgecolor=_MARK, alpha=0.35, linewidth=0.8, zorder=1)
+    axes.axvspan(span.onset, end, facecolor=MARK, edgecolor=MARK, alpha=0.35, linewidth=0.8, zorder=1)
 
 
 def _label(axes: Axes, time: float, text: str, *, lift: float) -> None:
@@ -237,7 +235,7 @@ def _label(axes: Axes, time: float, text: str, *, lift: float) -> None:
         ha="center",
         fontsize=8,
         fontweight="bold",
-        color=_MARK,
+        color=MARK,
     )
 
 
@@ -249,17 +247,10 @@ def _tick(length: float) -> float:
 
 def _show_clock(axes: Axes) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(seconds)))
-    axes.set_xlabel("time from the start of the recording (min:s)", fontsize=8, color=_FAINT)
+    axes.set_xlabel("time from the start of the recording (min:s)", fontsize=8, color=FAINT)
 
 
 def clock(seconds: float) -> str:
     """Write a time as minutes and whole seconds, ``2:05``."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02d}"
-
-
-def _quieten(axes: Axes) -> None:
-    """Leave only what carries information."""
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_GRID)
-    axes.tick_params(length=0, labelsize=8, labelcolor=_INK)

@@ -1,0 +1,111 @@
+"""One recording as a detector judged it: all that reports and boards tell of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import mne
+import numpy as np
+import torch
+
+from eeg.attribution import Montage, channel_effects
+from eeg.baselines import BASELINES
+from eeg.conformal import Conformal
+from eeg.detector import Decision, Detector
+from eeg.explanation import Explanation
+from eeg.faithfulness import curves
+from eeg.segments import Segment, without
+from eeg.windows import Windows
+
+MAPPED = 5
+"""Segments whose channels are looked at one by one."""
+
+_CURVED = 10  # windows that deletion and insertion look at
+
+
+@dataclass(frozen=True)
+class Removal:
+    """The mean probability of the strongest windows while cells of evidence go, or come, (S + 1,) each.
+
+    ``deletion`` and ``insertion`` begin with the strongest cell, the others go in random order.
+    """
+
+    deletion: np.ndarray
+    insertion: np.ndarray
+    deletion_random: np.ndarray
+    insertion_random: np.ndarray
+
+
+@dataclass(frozen=True)
+class Case:
+    """What was found in one recording, and by what.
+
+    Parameters
+    ----------
+    raw
+        The recording as the model saw it (filtered, referenced), in volts.
+    decision, explanation
+        The answer and the ranked segments, on channels of ``raw``.
+    model
+        What is known about the model, as `eeg.export.result` describes it.
+    card
+        The model card, Markdown.
+    score, calibrated
+        The recording's raw score, and those of the subjects that the model was calibrated on.
+    windows
+        What was found in the recording and left out of it, where that is known.
+    effects
+        (K, C): what the logit loses when one channel of one of the first K segments is taken out.
+    removal
+        How true the evidence is on this recording's strongest windows.
+    """
+
+    raw: mne.io.BaseRaw
+    decision: Decision
+    explanation: Explanation
+    model: Mapping[str, Any]
+    card: str
+    score: float
+    calibrated: Conformal
+    windows: Windows | None = None
+    effects: np.ndarray | None = None
+    removal: Removal | None = None
+
+
+def effects(detector: Detector, windows: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
+    """Return what the logit loses without each channel of the first segments, (K, C).
+
+    ``segments`` lie on adjoining ``windows`` (N, C, T); what is taken out becomes 0.
+    """
+    settings = detector.preprocessing
+    montage = Montage(settings.inputs, settings.sfreq)
+    zero = np.zeros_like(windows)
+    found = []
+    for segment in segments[:MAPPED]:
+        start = round(segment.onset * settings.sfreq)
+        span = start, start + max(1, round(segment.duration * settings.sfreq))
+        index, emptied = without(windows, zero, [span])
+        given = torch.from_numpy(windows[index]), torch.from_numpy(emptied)
+        found.append(channel_effects(detector.network, *given, montage).numpy())
+    return np.array(found).reshape(-1, windows.shape[1])
+
+
+def removal(detector: Detector, windows: np.ndarray, explanation: Explanation, seed: int = 0) -> Removal:
+    """Return deletion and insertion curves of the windows (N, C, T) with the highest logits."""
+    settings = detector.preprocessing
+    rng = np.random.default_rng(seed)
+    chosen = np.sort(np.argsort(-detector.logits(windows))[:_CURVED])
+    x = torch.from_numpy(windows[chosen])
+    filled = torch.from_numpy(BASELINES[explanation.baseline](windows, rng)[chosen])
+    evidence = torch.from_numpy(explanation.relevance.reshape(len(windows), 1, -1)[chosen])
+    montage = Montage(settings.inputs, settings.sfreq)
+    drawn = torch.from_numpy(rng.random(evidence.shape))
+    return Removal(
+        *(
+            curve.double().mean(0).numpy()
+            for order in (evidence, drawn)
+            for curve in curves(detector.network, x, filled, order, montage)
+        )
+    )
