@@ -30,3 +30,4 @@ lint: $(READY)
 docs: $(READY)
 	$(BIN)/python docs/make_rules.py
 	$(BIN)/python docs/make_comparison.py
+	$(BIN)/python docs/make_explanations.py

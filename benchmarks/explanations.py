@@ -38,7 +38,7 @@ from eeg.training import AGGREGATION, WINDOW, Loaded, Plan
 from eeg.windows import Windows
 
 FILE = Path(__file__).parent / "results" / "explanations.jsonl"
-RULES = ("backprop", "dfa")
+RULES = ("backprop", "dfa", "predsim")
 SHUFFLED = "labels shuffled"
 PRODUCT = "eeg explain"
 SEED = 0

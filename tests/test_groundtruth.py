@@ -44,13 +44,13 @@ class Energy(nn.Module):
 
 def planted(detector: Detector) -> tuple[Detector, np.ndarray]:
     """Give that network, three transients for it, and a larger one where it does not look."""
-    signal = np.random.default_rng(3).normal(scale=0.01, size=(4, 6 * 256)).astype(np.float32)
+    signal = np.random.default_rng(3).normal(scale=0.01, size=(4, 30 * 256)).astype(np.float32)
     for at, height in ((200, 1.0), (700, 3.0), (1100, 2.0)):
         signal[:3, at : at + 20] += height
     signal[0, 400:420] += 50
     settings = Preprocessing(CHANNELS)
     known = replace(detector, network=Energy(), preprocessing=settings, window=2.0, aggregation="mean")
-    return known, np.ascontiguousarray(signal.reshape(4, 6, -1).swapaxes(0, 1))
+    return known, np.ascontiguousarray(signal.reshape(4, 30, -1).swapaxes(0, 1))
 
 
 def test_hits_by_hand() -> None:
@@ -99,7 +99,7 @@ def test_precision_of_a_recording_is_beside_amplitude_and_chance(detector: Detec
     events = tmp_path / "events.tsv"
     rows = [f"{at / RATE}\t{20 / RATE}\tdischarge" for at in (200, 700, 1100)]
     events.write_text("\n".join(["onset\tduration\ttrial_type", *rows, "3\t1\tblink"]) + "\n")
-    windows = Windows(x, np.arange(6) * 2.0, 2.0, 1, None)
+    windows = Windows(x, np.arange(30) * 2.0, 2.0, 1, None)
     entry = Entry(Path("a.edf"), "a", 1, events=events)
     scored = Scored(entry, "held out", windows, detector.logits(x), "mean")
     found = precision(detector, scored, "occlusion")
@@ -107,7 +107,7 @@ def test_precision_of_a_recording_is_beside_amplitude_and_chance(detector: Detec
     assert found.explanation == 1
     assert found.amplitude == pytest.approx(2 / 3)  # its first is where the network does not look
     lengths = [length for _, length in spans(explain(detector, x, most=MOST).segments)]
-    covered = [3 * (20 / RATE + 2 * WIDENED + length) / (12 - length) for length in lengths]
+    covered = [3 * (20 / RATE + 2 * WIDENED + length) / (60 - length) for length in lengths]
     assert found.chance == pytest.approx(np.mean(covered), rel=0.05)
     assert f"{found.explanation:.3f}" in found.describe("occlusion")
     events.write_text("onset\tduration\ttrial_type\n3\t1\tblink\n")

@@ -1,0 +1,137 @@
+"""Write docs/explanations.md from benchmarks/results/explanations.jsonl: `make docs`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from eeg.attribution import DEFAULT
+from trainers.table import markdown
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results" / "explanations.jsonl"
+PAGE = ROOT / "docs" / "explanations.md"
+
+Line = Mapping[str, float]
+
+_DRAWS = 2000
+_FOUND = {
+    "pointing": "pointing game",
+    "precision": "precision at R",
+    "recall": "recall at 10",
+    "channel": "channel",
+    "peak_error": "peak error, ms",
+    "auroc": "AUROC of samples",
+    "chance": "chance",
+}
+_TRUE = {
+    "deletion": "deletion ↓",
+    "insertion": "insertion ↑",
+    "infidelity": "infidelity ↓",
+    "sensitivity": "max-sensitivity ↓",
+    "baselines": "other baselines ↑",
+    "default": "occlusion",
+    "weights": "weights shuffled → 0",
+    "labels": "labels shuffled → 0",
+    "ms": "ms a window",
+}
+_SCALE = {"peak_error": 1000.0}
+
+_TEXT = """\
+# Are explanations true?
+
+Generated from `benchmarks/results/explanations.jsonl`: do not edit this page, run `make docs`.
+
+```console
+$ python benchmarks/explanations.py --work FOLDER
+```
+
+t-VGG GAP on the simulated cohort of `eeg demo` (seed 0): 48 subjects to train, all windows of 2 s of the
+{subjects} unseen subjects with discharges.  Means over subjects with their 95 % intervals (2,000 bootstrap
+draws of subjects).  `amplitude` explains by the size of the signal and `random` by chance: neither knows the
+network.  Simulated discharges are known; of people's recordings these figures say nothing.
+
+**Found discharges.**  Evidence summed over channels and 125 ms becomes segments of at most 1 s around its
+highest peaks; a hit overlaps a true discharge widened by 100 ms.
+
+- Pointing game: the first segment is a hit.
+- Precision at R: of the first R = min(10, discharges).  Recall at 10: of all discharges; of more than ten
+  it cannot reach 1.
+- Channel: of the hits, those whose strongest channel sees the discharge (at least half of its largest peak).
+- Peak error: median distance to the discharge's largest deflection.
+- Chance: that a segment as long as the first one, placed anywhere, is a hit.
+
+`eeg explain` is what the command shows: peaks of {default}, ranked by what the logit loses without each.
+It refused {refused} of its {explained} explanations here.
+
+**True to the network**, on the eight windows of the highest logits of each subject.
+
+- Deletion and insertion: area under the probability while cells of 125 ms are taken out or put in, the
+  strongest first.
+- Infidelity: share of what random stretches of 250 ms take from the logit that the evidence, scaled as fits
+  best, does not foretell.
+- Max-sensitivity: largest relative change under noise of a tenth of the median amplitude.
+- The others are mean rank correlations of the evidence over cells: with that from the mean and the
+  phase-randomised baseline instead of zero; with occlusion; with that of the network whose weights are
+  shuffled, and of one trained on labels shuffled over subjects (backprop only).  Evidence that stays the same
+  there does not explain the network.
+
+{sections}\
+Ablations and occlusion take parts out one at a time: their values do not add up to the logit.  Grad-CAM and
+occlusion do not tell channels apart (`eeg explain` takes a segment's channels out one by one instead),
+regions do so coarsely, and Shapley's half seconds blur the moment.  Grad-CAM knows no baseline.
+"""
+
+
+def page(lines: Sequence[Line]) -> str:
+    """Return the page that these results make."""
+    sections = "".join(_section(rule, lines) for rule in dict.fromkeys(line["rule"] for line in lines))
+    shown = [line for line in lines if line["method"] == "eeg explain"]
+    return _TEXT.format(
+        subjects=len({line["subject"] for line in lines}),
+        sections=sections,
+        default=DEFAULT,
+        refused=round(sum(line["refused"] for line in shown)),
+        explained=len(shown),
+    )
+
+
+def _section(rule: object, lines: Sequence[Line]) -> str:
+    methods: dict[object, list[Line]] = {}
+    for line in lines:
+        if line["rule"] == rule:
+            methods.setdefault(line["method"], []).append(line)
+    tables = [_table(methods, columns) for columns in (_FOUND, _TRUE)]
+    return f"## {rule}\n\n" + "\n\n".join(tables) + "\n\n"
+
+
+def _table(methods: Mapping[object, Sequence[Line]], columns: Mapping[str, str]) -> str:
+    rows = [
+        (str(method), *(_cell([line.get(key) for line in found], _SCALE.get(key, 1.0)) for key in columns))
+        for method, found in methods.items()
+        if any(line.get(key) is not None for line in found for key in columns)
+    ]
+    return markdown([("method", *columns.values()), *rows])
+
+
+def _cell(values: Sequence[float | None], scale: float) -> str:
+    """Return a mean and its interval, without the subjects of whom nothing can be said."""
+    x = scale * np.array([value for value in values if value is not None and np.isfinite(value)])
+    if len(x) == 0:
+        return "–"
+    digits = 0 if scale > 1 else 2
+    drawn = np.random.default_rng(0).choice(x, (_DRAWS, len(x))).mean(1)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return f"{x.mean():.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
+
+
+def current() -> str:
+    """Return the page as it is to be today."""
+    return page([json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()])
+
+
+if __name__ == "__main__":
+    PAGE.write_text(current(), encoding="utf-8")
