@@ -154,7 +154,8 @@ def _quality_html(windows: Windows) -> str:
     rows = "".join(f"<tr><th>{name}</th><td>{fact}</td></tr>" for name, fact in facts.items())
     return (
         f'<table class="eeg-table"><tbody>{rows}</tbody></table>'
-        "<p>A discharge can look like a blink: unless asked for, only flat and clipped signal is left out.</p>"
+        "<p>A discharge can look like a blink: unless asked for, only flat and clipped signal is left "
+        "out.</p>"
     )
 
 

@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.patches import Rectangle
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from eeg.case import Case, Removal, effects, removal
+from eeg.boards import write_case
+from eeg.case import Case, Removal
 from eeg.conformal import Answer, Conformal
 from eeg.detector import Decision
 from eeg.explanation import Check, Explanation
@@ -52,19 +54,13 @@ def recording(seconds: float = 60.0) -> mne.io.RawArray:
     return raw.set_annotations(mne.Annotations([1.0], [0.0], ["Doe awake"], raw.info["meas_date"]))
 
 
-def report(
-    path: Path,
-    segments: tuple[Segment, ...] = SEGMENTS,
-    title: str = "A recording",
-    check: Check | None = None,
-    **facts: Any,
-) -> str:
+def case(segments: tuple[Segment, ...] = SEGMENTS, check: Check | None = None, **facts: Any) -> Case:
     onset = np.arange(0, 60, 2.0)
     answer = Answer("epilepsy", 0.1, 20, 0.8)
     decision = Decision(0.934, 0.25, 2.6, onset, np.sin(onset), 2.0, answer, interval=(0.871, 0.962))
     times = np.arange(0, 60, 0.125)
     fall = np.linspace(1, 0, 17)
-    case = Case(
+    return Case(
         raw=recording(),
         decision=decision,
         explanation=Explanation("occlusion", segments, times, np.cos(times), check=check),
@@ -75,7 +71,12 @@ def report(
         effects=np.ones((len(segments), len(CHANNELS))),
         removal=Removal(fall**2, 1 - fall**2, fall, 1 - fall) if segments else None,
     )
-    write_report(case, path, title=title)
+
+
+def report(
+    path: Path, segments: tuple[Segment, ...] = SEGMENTS, title: str = "A recording", **facts: Any
+) -> str:
+    write_report(case(segments, **facts), path, title=title)
     return path.read_text(encoding="utf-8")
 
 
@@ -169,6 +170,14 @@ def test_the_banner_stands_only_where_the_training_was_simulated(page: str, tmp_
 def test_no_pyplot_figure_is_left(page: str) -> None:
     assert page
     assert plt.get_fignums() == []
+
+
+def test_a_board_has_the_same_pictures_one_tag_each(tmp_path: Path) -> None:
+    write_case(case(), tmp_path)
+    found = EventAccumulator(str(tmp_path)).Reload()
+    tags = found.Tags()["images"]
+    assert sorted(tags) == ["deletion and insertion", "overview", "page 1", "page 2", "standing"]
+    assert all(len(found.Images(tag)) == 1 for tag in tags), "TensorBoard keeps ten a tag"
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

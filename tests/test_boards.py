@@ -1,0 +1,63 @@
+"""What TensorBoard is given, read back by its own reader."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
+
+from eeg.boards import embedding, readout, write_training
+from eeg.calibrate import Calibration
+from eeg.datasets import Entry
+from eeg.training import Scored
+from eeg.windows import Windows
+
+NETWORK = nn.Sequential(nn.Flatten(), nn.Linear(64, 3), nn.ReLU(), nn.Linear(3, 1)).eval()
+
+
+def recording(number: int) -> Scored:
+    rng = np.random.default_rng(number)
+    data = rng.standard_normal((5, 2, 32)).astype(np.float32)
+    onset = np.arange(5.0)
+    events = (np.array([1.25]), np.array([0.5])) if number % 2 else None
+    entry = Entry(Path(f"Mueller-{number}.edf"), f"Mueller {number}", number % 2, site="north")
+    windows = Windows(data, onset, 1.0, number % 2, events)
+    return Scored(entry, "held out", windows, rng.standard_normal(5), "mean")
+
+
+SCORED = [recording(number) for number in range(6)]
+
+
+def test_points_are_what_the_readout_sees() -> None:
+    points, told = embedding(NETWORK, SCORED)
+    x = torch.from_numpy(np.concatenate([s.windows.data for s in SCORED]))
+    last = readout(NETWORK)
+    assert last is NETWORK[3]
+    torch.testing.assert_close(last(points), NETWORK(x))
+    assert told[0] == ["control", "unknown", "1", "north"]
+    assert [row[1] for row in told[5:10]] == ["no", "yes", "no", "no", "no"]
+    assert {row[2] for row in told} == {"1", "2", "3", "4", "5", "6"}
+
+
+def test_points_are_spread_over_all_recordings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eeg.boards._POINTS", 6)
+    points, told = embedding(NETWORK, SCORED)
+    assert points.shape == (6, 3)
+    assert {row[2] for row in told} == {"1", "2", "3", "4", "5", "6"}
+
+
+def test_a_training_has_its_curves_and_names_nobody(tmp_path: Path) -> None:
+    fitted = {"held out": Calibration(1.0, 0.0, 0.5, 6)}
+    write_training(NETWORK, {"held out": (SCORED, fitted)}, tmp_path)
+    tags = EventAccumulator(str(tmp_path)).Reload().Tags()["images"]
+    assert sorted(tags) == [
+        "held out/ranking",
+        "held out/reliability",
+        "held out/risk and coverage",
+    ]
+    (told,) = tmp_path.rglob("metadata.tsv")
+    assert told.read_text().splitlines()[0] == "group\tdischarge\tsubject\tsite"
+    assert len(told.read_text().splitlines()) == 31
+    assert all(b"Mueller" not in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
