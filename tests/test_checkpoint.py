@@ -189,6 +189,38 @@ trained("backprop", Checkpoint(Path({str(path)!r}), every=0))
     assert list(tmp_path.iterdir()) == [path]
 
 
+class Signal:
+    """Ask this very process to end, once, during a step."""
+
+    def __init__(self, number, step):
+        self.number, self.step = number, step
+
+    def on_gradients(self, trainer, objective):
+        if trainer.step == self.step - 1:
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_request_to_end_is_met_after_the_step_and_its_writing(number, tmp_path):
+    path = tmp_path / "a.pt"
+    handler = signal.getsignal(number)
+    checkpoint = Checkpoint(path, every=float("inf"))
+    with pytest.raises(KeyboardInterrupt), checkpoint.interruptible():
+        trained("backprop", checkpoint, [Signal(number, 5)])
+    assert signal.getsignal(number) == handler
+    assert torch.load(path, weights_only=True)["trainer"]["progress"]["step"] == 5
+    assert same(trained("backprop", Checkpoint(path)), trained("backprop"))
+
+
+def test_the_second_request_acts_at_once(tmp_path):
+    path = tmp_path / "a.pt"
+    checkpoint = Checkpoint(path, every=float("inf"))
+    twice = [Signal(signal.SIGINT, 5), Signal(signal.SIGINT, 5)]
+    with pytest.raises(KeyboardInterrupt), checkpoint.interruptible():
+        trained("backprop", checkpoint, twice)
+    assert not path.exists()
+
+
 # ---- by hand, with a data loader of torch --------------------------------------------------------
 
 

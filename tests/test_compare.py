@@ -15,25 +15,18 @@ from scipy.stats import ttest_1samp
 
 from trainers import DataError, Split
 from trainers import compare as module
-from trainers.own_process import Failed, in_own_process, peak_memory
 from trainers.cli import main
 from trainers.compare import Comparison, compare, with_controls
 from trainers.data import digest
 from trainers.experiment import Experiment, Result, run
 from trainers.overrides import override, read_overrides
+from trainers.own_process import Failed, in_own_process, peak_memory
 from trainers.recipes import recommended
 from trainers.record import differences, git_state
 from trainers.results import read_results
 from trainers.table import HEAD, cells, markdown, summarise
 
-BRIEF = {"readout": {"epochs": 1, "least_steps": 0}}
-SMALL = Comparison(
-    ("dfa", "softhebb"),
-    seeds=(0, 1),
-    widths=(6,),
-    epochs=1,
-    overrides={"softhebb": BRIEF, "frozen": BRIEF},
-)
+SMALL = Comparison(("dfa", "softhebb"), seeds=(0, 1), widths=(6,), epochs=1)
 
 
 @pytest.fixture
@@ -164,7 +157,7 @@ def test_a_folder_takes_more_rules_and_seeds_and_nothing_else(split, tmp_path, h
     assert noted["settings"]["seeds"] == [0, 1, 2]
     assert set(noted["recipes"]) == {"dfa", "softhebb", "frozen"}
     other = Split(split.x_train + 1, split.y_train, split.x_test, split.y_test)
-    changed = {**SMALL.overrides, "dfa": {"learn": {"lr": 0.5}}}
+    changed = {"dfa": {"learn": {"lr": 0.5}}}
     for comparison, data, says in (
         (replace(SMALL, epochs=2), split, "settings.epochs was 1, is 2"),
         (replace(SMALL, overrides=changed), split, "recipes.dfa.recipe.learn.optimizer.lr was 0.001, is 0.5"),
@@ -208,6 +201,20 @@ def test_seeds_come_to_a_mean_with_its_t_interval():
     assert markdown([HEAD, cells(b)]).splitlines()[2] == r"| b | 95.00 | 1.0 |  | 3 | 1 | 1: why \| so |"
 
 
+def test_greedy_and_epochs_mean_the_same_for_a_rule_and_its_controls(split, tmp_path, here):
+    greedy = replace(SMALL, rules=with_controls(("softhebb",)), seeds=(0,), widths=(6, 5), greedy=True)
+    assert [r.reason for r in compare(greedy, split, tmp_path / "a")] == ["", "", ""]
+    recipes = {e.rule: e.recipe for e in replace(greedy, epochs=7).experiments()}
+    assert {rule: recipe.greedy for rule, recipe in recipes.items()} == {
+        "softhebb": True,
+        "backprop": False,
+        "frozen": True,
+    }
+    for recipe in recipes.values():
+        for phase in (recipe.learn, recipe.readout):
+            assert phase.epochs_for(1) == 7
+
+
 def test_controls_stand_beside_every_comparison():
     assert with_controls(("dfa", "frozen", "dfa")) == ("dfa", "frozen", "backprop")
     with pytest.raises(ValueError, match="did you mean 'oja'"):
@@ -236,6 +243,13 @@ def test_a_file_changes_recipes(tmp_path):
     assert before.learn.optimizer(weights).param_groups[0]["momentum"] == 0
 
 
+def test_options_that_are_pairs_or_have_no_default_are_taken():
+    changes = {"readout": {"betas": [0.5, 0.75], "foreach": False, "weight_decay": 1}}
+    after, _ = override(recommended("softhebb"), changes)
+    group = after.readout.optimizer([torch.zeros(1, requires_grad=True)]).param_groups[0]
+    assert (group["betas"], group["foreach"], group["weight_decay"]) == ((0.5, 0.75), False, 1)
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
@@ -243,6 +257,11 @@ def test_a_file_changes_recipes(tmp_path):
         ({"learn": {"rate": 1}}, "no setting 'rate'; known: epochs, batch, least_steps, lr"),
         ({"learn": {"epochs": "two"}}, "epochs = 'two'; expected int"),
         ({"learn": 3}, "learn = 3; expected dict"),
+        ({"learn": {"epochs": True}}, "epochs = True; expected int"),
+        ({"learn": {"lr": True}}, "lr = True; expected float"),
+        ({"greedy": 1}, "greedy = 1; expected bool"),
+        ({"readout": {"betas": [0.9]}}, r"betas = \[0.9\]; expected 2 values like \(0.9, 0.999\)"),
+        ({"readout": {"betas": ["a", "b"]}}, "betas = 'a'; expected float"),
         ({"scale": "log"}, "scale = 'log'; expected none, mean, standard"),
     ],
 )

@@ -60,3 +60,11 @@ def test_a_split_refuses_what_cannot_be_paired():
         Split(x, y, x, y[:2])
     with pytest.raises(ValueError, match=r"training samples are \(2,\), test samples \(1,\)"):
         Split(x, y, x[:, :1], y)
+    with pytest.raises(ValueError, match="no samples for training or for the test"):
+        Split(x, y, x[:0], y[:0])
+    for train, test, says in (
+        ([0, -1, 1], [0, 0, 0], "training: classes are -1 to 1; expected 0 to 1"),
+        ([0, 1, 1], [0, 2, 1], "test: classes are 0 to 2; expected 0 to 1"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            Split(x, torch.tensor(train), x, torch.tensor(test))

@@ -111,7 +111,7 @@ def test_a_rule_is_trained_and_recorded_beside_its_controls(tmp_path):
     assert {r["rule"]: pytest.approx(r["accuracy"], abs=1e-4) for r in results} == shown
     for r in results:
         assert r["low"] < r["accuracy"] < r["high"]
-    events = EventAccumulator(str(out / "tensorboard" / "softhebb"))
+    events = EventAccumulator(str(out / "tensorboard" / "softhebb-3"))
     events.Reload()
     assert events.Scalars("readout/accuracy")[-1].value == pytest.approx(shown["softhebb"], abs=1e-4)
     assert "features/receptive_fields/0.2" in events.Tags()["images"]
@@ -134,7 +134,7 @@ def test_an_interrupted_training_is_gone_on_with(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(experiment, "predict", stop)
         assert call(*words, "--out", str(cut)).exit_code == 1
-    assert (cut / "backprop.checkpoint").exists()
+    assert (cut / "backprop-0.checkpoint").exists()
     assert "not empty" in complaint(call(*words, "--out", str(cut)))
     other = call(
         "train", "--rule", "softhebb", "--epochs", "2", "--hidden", "8", "--out", str(cut), "--resume"
@@ -146,6 +146,67 @@ def test_an_interrupted_training_is_gone_on_with(tmp_path, monkeypatch):
     assert [r["weights"] for r in runs[0]] == [r["weights"] for r in runs[1]]
     assert not list(cut.glob("*.checkpoint"))
     assert call(*words, "--resume").exit_code == 2
+
+
+def test_a_resumed_folder_takes_another_rule(tmp_path):
+    words = ["--epochs", "1", "--hidden", "8", "--out", str(tmp_path / "run")]
+    assert call("train", "--rule", "oja", "--no-controls", *words).exit_code == 0
+    result = call("train", "--rule", "dfa", "--no-controls", "--resume", *words)
+    assert list(accuracies(result.output)) == ["dfa"], result.output
+    other = call("train", "--rule", "dfa", "--no-controls", "--seed", "1", "--resume", *words)
+    assert list(accuracies(other.output)) == ["dfa"], other.output
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert [(r["rule"], r["seed"]) for r in results] == [("oja", 0), ("dfa", 0), ("dfa", 1)]
+    assert results[1]["weights"] != results[2]["weights"]
+    alone = call("train", "--rule", "dfa", "--no-controls", *words[:-1], str(tmp_path / "alone"))
+    assert accuracies(alone.output) == accuracies(result.output)
+
+
+def test_greedy_is_for_rules_without_labels_alone(tmp_path):
+    out = tmp_path / "run"
+    words = ["train", "--rule", "softhebb", "--greedy", "--epochs", "1", "--hidden", "8", "--hidden", "6"]
+    result = call(*words, "--out", str(out))
+    assert result.exit_code == 0, result.output
+    assert list(accuracies(result.output)) == ["softhebb", "backprop", "frozen"]
+    recipes = json.loads((out / "run.json").read_text())["recipes"]
+    assert {rule: recipes[rule]["recipe"]["greedy"] for rule in recipes} == {
+        "softhebb": True,
+        "frozen": True,
+        "backprop": False,
+    }
+
+
+def test_the_readout_learns_as_many_epochs_as_a_control_with_labels(tmp_path):
+    out = tmp_path / "run"
+    result = call("train", "--rule", "softhebb", "--epochs", "2", "--hidden", "8", "--out", str(out))
+    assert result.exit_code == 0, result.output
+    for rule, phase in (("softhebb", "features"), ("softhebb", "readout"), ("backprop", "train")):
+        events = EventAccumulator(str(out / "tensorboard" / f"{rule}-0"))
+        events.Reload()
+        assert events.Scalars(f"{phase}/learning_rate/0")[-1].step == 2
+
+
+def test_the_angle_to_backprop_is_logged_where_it_is_asked_for(tmp_path):
+    words = ["train", "--rule", "dfa", "--epochs", "1", "--hidden", "8", "--no-controls"]
+    assert "--alignment needs the folder" in complaint(call(*words, "--alignment"))
+    result = call(*words, "--alignment", "--out", str(tmp_path / "run"))
+    assert result.exit_code == 0, result.output
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard" / "dfa-0"))
+    events.Reload()
+    assert {tag for tag in events.Tags()["scalars"] if "angle" in tag} == {
+        "train/angle_to_backprop/0.2",
+        "train/angle_to_backprop/1",
+    }
+
+
+def test_what_a_kill_during_the_first_writing_leaves_is_no_obstacle(tmp_path):
+    left = tmp_path / "run" / ".partial-run.json-abc"
+    left.mkdir(parents=True)
+    (left / "run.json").write_text("half")
+    words = ["train", "--rule", "oja", "--epochs", "1", "--hidden", "8", "--no-controls"]
+    result = call(*words, "--out", str(tmp_path / "run"))
+    assert result.exit_code == 0, result.output
+    assert not left.exists()
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import torch
 
 from hebbian import registry
 from trainers import catalogue
+from trainers.record import suppliers
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "own_rule.md").read_text(encoding="utf-8")
@@ -66,7 +68,9 @@ def test_an_installed_rule_learns_installed_data_like_any_other(package, tmp_pat
     assert "relu(u - theta)" in told.stdout, told.stderr
     done = hebbian(*words.split())
     assert done.returncode == 0, done.stderr
-    noted = json.loads((out / "run.json").read_text())["recipes"]["rectified-oja"]
+    run = json.loads((out / "run.json").read_text())
+    assert run["versions"]["my-rules"] == "0.1"
+    noted = run["recipes"]["rectified-oja"]
     assert noted["settings"] == {"theta": 0.1}
     assert noted["recipe"]["learn"]["optimizer"]["lr"] == 0.003
     accuracy = {run["rule"]: run["accuracy"] for run in json.loads((out / "results.json").read_text())}
@@ -116,3 +120,12 @@ def test_eeg_registers_balanced_windows_of_separate_subjects():
         assert torch.bincount(y).tolist() == [len(y) / 2, len(y) / 2]
     shared = {tuple(w) for w in split.x_train[:, 0, :5].tolist()}
     assert not shared & {tuple(w) for w in split.x_test[:, 0, :5].tolist()}
+
+
+def test_what_data_of_our_own_depend_on_is_named():
+    found = suppliers([], "eeg-discharges")
+    assert {name: found[name] for name in ("hebbian-eeg", "mne", "scipy")} == {
+        name: version(name) for name in ("hebbian-eeg", "mne", "scipy")
+    }
+    assert "optuna" not in found  # which only an extra requires
+    assert suppliers(["oja"], "digits") == {}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,27 @@ class Checkpoint:
         self._passed: list[str] = []
         self._found: dict[str, Any] | None = None
         self._written = time.monotonic()
+        self._asked = False  # to stop
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """In this context SIGINT and SIGTERM let the step under way end, and the file be written, first.
+
+        Then `KeyboardInterrupt` is raised.  The second such signal acts at once.
+        """
+
+        def ask(number: int, frame: object) -> None:
+            self._asked = True
+            signal.signal(number, before[signal.Signals(number)])
+
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        for number in before:
+            signal.signal(number, ask)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def open(self, model: nn.Module, settings: Mapping[str, Any]) -> None:
         """Begin: with a file there, bring ``model`` to where it was.
@@ -115,9 +138,11 @@ class Checkpoint:
         self._written = time.monotonic()
 
     def on_step(self, trainer: Trainer) -> None:
-        """Write where it is time."""
-        if time.monotonic() - self._written >= self.every:
+        """Write where it is time, or this is the end."""
+        if self._asked or time.monotonic() - self._written >= self.every:
             self.write(trainer)
+        if self._asked:
+            raise KeyboardInterrupt
 
     def on_phase(self, trainer: Trainer) -> None:
         """Write what the phase ended with."""

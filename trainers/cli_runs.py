@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -38,8 +39,14 @@ _OPTIONS = (
         help="Units of a hidden layer, or kernels of a convolution; repeat it for more layers.  "
         "[default: 100 for mlp, 16 and 32 for convnet]",
     ),
-    click.option("--epochs", type=click.IntRange(1), help="Of a rule's own phase.  [default: its recipe's]"),
-    click.option("--greedy", is_flag=True, help="Let rules without labels learn block by block."),
+    click.option(
+        "--epochs",
+        type=click.IntRange(1),
+        help="Of a rule's own phase, and of the readout where one follows.  [default: its recipe's]",
+    ),
+    click.option(
+        "--greedy", is_flag=True, help="Let rules without labels learn block by block; not the others."
+    ),
     click.option(
         "--finetune",
         type=click.IntRange(0),
@@ -56,7 +63,8 @@ _OPTIONS = (
         "--controls/--no-controls",
         default=True,
         show_default=True,
-        help="Train by backprop and on frozen random features as well.",
+        help="Train by backprop and on frozen random features as well, each with a net and rates of its own "
+        "recipe: see the activation, the centring and the first weights in run.json.",
     ),
     click.option("--device", default="cpu", show_default=True, help="As torch names it: cpu, cuda, cuda:1."),
     click.option(
@@ -85,17 +93,32 @@ def _training(command: Callable[..., None]) -> Callable[..., None]:
     help="A new folder for the record, the results and the TensorBoard logs; without it nothing is written.",
 )
 @click.option("--resume", is_flag=True, help="Go on with what was interrupted in the folder --out.")
+@click.option(
+    "--alignment",
+    is_flag=True,
+    help="Also log the angle between the rule's updates and backprop's, for rules with labels.",
+)
 @_training
-def train(rule: str, seed: int, out: Path | None, resume: bool, folder: Path | None, **options: Any) -> None:
+def train(
+    rule: str,
+    seed: int,
+    out: Path | None,
+    resume: bool,
+    alignment: bool,
+    folder: Path | None,
+    **options: Any,
+) -> None:
     """Train a small net by a rule, and test it beside its controls.
 
-    Every rule gets a net of the same widths and the same seed, with the activation, the first weights
-    and the rates that are recommended for it.
+    Every rule gets a net of the same widths and the same seed, with the activation, the centring, the first
+    weights and the rates that are recommended for it; so do the controls.  The frozen features are those of
+    a net with ReLU, not of the rule's own.
     """
     comparison = _comparison([rule], [seed], **options)
-    if resume and out is None:
-        raise click.UsageError("--resume needs the folder: --out")
-    _train(comparison, _load(comparison.data, folder), out, resume)
+    for flag, given in (("--resume", resume), ("--alignment", alignment)):
+        if given and out is None:
+            raise click.UsageError(f"{flag} needs the folder: --out")
+    _train(comparison, _load(comparison.data, folder), out, resume=resume, alignment=alignment)
 
 
 @click.command()
@@ -133,6 +156,9 @@ def compare(
     **options: Any,
 ) -> None:
     """Compare rules on the same data, net and seeds, each run in a process of its own.
+
+    Every rule, the controls among them, has the activation, the centring, the first weights and the rates
+    that are recommended for it.  The frozen features are those of a net with ReLU, not of the other rules'.
 
     Whatever ends it, the same command goes on where it stopped.  A run that fails is a row of the table
     that says so.
@@ -241,7 +267,14 @@ def _load(name: str, folder: Path | None) -> Split:
         return load_data(name, folder)
 
 
-def _train(comparison: Comparison, split: Split, out: Path | None, resume: bool = False) -> None:
+def _train(
+    comparison: Comparison,
+    split: Split,
+    out: Path | None,
+    *,
+    resume: bool = False,
+    alignment: bool = False,
+) -> None:
     """Train rule after rule; of several processes (`trainers.distributed`) the first one writes."""
     import torch
 
@@ -250,22 +283,25 @@ def _train(comparison: Comparison, split: Split, out: Path | None, resume: bool 
 
     torch.set_num_threads(comparison.threads)
     with _one_line():
-        results = [] if out is None else read_results(out)
+        results = {} if out is None else {(r.rule, r.seed): r for r in read_results(out)}
         if out is not None and rank() == 0:
             if not resume:
                 new_folder(out)
             open_folder(out, comparison.as_record("train", split))
-    for experiment in comparison.experiments()[len(results) :]:
-        results.append(_one(experiment, split, out))
+    wanted = [(e.rule, e.seed) for e in comparison.experiments()]
+    for experiment in comparison.experiments():
+        if (experiment.rule, experiment.seed) in results:
+            continue
+        results[experiment.rule, experiment.seed] = _one(experiment, split, out, alignment)
         if out is not None and rank() == 0:
-            write_results(out, results)
+            write_results(out, list(results.values()))
             _checkpoint(out, experiment).unlink(missing_ok=True)
-    click.echo(_report(results, len(split.y_test)))
+    click.echo(_report([results[key] for key in wanted], len(split.y_test)))
     if out is not None:
         click.echo(f"The record is in {out}; for the curves: tensorboard --logdir {out / 'tensorboard'}")
 
 
-def _one(experiment: Experiment, split: Split, out: Path | None) -> Result:
+def _one(experiment: Experiment, split: Split, out: Path | None, alignment: bool) -> Result:
     from trainers.callbacks import Progress
     from trainers.checkpoint import Checkpoint
     from trainers.distributed import rank
@@ -275,8 +311,12 @@ def _one(experiment: Experiment, split: Split, out: Path | None) -> Result:
     checkpoint = None if out is None else Checkpoint(_checkpoint(out, experiment))
     callbacks: list[object] = [Progress()]
     with ExitStack() as stack:
-        if out is not None and rank() == 0:
-            board = TensorBoard(out / "tensorboard" / experiment.rule, settings=_settings(experiment))
+        if out is not None and checkpoint is not None and rank() == 0:
+            stack.enter_context(checkpoint.interruptible())
+            logs = out / "tensorboard" / f"{experiment.rule}-{experiment.seed}"
+            if not checkpoint.path.exists():  # what was logged before is trained anew
+                shutil.rmtree(logs, ignore_errors=True)
+            board = TensorBoard(logs, settings=_settings(experiment), alignment=alignment)
             callbacks.append(stack.enter_context(board))
         try:
             return run(experiment, split, callbacks, checkpoint)
@@ -301,7 +341,7 @@ def _settings(experiment: Experiment) -> dict[str, str | float]:
 
 
 def _checkpoint(out: Path, experiment: Experiment) -> Path:
-    return out / f"{experiment.rule}.checkpoint"
+    return out / f"{experiment.rule}-{experiment.seed}.checkpoint"
 
 
 def _compare(comparison: Comparison, split: Split, out: Path, jobs: int, minutes: float) -> None:
@@ -322,6 +362,7 @@ def _report(results: Sequence[Result], n: int) -> str:
     from trainers.table import text
 
     rows = [
-        (r.rule, f"{r.accuracy:.2%}", f"{r.low:.2%} to {r.high:.2%}", f"{r.seconds:.1f}") for r in results
+        (r.rule, f"{r.accuracy:.2%}", f"{r.low:.2%} to {r.high:.2%}", f"{r.seconds:.1f}", f"{r.seed}")
+        for r in results
     ]
-    return text([("rule", f"accuracy on {n} test samples", "95% interval", "seconds"), *rows])
+    return text([("rule", f"accuracy on {n} test samples", "95% interval", "seconds", "seed"), *rows])

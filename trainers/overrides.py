@@ -65,9 +65,10 @@ def override(recipe: Recipe, changes: Mapping[str, Any]) -> tuple[Recipe, dict[s
     DataError
         If a name is unknown, or a value of another kind than what it replaces.
     """
-    found = dict(changes)
-    settings = found.pop("settings", {})
-    _check(found, {**{name: {} for name in _PHASES}, **{name: getattr(recipe, name) for name in _PLAIN}})
+    rest = dict(changes)
+    settings = rest.pop("settings", {})
+    known = {**{name: {} for name in _PHASES}, **{name: getattr(recipe, name) for name in _PLAIN}}
+    found = _fitted(rest, known)
     for name in found.keys() & _PHASES:
         found[name] = _phase(getattr(recipe, name) or FINETUNE, found[name])
     return replace(recipe, **found), settings
@@ -79,20 +80,33 @@ def _phase(phase: Phase, changes: Mapping[str, Any]) -> Phase:
     parameters = inspect.signature(optimizer).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
     rates = {name: float(value) if type(value) is int else value for name, value in defaults.items()}
-    _check(changes, {**own, **rates})
+    found = _fitted(changes, {**own, **rates})
     return replace(
         phase,
-        optimizer=partial(phase.optimizer, **{k: v for k, v in changes.items() if k not in own}),
-        **{k: v for k, v in changes.items() if k in own},
+        optimizer=partial(phase.optimizer, **{k: v for k, v in found.items() if k not in own}),
+        **{k: v for k, v in found.items() if k in own},
     )
 
 
-def _check(changes: Mapping[str, Any], known: Mapping[str, Any]) -> None:
-    for name, value in changes.items():
+def _fitted(changes: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``changes`` in the types of what they replace."""
+    for name in changes:
         if name not in known:
             raise DataError(f"no setting {name!r}; known: {', '.join(known)}")
-        expected = type(known[name])
-        if not isinstance(value, (int, float) if expected is float else expected):
-            raise DataError(f"{name} = {value!r}; expected {expected.__name__}")
-        if name == "scale" and value not in get_args(Scale):
-            raise DataError(f"scale = {value!r}; expected {', '.join(get_args(Scale))}")
+    return {name: _like(known[name], value, name) for name, value in changes.items()}
+
+
+def _like(known: Any, value: Any, name: str) -> Any:
+    if known is None:  # which does not tell what else there may be
+        return value
+    if isinstance(known, tuple) and isinstance(value, list | tuple):  # TOML has no tuples
+        if len(value) != len(known):
+            raise DataError(f"{name} = {value!r}; expected {len(known)} values like {known}")
+        return tuple(_like(k, v, name) for k, v in zip(known, value, strict=True))
+    expected = type(known)
+    fits = isinstance(value, (int, float) if expected is float else expected)
+    if not fits or isinstance(value, bool) != (expected is bool):  # a bool is an int to Python
+        raise DataError(f"{name} = {value!r}; expected {expected.__name__}")
+    if name == "scale" and value not in get_args(Scale):
+        raise DataError(f"scale = {value!r}; expected {', '.join(get_args(Scale))}")
+    return value

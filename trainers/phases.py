@@ -23,6 +23,7 @@ from trainers.distributed import agree, joined, rank, world
 from trainers.features import Cache, Feed
 from trainers.readout import ClassifierReadout, Features, fit, fit_scaling, fold, last_linear, with_dropout
 from trainers.recipes import Phase, Recipe
+from trainers.record import suppliers
 from trainers.trainer import Held, Loader, Trainer
 
 
@@ -108,6 +109,7 @@ def train(
             x,
             y,
             rule=name,
+            packages=suppliers([name]),
             settings=settings or {},
             recipe=recipe,
             criterion=criterion,

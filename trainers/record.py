@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import platform
+import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import Distribution, PackageNotFoundError, entry_points, version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,27 @@ _PACKAGES = ("hebbian-eeg", "torch", "numpy", "scikit-learn")
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that figures depend on."""
     return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+
+
+def suppliers(rules: Collection[str], data: str = "") -> dict[str, str]:
+    """Return the versions of the packages that supply some of ``rules``, or ``data``, by entry points.
+
+    And of the packages that these require themselves, as far as they are installed.
+    """
+    points = [
+        *(point for point in entry_points(group="hebbian.rules") if point.load().name in rules),
+        *entry_points(group="hebbian.data", name=data),
+    ]
+    found = {}
+    for name in (name for point in points if point.dist is not None for name in _with_required(point.dist)):
+        with suppress(PackageNotFoundError):  # of another platform
+            found[name] = version(name)
+    return found
+
+
+def _with_required(package: Distribution) -> list[str]:
+    wanted = [line for line in package.requires or () if "extra ==" not in line]
+    return [package.name, *(re.split(r"[^\w.-]", line)[0] for line in wanted)]
 
 
 def git_state(path: Path = Path(__file__)) -> dict[str, str | bool] | None:
@@ -55,7 +78,7 @@ def record(
     command
         The verb of `hebbian` that repeats it.
     settings
-        All that the command was told, seeds among them, but for where to write.
+        All that the command was told, seeds and the name of the ``data`` among them, but for where to write.
     recipes
         By rule: what it was trained with.
     split
@@ -67,7 +90,7 @@ def record(
             "settings": settings,
             "recipes": recipes,
             "data": digest(split.tensors),
-            "versions": versions(),
+            "versions": {**versions(), **suppliers(recipes.keys(), settings["data"])},
             "git": git_state(),
         }
     )
