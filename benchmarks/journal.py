@@ -54,11 +54,18 @@ class Summary:
 
 
 def read(path: Path) -> list[Run]:
-    """Return the runs of a file, the last one of each rule, net and seed; none where there is no file."""
+    """Return the runs of a file, the last one of each rule, net and seed, the newest at the end.
+
+    No runs, where there is no file.
+    """
     if not path.exists():
         return []
-    runs = [Run(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
-    return list({run.key: run for run in runs}.values())
+    newest: dict[tuple[str, str, int], Run] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        run = Run(**json.loads(line))
+        newest.pop(run.key, None)  # or it would stand where the older one stood
+        newest[run.key] = run
+    return list(newest.values())
 
 
 def append(path: Path, run: Run) -> None:
@@ -69,11 +76,17 @@ def append(path: Path, run: Run) -> None:
 
 
 def summarise(runs: Iterable[Run]) -> dict[tuple[str, str], Summary]:
-    """Return what the seeds of each (rule, net) come to; one failed seed fails them all."""
+    """Return what the seeds of each (rule, net) come to; one failed seed fails them all.
+
+    Only runs with the settings of the newest, the last one of ``runs``, count.
+    """
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         groups.setdefault((run.rule, run.net), []).append(run)
-    return {key: _summary(group) for key, group in groups.items()}
+    return {
+        key: _summary([run for run in group if run.settings == group[-1].settings])
+        for key, group in groups.items()
+    }
 
 
 def _summary(runs: Sequence[Run]) -> Summary:

@@ -3,7 +3,7 @@
 784-500-10, and two convolutions of 16 and 32 kernels 5 x 5 with pooling; the first 10,000 training images
 of MNIST ($HEBBIAN_DATA/mnist) and its whole test set.  Backprop and frozen random features are among the
 rules.  Each net gets the activation, first weights and centring that `trainers.recommended` names for the
-rule, and the same batches and, noisy rules excepted (`LONGER`), epochs.  The two controls run on nets with
+rule, and the same batches and, noisy and spiking rules excepted (`LONGER`, `SHORTER`), epochs.  The two controls run on nets with
 centred inputs as well, for that is what some rules want.  Seconds are those of one processor
 core, training only.
 
@@ -47,6 +47,8 @@ EPOCHS, BATCH = {"mlp": 6, "conv": 3}, 32
 READOUT_EPOCHS = 10
 # Rules that learn from one number a trial average their noise away as far as the 30 seconds allow.
 LONGER = dict.fromkeys(("weight-perturbation", "node-perturbation", "three-factor"), 4)
+# Every step of time is a pass: one epoch of convolutions leaves room for a window of some steps.
+SHORTER = dict.fromkeys((("stdp", "conv"), ("rstdp", "conv")), 1)
 # Settling and spiking are cut short, or a run takes a minute; trials that one reward judges must be large.
 SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     ("pc", "mlp"): {"steps": 10},
@@ -54,17 +56,17 @@ SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     ("eqprop", "mlp"): {"steps": (15, 5)},
     ("eqprop", "conv"): {"steps": (6, 2)},
     ("stdp", "mlp"): {"steps": 10},
-    ("stdp", "conv"): {"steps": 2},
+    ("stdp", "conv"): {"steps": 5},
     ("rstdp", "mlp"): {"steps": 10},
-    ("rstdp", "conv"): {"steps": 2},
+    ("rstdp", "conv"): {"steps": 5},
     ("three-factor", "mlp"): {"sigma": 0.5},
     ("three-factor", "conv"): {"sigma": 0.5},
     ("clapp", "conv"): {"patch": 4},
 }
-# A power of 4.5 leaves little but the strongest of so few units, and twice over only the strongest place.
 CHANGES: dict[tuple[str, str], dict[str, Any]] = {
     # Faster, and units that nothing keeps apart come to answer to the same.
     ("bcm", "mlp"): {"learn": Phase(partial(SGD, lr=1e-4), epochs=1, schedule=linear)},
+    # A power of 4.5 leaves little but the strongest of so few units, and twice over only the strongest place.
     ("krotov", "mlp"): {"activation": partial(RePU, 2)},
     ("krotov", "conv"): {"activation": Triangle, "scale": "standard", "centred": True},
     **{
@@ -85,7 +87,7 @@ def images(tune: bool) -> Split:
 
 def recipe_for(rule: str, net: str) -> Recipe:
     recipe = replace(recommended(rule), **CHANGES.get((rule, net), {}))
-    epochs = EPOCHS[net.removesuffix(CENTRED)] * LONGER.get(rule, 1)
+    epochs = SHORTER.get((rule, net), EPOCHS[net.removesuffix(CENTRED)] * LONGER.get(rule, 1))
     return replace(
         recipe,
         centred=recipe.centred or net.endswith(CENTRED),

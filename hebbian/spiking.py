@@ -44,9 +44,11 @@ class PairSTDP:
         ``pre`` (T, N, ...) and ``post`` (T, N, ...) are spikes in the shapes of the layer's input and
         output, one step a time bin; the change is linear in each of them.
         """
-        causal = correlate(layer, trace(pre, self.tau_plus).flatten(0, 1), post.flatten(0, 1))
-        acausal = correlate(layer, pre.flatten(0, 1), trace(post, self.tau_minus).flatten(0, 1))
-        return (self.a_plus * causal - self.a_minus * acausal) / len(rows(post[0], layer))
+        change = self.a_plus * correlate(layer, trace(pre, self.tau_plus).flatten(0, 1), post.flatten(0, 1))
+        if self.a_minus:
+            acausal = correlate(layer, pre.flatten(0, 1), trace(post, self.tau_minus).flatten(0, 1))
+            change = change - self.a_minus * acausal
+        return change / len(rows(post[0], layer))
 
 
 class SpikeTiming(TappedRule):
@@ -55,8 +57,9 @@ class SpikeTiming(TappedRule):
     Each layer's input is rate coded: an input fires in each of ``steps`` steps with a probability of its
     positive part divided by the sample's largest one, times ``peak``.  Behind the layer's weights, leaky
     membranes sum what arrived in earlier steps, and in each step one unit of a place fires, drawn from the
-    softmax of the potentials (the winner-take-all circuit of Nessler 2013).  The layer's ordinary output
-    goes on, detached.  Biases stay as they are.
+    softmax of the potentials (the winner-take-all circuit of Nessler 2013); units of different groups of a
+    convolution compete as well, by their potentials alone.  The layer's ordinary output goes on, detached.
+    Biases stay as they are.
 
     Parameters
     ----------
@@ -68,13 +71,16 @@ class SpikeTiming(TappedRule):
         The loss by which the parameters that follow the last of these layers learn; without it
         nothing else learns and no targets are needed.
     stdp
-        The window.
+        The window: by default the causal half of that of Song et al.  A sample's rates do not change while
+        it is presented, so that the other half takes back the pattern that the causal one learns.  Without
+        it weights only grow: bound them by a step hook, as `trainers.callbacks.unit_norm`.
     steps
         Length of a sample's presentation.
     peak
         Probability with which a sample's strongest input fires in a step.
     leak
-        Time constant of the membranes, in steps.
+        Time constant of the membranes, in steps.  The longer, the larger their potentials, and the fewer
+        units ever fire.
     """
 
     def __init__(
@@ -85,7 +91,7 @@ class SpikeTiming(TappedRule):
         stdp: PairSTDP | None = None,
         steps: int = 20,
         peak: float = 0.5,
-        leak: float = 10.0,
+        leak: float = 1.0,
     ) -> None:
         if steps < 2:
             raise ValueError(f"a pair of spikes needs at least 2 steps, got {steps}")
@@ -93,7 +99,7 @@ class SpikeTiming(TappedRule):
             raise ValueError(f"peak must be above 0 and at most 1, got {peak}")
         super().__init__(model, [synaptic(model, path) for path in layers])
         self.criterion = criterion
-        self.stdp = PairSTDP() if stdp is None else stdp
+        self.stdp = PairSTDP(a_minus=0.0) if stdp is None else stdp
         self.steps, self.peak, self.leak = steps, peak, leak
 
     def at(self, layer: Any, x: Tensor, out: Tensor, ledger: list[Any]) -> Tensor:

@@ -167,9 +167,11 @@ _RECIPES = {
         )
         for name, rate in (("weight-perturbation", 1e-3), ("node-perturbation", 1e-3), ("three-factor", 3e-4))
     },
-    # Spike counts stand for rates, which are not negative; Adam would follow their noise.
+    # Spikes stand for rates, which are not negative, so that all units share the mean of the data: Triangle
+    # takes it away.  The window's steps are small, and a unit fires seldom.
     "stdp": Recipe(
-        Phase(partial(SGD, lr=0.02), epochs=5, schedule=linear, hook=unit_norm, least_steps=1000),
+        Phase(partial(SGD, lr=100.0), epochs=5, schedule=linear, hook=unit_norm, least_steps=1000),
+        activation=Triangle,
         initialise=gaussian,
     ),
     "rstdp": replace(_LOSS, learn=replace(_LOSS.learn, optimizer=partial(SGD, lr=0.5, momentum=0.9))),
