@@ -40,6 +40,14 @@ class TopShare:
         return np.partition(logits, -k, -1)[..., -k:].mean(-1)
 
 
+def peak(logits: np.ndarray) -> np.ndarray:
+    """Return how far the highest 8 % of the windows lie above the mean of all.
+
+    What all windows of a recording share, such as whose it is, cancels.
+    """
+    return TopShare()(logits) - mean_logit(logits)
+
+
 def noisy_or(logits: np.ndarray) -> np.ndarray:
     """Return the logit of one window that, N times over, gives the noisy-or of all: 1 - prod(1 - p)^(1/N).
 
@@ -59,6 +67,7 @@ AGGREGATIONS: dict[str, Aggregation] = {
     "mean": mean_logit,
     "mean-probability": mean_probability,
     "top": TopShare(),
+    "peak": peak,
     "noisy-or": noisy_or,
     "attention": attention,
 }

@@ -250,7 +250,7 @@ def card(model: Path) -> None:
 @click.option("--window", type=_FloatRange(0.5), help="Seconds.  [default: 10 for recording, else 2]")
 @click.option(
     "--aggregation",
-    type=click.Choice(["mean", "mean-probability", "top", "noisy-or", "attention", "chosen"]),
+    type=click.Choice(["mean", "mean-probability", "top", "peak", "noisy-or", "attention", "chosen"]),
     help="From windows to a recording; chosen: inside each fold, at the cost of another training.  "
     "[default: mean for recording, else top]",
 )
@@ -564,6 +564,11 @@ def detect(
 )
 @_METHOD
 @_BASELINE
+@click.option(
+    "--healthy",
+    type=click.Path(path_type=Path),
+    help="A control's recording, windows of which stand in for what is taken out, instead of --baseline.",
+)
 @_BATCH
 @click.option("--segments", type=click.IntRange(1), default=10, show_default=True, help="At most so many.")
 @click.option("--keep-names", is_flag=True, help="Name outputs after the file, even if it names a person.")
@@ -574,6 +579,7 @@ def explain(
     prevalence: float | None,
     method: str,
     baseline: str,
+    healthy: Path | None,
     batch: int,
     segments: int,
     keep_names: bool,
@@ -587,6 +593,7 @@ def explain(
 
     _one_thread()
     detector = _detector(model)
+    baseline = baseline if healthy is None else "healthy"
     explanation, found, folder = explain_recording(
         detector,
         recording,
@@ -596,6 +603,7 @@ def explain(
         most=segments,
         prevalence=prevalence,
         batch=batch,
+        healthy=healthy,
         keep_name=keep_names,
     )
     click.echo(f"{method}, baseline {baseline}: {folder}.  {RESEARCH_USE}")

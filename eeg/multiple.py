@@ -27,6 +27,11 @@ def top(logits: Tensor, share: float = 0.08) -> Tensor:
     return logits.topk(max(1, round(share * logits.shape[-1]))).values.mean(-1)
 
 
+def peak(logits: Tensor) -> Tensor:
+    """Return how far the highest 8 % of the windows lie above the mean of all."""
+    return top(logits) - logits.mean(-1)
+
+
 def noisy_or(logits: Tensor) -> Tensor:
     """Return the logit of one window that, N times over, gives the noisy-or of all."""
     surprise = softplus(logits).mean(-1).clamp_min(torch.finfo(logits.dtype).tiny)
@@ -41,6 +46,7 @@ def attention(logits: Tensor) -> Tensor:
 POOLINGS: Mapping[str, Pooling] = {
     "mean": lambda logits: logits.mean(-1),
     "top": top,
+    "peak": peak,
     "noisy-or": noisy_or,
     "attention": attention,
 }
@@ -48,16 +54,20 @@ POOLINGS: Mapping[str, Pooling] = {
 
 
 class Pooled(nn.Module):
-    """Bags of windows (B, W, C, T) -> one logit each (B, 1), by a network of one logit a window."""
+    """Bags of windows (B, W, C, T) -> one logit each (B, 1), by a network of one logit a window.
+
+    The threshold is learned besides: what is pooled needs no middle at 0, and a calibration finds it anew.
+    """
 
     def __init__(self, network: nn.Module, pooling: Pooling) -> None:
         super().__init__()
         self.network, self.pooling = network, pooling
+        self.threshold = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits of the bags."""
         logits: Tensor = self.network(x.flatten(0, 1))
-        return self.pooling(logits.view(len(x), -1))[:, None]
+        return self.pooling(logits.view(len(x), -1))[:, None] - self.threshold
 
 
 @dataclass(frozen=True)

@@ -204,9 +204,11 @@ def test_aggregations_lie_between_the_windows_and_ignore_their_order(
     for aggregation in (*aggregate.AGGREGATIONS.values(), aggregate.TopShare(share)):
         found = aggregation(x)
         assert aggregation(x[::-1]) == pytest.approx(found)
-        low, high = np.clip([x.min(), x.max()], logit(1e-7), logit(1 - 1e-7))
-        if aggregation is not aggregate.mean_probability:
-            low, high = x.min(), x.max()
+        low, high = x.min(), x.max()
+        if aggregation is aggregate.mean_probability:
+            low, high = np.clip([low, high], logit(1e-7), logit(1 - 1e-7))
+        if aggregation is aggregate.peak:  # a distance
+            low, high = 0, high - low
         assert low - 1e-6 <= found <= high + 1e-6
 
 

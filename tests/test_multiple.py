@@ -36,9 +36,16 @@ def test_every_pooling_can_be_trained_through(name: str) -> None:
 def test_a_bag_is_judged_by_its_windows_alone() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(24, 1))
     x = torch.randn(4, 5, 3, 8)
-    found = Pooled(network, POOLINGS["mean"])(x)
+    pooled = Pooled(network, POOLINGS["mean"])
     expected = torch.stack([network(bag).mean(0) for bag in x])
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(pooled(x), expected)
+    nn.init.constant_(pooled.threshold, 2.0)
+    torch.testing.assert_close(pooled(x), expected - 2)
+
+
+def test_the_peak_does_not_see_what_all_windows_share() -> None:
+    logits = torch.randn(3, 40)
+    torch.testing.assert_close(POOLINGS["peak"](logits + 5), POOLINGS["peak"](logits), rtol=0, atol=1e-5)
 
 
 def test_subjects_count_the_same_and_so_do_the_classes() -> None:
