@@ -38,11 +38,11 @@ def bank(healthy: np.ndarray) -> Baseline:
 
     def draw(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         if healthy.shape[1:] != x.shape[1:]:
-            raise ValueError(f"healthy windows are {healthy.shape[1:]}, the recording's are {x.shape[1:]}")
+            raise ValueError(f"healthy windows are {healthy.shape[1:]}, the others are {x.shape[1:]}")
         return healthy[rng.integers(len(healthy), size=len(x))].astype(x.dtype)
 
     return draw
 
 
 BASELINES: Mapping[str, Baseline] = {"zero": zero, "mean": mean, "phase": phase}
-"""Those that need nothing but the recording; `bank` makes the one of healthy windows."""
+"""Those that need nothing but the windows; `bank` makes the one of healthy ones."""

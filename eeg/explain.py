@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from eeg.attribution import METHODS, NOT_ADDITIVE, Montage, attribute
+from eeg.baselines import BASELINES, Baseline, bank
 from eeg.detect import filling, output_name
 from eeg.detector import Detector
 from eeg.explanation import Explanation, explain
@@ -32,9 +33,12 @@ def explain_recording(
     most: int,
     prevalence: float | None,
     batch: int,
+    healthy: Path | None = None,
     keep_name: bool = False,
 ) -> tuple[Explanation, Mapping[str, Faithfulness], Path]:
     """Explain one recording and write ``explanation.json`` and ``events.tsv`` to a folder below ``out``.
+
+    ``healthy`` names a control's recording, windows of which are the baseline ``healthy``.
 
     Returns
     -------
@@ -47,17 +51,21 @@ def explain_recording(
         written.
     """
     windows, _ = detector.windows(read(path))
+    baselines = dict(BASELINES)
+    if healthy is not None:
+        baselines["healthy"] = bank(detector.windows(read(healthy))[0])
     explanation = explain(
         detector,
         windows,
         method=method,
         baseline=baseline,
+        baselines=baselines,
         most=most,
         prevalence=prevalence,
         batch=batch,
         progress=True,
     )
-    found = faithfulness(detector, windows, method, baseline, batch)
+    found = faithfulness(detector, windows, method, baseline, batch, baselines)
     folder = out / output_name(path, keep_name)
     with filling(folder) as files:
         write_json(_document(explanation, found), files / "explanation.json")
@@ -66,7 +74,12 @@ def explain_recording(
 
 
 def faithfulness(
-    detector: Detector, windows: np.ndarray, method: str, baseline: str, batch: int
+    detector: Detector,
+    windows: np.ndarray,
+    method: str,
+    baseline: str,
+    batch: int,
+    baselines: Mapping[str, Baseline] = BASELINES,
 ) -> dict[str, Faithfulness]:
     """Return how true a method's evidence is on the windows that speak most for epilepsy, and random one."""
     few = windows[np.sort(np.argsort(-detector.logits(windows))[:_HIGHEST])]
@@ -79,7 +92,9 @@ def faithfulness(
         return torch.rand(len(x), 1, x.shape[2], generator=torch.Generator().manual_seed(0))
 
     return {
-        name: measure(detector.network, few, montage, explained, baseline=baseline, batch=batch)
+        name: measure(
+            detector.network, few, montage, explained, baseline=baseline, baselines=baselines, batch=batch
+        )
         for name, explained in ((method, evidence), ("random", random))
     }
 

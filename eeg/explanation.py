@@ -7,7 +7,7 @@ decision does not need more than any others is refused.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from eeg.attribution import DEFAULT, Montage, attribute, channel_effects
-from eeg.baselines import BASELINES
+from eeg.baselines import BASELINES, Baseline
 from eeg.detector import Detector, network_logits
 from eeg.segments import LONGEST, Segment, Span, over_time, peaks, without
 
@@ -80,6 +80,7 @@ def explain(
     *,
     method: str = DEFAULT,
     baseline: str = "zero",
+    baselines: Mapping[str, Baseline] = BASELINES,
     most: int = 10,
     prevalence: float | None = None,
     batch: int = 64,
@@ -94,7 +95,7 @@ def explain(
         (N, C, T), adjoining windows of one recording.
     method, baseline
         Where the evidence over time comes from, one of `METHODS`, and what stands in for what is taken
-        out, one of `BASELINES`.
+        out, one of ``baselines``.
     most
         How many segments at most.
     batch
@@ -113,7 +114,7 @@ def explain(
         If the method cannot explain the network.
     """
     rng = np.random.default_rng(seed)
-    filled = BASELINES[baseline](windows, rng)
+    filled = baselines[baseline](windows, rng)
     montage = Montage(detector.preprocessing.inputs, detector.preprocessing.sfreq)
     evidence = attribute(
         detector.network,
@@ -133,7 +134,7 @@ def explain(
     check = removal.check(windows, [found[i] for i in shown], baseline, rng) if shown else None
     segments: tuple[Segment, ...] = ()
     if check is not None and check.passed:
-        stable = removal.stability(windows, found, len(shown), rng)
+        stable = removal.stability(windows, found, len(shown), baselines, rng)
         logits = removal.logits(windows)
         segments = tuple(
             Segment(
@@ -198,12 +199,17 @@ class Removal:
         return Check(lost(spans), float(np.quantile(drawn, _QUANTILE)), name)
 
     def stability(
-        self, windows: np.ndarray, spans: Sequence[Span], shown: int, rng: np.random.Generator
+        self,
+        windows: np.ndarray,
+        spans: Sequence[Span],
+        shown: int,
+        baselines: Mapping[str, Baseline],
+        rng: np.random.Generator,
     ) -> np.ndarray:
         """Return how often each of ``spans`` is among the first ``shown``, with noise and other baselines."""
         spread = _NOISE * np.median(np.abs(windows))
         stayed = np.zeros(len(spans))
-        for baseline, _ in zip(cycle(BASELINES.values()), range(_REPEATS)):
+        for baseline, _ in zip(cycle(baselines.values()), range(_REPEATS)):
             noisy = windows + rng.normal(scale=spread, size=windows.shape).astype(windows.dtype)
             losses = self.lost(noisy, baseline(noisy, rng), spans)
             stayed[np.argsort(-losses, kind="stable")[:shown]] += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from eeg.attribution import OCCLUDED, Contrast, Montage, Scores
-from eeg.baselines import BASELINES
+from eeg.baselines import BASELINES, Baseline
 from hebbian.rule import probabilities
 
 CELL = 0.125
@@ -50,13 +50,14 @@ def measure(
     explain: Explain,
     *,
     baseline: str = "zero",
+    baselines: Mapping[str, Baseline] = BASELINES,
     batch: int = 64,
     seed: int = 0,
 ) -> Faithfulness:
     """Return how true the evidence is that ``explain`` gives for windows (N, C, T)."""
     rng = np.random.default_rng(seed)
     windows = torch.from_numpy(x)
-    filled = {name: torch.from_numpy(fill(x, rng)) for name, fill in BASELINES.items()}
+    filled = {name: torch.from_numpy(fill(x, rng)) for name, fill in baselines.items()}
     chosen = filled[baseline]
 
     evidence = explain(windows, chosen)

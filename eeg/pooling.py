@@ -50,8 +50,8 @@ def attribute_recording(
 def shares(aggregate: Aggregation, logits: np.ndarray, nothing: np.ndarray) -> np.ndarray:
     """Return how much of each window's logit reaches the recording's, (N,).
 
-    The mean of the aggregation's derivatives on the straight line from ``nothing`` (N,) to ``logits`` (N,), in
-    200 steps (Aumann & Shapley 1974): ``shares @ (logits - nothing)`` is what the recording's logit gains.
+    The mean of the aggregation's derivatives on the straight line from ``nothing`` to ``logits``, (N,) each,
+    in 200 steps (Aumann & Shapley 1974): ``shares @ (logits - nothing)`` is what the recording's logit gains.
     """
     width = 1e-6 * (np.ptp([logits, nothing]) or 1.0)
     step = width * np.eye(len(logits))

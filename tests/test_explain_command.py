@@ -59,6 +59,18 @@ def test_it_writes_ranked_segments_with_the_faithfulness_of_this_very_explanatio
     assert losses == sorted(losses, reverse=True)
 
 
+def test_windows_of_a_control_can_be_the_baseline(
+    model: Path, recording: Path, cohort: Path, tmp_path: Path
+) -> None:
+    healthy = sorted(cohort.glob("sub-*/eeg/*_eeg.edf"))[-1]
+    done = explained(
+        model, recording, "--out", tmp_path / "out", "--method", "grad-cam", "--healthy", healthy
+    )
+    assert done.exit_code == 0, done.output
+    (written,) = tmp_path.glob("out/*/explanation.json")
+    assert json.loads(written.read_text())["baseline"] == "healthy"
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
