@@ -46,7 +46,7 @@ _RAIL = 3  # times in a block that a channel stays at one and the same extreme, 
 _MUSCLE = (70.0, 115.0)  # Hz, above all rhythms and discharges and between the harmonics of either mains
 _MUSCLE_WIDTH = 15.0  # Hz of that band that the sampling rate must leave
 _MUSCLE_Z = 4.0  # MNE's own
-_BLINK = 8.0  # robust deviations of the signal at the eyes; MNE's own threshold takes two spikes in three
+_BLINK = 8.0  # robust deviations of the signal at the eyes: by MNE's threshold alone, everybody blinks
 _BLINKING = 0.25  # s on either side of its peak
 _EYES = (("Fp1", "Fp2"), ("AF3", "AF4"), ("F7", "F8"))
 _MAINS = (50.0, 60.0)  # Hz
@@ -125,18 +125,22 @@ def examine(raw: mne.io.BaseRaw, channels: Sequence[str]) -> Quality:
     names = [name for name, good in zip(present, finite, strict=True) if good and name not in dead]
     seconds = raw.n_times / raw.info["sfreq"]
     if not names:
-        return Quality(seconds, tuple(dead), (), None, (), ())
+        return Quality(seconds, tuple(name for name in present if name in dead), (), None, (), ())
     flaws: list[Flaw] = []
     flat_in: Counter[str] = Counter()
     spectra = []
     with mne.use_log_level("error"):
         pieces = 0
         for start, piece in _pieces(raw, names):
+            spectra.append(_spectrum(piece))
             still, flat = _still(piece)
-            found = [*still, *_clipped(piece), *_muscle(piece, flat), *_blinks(piece)]
+            found = [*still, *_clipped(piece)]
+            if len(flat) < len(names):
+                # What the recorder's reference brings to all channels at once would pass for muscle.
+                piece.drop_channels(flat).set_eeg_reference("average")
+                found += [*_muscle(piece), *_blinks(piece)]
             flaws += [Flaw(flaw.kind, start + flaw.onset, flaw.duration) for flaw in found]
             flat_in.update(flat)
-            spectra.append(_spectrum(piece))
             pieces += 1
         dead |= {name for name, count in flat_in.items() if 2 * count > pieces}
         outlying = _outlying(raw, [name for name in names if name not in dead])
@@ -204,14 +208,11 @@ def _muscle_band(rate: float) -> tuple[float, float] | None:
     return (low, min(high, 0.45 * rate)) if 0.45 * rate >= low + _MUSCLE_WIDTH else None
 
 
-def _muscle(piece: mne.io.BaseRaw, flat: Sequence[str]) -> list[Flaw]:
+def _muscle(piece: mne.io.BaseRaw) -> list[Flaw]:
     band = _muscle_band(piece.info["sfreq"])
-    names = [name for name in piece.ch_names if name not in flat]
-    if band is None or not names:
+    if band is None:
         return []
-    annotations, _ = annotate_muscle_zscore(
-        piece.copy().pick(names), threshold=_MUSCLE_Z, ch_type="eeg", filter_freq=band
-    )
+    annotations, _ = annotate_muscle_zscore(piece, threshold=_MUSCLE_Z, ch_type="eeg", filter_freq=band)
     return _flaws("muscle", annotations)
 
 
@@ -226,7 +227,8 @@ def _blinks(piece: mne.io.BaseRaw) -> list[Flaw]:
         return []
     slow = piece.copy().pick(eyes).filter(1, 10).get_data()
     usual = 1.4826 * float(np.median(np.abs(slow), axis=1).max())
-    events = find_eog_events(piece, ch_name=eyes, thresh=_BLINK * usual) if usual else np.empty((0, 3))
+    threshold = max(_BLINK * usual, float(np.ptp(slow)) / 4)  # the latter is MNE's own
+    events = find_eog_events(piece, ch_name=eyes, thresh=threshold)
     onsets = np.maximum(events[:, 0] / piece.info["sfreq"] - _BLINKING, 0)
     return [Flaw("blink", float(onset), 2 * _BLINKING) for onset in onsets]
 

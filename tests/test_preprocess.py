@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eeg.derivation import derive
+from eeg.mains import mains
 from eeg.preprocess import Preprocessing, clean, prepare
-from eeg.recording import read
+from eeg.recording import TEN_TWENTY, ear, read
 from trainers.errors import DataError
 
 DATA = Path(os.environ.get("HEBBIAN_DATA", "")) / "eeg"
@@ -257,3 +259,115 @@ def test_a_14_channel_model_refuses_the_19_channels_of_eegmat() -> None:
         prepare(raw, Preprocessing(epoc))
     shared = ("F7", "F3", "T7", "P7", "O1", "O2", "P8", "T8", "F4", "F8")
     assert prepare(raw, Preprocessing(shared)).shape == (10, 182 * 128)
+
+
+# --- references
+
+
+def referred(volts: np.ndarray, channels: tuple[str, ...], reference: str) -> mne.io.BaseRaw:
+    wanted = Preprocessing(channels, reference=reference)  # type: ignore[arg-type]
+    return derive(recording(volts.copy(), channels, 256), wanted.reference)
+
+
+def test_the_bipolar_chains_are_differences_of_neighbours() -> None:
+    volts = np.random.default_rng(0).standard_normal((19, 256))
+    got = referred(volts, TEN_TWENTY, "bipolar")
+    assert len(got.ch_names) == 20  # as in the Temple corpora's TCP montages, without A1-T3 and T4-A2
+    for name, difference in zip(got.ch_names, got.get_data(), strict=True):
+        anode, cathode = (TEN_TWENTY.index(electrode) for electrode in name.split("-"))
+        np.testing.assert_allclose(difference, volts[anode] - volts[cathode])
+    assert Preprocessing(TEN_TWENTY, reference="bipolar").inputs == tuple(got.ch_names)
+
+
+def test_the_laplacian_takes_the_four_neighbours_off() -> None:
+    volts = np.random.default_rng(0).standard_normal((19, 256))
+    got = referred(volts, TEN_TWENTY, "laplacian").get_data()
+    around = [TEN_TWENTY.index(name) for name in ("C3", "C4", "Fz", "Pz")]  # of Cz, by the 10-20 system
+    cz = TEN_TWENTY.index("Cz")
+    np.testing.assert_allclose(got[cz], volts[cz] - volts[around].mean(axis=0))
+    np.testing.assert_allclose(referred(volts + 3, TEN_TWENTY, "laplacian").get_data(), got)
+
+
+@pytest.mark.parametrize("ears", [("A1", "A2"), ("M1", "M2")])
+def test_linked_mastoids_are_what_is_subtracted(ears: tuple[str, str], tmp_path: Path) -> None:
+    volts = 2e-5 * np.random.default_rng(0).standard_normal((6, 256 * 20))
+    recording(volts, (*FOUR, *ears), 256).save(tmp_path / "ears_raw.fif", verbose="error")
+    raw = read(tmp_path / "ears_raw.fif", ears=True)
+    assert read(tmp_path / "ears_raw.fif").ch_names == list(FOUR)
+    got = clean(raw, Preprocessing(FOUR, reference="mastoids"))
+    linked = volts[:4] - volts[4:].mean(axis=0)
+    filtered = mne.filter.filter_data(linked, 256, 0.5, 45, h_trans_bandwidth=5, verbose="error")
+    expected = mne.filter.resample(filtered, up=128, down=256, npad="auto", method="fft", verbose="error")
+    assert got.ch_names == list(FOUR)
+    np.testing.assert_allclose(got.get_data(), expected, atol=1e-11)  # the file holds single precision
+
+
+def test_no_mastoids_no_reference() -> None:
+    with pytest.raises(DataError, match="neither A1 and A2 nor M1 and M2 among its channels"):
+        clean(recording(noise(), FOUR, 256), Preprocessing(FOUR, reference="mastoids"))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"reference": "nose"}, {"reference": "bipolar", "channels": ("Fp1", "O2")}]
+)
+def test_references_that_cannot_be(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"reference|no pair"):
+        dataclasses.replace(Preprocessing(FOUR), **wrong)  # type: ignore[arg-type]
+
+
+def test_the_ears_in_every_spelling() -> None:
+    assert [ear(name) for name in ("A1", "EEG A2-REF", "M1-LE", "a1")] == ["A1", "A2", "M1", "A1"]
+    assert [ear(name) for name in ("A2-A1", "Cz", "ECG", "Fp1-A1")] == [None] * 4
+
+
+# --- long recordings
+
+
+@pytest.mark.parametrize("wanted", [Preprocessing(FOUR), Preprocessing.paper(FOUR)])
+def test_the_seams_between_blocks_do_not_show(wanted: Preprocessing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of 40 s against the whole by MNE, where the rates leave no fraction of a sample."""
+    raw = recording(np.cumsum(noise(200, 512) / 10, axis=1), FOUR, 512)
+    raw.set_annotations(mne.Annotations(150.0, 0.5, "spike"))
+    whole = clean(raw, wanted)
+    monkeypatch.setattr("eeg.preprocess.BLOCK", 40.0)
+    blocks = clean(raw, wanted)
+    assert blocks.n_times == whole.n_times
+    assert [a["onset"] for a in blocks.annotations] == [150.0]
+    apart = 1e6 * (blocks.get_data() - whole.get_data())[:, 1000:-1000]
+    assert 1e6 * whole.get_data().std() > 3
+    assert np.sqrt(np.mean(apart**2)) < 0.01  # µV
+
+
+@pytest.mark.parametrize("sfreq", [173.61, 250.0, 500.0])
+def test_blocks_keep_time_at_any_rate(sfreq: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sine stays in phase from the first to the last block; no block is shifted by a part of a sample."""
+    monkeypatch.setattr("eeg.preprocess.BLOCK", 100.0)
+    time = np.arange(round(400 * sfreq)) / sfreq
+    sine = 1e-5 * np.sin(2 * np.pi * 11.3 * time + 0.4) * MIRROR
+    got = clean(recording(sine, PAIR, sfreq), Preprocessing(PAIR)).get_data()[0, 1000:-1000]
+    at = (1000 + np.arange(len(got))) / 128
+    np.testing.assert_allclose(got, 1e-5 * np.sin(2 * np.pi * 11.3 * at + 0.4), atol=1e-7)
+
+
+def test_a_large_array_lies_in_a_file_and_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw, wanted = recording(noise(60), FOUR, 256), Preprocessing(FOUR)
+    small = prepare(raw, wanted)
+    monkeypatch.setattr("eeg.spool.LARGE", 1000)
+    np.testing.assert_array_equal(prepare(raw, wanted), small)
+
+
+# --- mains
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [("BE", 50), ("us", 60), ("GW", 50), ("NG", 50), ("BR", 60), ("60", 60), ("50", 50)],
+)
+def test_the_mains_of_a_country(place: str, expected: float) -> None:
+    assert mains(place) == expected
+
+
+@pytest.mark.parametrize("place", ["JP", "Belgium", "", "55"])
+def test_no_mains(place: str) -> None:
+    with pytest.raises(ValueError, match=r"frequency|expected"):
+        mains(place)
