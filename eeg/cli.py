@@ -214,10 +214,8 @@ def card(model: Path) -> None:
 @click.option(
     "--augment",
     multiple=True,
-    default=["turn"],
-    show_default=True,
-    type=click.Choice(["turn", "gain", "silence", "flip", "shift", "whiten", "mix"]),
-    help="What hides whose EEG it is from a network; once for each.",
+    type=click.Choice(["turn", "gain", "silence", "flip", "shift", "whiten", "mix", "none"]),
+    help="What hides whose EEG it is from a network; once for each.  [default: turn, none for bipolar]",
 )
 @click.option(
     "--labels",
@@ -399,7 +397,7 @@ _USUAL: dict[str, Any] = {
     "reference": "average",
     "notch": None,
     "aggregation": None,
-    "augment": ("turn",),
+    "augment": (),
 }
 """How `compare` prepares recordings and windows: as `train` does where nothing is said."""
 
@@ -734,7 +732,7 @@ def _plan(
         preprocessing=settings,
         labels=kind,  # type: ignore[arg-type]
         window=window or WINDOW[kind],  # type: ignore[index]
-        augment=augment,
+        augment=tuple(a for a in augment or (("none",) if reference == "bipolar" else ("turn",)) if a != "none"),
         aggregation=aggregation or ("mean-probability" if paper else AGGREGATION[kind]),  # type: ignore[index]
         **same,
     )
