@@ -1,11 +1,13 @@
 """What the TensorBoard callback costs: python benchmarks/logging_cost.py --repetitions 3.
 
-784-500-10, and two convolutions of 16 and 32 kernels 5 x 5 with pooling, in a phase of ten epochs of MNIST
-($HEBBIAN_DATA/mnist, batches of 32) with its whole test set held out.  They learn by backprop with plain SGD,
-the cheapest steps there are, so that the share of the logging is at its largest.
+On MNIST ($HEBBIAN_DATA/mnist, batches of 32, ten epochs, its whole test set held out): 784-500-10, and two
+convolutions of 16 and 32 kernels 5 x 5 with pooling.  They learn by backprop with plain SGD, the cheapest
+steps there are, so that the share of the logging is at its largest.  On digits: what `hebbian train` does by
+default, by backprop and by SoftHebb, whose epochs take some 10 milliseconds.
 
 The processor time inside the callback, whose writing thread works beside it, is compared with that of all
-else.  The nets take turns.  Seconds are those of one processor core.
+else; what is written once, at the end of a phase, is told apart.  The trainings take turns.  Seconds are
+those of one processor core.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,8 +27,10 @@ import torch.nn.functional as F
 
 from hebbian.backprop import Backprop
 from trainers.data import Batches
+from trainers.experiment import Experiment, run
 from trainers.images import load_images
 from trainers.models import convnet, mlp
+from trainers.recipes import recommended
 from trainers.table import interval
 from trainers.trainer import Trainer
 from visualizers.tensorboard import TensorBoard
@@ -55,17 +60,35 @@ class Timed:
         return timed
 
 
-def measure(net: str, epochs: int, seed: int) -> tuple[float, dict[str, float]]:
-    """Return the seconds of a training without its logging, and those of the logging by event."""
+def mnist(net: str, seed: int, callback: object) -> None:
+    """Train a net on MNIST."""
     images = load_images("mnist", Path(os.environ["HEBBIAN_DATA"], "mnist"))
     torch.manual_seed(seed)
     rule = Backprop(NETS[net](), F.cross_entropy)
     optimizer = torch.optim.SGD(rule.parameters(), lr=0.01)
     batches = Batches(images.x_train[:, None], images.y_train, BATCH, torch.Generator().manual_seed(seed))
+    Trainer(rule, optimizer, [callback]).fit(batches, EPOCHS, (images.x_test[:, None], images.y_test))
+
+
+def digits(rule: str, seed: int, callback: object) -> None:
+    """Train a net on digits as `hebbian train` does."""
+    run(Experiment(rule, seed, recommended(rule)), load_images("digits"), [callback])
+
+
+TRAININGS: dict[str, Callable[[int, object], None]] = {
+    "mnist mlp": partial(mnist, "mlp"),
+    "mnist conv": partial(mnist, "conv"),
+    "digits backprop": partial(digits, "backprop"),
+    "digits softhebb": partial(digits, "softhebb"),
+}
+
+
+def measure(training: Callable[[int, object], None], seed: int) -> tuple[float, dict[str, float]]:
+    """Return the seconds of a training without its logging, and those of the logging by event."""
     with TemporaryDirectory() as folder, TensorBoard(Path(folder), settings={"seed": seed}) as board:
         timed = Timed(board)
         start = time.process_time()
-        Trainer(rule, optimizer, [timed]).fit(batches, epochs, (images.x_test[:, None], images.y_test))
+        training(seed, timed)
         total = time.process_time() - start
     return total - sum(timed.seconds.values()), timed.seconds
 
@@ -73,21 +96,25 @@ def measure(net: str, epochs: int, seed: int) -> tuple[float, dict[str, float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=3, help="at least two")
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--only", choices=TRAININGS, nargs="+", default=list(TRAININGS))
     options = parser.parse_args()
     if "HEBBIAN_DATA" not in os.environ:
         parser.error("set HEBBIAN_DATA to the folder that holds mnist/")
     torch.set_num_threads(1)
-    shares: dict[str, list[float]] = {net: [] for net in NETS}
+    shares: dict[str, list[tuple[float, float]]] = {name: [] for name in options.only}
     for seed in range(options.repetitions):
-        for net in NETS:
-            training, logging = measure(net, options.epochs, seed)
-            shares[net].append(sum(logging.values()) / training)
+        for name in options.only:
+            training, logging = measure(TRAININGS[name], seed)
+            end = logging.pop("on_phase")
+            shares[name].append((sum(logging.values()) / training, end / training))
             parts = ", ".join(f"{event} {seconds:.2f} s" for event, seconds in logging.items())
-            print(f"{net} {seed}: training {training:.1f} s; {parts}", flush=True)
-    for net, values in shares.items():
-        mean, half = interval(values)
-        print(f"{net}: logging takes {mean:.1%} ± {half:.1%} of the training's time")
+            print(f"{name} {seed}: training {training:.1f} s; {parts}, on_phase {end:.2f} s", flush=True)
+    for name, values in shares.items():
+        during, end = (interval(part) for part in zip(*values, strict=True))
+        print(
+            f"{name}: logging takes {during[0]:.1%} ± {during[1]:.1%} of the training's time, "
+            f"and at the end {end[0]:.1%} ± {end[1]:.1%}"
+        )
 
 
 if __name__ == "__main__":
