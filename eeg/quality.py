@@ -228,8 +228,10 @@ def _blinks(piece: mne.io.BaseRaw) -> list[Flaw]:
     slow = piece.copy().pick(eyes).filter(1, 10).get_data()
     usual = 1.4826 * float(np.median(np.abs(slow), axis=1).max())
     threshold = max(_BLINK * usual, float(np.ptp(slow)) / 4)  # the latter is MNE's own
-    events = find_eog_events(piece, ch_name=eyes, thresh=threshold)
-    onsets = np.maximum(events[:, 0] / piece.info["sfreq"] - _BLINKING, 0)
+    peaks = find_eog_events(piece, ch_name=eyes, thresh=threshold)[:, 0]
+    # MNE asks how far a peak rises from the trough before, and so takes the filter's rebound for a blink.
+    peaks = peaks[np.abs(slow[:, peaks]).max(axis=0) >= threshold]
+    onsets = np.maximum(peaks / piece.info["sfreq"] - _BLINKING, 0)
     return [Flaw("blink", float(onset), 2 * _BLINKING) for onset in onsets]
 
 
