@@ -3,8 +3,11 @@
 import csv
 import json
 import os
+import random
 import signal
 import subprocess
+import sys
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -342,3 +345,29 @@ def test_a_recorded_comparison_is_run_again(tmp_path, here):
     assert set(shown[1:]) == {"dfa", "backprop", "frozen"}
     again = call("run", tmp_path / "first" / "run.json", "--out", tmp_path / "second")
     assert "All 3 results are the same, bit for bit." in again.output
+
+
+@pytest.mark.slow
+def test_a_comparison_that_is_killed_again_and_again_comes_out_the_same(tmp_path):
+    """By SIGKILL of the command and its runs together, at random moments."""
+    command = [sys.executable, "-m", "trainers", "compare", "--rules", "dfa,softhebb", "--seeds", "2"]
+    command += ["--epochs", "3", "--hidden", "8", "--out"]
+    subprocess.run([*command, tmp_path / "whole"], check=True, capture_output=True)
+    whole = read_results(tmp_path / "whole")
+    assert len(whole) == 8
+    cut, draws, killed = tmp_path / "cut", random.Random(0), 0
+    while len(read_results(cut)) < len(whole):
+        running = subprocess.Popen(
+            [*command, cut], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        before, start = len(read_results(cut)), time.monotonic()
+        while running.poll() is None and len(read_results(cut)) < before + draws.randint(1, 3):
+            assert time.monotonic() - start < 120
+            time.sleep(0.01)
+        time.sleep(draws.uniform(0, 2))
+        if running.poll() is None:
+            os.killpg(running.pid, signal.SIGKILL)
+            killed += 1
+        assert running.wait() in (0, -signal.SIGKILL)
+    assert killed >= 2
+    assert outcome(read_results(cut)) == outcome(whole)

@@ -162,6 +162,17 @@ def test_a_resumed_folder_takes_another_rule(tmp_path):
     assert accuracies(alone.output) == accuracies(result.output)
 
 
+def test_what_was_logged_before_the_first_checkpoint_is_not_logged_twice(tmp_path):
+    out = tmp_path / "run"
+    words = ["train", "--rule", "oja", "--epochs", "1", "--hidden", "8", "--no-controls", "--out", str(out)]
+    assert call(*words).exit_code == 0
+    (out / "results.json").unlink()  # as if it had been killed before
+    assert call(*words, "--resume").exit_code == 0
+    events = EventAccumulator(str(out / "tensorboard" / "oja-0"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("readout/accuracy")] == [1]
+
+
 def test_greedy_is_for_rules_without_labels_alone(tmp_path):
     out = tmp_path / "run"
     words = ["train", "--rule", "softhebb", "--greedy", "--epochs", "1", "--hidden", "8", "--hidden", "6"]
