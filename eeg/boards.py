@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 _POINTS = 2000  # windows in the projector, which draws more only slowly
+_DPI = 90  # TensorBoard shrinks pictures roughly: the larger, the worse
 _HEADER = ["group", "discharge", "subject", "site"]
 _GROUPS = {1: "epilepsy", 0: "control", None: "unknown"}
 
@@ -37,12 +38,14 @@ def write_case(case: Case, folder: Path) -> None:
     with _writer(folder) as writer:
         writer.add_text("card", f"{RESEARCH_USE}\n\n{case.card}")
         for picture in pictures(case):
-            writer.add_figure(picture.tag, picture.figure)
+            picture.figure.set_dpi(_DPI)
+            writer.add_figure(f"recording/{picture.tag}", picture.figure)
 
 
 def write_training(
     network: nn.Module,
     judged: Mapping[str, tuple[Sequence[Scored], Mapping[str, Calibration]]],
+    shown: Mapping[str, Sequence[Scored]],
     folder: Path,
 ) -> None:
     """Write how well unseen subjects were judged, and how the network sees their windows.
@@ -54,6 +57,8 @@ def write_training(
     judged
         Name -> recordings as judged by networks that had not seen their subjects, and what each part of
         these is calibrated by.
+    shown
+        Name -> recordings whose windows are embedded.
     folder
         The run that they are added to.
     """
@@ -61,9 +66,9 @@ def write_training(
         for name, (scored, calibrations) in judged.items():
             for tag, figure in figures(scored, calibrations).items():
                 writer.add_figure(f"{name}/{tag}", figure)
-            if readout(network) is not None:
-                points, told = embedding(network, scored)
-                writer.add_embedding(points, told, metadata_header=_HEADER, tag=f"{name} windows")
+        for name, scored in shown.items() if readout(network) else ():
+            points, told = embedding(network, scored)
+            writer.add_embedding(points, told, metadata_header=_HEADER, tag=name)
 
 
 def figures(scored: Sequence[Scored], calibrations: Mapping[str, Calibration]) -> dict[str, Figure]:

@@ -127,7 +127,8 @@ def _decision_html(decision: Decision, model: Mapping[str, Any]) -> str:
         f"{alarm}{warnings}"
         f'<p class="eeg-score">Score for epilepsy-like EEG <strong>{decision.probability:.2f}</strong>'
         f"{_interval(decision)} at a stated prevalence of {decision.prevalence:.2f}</p>"
-        f"<p><strong>{escape(str(decision.answer))}.</strong> {escape(decision.answer.grounds)}</p>"
+        f'<p class="{"eeg-warning" if decision.answer.group is None else ""}">'
+        f"<strong>{escape(str(decision.answer))}.</strong> {escape(decision.answer.grounds)}</p>"
         f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in limits)}</ul>"
     )
 
@@ -220,4 +221,5 @@ def _card_html(card: str) -> str:
     reader.preprocessors.deregister("html_block")
     reader.inlinePatterns.deregister("html")
     html: str = reader.convert(card)
+    html = html.replace("<pre><code>", "<pre>").replace("</code></pre>", "</pre>")  # no code to be coloured
     return f'<div class="eeg-card">{html}</div>'

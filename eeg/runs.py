@@ -168,9 +168,11 @@ def _write(
     save(done.detector, out / "model.safetensors")
     write_predictions(plan, [*scored, *done.unseen], out / "predictions.csv")
     judged = {"cross-validated": (scored, calibrations(scored, None))}
+    shown = {"windows of training subjects": scored}
     if done.unseen:
         judged["held out"] = done.unseen, calibrations(done.unseen, done.detector.calibration)
-    boards.write_training(done.detector.network, judged, out / "tensorboard")
+        shown["windows of held-out subjects"] = done.unseen
+    boards.write_training(done.detector.network, judged, shown, out / "tensorboard")
     with replacing(out / "card.md") as part:
         part.write_text(card.card(done.detector), encoding="utf-8")
     write(out / "run.json", {**settings, "training": done.detector.training})

@@ -50,7 +50,7 @@ def test_points_are_spread_over_all_recordings(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_training_has_its_curves_and_names_nobody(tmp_path: Path) -> None:
     fitted = {"held out": Calibration(1.0, 0.0, 0.5, 6)}
-    write_training(NETWORK, {"held out": (SCORED, fitted)}, tmp_path)
+    write_training(NETWORK, {"held out": (SCORED, fitted)}, {"windows": SCORED}, tmp_path)
     tags = EventAccumulator(str(tmp_path)).Reload().Tags()["images"]
     assert sorted(tags) == [
         "held out/ranking",

@@ -176,7 +176,9 @@ def test_a_board_has_the_same_pictures_one_tag_each(tmp_path: Path) -> None:
     write_case(case(), tmp_path)
     found = EventAccumulator(str(tmp_path)).Reload()
     tags = found.Tags()["images"]
-    assert sorted(tags) == ["deletion and insertion", "overview", "page 1", "page 2", "standing"]
+    assert sorted(tags) == [
+        f"recording/{name}" for name in ("deletion and insertion", "overview", "page 1", "page 2", "standing")
+    ]
     assert all(len(found.Images(tag)) == 1 for tag in tags), "TensorBoard keeps ten a tag"
 
 
