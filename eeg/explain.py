@@ -83,7 +83,7 @@ def faithfulness(
 ) -> dict[str, Faithfulness]:
     """Return how true a method's evidence is on the windows that speak most for epilepsy, and random one."""
     few = windows[np.sort(np.argsort(-detector.logits(windows))[:_HIGHEST])]
-    montage = Montage(detector.preprocessing.channels, detector.preprocessing.sfreq)
+    montage = Montage(detector.preprocessing.inputs, detector.preprocessing.sfreq)
 
     def evidence(x: Tensor, filled: Tensor) -> Tensor:
         return attribute(detector.network, x, filled, montage, method=method, batch=batch)

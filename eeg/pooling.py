@@ -37,7 +37,7 @@ def attribute_recording(
     -------
     (N, C, T), or (N, 1, T) of a method that does not tell channels apart, in logits a sample.
     """
-    montage = Montage(detector.preprocessing.channels, detector.preprocessing.sfreq)
+    montage = Montage(detector.preprocessing.inputs, detector.preprocessing.sfreq)
     x, filled = torch.from_numpy(windows), torch.from_numpy(baseline)
     evidence = attribute(
         detector.network, x, filled, montage, method=method, batch=batch, seed=seed, progress=progress
