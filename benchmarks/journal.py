@@ -11,6 +11,7 @@ from trainers.table import interval
 
 RESULTS = Path(__file__).parent / "results"
 RULES = RESULTS / "rules.jsonl"
+RECURRENT = RESULTS / "recurrent.jsonl"
 PUBLISHED = RESULTS / "published"
 REASONS = RESULTS / "reasons.json"
 NETS = ("mlp", "conv")

@@ -142,15 +142,15 @@ def learn(rule: str, how: Published, epochs: int, seed: int, images: Split) -> d
     )
     found: dict[str, Any] = {"accuracy": curve.accuracy, "seconds": curve.seconds}
     if "own readout" not in find(rule).traits:
-        found["angle"] = angle(taught, images)
+        found["angles"] = angles(taught, images)
     return found
 
 
-def angle(rule: Rule, images: Split) -> float:
-    """Return the degrees between a rule's update and backprop's, the mean over the hidden layers."""
+def angles(rule: Rule, images: Split) -> list[float]:
+    """Return the degrees between a rule's update and backprop's, one for each hidden layer."""
     x, y = images.x_train[:SAMPLE], images.y_train[:SAMPLE]
-    cosines = list(alignment(rule, F.cross_entropy, x, y).values())[:-1]
-    return sum(math.degrees(math.acos(min(1.0, max(-1.0, c)))) for c in cosines) / len(cosines)
+    *hidden, _ = alignment(rule, F.cross_entropy, x, y).values()
+    return [round(math.degrees(math.acos(cosine)), 1) for cosine in hidden]
 
 
 def epochs_within(minutes: float, rule: str, how: Published, images: Split) -> int:

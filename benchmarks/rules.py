@@ -3,9 +3,9 @@
 784-500-10, and two convolutions of 16 and 32 kernels 5 x 5 with pooling; the first 10,000 training images
 of MNIST ($HEBBIAN_DATA/mnist) and its whole test set.  Backprop and frozen random features are among the
 rules.  Each net gets the activation, first weights and centring that `trainers.recommended` names for the
-rule, and the same batches and, noisy and spiking rules excepted (`LONGER`, `SHORTER`), epochs.  The two controls run on nets with
-centred inputs as well, for that is what some rules want.  Seconds are those of one processor
-core, training only.
+rule, and the same batches and epochs, but for noisy and spiking rules (`LONGER`, `SHORTER`).  The two
+controls run on nets with centred inputs as well, for that is what some rules want.  Seconds are those of one
+processor core, training only.
 
 Finished runs are lines of benchmarks/results/rules.jsonl; a second call makes those that are missing or ran
 with other settings than today's.  `--tune` instead prints one seed on 2,000 held-out training images and

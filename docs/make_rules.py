@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hebbian.registry import BUILT_IN, Entry
+from hebbian.registry import BUILT_IN, MODULES, Card, Entry
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -25,13 +25,30 @@ REASONS = {
     "soft-instar": "as instar's; at temperature 1 in 784 dimensions it is as hard as that",
     "pc": "on images it settles for 6 steps only, far from equilibrium, to keep within the time",
     "eqprop": "on images it settles for 6 steps only, far from equilibrium, to keep within the time",
-    "rstdp": "as stdp; the reward is one bit a sample, and nearly always 1 once most are right",
+    "rstdp": "the reward is one bit a sample, and nearly always 1 once most are right",
     **(json.loads(journal.REASONS.read_text(encoding="utf-8")) if journal.REASONS.exists() else {}),
 }
 """Why a rule stays behind random features, where it does: measured by benchmarks/reasons.py, or inferred."""
 
 
-def page(entries: Sequence[Entry], measured: Measured, published: Sequence[Mapping[str, Any]]) -> str:
+SHORTFALLS = {
+    "fa": "random feedback reaches the readout's gradient and hardly that of the convolutions",
+    "dfa": "random feedback reaches the readout's gradient and hardly that of the convolutions",
+    "usf": "the signs of the weights are nearly their gradient",
+    "pc": "20 steps of 0.05 end one time constant into the settling",
+    "predsim": "three of a hundred epochs do not tell whether it passes backprop, as published",
+    "forward-forward": "a tenth of the published length, at which it is said to come within 0.1 points",
+}
+"""What may stand behind a published recipe's distance to backprop at this length, beside what is measured."""
+
+
+def page(
+    entries: Sequence[Entry],
+    modules: Sequence[Card],
+    measured: Measured,
+    published: Sequence[Mapping[str, Any]],
+    sequences: Measured,
+) -> str:
     """Return the whole page as Markdown."""
     blocks = [
         "# The rules",
@@ -41,7 +58,11 @@ def page(entries: Sequence[Entry], measured: Measured, published: Sequence[Mappi
         _centred(measured),
         _PUBLISHED,
         "\n".join(_published_table(published)),
+        "\n".join(_shortfalls(published)),
+        _sequences(sequences),
         *(_section(entry, measured) for entry in entries),
+        _MODULES,
+        *("\n".join(_card(card)) for card in modules),
     ]
     return "\n\n".join(blocks) + "\n"
 
@@ -55,12 +76,26 @@ kernels with pooling. Every rule has the same batches and the same few epochs (`
 for those that learn from one number a trial, which have four times as many: the figures compare rules, they
 are not the best that each can do. Settings were chosen on held-out training images. Seconds are those of
 one processor core. Rules without labels are followed by a readout that learns by backprop, as is the
-control, `frozen` random features. "One graph" tells whether `torch.compile` takes the rule whole
-(`fullgraph=True`).
+control, `frozen` random features. `frozen` and `backprop` run on nets of their own, ReLU on inputs as they
+are; a rule's line below tells where its net is another. "One graph" tells whether `torch.compile` takes the
+rule whole (`fullgraph=True`).
 `tests/test_rules.py` holds every rule to its traits, and to their absence."""
 
 _CENTRED = """\
-Some rules want centred inputs; their settings below say so. These are the controls on such nets:"""
+Some rules want centred inputs; their settings below say so. They are to be held against the controls on
+such nets:"""
+
+_SEQUENCES = """\
+## Sequences
+
+Digits row after row into a `LeakyRNN`, three rules from the same weights (`benchmarks/recurrent.py`):
+accuracy in per cent on 360 test images, the mean over seeds with its 95 % t-interval. `backprop` goes
+through time, `frozen` is a reservoir."""
+
+_MODULES = """\
+## Beside the rules
+
+What learns locally, or is learned, and is used by itself: no model is trained by naming it."""
 
 _PUBLISHED = """\
 ## Published recipes
@@ -76,6 +111,11 @@ def _centred(measured: Measured) -> str:
         for rule in ("backprop", "frozen")
     ]
     return "\n".join((_CENTRED, "", *_rows(("control", "MLP, %", "conv, %"), rows)))
+
+
+def _sequences(sequences: Measured) -> str:
+    rows = [(rule, cell(summary), f"{summary.seconds:.0f}") for (rule, _), summary in sequences.items()]
+    return "\n".join((_SEQUENCES, "", *_rows(("rule", "accuracy, %", "seconds"), rows)))
 
 
 def _table(entries: Sequence[Entry], measured: Measured) -> str:
@@ -104,7 +144,7 @@ def _short(summary: Summary | None) -> str:
 def _published_table(published: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     rows = []
     for found in published:
-        own, control = found["curves"][found["rule"]], found["curves"]["backprop"]
+        own, control = (found["curves"].get(name) for name in (found["rule"], "backprop"))
         rows.append(
             (
                 found["rule"],
@@ -119,8 +159,33 @@ def _published_table(published: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     return _rows(head, rows)
 
 
-def _final(curve: Mapping[str, Sequence[float]]) -> str:
+def _final(curve: Mapping[str, Any] | None) -> str:
+    if curve is None:
+        return "not run"
     return f"{100 * curve['accuracy'][-1]:.2f} ({curve['seconds'][-1]:.0f})"
+
+
+def _shortfalls(published: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Say of each rule that ends behind backprop what its curves tell of the reason."""
+    for found in published:
+        name = found["rule"]
+        own, control = (found["curves"].get(curve) for curve in (name, "backprop"))
+        if own and control and own["accuracy"][-1] < control["accuracy"][-1]:
+            short = 100 * (control["accuracy"][-1] - own["accuracy"][-1])
+            angles = ", ".join(f"{angle:.0f}°" for angle in own.get("angles", ()))
+            told = (
+                f"its update ends at {angles} to backprop's, first hidden layer to last; " if angles else ""
+            )
+            yield (
+                f"- `{name}` ends {short:.2f} points behind: {told}at last it rises by {_slope(own):.2f} "
+                f"points an epoch, backprop by {_slope(control):.2f}; {SHORTFALLS[name]}."
+            )
+
+
+def _slope(curve: Mapping[str, Any]) -> float:
+    """Return the mean rise of the accuracy over up to three last epochs, in points an epoch."""
+    last = curve["accuracy"][-4:]
+    return 100 * (last[-1] - last[0]) / max(len(last) - 1, 1)
 
 
 def _rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -128,16 +193,20 @@ def _rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield "| " + " | ".join(text.replace("|", "\\|") for text in row) + " |"
 
 
-def _section(entry: Entry, measured: Measured) -> str:
-    lines = [
-        f"## {entry.name}",
+def _card(card: Card) -> list[str]:
+    return [
+        f"## {card.name}",
         "",
-        f"    {entry.equation}",
+        f"    {card.equation}",
         "",
-        f"- Source: {entry.source}",
-        f"- Needs: {entry.needs}",
-        f"- Held against: {entry.oracle}",
+        f"- Source: {card.source}",
+        f"- Needs: {card.needs}",
+        f"- Held against: {card.oracle}",
     ]
+
+
+def _section(entry: Entry, measured: Measured) -> str:
+    lines = _card(entry)
     for net, title in zip(NETS, ("784-500-10", "two convolutions"), strict=True):
         lines.append(f"- On {title}: {_told(measured.get((entry.name, net)))}")
     if behind(entry.name, measured):
@@ -158,7 +227,8 @@ def behind(name: str, measured: Measured) -> list[str]:
 def _told(summary: Summary | None) -> str:
     if summary is None or summary.accuracy is None:
         return cell(summary)
-    return f"{cell(summary)} %, {summary.seeds} seeds, {summary.seconds:.0f} s ({summary.settings})"
+    seeds = f"{summary.seeds} seed{'s' * (summary.seeds > 1)}"
+    return f"{cell(summary)} %, {seeds}, {summary.seconds:.0f} s ({summary.settings})"
 
 
 def current() -> str:
@@ -166,7 +236,10 @@ def current() -> str:
     published = [
         json.loads(path.read_text(encoding="utf-8")) for path in sorted(journal.PUBLISHED.glob("*.json"))
     ]
-    return page(BUILT_IN, journal.summarise(journal.read(journal.RULES)), published)
+    measured, sequences = (
+        journal.summarise(journal.read(path)) for path in (journal.RULES, journal.RECURRENT)
+    )
+    return page(BUILT_IN, MODULES, measured, published, sequences)
 
 
 if __name__ == "__main__":

@@ -466,7 +466,7 @@ BUILT_IN = (
         family="settling",
         source="Lee et al. 2015; Meulemans et al. 2020",
         equation="dθ_l = -d|h_l - t_l|²/dθ_l / 2; t_{l-1} = h_{l-1} + g(t_l) - g(h_l), t_L = h_L - dL/dh_L",
-        needs="a chain of blocks (nn.Sequential); labels; learns feedback weights of its own",
+        needs="a chain of blocks (nn.Sequential), with one hidden block it is backprop; labels",
         oracle=(
             "with exact inverses it is backprop for orthogonal weights, and not for others "
             "(tests/test_target.py::test_it_is_backprop_for_orthogonal_weights_and_not_for_others)"

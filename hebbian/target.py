@@ -18,7 +18,7 @@ class DifferenceTarget(Rule):
     difference makes up for what g_l cannot invert.  Block l descends |f_l(h_{l-1}) - t_l|² / 2, the
     readout the criterion, and g_l the reconstruction |g_l(f_l(h + n)) - h - n|² / 2 with noise n around
     h = h_{l-1}.  All are one objective; where g is the inverse and the weights are orthogonal, it is
-    backprop (Meulemans 2020).
+    backprop (Meulemans 2020).  With one hidden block there is nothing to invert and it is backprop.
 
     g_l is affine, `self.feedback`: a Linear layer, or between feature maps a resizing to the size below
     and a convolution.  It has no squashing function, so it suits any activation.

@@ -33,7 +33,25 @@ OPTIMIZERS = {
     and make is not torch.optim.LBFGS  # asks for a closure, which it calls several times a step
 }
 SEEDS = st.integers(0, 2**32 - 1)
-a_few = settings(max_examples=3, deadline=None)
+WITHOUT_GROUPS = [name for name in NAMES if "without groups" in registry.find(name).needs]
+
+
+def holds_for(**draws):
+    """Hold a law (name, ...) to three examples, and to fifty among the slow tests."""
+
+    def decorate(law):
+        @pytest.mark.parametrize("examples", [3, pytest.param(50, marks=pytest.mark.slow)])
+        def test(name, examples):
+            @settings(max_examples=examples, deadline=None)
+            @given(**draws)
+            def check(**drawn):
+                law(name, **drawn)
+
+            check()
+
+        return test
+
+    return decorate
 
 
 def net(classes=4):
@@ -243,8 +261,7 @@ def test_a_rule_that_looks_at_a_number_breaks_the_graph():
 
 
 @pytest.mark.parametrize("name", NAMES)
-@given(seed=SEEDS, n=st.integers(2, 9), order=st.randoms(use_true_random=False))
-@a_few
+@holds_for(seed=SEEDS, n=st.integers(2, 9), order=st.randoms(use_true_random=False))
 def test_order_inside_a_batch_does_not_matter(name, seed, n, order):
     rule = build(name, net().double())
     x, y = data(n, torch.float64, seed)
@@ -253,8 +270,7 @@ def test_order_inside_a_batch_does_not_matter(name, seed, n, order):
 
 
 @pytest.mark.parametrize("name", without("batch statistics"))
-@given(seed=SEEDS, n=st.integers(1, 6), copies=st.integers(2, 4))
-@a_few
+@holds_for(seed=SEEDS, n=st.integers(1, 6), copies=st.integers(2, 4))
 def test_copies_of_a_batch_teach_what_the_batch_does(name, seed, n, copies):
     rule = build(name, net().double())
     x, y = data(n, torch.float64, seed)
@@ -270,8 +286,7 @@ def assert_mean_over_parts(name, seed, n, first):
 
 
 @pytest.mark.parametrize("name", without("batch statistics"))
-@given(seed=SEEDS, sizes=st.tuples(st.integers(1, 5), st.integers(1, 5)))
-@a_few
+@holds_for(seed=SEEDS, sizes=st.tuples(st.integers(1, 5), st.integers(1, 5)))
 def test_the_gradients_of_a_batch_are_the_mean_over_its_parts(name, seed, sizes):
     assert_mean_over_parts(name, seed, sum(sizes), sizes[0])
 
@@ -295,8 +310,7 @@ KERNELS = [(nn.Conv1d, (4, 5)), (nn.Conv1d, (20, 1)), (nn.Conv2d, (5, 2, 2)), (n
 
 
 @pytest.mark.parametrize("name", NAMES)
-@given(seed=SEEDS, kernel=st.sampled_from(KERNELS))
-@a_few
+@holds_for(seed=SEEDS, kernel=st.sampled_from(KERNELS))
 def test_a_convolution_with_a_kernel_as_large_as_its_input_is_a_linear_layer(name, seed, kernel):
     make, (channels, *space) = kernel
     conv = nn.Unflatten(1, (channels, *space)), make(channels, 6, space), nn.Flatten(), nn.Tanh()
@@ -325,6 +339,13 @@ class Patches(nn.Module):
         return torch.stack(patches, 1)
 
 
+class Transposed(nn.Module):
+    """(N, places, values) -> (N, values, places)."""
+
+    def forward(self, x):
+        return x.mT
+
+
 class Maps(nn.Module):
     """(N, places, channels) -> (N, channels, *space)."""
 
@@ -346,23 +367,52 @@ CONVOLUTIONS = {
     ),
     "three dimensions": (nn.Conv3d(3, 5, 2, stride=2, padding=1), (3, 2, 2, 2)),
 }
+GROUPED = {
+    "two groups": (nn.Conv1d(4, 6, 3, stride=2, padding=1, groups=2), (4, 6)),
+    "depthwise": (nn.Conv2d(3, 6, 2, padding=1, dilation=2, groups=3, padding_mode="replicate"), (3, 4, 2)),
+    "in three dimensions": (nn.Conv3d(4, 6, 2, groups=2, bias=False), (4, 3, 2, 2)),
+}
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n != "eqprop"])  # which refuses layers of our own
-@pytest.mark.parametrize(("conv", "shape"), CONVOLUTIONS.values(), ids=CONVOLUTIONS)
-def test_a_convolution_is_a_linear_layer_on_its_patches(name, conv, shape):
-    conv = copy.deepcopy(conv)
-    maps = conv(torch.zeros(1, *shape))
-    linear = nn.Linear(conv.weight[0].numel(), 5, bias=conv.bias is not None)
+def assert_alike_on_patches(name, conv, shape, patches, layer, to_maps):
+    """A convolution is taught what ``layer`` is, which sees ``patches``; ``to_maps`` puts these in place."""
+    values, maps = shape.numel(), conv(torch.zeros(1, *shape))
     folded = nn.Unflatten(1, shape), nn.Identity(), conv, nn.Identity(), nn.Tanh()
-    unfolded = nn.Unflatten(1, shape), Patches(conv), linear, Maps(maps.shape[2:]), nn.Tanh()
+    unfolded = nn.Unflatten(1, shape), patches, layer, to_maps(maps.shape[2:]), nn.Tanh()
     torch.manual_seed(0)
-    below, readout = nn.Sequential(nn.Linear(20, 24), nn.Tanh()), nn.Linear(maps.numel(), 4)
+    below, readout = nn.Sequential(nn.Linear(20, values), nn.Tanh()), nn.Linear(maps.numel(), 4)
     models = (
         nn.Sequential(below, nn.Sequential(*block), nn.Sequential(nn.Flatten(), readout))
         for block in (folded, unfolded)
     )
     assert_alike(name, *copy.deepcopy(tuple(models)), *data(7, torch.float64))
+
+
+# Equilibrium propagation refuses layers of our own; tests/test_equilibrium.py has its convolutions.
+TAUGHT_ON_PATCHES = [name for name in NAMES if name != "eqprop"]
+
+
+@pytest.mark.parametrize("name", TAUGHT_ON_PATCHES)
+@pytest.mark.parametrize(("conv", "shape"), CONVOLUTIONS.values(), ids=CONVOLUTIONS)
+def test_a_convolution_is_a_linear_layer_on_its_patches(name, conv, shape):
+    linear = nn.Linear(conv.weight[0].numel(), conv.out_channels, bias=conv.bias is not None)
+    assert_alike_on_patches(name, conv, torch.Size(shape), Patches(conv), linear, Maps)
+
+
+@pytest.mark.parametrize("name", [n for n in TAUGHT_ON_PATCHES if n not in WITHOUT_GROUPS])
+@pytest.mark.parametrize(("conv", "shape"), GROUPED.values(), ids=GROUPED)
+def test_a_grouped_convolution_is_a_kernel_of_one_place_and_as_many_groups_on_its_patches(name, conv, shape):
+    values = conv.groups * conv.weight[0].numel()
+    one = nn.Conv1d(values, conv.out_channels, 1, groups=conv.groups, bias=conv.bias is not None)
+    patches = nn.Sequential(Patches(conv), Transposed())
+    assert_alike_on_patches(name, conv, torch.Size(shape), patches, one, lambda space: nn.Unflatten(2, space))
+
+
+@pytest.mark.parametrize("name", WITHOUT_GROUPS)
+def test_a_rule_that_needs_a_layer_without_groups_refuses_one_with_them(name):
+    model = nn.Sequential(nn.Conv1d(4, 6, 3, groups=2), nn.Flatten(), nn.Linear(24, 4))
+    with pytest.raises(ValueError, match="groups=2"):
+        registry.build(name, model, F.cross_entropy, example=torch.zeros(2, 4, 6), classes=4)
 
 
 def test_a_rule_without_noise_gives_the_same_gradients_twice(name, rule):
