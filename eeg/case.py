@@ -81,7 +81,7 @@ def effects(detector: Detector, windows: np.ndarray, segments: Sequence[Segment]
     """
     settings = detector.preprocessing
     montage = Montage(settings.inputs, settings.sfreq)
-    zero = np.zeros_like(windows)
+    zero = np.broadcast_to(np.zeros(1, windows.dtype), windows.shape)  # takes no memory
     found = []
     for segment in segments[:MAPPED]:
         start = round(segment.onset * settings.sfreq)
@@ -97,8 +97,9 @@ def removal(detector: Detector, windows: np.ndarray, explanation: Explanation, s
     settings = detector.preprocessing
     rng = np.random.default_rng(seed)
     chosen = np.sort(np.argsort(-detector.logits(windows))[:_CURVED])
-    x = torch.from_numpy(windows[chosen])
-    filled = torch.from_numpy(BASELINES[explanation.baseline](windows, rng)[chosen])
+    strongest = windows[chosen]
+    x = torch.from_numpy(strongest)
+    filled = torch.from_numpy(BASELINES[explanation.baseline](strongest, rng))
     evidence = torch.from_numpy(explanation.relevance.reshape(len(windows), 1, -1)[chosen])
     montage = Montage(settings.inputs, settings.sfreq)
     drawn = torch.from_numpy(rng.random(evidence.shape))

@@ -367,3 +367,5 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
             write_annotated_edf(recording(), SEGMENTS, folder / "copy.edf")
         with pytest.raises(DataError, match=str(folder)):
             write_events(SEGMENTS, folder / "events.tsv")
+    with pytest.raises(DataError, match=str(tmp_path / "file")):
+        write_derivative(SEGMENTS, "sub-1", tmp_path / "file" / "derivatives")

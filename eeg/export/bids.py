@@ -12,6 +12,7 @@ from eeg.export.document import write_json
 from eeg.export.tsv import number, write_table
 from eeg.segments import Segment
 from eeg.statements import NOT_A_FINDING, RESEARCH_USE
+from trainers.errors import DataError
 
 BIDS_VERSION, HED_VERSION = "1.10.0", "8.4.0"
 TOOL = "hebbian-eeg"
@@ -83,7 +84,10 @@ def write_derivative(segments: Sequence[Segment], name: str, root: Path) -> Path
         When the folder cannot be written.
     """
     path: Path = _place(name, root).fpath
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{path.parent}: cannot be made ({error.strerror}); choose another folder") from error
     write_json(_dataset(), root / "dataset_description.json")
     write_events(segments, path)
     return path
