@@ -1,9 +1,10 @@
-"""Are explanations true?  python benchmarks/explanations.py --work FOLDER [--rules NAME ...].
+"""Are explanations true?  python benchmarks/explanations.py --work FOLDER [--rules NAME ...] [--speed].
 
 t-VGG GAP on the simulated cohort of `eeg demo` (seed 0: 48 subjects to train, 32 unseen), every method of
 eeg/attribution.py on all windows of the 16 unseen subjects with discharges.  The cohort and the networks
 are made once, in FOLDER; benchmarks/results/explanations.jsonl keeps one line a rule, method and subject for
-docs/explanations.md, and a second call goes on where the first one stopped.
+docs/explanations.md, and a second call goes on where the first one stopped.  With --speed the time is taken
+that half an hour needs instead.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from eeg import runs, splits, training
-from eeg.attribution import DEFAULT, METHODS, Montage, attribute
+from eeg.attribution import DEFAULT, METHODS, Contrast, Montage, ablation, attribute
 from eeg.calibrate import Calibration
 from eeg.datasets import Entry, open_corpus
 from eeg.datasets.simulated import write_cohort
@@ -35,9 +36,10 @@ from eeg.preprocess import Preprocessing
 from eeg.recording import TEN_TWENTY
 from eeg.segments import LONGEST, Span, over_time, peaks
 from eeg.training import AGGREGATION, WINDOW, Loaded, Plan
-from eeg.windows import Windows
+from eeg.windows import Windows, windows_of
 
 FILE = Path(__file__).parent / "results" / "explanations.jsonl"
+SPEED = FILE.with_name("explanations_speed.json")
 RULES = ("backprop", "dfa", "predsim")
 SHUFFLED = "labels shuffled"
 PRODUCT = "eeg explain"
@@ -137,11 +139,7 @@ def faithful(evidence: Evidence, nets: Networks, windows: np.ndarray) -> dict[st
 
 def product(network: nn.Module, windows: np.ndarray, true: Discharges) -> dict[str, float]:
     """Return how well what `eeg explain` shows finds the discharges; 1 under ``refused`` if it shows none."""
-    plain = Calibration(slope=1.0, intercept=0.0, prevalence=0.5, n=0)
-    detector = Detector(
-        network, PLAN.model, PLAN.preprocessing, PLAN.window, "events", PLAN.aggregation, plain
-    )
-    found = explain(detector, windows)
+    found = explain(_detector(network), windows)
     spans = [_span(s.onset, s.duration) for s in found.segments]
     first = {span: s.channels[0] for span, s in zip(spans, found.segments, strict=True)}
     evidence = np.zeros((len(windows), len(TEN_TWENTY), windows.shape[2]))
@@ -153,6 +151,33 @@ def product(network: nn.Module, windows: np.ndarray, true: Discharges) -> dict[s
     return {**asdict(located), "refused": float(found.refused), "stability": stable}
 
 
+def speed(network: nn.Module, windows: np.ndarray) -> dict[str, float]:
+    """Return the seconds that explaining half an hour takes, on one thread."""
+    x, nothing = torch.from_numpy(windows), torch.zeros(windows.shape)
+    contrast = Contrast(network)
+
+    def seconds(work: Callable[[], object]) -> float:
+        began = time.perf_counter()
+        work()
+        return time.perf_counter() - began
+
+    def channel_seconds() -> None:
+        for part, other in zip(x.split(64), nothing.split(64), strict=True):
+            ablation(contrast, part, other, MONTAGE, 64, length=1.0)
+
+    found = {"ablation of each second of each channel": seconds(channel_seconds)}
+    for name in ("grad-cam", DEFAULT):
+        found[f"eeg explain --method {name}"] = seconds(
+            partial(explain, _detector(network), windows, method=name)
+        )
+    return {name: round(value, 1) for name, value in found.items()}
+
+
+def _detector(network: nn.Module) -> Detector:
+    plain = Calibration(slope=1.0, intercept=0.0, prevalence=0.5, n=0)
+    return Detector(network, PLAN.model, PLAN.preprocessing, PLAN.window, "events", PLAN.aggregation, plain)
+
+
 def _span(onset: float, duration: float) -> Span:
     return round(onset * MONTAGE.sfreq), round((onset + duration) * MONTAGE.sfreq)
 
@@ -160,14 +185,21 @@ def _span(onset: float, duration: float) -> Span:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="where the cohort and the networks are kept")
+    parser.add_argument("--speed", action="store_true", help="take the time instead, of the trained network")
     parser.add_argument("--rules", nargs="+", default=RULES, metavar="NAME")
     options = parser.parse_args()
     torch.set_num_threads(1)
     cohort = options.work / f"cohort-{SEED}"
     if not cohort.exists():
         write_cohort(cohort, seed=SEED)
-    loaded = runs.load_corpus(open_corpus(cohort), PLAN.preprocessing, PLAN.window)
-    train, held = splits.hold_out(list(loaded), _HOLD_OUT, SEED)
+    corpus = open_corpus(cohort)
+    train, held = splits.hold_out(corpus.entries, _HOLD_OUT, SEED)
+    if options.speed:
+        network = _network("backprop", options.work / "backprop.safetensors", [])
+        six = [windows_of(entry, PLAN.preprocessing, PLAN.window).data for entry in held[:6]]
+        SPEED.write_text(json.dumps(speed(network, np.concatenate(six)), indent=1) + "\n", encoding="utf-8")
+        return
+    loaded = runs.load_corpus(corpus, PLAN.preprocessing, PLAN.window)
     lines = FILE.read_text(encoding="utf-8").splitlines() if FILE.exists() else []
     done = {(line["rule"], line["method"], line["subject"]) for line in map(json.loads, lines)}
     for rule in options.rules:

@@ -209,9 +209,12 @@ class Removal:
         """Return how often each of ``spans`` is among the first ``shown``, with noise and other baselines."""
         spread = _NOISE * np.median(np.abs(windows))
         stayed = np.zeros(len(spans))
+        touched, own = without(windows, windows, spans)
+        noisy, filled = windows.copy(), windows.copy()
         for baseline, _ in zip(cycle(baselines.values()), range(_REPEATS)):
-            noisy = windows + rng.normal(scale=spread, size=windows.shape).astype(windows.dtype)
-            losses = self.lost(noisy, baseline(noisy, rng), spans)
+            noisy[touched] = own + rng.normal(scale=spread, size=own.shape).astype(own.dtype)
+            filled[touched] = baseline(noisy[touched], rng)
+            losses = self.lost(noisy, filled, spans)
             stayed[np.argsort(-losses, kind="stable")[:shown]] += 1
         return stayed / _REPEATS
 
