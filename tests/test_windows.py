@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from eeg.datasets import Corpus, Entry
 from eeg.preprocess import Preprocessing, prepare
 from eeg.recording import read
-from eeg.windows import Windows, cut, holds, load, windows_of
+from eeg.windows import Windows, cut, examples, holds, load, touched, windows_of
 from trainers.errors import DataError
 
 CHANNELS = ("Fp1", "T7", "Cz", "O2")
@@ -163,3 +163,39 @@ def test_a_recording_shorter_than_one_window_is_named(corpus: Corpus) -> None:
 def test_nothing_usable_is_an_error(corpus: Corpus) -> None:
     with pytest.raises(DataError, match="four: none of its 4 recordings"):
         load(corpus, SETTINGS, 30.0, progress=False, on_error=lambda entry, error: None)
+
+
+# --- what is left out
+
+
+def touched_slowly(onset: np.ndarray, length: float, spans: list[tuple[int, int]]) -> list[bool]:
+    """Compare sets of milliseconds."""
+    bad = {t for start, lasting in spans for t in range(start, start + max(lasting, 1))}
+    return [bool(bad & set(range(round(1000 * o), round(1000 * (o + length))))) for o in onset]
+
+
+@given(st.lists(st.tuples(milliseconds, st.integers(0, 3000)), max_size=4), st.sampled_from([0.5, 1.0, 2.0]))
+def test_touched_as_compared_by_the_millisecond(spans: list[tuple[int, int]], length: float) -> None:
+    onset = np.arange(0, 5, length)
+    starts, durations = np.array(spans, dtype=float).reshape(-1, 2).T / 1000
+    assert touched(onset, length, starts, durations).tolist() == touched_slowly(onset, length, spans)
+
+
+def test_nothing_is_made_up_where_a_window_was_left_out() -> None:
+    signal = np.arange(12 * 4, dtype=np.float32).reshape(1, -1)
+    data, onset = cut(signal, 4, 2.0)
+    left = np.array([True, True, False, True, True, True])
+    nowhere = (np.empty(0), np.empty(0))
+    got, positive = examples(Windows(data[left], onset[left], 2.0, 1, nowhere))
+    assert not positive.any()
+    # five windows and the three between neighbours; each is a piece of the signal
+    assert got[:, 0, 0].tolist() == [0, 8, 24, 32, 40, 4, 28, 36]
+    assert (np.diff(got[:, 0]) == 1).all()
+
+
+@given(st.sets(st.integers(0, 9), min_size=1), st.floats(0, 0.999))
+def test_times_on_windows_are_times_in_the_recording(kept: set[int], within: float) -> None:
+    onset = 2.0 * np.array(sorted(kept))
+    windows = Windows(np.zeros((len(onset), 1, 4), np.float32), onset, 2.0, None, None)
+    laid = 2.0 * np.arange(len(onset)) + 2 * within
+    np.testing.assert_allclose(windows.in_recording(laid), onset + 2 * within)
