@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from trainers.table import markdown
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "explanations.jsonl"
+SPEED = RESULTS.with_name("explanations_speed.json")
 PAGE = ROOT / "docs" / "explanations.md"
 
 Line = Mapping[str, float]
@@ -80,6 +82,8 @@ It refused {refused} of its {explained} explanations here.
   there does not explain the network.
 
 {sections}\
+**How long half an hour takes** (19 channels, windows of 2 s, one thread, `--speed`, seconds): {speed}.
+
 Ablations and occlusion take parts out one at a time: their values do not add up to the logit.  Grad-CAM and
 occlusion do not tell channels apart (`eeg explain` takes a segment's channels out one by one instead),
 regions do so coarsely, and Shapley's half seconds blur the moment.  Grad-CAM knows no baseline.
@@ -87,7 +91,9 @@ regions do so coarsely, and Shapley's half seconds blur the moment.  Grad-CAM kn
 
 
 def page(lines: Sequence[Line]) -> str:
-    """Return the page that these results make."""
+    """Return the page that these results make; a rule is shown when all of it was measured."""
+    count = Counter(line["rule"] for line in lines)
+    lines = [line for line in lines if count[line["rule"]] == max(count.values())]
     sections = "".join(_section(rule, lines) for rule in dict.fromkeys(line["rule"] for line in lines))
     shown = [line for line in lines if line["method"] == "eeg explain"]
     return _TEXT.format(
@@ -96,6 +102,7 @@ def page(lines: Sequence[Line]) -> str:
         default=DEFAULT,
         refused=round(sum(line["refused"] for line in shown)),
         explained=len(shown),
+        speed=", ".join(f"{name} {seconds:g}" for name, seconds in json.loads(SPEED.read_text()).items()),
     )
 
 
