@@ -5,7 +5,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from visualizers.curves import confusion as confusion
+    from visualizers.curves import ranking as ranking
+    from visualizers.curves import reliability as reliability
+    from visualizers.curves import removal as removal
+    from visualizers.curves import risk_coverage as risk_coverage
+    from visualizers.curves import standing as standing
     from visualizers.tensorboard import TensorBoard as TensorBoard
+    from visualizers.topography import topographies as topographies
     from visualizers.traces import Span as Span
     from visualizers.traces import eeg_page as eeg_page
     from visualizers.traces import strip as strip
@@ -16,8 +22,14 @@ _HOME = {
     "TensorBoard": "tensorboard",
     "confusion": "curves",
     "eeg_page": "traces",
+    "ranking": "curves",
     "receptive_fields": "weights",
+    "reliability": "curves",
+    "removal": "curves",
+    "risk_coverage": "curves",
+    "standing": "curves",
     "strip": "traces",
+    "topographies": "topography",
 }
 __all__ = list(_HOME)
 

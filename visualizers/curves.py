@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from sklearn.metrics import precision_recall_curve, roc_curve
 
 from visualizers.style import FAINT, INK, MARK, OTHER, PAPER, quieten
 
@@ -52,6 +51,8 @@ def ranking(labels: np.ndarray, scores: np.ndarray) -> Figure:
     labels, scores
         (n,) each, of both classes: 0 or 1, and the higher the more like 1.
     """
+    from sklearn.metrics import precision_recall_curve, roc_curve  # takes a second
+
     figure = Figure(figsize=(7.6, 3.6), dpi=120, layout="constrained")
     roc, recall = figure.subplots(1, 2)
     alarms, hits, _ = roc_curve(labels, scores)
