@@ -732,7 +732,9 @@ def _plan(
         preprocessing=settings,
         labels=kind,  # type: ignore[arg-type]
         window=window or WINDOW[kind],  # type: ignore[index]
-        augment=tuple(a for a in augment or (("none",) if reference == "bipolar" else ("turn",)) if a != "none"),
+        augment=tuple(
+            a for a in augment or (("none",) if reference == "bipolar" else ("turn",)) if a != "none"
+        ),
         aggregation=aggregation or ("mean-probability" if paper else AGGREGATION[kind]),  # type: ignore[index]
         **same,
     )

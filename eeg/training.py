@@ -85,7 +85,9 @@ class Plan:
     def check(self) -> None:
         """Raise `ValueError` where the choices do not go together."""
         if "turn" in self.augment and len(self.preprocessing.inputs) != len(self.preprocessing.channels):
-            raise ValueError("a head is turned under electrodes, not under pairs of them; choose other augmentations")
+            raise ValueError(
+                "a head is turned under electrodes, not under pairs of them; choose other augmentations"
+            )
         if self.finetune and find(self.rule).supervised:
             raise ValueError(
                 f"{self.rule} has labels from the start; fine-tuning follows a rule without them"
