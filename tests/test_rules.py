@@ -37,10 +37,10 @@ WITHOUT_GROUPS = [name for name in NAMES if "without groups" in registry.find(na
 
 
 def holds_for(**draws):
-    """Hold a law (name, ...) to three examples, and to fifty among the slow tests."""
+    """Hold a law (name, ...) to three examples, and to thirty among the slow tests."""
 
     def decorate(law):
-        @pytest.mark.parametrize("examples", [3, pytest.param(50, marks=pytest.mark.slow)])
+        @pytest.mark.parametrize("examples", [3, pytest.param(30, marks=pytest.mark.slow)])
         def test(name, examples):
             @settings(max_examples=examples, deadline=None)
             @given(**draws)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from scipy.stats import ttest_1samp
 
-from hebbian.registry import BUILT_IN
+from hebbian.registry import BUILT_IN, MODULES
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "rules.md"
@@ -27,11 +27,12 @@ def test_the_page_is_current():
     assert PAGE.read_text(encoding="utf-8") == made.stdout, "run `make docs`"
 
 
-@pytest.mark.parametrize("entry", BUILT_IN, ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", [*BUILT_IN, *MODULES], ids=lambda entry: entry.name)
 def test_every_rule_has_its_equation_on_the_page(entry):
-    text = PAGE.read_text(encoding="utf-8")
-    assert f"\n### {entry.name}\n" in text or f"\n## {entry.name}\n" in text
-    assert entry.source in text
+    _, section = PAGE.read_text(encoding="utf-8").split(f"\n## {entry.name}\n")
+    equation, *facts = section.strip().splitlines()
+    assert equation == f"    {entry.equation}"
+    assert f"- Source: {entry.source}" in facts
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def generator():
     return module
 
 
-@pytest.mark.parametrize("entry", BUILT_IN, ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", [*BUILT_IN, *MODULES], ids=lambda entry: entry.name)
 def test_the_oracle_of_every_rule_names_a_test_that_exists(entry):
     theory, file, name = re.fullmatch(r"(.+) \((tests/test_\w+\.py)::(test_\w+)\)", entry.oracle).groups()
     assert len(theory.split()) > 1
@@ -74,6 +75,20 @@ def test_a_later_run_replaces_an_earlier_one_and_one_failure_fails_the_rule(gene
     assert journal.read(path) == [new]
     assert journal.cell(journal.summarise([new])["oja", "mlp"]) == "90.0"
     assert journal.cell(journal.summarise([new, failed])["oja", "mlp"]) == "failed: why"
+
+
+def test_runs_with_older_settings_do_not_count(generator, tmp_path):
+    journal, path = generator.journal, tmp_path / "runs.jsonl"
+    for seed, settings, share in ((0, "slow", 0.2), (1, "slow", 0.4), (2, "fast", 0.7), (0, "fast", 0.9)):
+        journal.append(path, journal.Run("oja", "mlp", seed, settings, share, 1.0))
+    summary = journal.summarise(journal.read(path))["oja", "mlp"]
+    assert (summary.accuracy, summary.seeds, summary.settings) == (pytest.approx(0.8), 2, "fast")
+
+
+def test_one_seed_is_told_as_one(generator):
+    runs = [generator.journal.Run("oja", "mlp", seed, "fast", 0.9, 1.0) for seed in (0, 1)]
+    for n, told in ((1, "1 seed,"), (2, "2 seeds,")):
+        assert told in generator._told(generator.journal.summarise(runs[:n])["oja", "mlp"])
 
 
 def test_a_rule_behind_random_features_says_why(generator):
