@@ -1,5 +1,7 @@
 import dataclasses
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import mne
@@ -371,3 +373,19 @@ def test_the_mains_of_a_country(place: str, expected: float) -> None:
 def test_no_mains(place: str) -> None:
     with pytest.raises(ValueError, match=r"frequency|expected"):
         mains(place)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell of memory so")
+def test_memory_does_not_grow_with_the_length() -> None:
+    """64 channels at 256 Hz, of 20 and of 40 minutes; so far below a gigabyte, a day fits as well."""
+    benchmark = Path(__file__).parents[1] / "benchmarks" / "preprocessing.py"
+    done = subprocess.run(
+        [sys.executable, benchmark, "--hours", "0.33333", "0.66667"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    short, long = (float(line.split()[1]) for line in done.stdout.splitlines()[1:])
+    assert long < 1000  # MB
+    assert long < 1.05 * short
