@@ -102,7 +102,8 @@ class TensorBoard:
     alignment
         Also write ``angle_to_backprop/<layer>``, in degrees, once an epoch, for rules with a criterion.
     share
-        Of a phase's time, how much the logging may take before its end; `math.inf` to leave out no epoch.
+        Of a phase's time by the clock, how much the writing may take before its end; `math.inf` to leave out
+        no epoch.
     """
 
     def __init__(
@@ -112,7 +113,7 @@ class TensorBoard:
         *,
         settings: Mapping[str, str | float] | None = None,
         alignment: bool = False,
-        share: float = 0.05,
+        share: float = 0.03,
     ) -> None:
         from torch.utils.tensorboard import SummaryWriter  # takes seconds
 
