@@ -300,9 +300,11 @@ def extremes(raw: mne.io.BaseRaw, names: list[str]) -> tuple[np.ndarray, np.ndar
 
 
 def _rows(raw: mne.io.BaseRaw) -> Iterator[np.ndarray]:
-    """Give the channels one by one, (T,) each."""
-    for name in raw.ch_names:
-        yield raw.get_data([name])[0]
+    """Give the channels of a recording in memory one by one, (T,) each, not to be written to."""
+    volts = raw._data  # MNE has no other way to look at signals without a copy of them
+    for row in volts:
+        yield row
+        spool.rest(volts)
 
 
 def _robust_scale(raw: mne.io.BaseRaw) -> float:

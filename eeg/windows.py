@@ -112,6 +112,8 @@ def cut(data: np.ndarray, sfreq: float, length: float) -> tuple[np.ndarray, np.n
     windows = spool.empty((number, channels, size), np.float32)
     for window, start in zip(windows, range(0, total, size), strict=False):
         window[:] = data[:, start : start + size]
+        spool.rest(windows)
+        spool.rest(data)
     return windows, np.arange(number) * size / sfreq
 
 
