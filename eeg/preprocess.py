@@ -154,7 +154,7 @@ def clean(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw:
         not finite, there are no mastoids where they are the reference, or the recording is too short for
         the filter or sampled too slowly for the band.
     """
-    _check_duration(raw, settings)
+    check_duration(raw, settings)
     complete(_piece(raw, 0, 2), settings.channels)  # what is missing is told before what is wrong with it
     _check_signal(raw, settings)
     blocks = list(_blocks(raw, settings))
@@ -266,7 +266,7 @@ def _kernel(raw: mne.io.BaseRaw, settings: Preprocessing) -> float:
     return _KERNEL / min(below, transition, np.inf if settings.notch is None else _NOTCH_TRANSITION)
 
 
-def _check_duration(raw: mne.io.BaseRaw, settings: Preprocessing) -> None:
+def check_duration(raw: mne.io.BaseRaw, settings: Preprocessing) -> None:
     """Refuse a recording that is shorter than the longest filter kernel."""
     needed, found = _kernel(raw, settings), raw.n_times / raw.info["sfreq"]
     if found < needed:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from eeg import cache, spool
 from eeg.datasets import Corpus, Entry, read_events
 from eeg.ictal import seizures
-from eeg.preprocess import Preprocessing, clean, scaled
+from eeg.preprocess import Preprocessing, check_duration, clean, scaled
 from eeg.quality import EXCLUDED, LEAST, Policy, Quality, examine, mark_flat
 from eeg.recording import name_of, read
 from trainers.errors import DataError
@@ -215,6 +215,7 @@ def interictal(
 
     ``table`` holds annotated seizures, where there is one; for the rest see `windows_of`.
     """
+    check_duration(raw, settings)
     quality = examine(raw, settings.channels)
     cleaned = clean(mark_flat(raw, quality, settings.channels), settings)
     signal, spans = scaled(cleaned, settings), seizures(raw, table)

@@ -266,7 +266,7 @@ def bad_recording(kind: str, folder: Path) -> Path:
     elif kind == "short":
         write_edf(path, data[:, :128])
     elif kind == "flat":
-        data[3] = 0
+        data[3:6] = 0
         write_edf(path, data)
     elif kind == "nan":
         data[3, 5] = np.nan
