@@ -31,8 +31,8 @@ REASONS = {
 
 
 SHORTFALLS = {
-    "fa": "random feedback reaches the readout's gradient and hardly that of the convolutions",
-    "dfa": "random feedback reaches the readout's gradient and hardly that of the convolutions",
+    "fa": "the convolutions have not aligned with their random feedback",
+    "dfa": "the second convolution has hardly aligned with its random feedback",
     "usf": "the signs of the weights are nearly their gradient",
     "pc": "20 steps of 0.05 end one time constant into the settling",
     "predsim": "three of a hundred epochs do not tell whether it passes backprop, as published",
