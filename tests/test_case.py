@@ -60,9 +60,7 @@ def test_removal_runs_from_the_windows_to_nothing_and_back(detector: Detector, w
         assert falling.shape == rising.shape == (9,), "a second has eight eighths"
         assert (falling[0], falling[-1]) == (pytest.approx(full, abs=1e-5), pytest.approx(0.5))
         assert (rising[0], rising[-1]) == (pytest.approx(0.5), pytest.approx(full, abs=1e-5))
-    assert (found.deletion <= found.deletion_random + 1e-6).all(), (
-        "nothing falls faster where logits add up"
-    )
+    assert (found.deletion <= found.deletion_random + 1e-6).all(), "nothing falls faster where logits add up"
     assert (found.insertion >= found.insertion_random - 1e-6).all()
 
 
