@@ -113,7 +113,7 @@ def main() -> None:
     """
 
 
-@main.command()
+@main.command(short_help="The whole job on a simulated cohort.")
 @click.option("--out", type=_FOLDER, default=Path("demo"), show_default=True, help="Where everything goes.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def demo(out: Path, seed: int) -> None:
@@ -124,7 +124,7 @@ def demo(out: Path, seed: int) -> None:
     run(_made(out), seed, click.echo)
 
 
-@main.command()
+@main.command(short_help="Write a cohort with known discharges.")
 @click.argument("out", type=_FOLDER)
 @click.option("--subjects", type=click.IntRange(2), default=80, show_default=True)
 @click.option("--minutes", type=_FloatRange(1), default=5.0, show_default=True)
@@ -138,7 +138,7 @@ def simulate(out: Path, subjects: int, minutes: float, seed: int, jobs: int) -> 
     click.echo(f"{subjects} simulated subjects of {minutes:g} min: {out}")
 
 
-@main.command()
+@main.command(short_help="What is in a folder, and what is wrong with it.")
 @click.argument("path", type=_DATA)
 @click.option("--json", "machine", is_flag=True, help="For machines.")
 @click.option("--show-ids", is_flag=True, help="Tell files, subjects and dates too.")
@@ -155,7 +155,7 @@ def inspect(path: Path, machine: bool, show_ids: bool) -> None:
     _end([one for one in found.recordings if one.amplitude is None])
 
 
-@main.command()
+@main.command(short_help="What predicts the diagnoses without any EEG.")
 @click.argument("data", type=_DATA)
 @click.option("--folds", type=click.IntRange(2), default=5, show_default=True, help="By subject.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
@@ -186,7 +186,7 @@ def audit(data: Path, folds: int, seed: int, machine: bool, jobs: int) -> None:
     click.echo(as_text(found))
 
 
-@main.command()
+@main.command(short_help="Print what a model is and is not.")
 @click.argument("model", type=click.Path(path_type=Path))
 @_NETWORK
 def card(model: Path) -> None:
@@ -196,7 +196,7 @@ def card(model: Path) -> None:
     click.echo(written(_detector(model)))
 
 
-@main.command()
+@main.command(short_help="Train a detector, cross-validated by subject.")
 @click.argument("data", type=_DATA)
 @click.option("--out", type=_FOLDER, required=True, help="A new folder for the model and its figures.")
 @click.option(
@@ -312,7 +312,7 @@ def train(
     _end(failed)
 
 
-@main.command()
+@main.command(short_help="Models and rules on the same folds.")
 @click.argument("data", type=_DATA)
 @click.option("--out", type=_FOLDER, help="Where scores are kept, so that a second call goes on.")
 @click.option(
@@ -402,7 +402,7 @@ _USUAL: dict[str, Any] = {
 """How `compare` prepares recordings and windows: as `train` does where nothing is said."""
 
 
-@main.command()
+@main.command(short_help="Judge a model on subjects it has not seen.")
 @click.argument("run", type=_FOLDER)
 @click.argument("data", type=_DATA, required=False)
 @_NETWORK
@@ -460,7 +460,7 @@ def evaluate(
     _end(failed)
 
 
-@main.command()
+@main.command(short_help="Score and explain recordings.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("recordings", nargs=-1, required=True, type=click.Path(path_type=Path))
 @_NETWORK
@@ -550,7 +550,7 @@ def detect(
     _end(failed)
 
 
-@main.command()
+@main.command(short_help="Show which segments drive a score.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("recording", type=click.Path(path_type=Path))
 @_NETWORK
