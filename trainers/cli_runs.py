@@ -155,7 +155,9 @@ def compare(
     folder: Path | None,
     **options: Any,
 ) -> None:
-    """Compare rules on the same data, net and seeds, each run in a process of its own.
+    """Compare rules on the same data, net and seeds.
+
+    Each run has a process of its own.
 
     Every rule, the controls among them, has the activation, the centring, the first weights and the rates
     that are recommended for it.  The frozen features are those of a net with ReLU, not of the other rules'.
@@ -176,7 +178,10 @@ def compare(
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Of a comparison.")
 @_FOLDER
 def run(record: Path, out: Path, jobs: int, folder: Path | None) -> None:
-    """Run what the file RECORD (a run.json) describes once more, and tell whether it comes out the same."""
+    """Repeat the run in RECORD, a run.json.
+
+    Tell whether it comes out the same.
+    """
     from trainers.compare import Comparison
     from trainers.record import differences, read
     from trainers.results import read_results, unequal
