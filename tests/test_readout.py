@@ -78,7 +78,11 @@ def test_the_readout_learns_with_the_dropout_before_it():
 
 @pytest.mark.parametrize(
     "make",
-    [partial(KNeighborsClassifier, 5), partial(LogisticRegression, C=0.1), RidgeClassifier],
+    [
+        partial(KNeighborsClassifier, 5),
+        partial(LogisticRegression, C=0.1, tol=1e-8, max_iter=1000),
+        RidgeClassifier,
+    ],
     ids=["k-NN", "logistic", "ridge"],
 )
 @pytest.mark.parametrize("classes", [2, 3])
