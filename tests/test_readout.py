@@ -80,7 +80,7 @@ def test_the_readout_learns_with_the_dropout_before_it():
     "make",
     [
         partial(KNeighborsClassifier, 5),
-        partial(LogisticRegression, C=0.1, tol=1e-8, max_iter=1000),
+        partial(LogisticRegression, C=0.1, tol=1e-6, max_iter=1000),
         RidgeClassifier,
     ],
     ids=["k-NN", "logistic", "ridge"],
@@ -101,7 +101,8 @@ def test_a_classifier_reads_what_scikit_learn_would(make, classes):
     assert (scores.argmax(1).numpy() == peer.predict(h)).mean() >= 0.95  # ties and rounding aside
     if hasattr(peer, "predict_proba"):
         found = probabilities(scores).numpy()
-        assert np.quantile(abs(found - peer.predict_proba(h)).max(1), 0.95) < 1e-4
+        # The solver stops where single precision, that of the rule's features, ends.
+        assert np.quantile(abs(found - peer.predict_proba(h)).max(1), 0.95) < 1e-3
     else:
         decision = peer.decision_function(h)
         got = scores.numpy() if classes > 2 else (scores[:, 1] - scores[:, 0]).numpy()
