@@ -65,6 +65,12 @@ _BATCH = click.option(
     show_default=True,
     help="Windows that the network sees at once: the fewer, the less memory.",
 )
+_SEGMENTS = click.option(
+    "--segments", type=click.IntRange(1), default=10, show_default=True, help="At most so many."
+)
+_KEEP_NAMES = click.option(
+    "--keep-names", is_flag=True, help="Name outputs after the files, even if these name people."
+)
 
 
 def _allow(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
@@ -89,6 +95,13 @@ class _FloatRange(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number", param, ctx)
         return number
+
+
+_PREVALENCE = click.option(
+    "--prevalence",
+    type=_FloatRange(0, 1, min_open=True, max_open=True),
+    help="Of epilepsy among those who are examined.  [default: that of the training subjects]",
+)
 
 
 class _OneLine(click.Group):
@@ -465,11 +478,7 @@ def evaluate(
 @click.argument("recordings", nargs=-1, required=True, type=click.Path(path_type=Path))
 @_NETWORK
 @click.option("--out", type=_FOLDER, required=True, help="One folder a recording is made below it.")
-@click.option(
-    "--prevalence",
-    type=_FloatRange(0, 1, min_open=True, max_open=True),
-    help="Of epilepsy among those who are examined.  [default: that of the training subjects]",
-)
+@_PREVALENCE
 @click.option(
     "--alpha",
     type=_FloatRange(0, 1, min_open=True, max_open=True),
@@ -478,8 +487,8 @@ def evaluate(
 @_METHOD
 @_BASELINE
 @_BATCH
-@click.option("--segments", type=click.IntRange(1), default=10, show_default=True, help="At most so many.")
-@click.option("--keep-names", is_flag=True, help="Name outputs after the files, even if these name people.")
+@_SEGMENTS
+@_KEEP_NAMES
 @click.option("--tensorboard", is_flag=True, help="Write the report's pictures for TensorBoard as well.")
 @_QUALITY
 def detect(
@@ -555,11 +564,7 @@ def detect(
 @click.argument("recording", type=click.Path(path_type=Path))
 @_NETWORK
 @click.option("--out", type=_FOLDER, required=True, help="A folder for the recording is made below it.")
-@click.option(
-    "--prevalence",
-    type=_FloatRange(0, 1, min_open=True, max_open=True),
-    help="Of epilepsy among those who are examined.  [default: that of the training subjects]",
-)
+@_PREVALENCE
 @_METHOD
 @_BASELINE
 @click.option(
@@ -568,8 +573,8 @@ def detect(
     help="A control's recording, windows of which stand in for what is taken out, instead of --baseline.",
 )
 @_BATCH
-@click.option("--segments", type=click.IntRange(1), default=10, show_default=True, help="At most so many.")
-@click.option("--keep-names", is_flag=True, help="Name outputs after the file, even if it names a person.")
+@_SEGMENTS
+@_KEEP_NAMES
 def explain(
     model: Path,
     recording: Path,
