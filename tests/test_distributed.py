@@ -14,7 +14,7 @@ from torch.optim import SGD
 
 from hebbian import registry
 from trainers import Batches, Checkpoint, Phase, Recipe, Trainer, mlp, train
-from trainers.distributed import joined, rank, world
+from trainers.distributed import joined, leave, rank, world
 from trainers.models import uniform
 
 NAMES = sorted(registry.rules())
@@ -100,7 +100,7 @@ def work(number, folder, names):
     torch.distributed.barrier()
     found["gone on"] = quick("bcm", Checkpoint(folder / "kept.pt"))
     torch.save(found, f"{folder}/{number}.pt")
-    torch.distributed.destroy_process_group()
+    leave()
 
 
 def both(folder, names):

@@ -17,6 +17,7 @@ noise apart from the order of the data then begins anew in them.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,7 +46,17 @@ def processes() -> Iterator[None]:
     try:
         yield
     finally:
-        distributed.destroy_process_group()
+        leave()
+
+
+def leave() -> None:
+    """End the process group.
+
+    `DistributedDataParallel` stands in cycles of references; what is left of it when the interpreter ends
+    takes the process down, so it is collected before.
+    """
+    gc.collect()
+    distributed.destroy_process_group()
 
 
 def rank() -> int:
