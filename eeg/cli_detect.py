@@ -1,0 +1,177 @@
+"""The `eeg` commands that put a model to work on recordings: detect and explain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from eeg.cli_options import (
+    BASELINE,
+    BATCH,
+    FOLDER,
+    KEEP_NAMES,
+    METHOD,
+    NETWORK,
+    PREVALENCE,
+    QUALITY,
+    SEGMENTS,
+    FloatRange,
+)
+from eeg.cli_steps import end, made, one_thread, opened
+
+if TYPE_CHECKING:
+    from eeg.quality import Policy
+
+
+@click.command(short_help="Score and explain recordings.")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("recordings", nargs=-1, required=True, type=click.Path(path_type=Path))
+@NETWORK
+@click.option("--out", type=FOLDER, required=True, help="One folder a recording is made below it.")
+@PREVALENCE
+@click.option(
+    "--alpha",
+    type=FloatRange(0, 1, min_open=True, max_open=True),
+    help="Share of each group that may be taken for the other one.  [default: 0.1]",
+)
+@METHOD
+@BASELINE
+@BATCH
+@SEGMENTS
+@KEEP_NAMES
+@click.option("--tensorboard", is_flag=True, help="Write the report's pictures for TensorBoard as well.")
+@QUALITY
+def detect(
+    model: Path,
+    recordings: tuple[Path, ...],
+    network: str | None,
+    out: Path,
+    prevalence: float | None,
+    alpha: float | None,
+    method: str,
+    baseline: str,
+    batch: int,
+    segments: int,
+    keep_names: bool,
+    tensorboard: bool,
+    quality: Policy,
+) -> None:
+    """Score and explain RECORDINGS with MODEL, a file or a folder that `eeg train` wrote."""
+    from eeg.conformal import ALPHA, EXCHANGEABILITY
+    from eeg.detect import detect as one
+    from eeg.detect import output_name
+    from eeg.statements import NORMAL_EEG, RESEARCH_USE
+    from trainers.errors import DataError
+
+    one_thread()
+    _apart([output_name(path, keep_names) for path in recordings if path.exists()])
+    detector = opened(model, network)
+    if alpha is not None:
+        detector.calibration.conformal.check(alpha)
+    alpha = alpha or ALPHA
+    made(out)
+    stated = detector.calibration.prevalence if prevalence is None else prevalence
+    click.echo(f"Score for epilepsy-like EEG at a stated prevalence of {stated:.2f}.  {RESEARCH_USE}")
+    if detector.training.get("simulated"):
+        click.echo("The model was trained on simulated EEG: its scores mean nothing for a real person.")
+    failed = 0
+    for number, path in enumerate(recordings, 1):
+        try:
+            decision, explanation, folder = one(
+                detector,
+                path,
+                out,
+                prevalence=prevalence,
+                alpha=alpha,
+                method=method,
+                baseline=baseline,
+                batch=batch,
+                most=segments,
+                keep_name=keep_names,
+                policy=quality,
+                tensorboard=tensorboard,
+            )
+        except DataError as error:
+            click.echo(f"Error: {error}", err=True)
+            failed += 1
+            continue
+        count = len(explanation.segments)
+        place = f"{number}/{len(recordings)}"
+        click.echo(f"{place}  {decision.probability:.2f}  {count} segment(s)  {folder / 'report.html'}")
+        click.echo(f"     {decision.answer}")
+    n = detector.calibration.conformal.n
+    click.echo(
+        f"Groups are told with an error rate of at most {alpha:g} each, by n = {n} calibrating subjects of"
+    )
+    click.echo(f"the smaller group. {EXCHANGEABILITY}")
+    if tensorboard:
+        click.echo(f"Pictures: tensorboard --logdir {out / 'tensorboard'}")
+    click.echo(NORMAL_EEG)
+    end(failed)
+
+
+@click.command(short_help="Show which segments drive a score.")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("recording", type=click.Path(path_type=Path))
+@NETWORK
+@click.option("--out", type=FOLDER, required=True, help="A folder for the recording is made below it.")
+@PREVALENCE
+@METHOD
+@BASELINE
+@click.option(
+    "--healthy",
+    type=click.Path(path_type=Path),
+    help="A control's recording, windows of which stand in for what is taken out, instead of --baseline.",
+)
+@BATCH
+@SEGMENTS
+@KEEP_NAMES
+def explain(
+    model: Path,
+    recording: Path,
+    network: str | None,
+    out: Path,
+    prevalence: float | None,
+    method: str,
+    baseline: str,
+    healthy: Path | None,
+    batch: int,
+    segments: int,
+    keep_names: bool,
+) -> None:
+    """Show which segments of RECORDING drive the score of MODEL, and how far that may be believed.
+
+    Segments whose removal does not matter more than that of any others are not shown.
+    """
+    from eeg.explain import as_text, explain_recording
+    from eeg.statements import NOT_A_FINDING, RESEARCH_USE
+
+    one_thread()
+    detector = opened(model, network)
+    baseline = baseline if healthy is None else "healthy"
+    explanation, found, folder = explain_recording(
+        detector,
+        recording,
+        made(out),
+        method=method,
+        baseline=baseline,
+        most=segments,
+        prevalence=prevalence,
+        batch=batch,
+        healthy=healthy,
+        keep_name=keep_names,
+    )
+    click.echo(f"{method}, baseline {baseline}: {folder}.  {RESEARCH_USE}")
+    click.echo(as_text(explanation, found))
+    click.echo(NOT_A_FINDING)
+
+
+def _apart(names: list[str]) -> None:
+    """Refuse recordings whose results would go to one folder."""
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise click.UsageError(
+            f"several recordings would go to {', '.join(twice)}; name another --out for each"
+        )

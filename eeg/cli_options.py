@@ -1,0 +1,86 @@
+"""Options that several `eeg` commands share."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+class FloatRange(click.FloatRange):
+    """A range without NaN, which compares as within every range, and without infinity."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
+
+
+FOLDER = click.Path(file_okay=False, path_type=Path)
+DATA = click.Path(path_type=Path)  # a corpus, or the table of one
+JOBS = click.option(
+    "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes that work at once."
+)
+QUALITY = click.option(
+    "--quality",
+    type=click.Choice(["keep", "exclude", "strict"]),
+    default="exclude",
+    show_default=True,
+    help="Keep all windows, exclude those with flat or clipped signal, or also those with blinks and muscle, "
+    "which discharges can resemble.  Seizures are never kept: they are not interictal.",
+)
+CACHE = click.option(
+    "--cache", type=FOLDER, help="A folder that keeps prepared recordings, to be used by later runs."
+)
+METHOD = click.option(
+    "--method",
+    type=click.Choice(
+        [
+            "grad-cam",
+            "integrated-gradients",
+            "gradient-shap",
+            "deeplift",
+            "occlusion",
+            "ablation",
+            "region-ablation",
+            "shapley",
+        ]
+    ),
+    default="occlusion",
+    show_default=True,
+    help="Where the attribution over time comes from.",
+)
+BASELINE = click.option(
+    "--baseline",
+    type=click.Choice(["zero", "mean", "phase"]),
+    default="zero",
+    show_default=True,
+    help="What stands in for what is taken out; phase: a surrogate of the same spectrum.",
+)
+BATCH = click.option(
+    "--batch",
+    type=click.IntRange(1),
+    default=64,
+    show_default=True,
+    help="Windows that the network sees at once: the fewer, the less memory.",
+)
+SEGMENTS = click.option(
+    "--segments", type=click.IntRange(1), default=10, show_default=True, help="At most so many."
+)
+KEEP_NAMES = click.option(
+    "--keep-names", is_flag=True, help="Name outputs after the files, even if these name people."
+)
+NETWORK = click.option(
+    "--network",
+    metavar="CODE",
+    help="package.module:function that MODEL may run, where it was trained with that.",
+)
+PREVALENCE = click.option(
+    "--prevalence",
+    type=FloatRange(0, 1, min_open=True, max_open=True),
+    help="Of epilepsy among those who are examined.  [default: that of the training subjects]",
+)

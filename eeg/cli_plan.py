@@ -1,0 +1,87 @@
+"""From what `eeg train` and `eeg compare` are told to a plan, or to the line that says what is wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from eeg.datasets import Corpus
+    from eeg.derivation import Reference
+    from eeg.training import Plan
+
+
+def planned(
+    corpus: Corpus,
+    *,
+    labels: str | None,
+    channels: str | None,
+    preset: str,
+    reference: Reference,
+    notch: str | None,
+    window: float | None,
+    aggregation: str | None,
+    augment: tuple[str, ...],
+    **same: Any,
+) -> Plan:
+    """Return the plan, with what fits the corpus where nothing was said."""
+    from dataclasses import replace
+
+    from eeg import runs
+    from eeg.mains import mains
+    from eeg.preprocess import Preprocessing
+    from eeg.recording import harmonise
+    from eeg.training import AGGREGATION, WINDOW, Plan
+
+    kind = labels or ("events" if all(e.events for e in corpus.entries) else "recording")
+    names = (
+        tuple(harmonise(name.strip()) for name in channels.split(","))
+        if channels
+        else runs.default_channels(corpus)
+    )
+    try:
+        settings = Preprocessing.paper(names) if preset == "paper" else Preprocessing(names)
+        settings = replace(settings, reference=reference, notch=mains(notch) if notch else settings.notch)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    paper = preset == "paper" and kind == "recording"
+    return Plan(
+        preprocessing=settings,
+        labels=kind,  # type: ignore[arg-type]
+        window=window or WINDOW[kind],  # type: ignore[index]
+        augment=tuple(
+            a for a in augment or (("none",) if reference == "bipolar" else ("turn",)) if a != "none"
+        ),
+        aggregation=aggregation or ("mean-probability" if paper else AGGREGATION[kind]),  # type: ignore[index]
+        **same,
+    )
+
+
+def refuse_unknown(model: str, rule: str) -> None:
+    """Refuse names that are unknown, or of rules that cannot train a detector, before anything is read."""
+    from eeg.models import find as network
+    from hebbian.registry import find
+
+    try:
+        network(model)
+        entry = find(rule)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    if not entry.one_logit or "own readout" in entry.traits:
+        raise click.UsageError(
+            f"{rule} does not train a network of one logit that reads out by itself, as a detector must; "
+            "choose another rule (`hebbian rules`)"
+        )
+
+
+def refuse_misfits(plan: Plan) -> None:
+    """Refuse choices that do not go together, and windows that are too short for the network."""
+    from eeg.models import build
+
+    settings = plan.preprocessing
+    try:
+        plan.check()
+        build(plan.model, len(settings.inputs), round(plan.window * settings.sfreq))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error

@@ -1,0 +1,72 @@
+"""What several `eeg` commands do on their way: open a model, load a corpus, make a folder, end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from eeg.datasets import Corpus, Entry
+    from eeg.detector import Detector
+    from eeg.preprocess import Preprocessing
+    from eeg.training import Loaded, Plan
+    from trainers.errors import DataError
+
+
+def opened(model: Path, network: str | None) -> Detector:
+    """Load a model's file or that of a folder, with the code that --network allows."""
+    from eeg.detector import load
+
+    return load(model / "model.safetensors" if model.is_dir() else model, network)
+
+
+def loaded_from(
+    corpus: Corpus, settings: Preprocessing, length: float, failed: list[Entry], **how: Any
+) -> Loaded:
+    """Load a corpus as `eeg.runs.load_corpus`, tell what is left out, and note in ``failed`` what is bad."""
+    from eeg import runs
+
+    def note(entry: Entry, error: DataError) -> None:
+        failed.append(entry)
+        click.echo(f"Error: {error}; it is left out", err=True)
+
+    loaded = runs.load_corpus(corpus, settings, length, on_error=note, **how)
+    click.echo(runs.left_out(loaded))
+    return loaded
+
+
+def about(plan: Plan, corpus: Corpus) -> str:
+    """Tell in one line what judges which recordings."""
+    from eeg.statements import RESEARCH_USE
+
+    kind = "SIMULATED" if corpus.simulated else "recorded"
+    return (
+        f"{plan.model} by {plan.rule}, labels: {plan.labels}, windows of {plan.window:g} s, "
+        f"{len(plan.preprocessing.inputs)} channels, {corpus.name} ({kind}).  {RESEARCH_USE}"
+    )
+
+
+def one_thread() -> None:
+    """Small networks gain nothing from more threads; --jobs takes the other cores."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def made(out: Path) -> Path:
+    """Make the folder, or say that nothing can be written there."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / ".writable").touch()
+        (out / ".writable").unlink()
+    except OSError as error:
+        raise click.BadParameter(f"{out} cannot be written: {error.strerror}", param_hint="--out") from error
+    return out
+
+
+def end(failed: object) -> None:
+    """Leave with exit code 1 where something failed on the way."""
+    if failed:
+        raise SystemExit(1)
