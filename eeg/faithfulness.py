@@ -175,10 +175,27 @@ def randomised(network: nn.Module, rng: np.random.Generator) -> nn.Module:
     What explains it as the trained one does not depend on what was learned (Adebayo et al. 2018).
     """
     copy = deepcopy(network)
-    for tensor in copy.state_dict().values():
+    _shuffle(copy, rng)
+    return copy
+
+
+def cascade(network: nn.Module, rng: np.random.Generator) -> list[nn.Module]:
+    """Return copies in which more and more layers are shuffled as in `randomised`, the readout first.
+
+    Cascading randomisation (Adebayo et al. 2018), here of the network's children that hold any numbers, as
+    the blocks of a chain do: the last copy has them all shuffled.
+    """
+    copy, found = deepcopy(network), []
+    for layer in reversed([child for child in copy.children() if child.state_dict()]):
+        _shuffle(layer, rng)
+        found.append(deepcopy(copy))
+    return found
+
+
+def _shuffle(module: nn.Module, rng: np.random.Generator) -> None:
+    for tensor in module.state_dict().values():
         order = torch.from_numpy(rng.permutation(tensor.numel()))
         tensor.copy_(tensor.flatten()[order].reshape(tensor.shape))
-    return copy
 
 
 def _cells(evidence: Tensor, size: int) -> Tensor:

@@ -8,11 +8,12 @@ from scipy.special import expit
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
-from eeg.attribution import Montage
+from eeg.attribution import Montage, attribute
 from eeg.detector import Detector
 from eeg.faithfulness import (
     agreement,
     area,
+    cascade,
     curves,
     infidelity,
     max_sensitivity,
@@ -123,6 +124,51 @@ def test_a_randomised_network_has_the_same_numbers_in_other_places(detector: Det
         assert torch.equal(tensor.flatten().sort().values, before[name].flatten().sort().values)
     x = drawn(2, 19, 256)
     assert not torch.allclose(network(x), other.eval()(x))
+
+
+def test_a_cascade_shuffles_one_more_layer_each_time_from_the_readout_down() -> None:
+    norm = nn.BatchNorm1d(20)
+    nn.init.normal_(norm.weight)
+    network = nn.Sequential(nn.Linear(30, 20), nn.ReLU(), norm, nn.Linear(20, 1))
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    found = cascade(network, np.random.default_rng(0))
+    changed = [
+        {name[0] for name, tensor in other.state_dict().items() if not torch.equal(tensor, before[name])}
+        for other in found
+    ]
+    assert changed == [{"3"}, {"2", "3"}, {"0", "2", "3"}]
+    for name, tensor in found[-1].state_dict().items():
+        assert torch.equal(tensor.flatten().sort().values, before[name].flatten().sort().values)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+@pytest.mark.parametrize("magnitude", [False, True])
+def test_evidence_of_a_linear_network_is_forgotten_with_its_only_layer(magnitude: bool) -> None:
+    """On windows of ones evidence is the weights; shuffled, each order of the cells is as likely.
+
+    So the mean of the rank correlations over S cells is 0 and their variance 1 / (S - 1).
+    """
+    readout = nn.Linear(4 * 256, 1)
+    nn.init.normal_(readout.weight, generator=torch.Generator().manual_seed(0))
+    network = nn.Sequential(nn.Flatten(), readout)
+    x = torch.ones(1, 4, 256)
+
+    def evidence(network: nn.Module) -> Tensor:
+        found = attribute(network, x, torch.zeros_like(x), MONTAGE, method="integrated-gradients")
+        return found.abs() if magnitude else found
+
+    rng, own, draws = np.random.default_rng(1), evidence(network), 150
+    found = [agreement(own, evidence(cascade(network, rng)[-1]), MONTAGE)[0] for _ in range(draws)]
+    cells = 256 / CELL
+    assert abs(np.mean(found)) < 4 / np.sqrt(draws * (cells - 1))
+    assert np.std(found) == pytest.approx(1 / np.sqrt(cells - 1), rel=0.25)
+
+
+def test_the_cascade_of_t_vgg_goes_through_its_seven_blocks(detector: Detector) -> None:
+    x = drawn(3, 19, 256)
+    answers = [network.eval()(x) for network in cascade(detector.network, np.random.default_rng(0))]
+    assert len(answers) == 7
+    assert not any(torch.allclose(detector.network(x), answer) for answer in answers)
 
 
 def test_exact_evidence_is_more_faithful_than_random_evidence() -> None:
