@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from eeg.calibrate import Calibration
 from eeg.case import Case
+from eeg.embedding import embed, readout
 from eeg.evaluate import risk_coverage as risks
 from eeg.pictures import pictures
 from eeg.statements import RESEARCH_USE
@@ -113,7 +114,7 @@ def embedding(network: nn.Module, scored: Sequence[Scored]) -> tuple[Tensor, lis
     where = np.repeat(np.arange(len(data)), [len(d) for d in data])
     within = np.concatenate([np.arange(len(d)) for d in data])
     x = torch.from_numpy(np.stack([data[where[i]][within[i]] for i in chosen]))
-    return _before_readout(network, x), [rows[i] for i in chosen]
+    return embed(network, x), [rows[i] for i in chosen]
 
 
 def _discharges(scored: Scored) -> list[str]:
@@ -121,26 +122,6 @@ def _discharges(scored: Scored) -> list[str]:
     if positive is None:
         return ["unknown"] * len(scored.windows.data)
     return ["yes" if held else "no" for held in positive]
-
-
-def readout(network: nn.Module) -> nn.Linear | None:
-    """Return a network's last linear layer, None where it has none."""
-    return next((m for m in reversed(list(network.modules())) if isinstance(m, nn.Linear)), None)
-
-
-@torch.no_grad()
-def _before_readout(network: nn.Module, x: Tensor, batch: int = 64) -> Tensor:
-    last = readout(network)
-    assert last is not None
-    seen: list[Tensor] = []
-    hook = last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].flatten(1)))
-    try:
-        network.eval()
-        for part in x.split(batch):
-            network(part)
-    finally:
-        hook.remove()
-    return torch.cat(seen)
 
 
 @contextmanager

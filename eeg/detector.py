@@ -20,15 +20,21 @@ from eeg import outlier
 from eeg.aggregate import AGGREGATIONS
 from eeg.calibrate import Calibration, interval
 from eeg.conformal import ALPHA, Answer, Conformal
-from eeg.models import build, own
+from eeg.models import own
 from eeg.outlier import Gate
-from eeg.preprocess import Preprocessing, prepare
-from eeg.windows import cut
+from eeg.preprocess import Preprocessing
+from eeg.prototypes import Prototypes
+from eeg.quality import EXCLUDED, Policy
+from eeg.readout import judging
+from eeg.recording import read
+from eeg.windows import Windows, interictal
 from trainers.errors import DataError
 from trainers.files import replacing
 
 FORMAT = 2
 """Version of the file's layout; a reader refuses what it does not know."""
+
+_PROTOTYPES = ("prototypes.epilepsy", "prototypes.control")
 
 Labels = Literal["events", "recording", "bag"]
 """What is learned: annotated discharges, or a subject's diagnosis on every window or on all together."""
@@ -58,8 +64,10 @@ class Decision:
 class Detector:
     """A trained network with everything that is needed to use it on a new recording.
 
-    ``network`` takes (N, C, T) and gives one logit a window.  ``training`` tells what it was trained
+    ``network`` takes (N, C, T) and gives one logit a window, or one score a class; ``readout`` names the rule
+    whose own readout it is (`eeg.readout.OwnReadout`), None for most.  ``training`` tells what it was trained
     on: corpus, simulated or not, numbers of subjects, fingerprint, rule, versions, held-out figures.
+    ``prototypes`` are windows of its training that are kept, None where nobody asked for that.
     """
 
     network: nn.Module
@@ -70,11 +78,18 @@ class Detector:
     aggregation: str
     calibration: Calibration
     gate: Gate | None = None  # None where nobody knows what the training recordings were like
+    quality: Policy = "exclude"  # what its windows may not touch, in training as in use
     training: Mapping[str, Any] = field(default_factory=dict)
+    prototypes: Prototypes | None = None
+    readout: str | None = None
 
-    def windows(self, raw: mne.io.BaseRaw) -> tuple[np.ndarray, np.ndarray]:
-        """Return a recording's windows (N, C, T), float32, and their onsets (N,) in seconds."""
-        return cut(prepare(raw, self.preprocessing), self.preprocessing.sfreq, self.window)
+    def read(self, path: Path) -> mne.io.BaseRaw:
+        """Open a recording, with the electrodes that its reference needs."""
+        return read(path, preload=False, ears=self.preprocessing.reference == "mastoids")
+
+    def windows(self, raw: mne.io.BaseRaw) -> tuple[mne.io.BaseRaw, Windows]:
+        """Return a recording as it is cleaned, and the windows of it that are judged."""
+        return interictal(raw, self.preprocessing, self.window, policy=self.quality)
 
     def logits(self, windows: np.ndarray) -> np.ndarray:
         """Return the network's logit of each window (N, C, T) -> (N,)."""
@@ -141,6 +156,7 @@ def save(detector: Detector, path: Path) -> None:
     facts = {
         "format": FORMAT,
         "model": detector.model,
+        "readout": detector.readout,
         "n_times": round(detector.window * detector.preprocessing.sfreq),
         "preprocessing": asdict(detector.preprocessing),
         "window": detector.window,
@@ -148,11 +164,14 @@ def save(detector: Detector, path: Path) -> None:
         "aggregation": detector.aggregation,
         "calibration": asdict(detector.calibration),
         "gate": detector.gate and asdict(detector.gate),
+        "quality": detector.quality,
         "training": dict(detector.training),
     }
-    weights = {k: v.contiguous() for k, v in detector.network.state_dict().items()}
+    tensors = {k: v.contiguous() for k, v in detector.network.state_dict().items()}
+    if (kept := detector.prototypes) is not None:
+        tensors |= dict(zip(_PROTOTYPES, (kept.epilepsy, kept.control), strict=True))
     with replacing(path) as part:
-        save_file(weights, part, metadata={"eeg.detector": json.dumps(facts)})
+        save_file(tensors, part, metadata={"eeg.detector": json.dumps(facts)})
 
 
 def load(path: Path, network: str | None = None) -> Detector:
@@ -176,20 +195,20 @@ def load(path: Path, network: str | None = None) -> Detector:
     try:
         with safe_open(str(path), framework="pt") as file:
             header = (file.metadata() or {}).get("eeg.detector")
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError:
         raise DataError(f"{path}: no safetensors file; expected a model written by `eeg train`") from None
     if header is None:
         raise DataError(f"{path}: holds weights but no detector; expected a model written by `eeg train`")
     try:
-        return _rebuilt(json.loads(header), weights, network)
+        return _rebuilt(json.loads(header), tensors, network)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError):
         raise DataError(f"{path}: its settings or weights are damaged; copy or train it anew") from None
 
 
-def _rebuilt(facts: Mapping[str, Any], weights: Mapping[str, Tensor], allowed: str | None) -> Detector:
+def _rebuilt(facts: Mapping[str, Any], tensors: Mapping[str, Tensor], allowed: str | None) -> Detector:
     if facts.get("format") != FORMAT:
         raise DataError(f"detector format {facts.get('format')}, this version reads {FORMAT}; train it anew")
     if own(facts["model"]) and facts["model"] != allowed:
@@ -199,10 +218,14 @@ def _rebuilt(facts: Mapping[str, Any], weights: Mapping[str, Tensor], allowed: s
         )
     settings = facts["preprocessing"]
     preprocessing = Preprocessing(**{**settings, "channels": tuple(settings["channels"])})
-    network = build(facts["model"], len(preprocessing.inputs), facts["n_times"])
-    network.load_state_dict(weights)
+    readout, shape = facts.get("readout"), (len(preprocessing.inputs), facts["n_times"])
+    network = judging(facts["model"], readout, *shape)
+    network.load_state_dict({name: held for name, held in tensors.items() if name not in _PROTOTYPES})
     if facts["aggregation"] not in AGGREGATIONS:
         raise ValueError(f"no aggregation named {facts['aggregation']!r}")
+    quality = facts.get("quality", "exclude")  # an older file does not tell: that was the default
+    if quality not in EXCLUDED:
+        raise ValueError(f"no policy named {quality!r}")
     return Detector(
         network=network.eval(),
         model=facts["model"],
@@ -212,8 +235,20 @@ def _rebuilt(facts: Mapping[str, Any], weights: Mapping[str, Tensor], allowed: s
         aggregation=facts["aggregation"],
         calibration=_calibration(facts["calibration"]),
         gate=facts["gate"] and Gate(**facts["gate"]),
+        quality=quality,
         training=facts["training"],
+        prototypes=_prototypes(tensors, shape),
+        readout=readout,
     )
+
+
+def _prototypes(tensors: Mapping[str, Tensor], shape: tuple[int, int]) -> Prototypes | None:
+    if not any(name in tensors for name in _PROTOTYPES):
+        return None
+    kept = Prototypes(*(tensors[name] for name in _PROTOTYPES))
+    if not all(len(held) and held.shape[1:] == shape for held in (kept.epilepsy, kept.control)):
+        raise ValueError(f"prototypes are no windows of shape {shape}")
+    return kept
 
 
 def _calibration(facts: Mapping[str, Any]) -> Calibration:

@@ -9,20 +9,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from torch import nn
 
 from eeg import boards, card, outlier, splits, training
 from eeg.aggregate import CHOSEN
 from eeg.cues import read_cues
 from eeg.datasets import Corpus, Entry
 from eeg.detector import Detector, save
+from eeg.embedding import readout
 from eeg.groundtruth import Precision, precision
 from eeg.preprocess import Preprocessing
+from eeg.prototypes import Prototypes, choose
 from eeg.quality import Policy
 from eeg.recording import TEN_TWENTY, read
 from eeg.results import Results, calibrations, judge, recorded, write_predictions
 from eeg.significance import delong, swapped_p
 from eeg.training import Loaded, Plan, Scored, file_hash
-from eeg.windows import load
+from eeg.windows import Windows, load
 from trainers.callbacks import Progress
 from trainers.errors import DataError
 from trainers.files import replacing
@@ -101,6 +104,7 @@ def run(
     folds: int,
     hold_out: float = 0.0,
     by_site: bool = False,
+    prototypes: int = 0,
     out: Path | None = None,
     jobs: int = 1,
 ) -> Run:
@@ -116,6 +120,8 @@ def run(
         The share of subjects that no training, also not that of a fold, ever sees.
     by_site
         Leave out one site in each fold instead.
+    prototypes
+        How many training windows of each class the detector keeps, to compare segments with.
     out
         An existing folder; nothing is written without it.
     jobs
@@ -153,12 +159,29 @@ def run(
         "results": plain({"cross_validated": crossed, "held_out": held_out}),
     }
     gate = outlier.fit([outlier.statistics(loaded[e].data, plan.preprocessing.sfreq) for e in train])
-    detector = training.detector(final, network, calibration, gate, facts)
+    kept = _prototypes(final, network, [loaded[e] for e in train], prototypes) if prototypes else None
+    detector = training.detector(final, network, calibration, gate, facts, kept)
     done = Run(detector, crossed, held_out, unseen)
     if out is not None:
-        settings = {"plan": plan, "folds": folds, "hold_out": hold_out, "by_site": by_site}
+        settings = {
+            "plan": plan,
+            "folds": folds,
+            "hold_out": hold_out,
+            "by_site": by_site,
+            "prototypes": prototypes,
+        }
         _write(done, settings, plan, scored, out)
     return done
+
+
+def _prototypes(plan: Plan, network: nn.Module, windows: Sequence[Windows], number: int) -> Prototypes:
+    """Choose windows as the network learned them; see `eeg.prototypes.choose`."""
+    if readout(network) is None:
+        raise DataError(
+            f"{plan.model} by {plan.rule} has no linear readout before which windows could be compared; "
+            "train it without prototypes"
+        )
+    return choose(network, *training.labelled(windows, plan.labels), number, plan.seed)
 
 
 def _write(
@@ -250,6 +273,7 @@ def plan_of(detector: Detector) -> Plan:
         aggregation=detector.aggregation,
         model=detector.model,
         rule=detector.training.get("rule", "unknown"),
+        quality=detector.quality,
     )
 
 

@@ -27,6 +27,9 @@ from eeg.features import FEATURES, FeatureModel
 from eeg.multiple import POOLINGS, Bags, Pooled
 from eeg.outlier import Gate
 from eeg.preprocess import Preprocessing
+from eeg.prototypes import Prototypes
+from eeg.quality import Policy
+from eeg.readout import OwnReadout, has_own, scores_of
 from eeg.windows import UNANNOTATED, Windows, examples
 from hebbian.backprop import Backprop
 from hebbian.registry import build, find
@@ -69,6 +72,8 @@ class Plan:
         None for those of the recipe.
     seed
         Of all that is drawn.
+    quality
+        What a window may not touch; see `eeg.quality.EXCLUDED`.
     """
 
     preprocessing: Preprocessing
@@ -81,6 +86,7 @@ class Plan:
     augment: tuple[str, ...] = ("turn",)
     epochs: int | None = None
     seed: int = 0
+    quality: Policy = "exclude"
 
     def check(self) -> None:
         """Raise `ValueError` where the choices do not go together."""
@@ -124,12 +130,12 @@ def one_cycle(optimizer: Optimizer, steps: int) -> LRScheduler:
 def recipe(plan: Plan) -> Recipe:
     """Return the settings of the plan's rule on EEG.
 
-    Rules that descend a loss share one set, fixed on simulated cohorts of other seeds than any that is
-    reported; nothing is selected on the data that is trained on.  The others keep theirs.
+    Rules that descend a loss of one logit share one set, fixed on simulated cohorts of other seeds than any
+    that is reported; nothing is selected on the data that is trained on.  The others keep theirs.
     """
     found = recommended(plan.rule)
     learn = found.learn
-    if find(plan.rule).supervised:
+    if find(plan.rule).supervised and find(plan.rule).one_logit:
         adam = partial(AdamW, lr=5e-3, weight_decay=0.05)
         learn = Phase(adam, epochs=10, batch=64, schedule=one_cycle, least_steps=_STEPS[plan.labels])
     if plan.epochs is not None:
@@ -215,15 +221,14 @@ def fit_network(
         If the plan contradicts itself.
     """
     plan.check()
-    pairs = [examples(w) if plan.labels == "events" else (w.data, targets(w, plan.labels)) for w in training]
-    x = torch.from_numpy(np.concatenate([x for x, _ in pairs]))
-    y = torch.from_numpy(np.concatenate([y for _, y in pairs])).float()[:, None]
+    x, y = labelled(training, plan.labels)
     positive = float(y.mean())
     if not 0 < positive < 1:
         raise DataError(f"all {len(y)} training windows are of one class; both are needed")
+    classes = scores_of(plan.rule)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed)
-        network = models.build(plan.model, x.shape[1], x.shape[2])
+        network = models.build(plan.model, x.shape[1], x.shape[2], classes)
     augment = augmentation(
         plan.augment, plan.preprocessing.channels, _backgrounds(training), np.random.default_rng(plan.seed)
     )
@@ -234,19 +239,37 @@ def fit_network(
     if plan.labels == "bag":
         fit_bags(plan, network, training, augment, callbacks)
         return network.eval()
-    train_rule(
+    if classes == 2:
+        x, y = _evenly(x, y)
+    rule = train_rule(
         plan.rule,
         network,
         x,
         y,
         criterion=nn.BCEWithLogitsLoss(pos_weight=torch.tensor((1 - positive) / positive)),
-        classes=1,
+        classes=classes,
         recipe=recipe(plan),
         seed=plan.seed,
         callbacks=callbacks,
         augment=augment,
     )
-    return network.eval()
+    return OwnReadout(rule).eval() if has_own(plan.rule) else network.eval()
+
+
+def labelled(training: Sequence[Windows], labels: Labels) -> tuple[Tensor, Tensor]:
+    """Return the windows (N, C, T) that are learned from, and 1 or 0 for each, (N, 1)."""
+    pairs = [examples(w) if labels == "events" else (w.data, targets(w, labels)) for w in training]
+    x = torch.from_numpy(np.concatenate([x for x, _ in pairs]))
+    return x, torch.from_numpy(np.concatenate([y for _, y in pairs])).float()[:, None]
+
+
+def _evenly(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Repeat windows of the rarer class, for rules whose loss cannot be weighted, and give classes (M,)."""
+    classes = y[:, 0].long()
+    of = [torch.nonzero(classes == k)[:, 0] for k in (0, 1)]
+    most = max(map(len, of))
+    order = torch.cat([index.repeat(-(-most // len(index)))[:most] for index in of])
+    return x[order], classes[order]
 
 
 def _backgrounds(training: Sequence[Windows]) -> Tensor:
@@ -377,7 +400,12 @@ def fit_calibration(plan: Plan, scored: Sequence[Scored]) -> Calibration:
 
 
 def detector(
-    plan: Plan, network: nn.Module, calibration: Calibration, gate: Gate, training: Mapping[str, object]
+    plan: Plan,
+    network: nn.Module,
+    calibration: Calibration,
+    gate: Gate,
+    training: Mapping[str, object],
+    prototypes: Prototypes | None = None,
 ) -> Detector:
     """Put together what is saved."""
     return Detector(
@@ -389,7 +417,10 @@ def detector(
         aggregation=plan.aggregation,
         calibration=calibration,
         gate=gate,
+        quality=plan.quality,
         training=training,
+        prototypes=prototypes,
+        readout=plan.rule if has_own(plan.rule) else None,
     )
 
 

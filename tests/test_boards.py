@@ -8,9 +8,10 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-from eeg.boards import embedding, readout, write_training
+from eeg.boards import embedding, write_training
 from eeg.calibrate import Calibration
 from eeg.datasets import Entry
+from eeg.embedding import readout
 from eeg.training import Scored
 from eeg.windows import Windows
 

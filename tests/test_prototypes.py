@@ -1,0 +1,120 @@
+"""Training windows that a detector keeps: who stands for whom, what is nearest, and that nobody is named."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from eeg.detector import Detector, load, save
+from eeg.prototypes import Prototypes, choose, compare
+from eeg.segments import Segment
+from trainers.errors import DataError
+
+SFREQ = 32.0
+NETWORK = nn.Sequential(nn.Flatten(), nn.Linear(64, 1)).eval()  # what its readout is given is the window
+
+
+def windows(number: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(number, 2, 32, generator=torch.Generator().manual_seed(seed))
+
+
+def kept(number: int = 6) -> Prototypes:
+    y = (torch.arange(40) % 3 == 0).float()[:, None]
+    return choose(NETWORK, windows(40), y, number, seed=0)
+
+
+def within(chosen: torch.Tensor, windows: torch.Tensor) -> list[int]:
+    """Return which of ``windows`` the chosen ones are."""
+    return [int(torch.nonzero((windows == one).all((1, 2)))[0, 0]) for one in chosen]
+
+
+def test_windows_are_kept_of_both_classes_and_are_those_of_the_class() -> None:
+    found = kept()
+    epilepsy, control = within(found.epilepsy, windows(40)), within(found.control, windows(40))
+    assert len(set(epilepsy)) == len(set(control)) == 6
+    assert all(i % 3 == 0 for i in epilepsy)
+    assert all(i % 3 for i in control)
+
+
+def test_of_fewer_windows_all_are_kept() -> None:
+    y = torch.tensor([[1.0], [0.0], [1.0]])
+    found = choose(NETWORK, windows(3), y, 8, seed=0)
+    assert within(found.epilepsy, windows(3)) == [0, 2]
+    assert within(found.control, windows(3)) == [1]
+
+
+def test_each_kind_of_window_has_one_that_stands_for_it() -> None:
+    """Three directions far apart, with a little noise on each: one window of each is kept."""
+    kinds = torch.eye(64)[[3, 17, 40]].view(3, 2, 32)
+    x = kinds[torch.arange(60) % 3] + 0.01 * windows(60)
+    found = choose(NETWORK, x, torch.ones(60, 1), 3, seed=0)
+    assert {i % 3 for i in within(found.epilepsy, x)} == {0, 1, 2}
+
+
+def test_the_nearest_is_the_one_with_the_smallest_angle_written_out() -> None:
+    recording, found = windows(5, seed=1), kept()
+    segments = [Segment(3.25, 0.5, (), 1.0, 0.1), Segment(0.75, 1.0, (), 0.5, 0.1)]
+    compared = compare(NETWORK, found, recording.numpy(), segments, SFREQ)
+    for one, number, onset in zip(compared, (3, 1), (0.25, -0.25), strict=True):
+        np.testing.assert_array_equal(one.window, recording[number])
+        assert one.onset == pytest.approx(onset)
+        for neighbour, held in ((one.epilepsy, found.epilepsy), (one.control, found.control)):
+            cosines = [
+                float(recording[number].flatten() @ other.flatten() / recording[number].norm() / other.norm())
+                for other in held
+            ]
+            assert neighbour.number == 1 + int(np.argmax(cosines))
+            assert neighbour.similarity == pytest.approx(max(cosines), abs=1e-6)
+            np.testing.assert_array_equal(neighbour.window, held[neighbour.number - 1])
+
+
+def test_the_nearest_of_a_training_window_is_itself() -> None:
+    found = kept()
+    segments = [Segment(i + 0.25, 0.5, (), 1.0, 0.1) for i in range(6)]
+    compared = compare(NETWORK, found, found.epilepsy.numpy(), segments, SFREQ)
+    assert [one.epilepsy.number for one in compared] == [1, 2, 3, 4, 5, 6]
+    assert [one.epilepsy.similarity for one in compared] == pytest.approx([1.0] * 6)
+    assert all(one.control.similarity < 0.9 for one in compared)
+    assert all(one.epilepsy.similarity <= 1 for one in compared)
+
+
+def test_without_segments_nothing_is_compared() -> None:
+    assert compare(NETWORK, kept(), windows(5).numpy(), [], SFREQ) == ()
+
+
+# --- in the file
+
+
+@pytest.fixture
+def keeping(detector: Detector) -> Detector:
+    x = torch.randn(6, 19, 256, generator=torch.Generator().manual_seed(0))
+    return replace(detector, prototypes=Prototypes(x[:2], x[2:]))
+
+
+def test_they_survive_in_the_file_and_the_network_answers_as_before(
+    keeping: Detector, tmp_path: Path
+) -> None:
+    save(keeping, tmp_path / "model.safetensors")
+    again = load(tmp_path / "model.safetensors")
+    assert again.prototypes is not None
+    assert keeping.prototypes is not None
+    assert torch.equal(again.prototypes.epilepsy, keeping.prototypes.epilepsy)
+    assert torch.equal(again.prototypes.control, keeping.prototypes.control)
+    x = keeping.prototypes.control.numpy()
+    np.testing.assert_array_equal(again.logits(x), keeping.logits(x))
+    save(replace(keeping, prototypes=None), tmp_path / "none.safetensors")
+    assert load(tmp_path / "none.safetensors").prototypes is None
+
+
+@pytest.mark.parametrize("shape", [(2, 19, 255), (2, 18, 256), (0, 19, 256), (2, 256)])
+def test_what_is_no_window_of_the_network_is_refused(
+    keeping: Detector, tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    assert keeping.prototypes is not None
+    wrong = replace(keeping.prototypes, control=torch.zeros(shape))
+    save(replace(keeping, prototypes=wrong), tmp_path / "model.safetensors")
+    with pytest.raises(DataError, match="damaged"):
+        load(tmp_path / "model.safetensors")
