@@ -7,6 +7,7 @@ import math
 import re
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import accumulate
 from pathlib import Path
 
 from trainers.errors import DataError
@@ -39,7 +40,11 @@ class EdfHeader:
     """
 
     continuous: bool
-    duration: float  # s
+    header_bytes: int
+    records: int
+    record_bytes: int
+    notes: tuple[slice, ...]  # the bytes of a record that hold annotations
+    duration: float  # s, without gaps
     signals: tuple[Signal, ...]  # without those of annotations
     recorded: datetime | None
     sex: str | None  # "F" or "M"
@@ -67,14 +72,20 @@ def read_edf_header(path: Path) -> EdfHeader:
                 raise ValueError
         except (KeyError, ValueError):
             raise DataError(f"{path}: not an EDF or BDF file (its header is not one)") from None
-    found = (path.stat().st_size - header_bytes) // max(sum(samples) * sample_bytes, 1)
+    record_bytes = sum(samples) * sample_bytes
+    found = (path.stat().st_size - header_bytes) // max(record_bytes, 1)
     if found < announced:
         raise DataError(f"{path}: truncated, holds {found} of the {announced} data records that it announces")
+    records = found if announced < 0 else announced  # -1: copied while it was written
     recorded = _recorded(*(_text(fixed[name]) for name in ("recording", "date", "time")))
     sex, age = _person(_text(fixed["patient"]), recorded)
     return EdfHeader(
         continuous=fixed["kind"][:5] not in {b"EDF+D", b"BDF+D"},
-        duration=seconds * (found if announced < 0 else announced),  # -1: copied while it was written
+        header_bytes=header_bytes,
+        records=records,
+        record_bytes=record_bytes,
+        notes=_notes(columns, [number * sample_bytes for number in samples]),
+        duration=seconds * records,
         signals=_signals(columns, [number / (seconds or 1.0) for number in samples]),
         recorded=recorded,
         sex=sex,
@@ -100,6 +111,14 @@ def _signals(columns: dict[str, list[bytes]], sfreqs: list[float]) -> tuple[Sign
     )
     found = map(Signal, labels, dimensions, prefilters, sfreqs)
     return tuple(signal for signal in found if signal.label not in _ANNOTATIONS)
+
+
+def _notes(columns: dict[str, list[bytes]], widths: list[int]) -> tuple[slice, ...]:
+    """Find the bytes of a record that hold annotations, by those that each signal takes."""
+    ends = list(accumulate(widths))
+    places = (slice(end - width, end) for end, width in zip(ends, widths, strict=True))
+    labelled = zip(columns["label"], places, strict=True)
+    return tuple(place for label, place in labelled if _text(label) in _ANNOTATIONS)
 
 
 def _text(value: bytes) -> str:

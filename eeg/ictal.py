@@ -36,9 +36,8 @@ def seizures(raw: mne.io.BaseRaw, table: Path | None = None) -> tuple[np.ndarray
     DataError
         The table cannot be read.
     """
-    start = 0.0 if raw.annotations.orig_time is None else raw.first_time
     said = [
-        (float(a["onset"] - start), float(a["duration"]), str(a["description"]))
+        (float(a["onset"] - raw.first_time), float(a["duration"]), str(a["description"]))
         for a in raw.annotations
         if _SEIZURE.search(a["description"]) and not _OTHER.search(a["description"])
     ]

@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from eeg.datasets import Corpus, Entry, open_corpus, read_seizures, reader
+from eeg.gaps import stretches
 from eeg.header import Header, header
 from eeg.recording import PLAUSIBLE, TEN_TWENTY, amplitude, electrode, read
 from trainers.errors import DataError
@@ -160,7 +161,7 @@ def _header_problems(facts: Header) -> Iterable[str]:
 
 
 def _signal(path: Path) -> tuple[float | None, list[str]]:
-    """Return the amplitude of a typical channel, µV, and what is wrong with single channels."""
+    """Return the amplitude of a typical channel, µV, and what is wrong with channels or in time."""
     raw = read(path, preload=False)
     sizes = amplitude(raw)
     low, high = PLAUSIBLE
@@ -173,6 +174,10 @@ def _signal(path: Path) -> tuple[float | None, list[str]]:
     }
     names = np.array(raw.ch_names)
     problems = [f"{fault}: {', '.join(names[found])}" for fault, found in faults.items() if found.any()]
+    pieces = [(stop - start) / raw.info["sfreq"] for start, stop in stretches(raw)]
+    if len(pieces) > 1:
+        longest = f"the longest of {max(pieces):.0f} s"
+        problems.append(f"in {len(pieces)} pieces, {longest}, with gaps between them")
     finite = sizes[np.isfinite(sizes)]
     return float(np.median(finite)) * 1e6 if finite.size else None, problems
 

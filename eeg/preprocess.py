@@ -14,6 +14,7 @@ import numpy as np
 
 from eeg import spool
 from eeg.derivation import Reference, derive, derived
+from eeg.gaps import GAP, mark, part, stretches, without_short
 from eeg.recording import EARS, complete, lacking, name_of
 from trainers.errors import DataError
 
@@ -124,11 +125,14 @@ def scaled(cleaned: mne.io.BaseRaw, settings: Preprocessing) -> np.ndarray:
     DataError
         The recording is flat for most of its time and so has no scale of its own.
     """
-    out = spool.empty((len(cleaned.ch_names), cleaned.n_times), np.float32)
+    out = spool.zeros((len(cleaned.ch_names), cleaned.n_times), np.float32)
     own = settings.scale is None
     scale = _robust_scale(cleaned) if own else 1.0
+    found = stretches(cleaned)
     for row, volts in zip(out, _rows(cleaned), strict=True):
-        row[:] = np.clip(volts / scale, -_CLIP, _CLIP) if own else settings.scale * volts
+        for start, stop in found:
+            lasting = volts[start:stop]
+            row[start:stop] = np.clip(lasting / scale, -_CLIP, _CLIP) if own else settings.scale * lasting
         spool.rest(out)
     return out
 
@@ -155,13 +159,36 @@ def clean(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw:
         the filter or sampled too slowly for the band.
     """
     check_duration(raw, settings)
-    complete(_piece(raw, 0, 2), settings.channels)  # what is missing is told before what is wrong with it
-    _check_signal(raw, settings)
+    complete(part(raw, 0, 2), settings.channels)  # what is missing is told before what is wrong with it
+    lasting = without_short(raw, kernel(raw, settings))
+    _check_signal(lasting, settings)
+    if stretches(lasting) == [(0, raw.n_times)]:
+        return _continuous(lasting, settings)
+    return _with_gaps(lasting, settings)
+
+
+def _continuous(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw:
     blocks = list(_blocks(raw, settings))
     if len(blocks) == 1:
         # By FFT: the polyphase filter would droop below the Nyquist frequency, where the paper's band ends.
         return _filtered(raw, settings).resample(settings.sfreq, method="fft", verbose="error")
     return _joined(raw, blocks, settings)
+
+
+def _with_gaps(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw:
+    """Clean each stretch as a recording of its own, and leave it at its time."""
+    found, ratio = stretches(raw), _ratio(raw, settings)
+    out = spool.zeros((len(settings.inputs), round(raw.n_times * ratio) + 1), np.float64)
+    ends, starts = [0], [round(start * ratio) for start, _ in found]
+    for at, (start, stop) in zip(starts, found, strict=True):
+        piece = _continuous(part(raw, start, stop), settings)
+        ends.append(at + piece.n_times)
+        for row, volts in zip(out[:, at : ends[-1]], _rows(piece), strict=True):
+            row[:] = volts
+        spool.rest(out)
+    whole = _recording(out[:, : ends[-1]], piece.info, raw, settings)
+    mark(whole, [(end, start) for end, start in zip(ends[:-1], starts, strict=True) if end < start])
+    return whole
 
 
 @dataclass(frozen=True)
@@ -183,7 +210,7 @@ def _blocks(raw: mne.io.BaseRaw, settings: Preprocessing) -> Iterator[_Block]:
     rate = raw.info["sfreq"]
     ratio = _ratio(raw, settings)
     step = ratio.denominator * max(1, round(BLOCK * rate / ratio.denominator))
-    margin = ratio.denominator * int(np.ceil(_REACH * _kernel(raw, settings) * rate / ratio.denominator))
+    margin = ratio.denominator * int(np.ceil(_REACH * kernel(raw, settings) * rate / ratio.denominator))
     total = round(raw.n_times * settings.sfreq / rate)
     starts = range(0, max(raw.n_times - margin, 1), step)  # no block of next to nothing at the end
     for start, end in zip(starts, [*starts[1:], raw.n_times], strict=True):
@@ -199,16 +226,27 @@ def _ratio(raw: mne.io.BaseRaw, settings: Preprocessing) -> Fraction:
 
 def _joined(raw: mne.io.BaseRaw, blocks: list[_Block], settings: Preprocessing) -> mne.io.BaseRaw:
     """Clean a recording block by block."""
-    out = spool.empty((len(settings.inputs), sum(block.length for block in blocks)), np.float64)
+    out = spool.zeros((len(settings.inputs), sum(block.length for block in blocks)), np.float64)
     for block in blocks:
-        part = _filtered(_piece(raw, block.start, block.stop), settings)
-        volts = _resampled(part.get_data(), _ratio(raw, settings))
+        filtered = _filtered(part(raw, block.start, block.stop), settings)
+        volts = _resampled(filtered.get_data(), _ratio(raw, settings))
         out[:, block.out : block.out + block.length] = volts[:, block.skip : block.skip + block.length]
         spool.rest(out)
-    info = part.crop(0, 1).resample(settings.sfreq, verbose="error").info
-    whole = mne.io.RawArray(out, info, round(raw.first_samp * _ratio(raw, settings)), "auto", verbose="error")
+    info = filtered.crop(0, 1).resample(settings.sfreq, verbose="error").info
+    return _recording(out, info, raw, settings)
+
+
+def _recording(
+    data: np.ndarray, info: mne.Info, raw: mne.io.BaseRaw, settings: Preprocessing
+) -> mne.io.BaseRaw:
+    """Give signals (C, T), V, the file, the start and the annotations of the recording that they come of."""
+    whole = mne.io.RawArray(
+        data, info, round(raw.first_samp * _ratio(raw, settings)), "auto", verbose="error"
+    )
     whole.filenames = raw.filenames
-    return whole.set_annotations(raw.annotations, verbose="error")
+    said = raw.annotations[raw.annotations.description != GAP]
+    onset = said.onset - raw.first_time  # to which MNE adds that of the new recording
+    return whole.set_annotations(mne.Annotations(onset, said.duration, said.description), verbose="error")
 
 
 def _resampled(volts: np.ndarray, ratio: Fraction) -> np.ndarray:
@@ -217,11 +255,6 @@ def _resampled(volts: np.ndarray, ratio: Fraction) -> np.ndarray:
     return mne.filter.resample(
         whole, ratio.numerator, ratio.denominator, npad=ratio.denominator, method="fft", verbose="error"
     )
-
-
-def _piece(raw: mne.io.BaseRaw, start: int, stop: int) -> mne.io.BaseRaw:
-    """Give samples of a recording, which are read from its file only now unless they are in memory."""
-    return raw.copy().crop(start / raw.info["sfreq"], (stop - 1) / raw.info["sfreq"])
 
 
 def _filtered(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw:
@@ -259,7 +292,7 @@ def _upper_edge(raw: mne.io.BaseRaw, settings: Preprocessing) -> tuple[float, fl
     return edge, min(_TRANSITION, nyquist - edge)
 
 
-def _kernel(raw: mne.io.BaseRaw, settings: Preprocessing) -> float:
+def kernel(raw: mne.io.BaseRaw, settings: Preprocessing) -> float:
     """Length of the longest filter kernel, s."""
     _, transition = _upper_edge(raw, settings)
     below = min(max(settings.low / 4, 2.0), settings.low)  # MNE's default transition below the band
@@ -267,8 +300,9 @@ def _kernel(raw: mne.io.BaseRaw, settings: Preprocessing) -> float:
 
 
 def check_duration(raw: mne.io.BaseRaw, settings: Preprocessing) -> None:
-    """Refuse a recording that is shorter than the longest filter kernel."""
-    needed, found = _kernel(raw, settings), raw.n_times / raw.info["sfreq"]
+    """Refuse a recording that is nowhere as long, without a gap, as the longest filter kernel."""
+    longest = max((stop - start for start, stop in stretches(raw)), default=0)
+    needed, found = kernel(raw, settings), longest / raw.info["sfreq"]
     if found < needed:
         raise DataError(
             f"{name_of(raw)}: {found:.1f} s long; expected at least {needed:.1f} s for the filter"
@@ -293,9 +327,10 @@ def extremes(raw: mne.io.BaseRaw, names: list[str]) -> tuple[np.ndarray, np.ndar
     """Return the least and the greatest value of channels, (C,) each, V, NaN where one is no number."""
     step = round(BLOCK * raw.info["sfreq"])
     low, high = np.full(len(names), np.inf), np.full(len(names), -np.inf)
-    for start in range(0, raw.n_times, step):
-        volts = raw.get_data(names, start, min(start + step, raw.n_times))
-        low, high = np.minimum(low, volts.min(axis=1)), np.maximum(high, volts.max(axis=1))
+    for begin, end in stretches(raw):
+        for start in range(begin, end, step):
+            volts = raw.get_data(names, start, min(start + step, end))
+            low, high = np.minimum(low, volts.min(axis=1)), np.maximum(high, volts.max(axis=1))
     return low, high
 
 
@@ -309,7 +344,9 @@ def _rows(raw: mne.io.BaseRaw) -> Iterator[np.ndarray]:
 
 def _robust_scale(raw: mne.io.BaseRaw) -> float:
     """Median over channels of 1.4826 times the median absolute deviation, V: blind to artefacts."""
-    deviation = [np.median(np.abs(volts - np.median(volts))) for volts in _rows(raw)]
+    found = stretches(raw)
+    rows = (np.concatenate([volts[start:stop] for start, stop in found]) for volts in _rows(raw))
+    deviation = [np.median(np.abs(volts - np.median(volts))) for volts in rows]
     scale = 1.4826 * float(np.median(deviation))
     if scale < FLAT:
         raise DataError(f"{name_of(raw)}: most channels are flat for most of the time; expected EEG")

@@ -22,6 +22,7 @@ from mne.preprocessing import (
 from scipy.ndimage import find_objects, label
 from scipy.signal import welch
 
+from eeg.gaps import looks, stretches
 from eeg.preprocess import BLOCK, FLAT, extremes
 from eeg.recording import INTERPOLATED, lacking
 
@@ -69,9 +70,10 @@ class Flaw:
 class Quality:
     """What was found in a recording.
 
-    ``flat`` and ``outlying`` are electrodes; ``line`` is the share of the power above 1 Hz that lies
-    within 1 Hz of 50 or of 60 Hz, whichever is more, in the median channel: None where the sampling rate
-    is too low to tell.  ``looked_for`` are the kinds of spans that the recording let look for.
+    ``seconds`` is what was recorded, without gaps; ``flat`` and ``outlying`` are electrodes; ``line`` is
+    the share of the power above 1 Hz that lies within 1 Hz of 50 or of 60 Hz, whichever is more, in the
+    median channel: None where the sampling rate is too low to tell.  ``looked_for`` are the kinds of spans
+    that the recording let look for.
     """
 
     seconds: float
@@ -123,7 +125,7 @@ def examine(raw: mne.io.BaseRaw, channels: Sequence[str]) -> Quality:
     finite = np.isfinite(low) & np.isfinite(high)
     dead = {name for name, flat in zip(present, finite & (high < low + FLAT), strict=True) if flat}
     names = [name for name, good in zip(present, finite, strict=True) if good and name not in dead]
-    seconds = raw.n_times / raw.info["sfreq"]
+    seconds = sum(stop - start for start, stop in stretches(raw)) / raw.info["sfreq"]
     if not names:
         return Quality(seconds, tuple(name for name in present if name in dead), (), None, (), ())
     flaws: list[Flaw] = []
@@ -170,12 +172,13 @@ def mark_flat(raw: mne.io.BaseRaw, quality: Quality, channels: Sequence[str]) ->
 
 
 def _pieces(raw: mne.io.BaseRaw, names: Sequence[str]) -> Iterator[tuple[float, mne.io.BaseRaw]]:
-    """Give blocks of a recording in memory, each with its start, s."""
+    """Give blocks of a recording in memory, none across a gap, each with its start, s."""
     rate, step = raw.info["sfreq"], round(BLOCK * raw.info["sfreq"])
     info = mne.create_info(list(names), rate, "eeg")
-    starts = range(0, max(raw.n_times - step // 2, 1), step)
-    for start, stop in zip(starts, [*starts[1:], raw.n_times], strict=True):
-        yield start / rate, mne.io.RawArray(raw.get_data(list(names), start, stop), info)
+    for begin, end in stretches(raw):
+        starts = range(begin, max(end - step // 2, begin + 1), step)
+        for start, stop in zip(starts, [*starts[1:], end], strict=True):
+            yield start / rate, mne.io.RawArray(raw.get_data(list(names), start, stop), info)
 
 
 def _flaws(kind: Kind, annotations: mne.Annotations) -> list[Flaw]:
@@ -253,8 +256,7 @@ def _outlying(raw: mne.io.BaseRaw, names: list[str]) -> list[str]:
     """Find channels that are unlike all others."""
     if len(names) <= _NEIGHBOURS:
         return []
-    size = min(round(_LOOK / _LOOKS * raw.info["sfreq"]), raw.n_times)
-    starts = np.linspace(0, raw.n_times - size, _LOOKS).astype(int)
-    looks = np.concatenate([raw.get_data(names, start, start + size) for start in starts], axis=1)
-    part = mne.io.RawArray(looks, mne.create_info(names, raw.info["sfreq"], "eeg"))
+    size = round(_LOOK / _LOOKS * raw.info["sfreq"])
+    seen = [raw.get_data(names, start, start + size) for start in looks(raw, size, _LOOKS)]
+    part = mne.io.RawArray(np.concatenate(seen, axis=1), mne.create_info(names, raw.info["sfreq"], "eeg"))
     return find_bad_channels_lof(part, _NEIGHBOURS, threshold=_OUTLIER)

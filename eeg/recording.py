@@ -11,7 +11,9 @@ import mne
 import numpy as np
 
 from eeg.datasets.table import read_table
+from eeg.discontinuous import at_own_times
 from eeg.edf import Signal, read_edf_header
+from eeg.gaps import looks
 from eeg.text import is_bonn, is_emotiv, read_bonn, read_emotiv
 from trainers.errors import DataError
 
@@ -129,12 +131,13 @@ def read(path: Path, *, preload: bool = True, ears: bool = False) -> mne.io.Base
     -------
     The recording in volts: electrodes of the montage only, in the file's order and under their modern
     names, with positions and annotations; those that a ``channels.tsv`` of BIDS beside the file calls
-    bad are marked so.  A segment of Bonn is one channel without a place.
+    bad are marked so.  A segment of Bonn is one channel without a place.  Where an EDF+D has gaps there is
+    silence, annotated as `eeg.gaps` has it.
 
     Raises
     ------
     DataError
-        The file is missing, no EEG, cut short, discontinuous or joined from pieces, names one electrode
+        The file is missing, no EEG, cut short, joined from pieces at unknown times, names one electrode
         twice, or has a unit or an amplitude that EEG cannot have.
     """
     path = Path(path)
@@ -181,9 +184,7 @@ def amplitude(raw: mne.io.BaseRaw) -> np.ndarray:
     spread evenly over the recording, so that neither drift nor artefacts count.
     """
     second = max(round(raw.info["sfreq"]), 1)
-    looks = int(np.clip(raw.n_times // second, 1, _LOOKS))
-    starts = np.linspace(0, max(raw.n_times - second, 0), looks).astype(int)
-    blocks = np.stack([raw[:, start : start + second][0] for start in starts])
+    blocks = np.stack([raw[:, start : start + second][0] for start in looks(raw, second, _LOOKS)])
     deviation = np.abs(blocks - np.median(blocks, axis=2, keepdims=True))
     return 1.4826 * np.median(np.median(deviation, axis=2), axis=0)
 
@@ -253,27 +254,31 @@ def _open_edf(path: Path, ears: bool) -> mne.io.BaseRaw:
     among them.
     """
     header = read_edf_header(path)
-    if not header.continuous:
-        raise DataError(f"{path}: discontinuous (EDF+D or BDF+D); split it at its gaps")
     scalp = [signal for signal in header.signals if electrode(signal.label)]
     if not scalp:
         raise _no_electrode(path, [signal.label for signal in header.signals])
     if ears:
         scalp += [signal for signal in header.signals if ear(signal.label)]
     _check_units(scalp, path)
+    several = len({signal.sfreq for signal in scalp}) > 1
+    if several and not header.continuous:
+        raise DataError(
+            f"{path}: discontinuous, and its electrodes are of several sampling rates; export it anew"
+        )
     settings = {
         "include": [signal.label for signal in scalp],
         "units": {signal.label: "uV" for signal in scalp if not signal.dimension},  # the amplitude tells
         # Electrodes of different rates are brought to the highest, each as a whole.
-        "preload": len({signal.sfreq for signal in scalp}) > 1,
+        "preload": several,
         "verbose": "error",
     }
     try:
-        return mne.io.read_raw(path, **settings)
+        raw = mne.io.read_raw(path, **settings)
     except Exception as error:
         if "encoding" not in str(error):  # MNE has no other sign of annotations that are not UTF-8
             raise
-        return mne.io.read_raw(path, encoding="latin1", **settings)
+        raw = mne.io.read_raw(path, encoding="latin1", **settings)
+    return raw if header.continuous else at_own_times(raw, path, header)
 
 
 def _check_units(scalp: Sequence[Signal], path: Path) -> None:
@@ -318,9 +323,8 @@ def _no_electrode(path: Path, names: Sequence[str]) -> DataError:
 
 def _refuse_joints(raw: mne.io.BaseRaw, path: Path) -> None:
     """Refuse pieces that were put together: at a joint neither filter nor window makes sense."""
-    start = 0.0 if raw.annotations.orig_time is None else raw.first_time
     for annotation in raw.annotations:
-        onset = annotation["onset"] - start
+        onset = annotation["onset"] - raw.first_time
         inside = 0 < round(onset * raw.info["sfreq"]) < raw.n_times
         if inside and annotation["description"].lower() in _JOINTS:
             raise DataError(f"{path}: joined from pieces, at {onset:.1f} s for one; split it there")

@@ -11,15 +11,15 @@ LARGE = 2**28
 """Bytes from which an array lies on disk: half an hour of 64 channels at 256 Hz in float64."""
 
 
-def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> np.ndarray:
-    """Return a new array that can be written to.
+def zeros(shape: tuple[int, ...], dtype: npt.DTypeLike) -> np.ndarray:
+    """Return a new array of zeros, of which only what is written takes memory or disk.
 
     One of `LARGE` bytes or more is mapped from a file in the folder of temporary files (``TMPDIR``), which
     has no name, so that nothing is left of it however the program ends.
     """
     size = prod(shape) * np.dtype(dtype).itemsize
     if size < LARGE:
-        return np.empty(shape, dtype)
+        return np.zeros(shape, dtype)
     with tempfile.TemporaryFile() as file:
         file.truncate(size)
         pages = mmap.mmap(file.fileno(), size)
@@ -37,7 +37,7 @@ def rest(array: np.ndarray) -> None:
 
 def take(array: np.ndarray, index: np.ndarray) -> np.ndarray:
     """Return a new array of the rows ``index`` (K,) of ``array`` (N, ...)."""
-    out = empty((len(index), *array.shape[1:]), array.dtype)
+    out = zeros((len(index), *array.shape[1:]), array.dtype)
     for row, source in zip(out, index, strict=True):
         row[...] = array[source]
     return out

@@ -1,7 +1,7 @@
 """Windows of a recording, labelled by diagnosis and annotated discharge; no others than of interictal EEG."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from tqdm import tqdm
 
 from eeg import cache, spool
 from eeg.datasets import Corpus, Entry, read_events
+from eeg.gaps import stretches, without_short
 from eeg.ictal import seizures
-from eeg.preprocess import Preprocessing, check_duration, clean, scaled
+from eeg.preprocess import Preprocessing, check_duration, clean, kernel, scaled
 from eeg.quality import EXCLUDED, LEAST, Policy, Quality, examine, mark_flat
 from eeg.recording import name_of, read
 from trainers.errors import DataError
@@ -24,7 +25,8 @@ UNANNOTATED = "a recording has no annotated discharges; use --labels recording"
 
 _TOLERANCE = 1e-6  # an event cut in two equal halves lies in both windows, whatever the rounding
 _INSTANT = 1e-3  # s: what an event lasts at least, also one that is annotated as a point in time
-_VERSION = 1  # of what is done to a recording: what an older one prepared is not taken for its own
+_VERSION = 2  # of what is done to a recording: what an older one prepared is not taken for its own
+_LEFT_OUT = ("flawed", "ictal", "short")  # what `Windows` counts of what it does not hold
 _WHOLE = 0.9  # share of an event that makes a window a clear example of it
 
 
@@ -48,6 +50,8 @@ class Windows:
         What was found in the recording, None where nobody looked.
     flawed, ictal
         How many windows were left out because of what is wrong with the signal, or of a seizure.
+    short
+        How many stretches between gaps were too short for the filter or for a window.
     """
 
     data: np.ndarray
@@ -58,6 +62,7 @@ class Windows:
     quality: Quality | None = None
     flawed: int = 0
     ictal: int = 0
+    short: int = 0
 
     @property
     def positive(self) -> np.ndarray | None:
@@ -72,11 +77,13 @@ class Windows:
 
     def account(self) -> dict[str, Any]:
         """Return what was found in the recording and what was left out of it, as JSON has it."""
-        counts = {"windows": len(self.data), "flawed": self.flawed, "ictal": self.ictal}
-        return counts | {"quality": plain(self.quality)}
+        counts = {name: getattr(self, name) for name in _LEFT_OUT}
+        return {"windows": len(self.data)} | counts | {"quality": plain(self.quality)}
 
 
-def cut(data: np.ndarray, sfreq: float, length: float) -> tuple[np.ndarray, np.ndarray]:
+def cut(
+    data: np.ndarray, sfreq: float, length: float, continuous: Sequence[tuple[int, int]] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Cut a signal into windows without overlap; what is left at the end is dropped.
 
     Parameters
@@ -87,6 +94,8 @@ def cut(data: np.ndarray, sfreq: float, length: float) -> tuple[np.ndarray, np.n
         Sampling rate, Hz.
     length
         Seconds of a window, rounded to whole samples.
+    continuous
+        Where the signal is continuous, as `eeg.gaps.stretches` has it; everywhere if it is not said.
 
     Returns
     -------
@@ -98,7 +107,7 @@ def cut(data: np.ndarray, sfreq: float, length: float) -> tuple[np.ndarray, np.n
     Raises
     ------
     DataError
-        The signal is shorter than one window.
+        The signal is nowhere as long as one window.
     ValueError
         A window holds no sample.
     """
@@ -106,15 +115,17 @@ def cut(data: np.ndarray, sfreq: float, length: float) -> tuple[np.ndarray, np.n
     size = round(length * sfreq)
     if size < 1:
         raise ValueError(f"length = {length} s at {sfreq} Hz: expected at least one sample")
-    number = total // size
-    if number == 0:
-        raise DataError(f"{total / sfreq:g} s long; expected at least one window of {length:g} s")
-    windows = spool.empty((number, channels, size), np.float32)
-    for window, start in zip(windows, range(0, total, size), strict=False):
+    spans = [(0, total)] if continuous is None else continuous
+    starts = [at for start, stop in spans for at in range(start, stop - size + 1, size)]
+    if not starts:
+        longest = max((stop - start for start, stop in spans), default=0)
+        raise DataError(f"{longest / sfreq:g} s long; expected at least one window of {length:g} s")
+    windows = spool.zeros((len(starts), channels, size), np.float32)
+    for window, start in zip(windows, starts, strict=True):
         window[:] = data[:, start : start + size]
         spool.rest(windows)
         spool.rest(data)
-    return windows, np.arange(number) * size / sfreq
+    return windows, np.array(starts) / sfreq
 
 
 def touched(onsets: np.ndarray, length: float, starts: np.ndarray, durations: np.ndarray) -> np.ndarray:
@@ -216,18 +227,22 @@ def interictal(
     ``table`` holds annotated seizures, where there is one; for the rest see `windows_of`.
     """
     check_duration(raw, settings)
-    quality = examine(raw, settings.channels)
-    cleaned = clean(mark_flat(raw, quality, settings.channels), settings)
+    lasting = without_short(raw, kernel(raw, settings))
+    quality = examine(lasting, settings.channels)
+    cleaned = clean(mark_flat(lasting, quality, settings.channels), settings)
     signal, spans = scaled(cleaned, settings), seizures(raw, table)
     try:
-        data, onset = cut(signal, settings.sfreq, length)
+        data, onset = cut(signal, settings.sfreq, length, stretches(cleaned))
         flawed, ictal = unusable(onset, length, quality, spans, policy=policy)
     except DataError as error:
         raise DataError(f"{name_of(raw)}: {error}") from None
     left = ~(flawed | ictal)
     if not left.all():
         data, onset = spool.take(data, np.flatnonzero(left)), onset[left]
-    return cleaned, Windows(data, onset, length, None, None, quality, int(flawed.sum()), int(ictal.sum()))
+    least = max(kernel(raw, settings), length)
+    short = len(stretches(raw)) - len(stretches(without_short(raw, least)))
+    counts = {"flawed": int(flawed.sum()), "ictal": int(ictal.sum()), "short": short}
+    return cleaned, Windows(data, onset, length, None, None, quality, **counts)
 
 
 def unusable(
@@ -383,8 +398,8 @@ def _cached(entry: Entry, settings: Preprocessing, length: float, policy: Policy
     found = cache.recall(folder, name)
     if found is None:
         windows = windows_of(entry, settings, length, policy=policy)
-        facts = {"onset": windows.onset.tolist(), "flawed": windows.flawed, "ictal": windows.ictal}
-        cache.store(folder, name, windows.data, facts | {"quality": plain(windows.quality)})
+        facts = {"onset": windows.onset.tolist(), **windows.account()}
+        cache.store(folder, name, windows.data, facts)
         found = cache.recall(folder, name)
     if found is None:
         raise DataError(f"{folder}: what was written cannot be read; choose another --cache")
@@ -396,8 +411,7 @@ def _cached(entry: Entry, settings: Preprocessing, length: float, policy: Policy
         entry.label,
         None if entry.events is None else read_events(entry.events),
         Quality.recorded(facts["quality"]),
-        flawed=facts["flawed"],
-        ictal=facts["ictal"],
+        **{name: facts[name] for name in _LEFT_OUT},
     )
 
 

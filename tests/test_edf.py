@@ -232,7 +232,7 @@ def test_annotations_in_the_letters_of_another_century(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["EDF+D", "BDF+D"])
-def test_gaps(kind: str, tmp_path: Path) -> None:
+def test_gaps_of_which_nothing_tells_the_time(kind: str, tmp_path: Path) -> None:
     path = patch(write(tmp_path / "a.edf"), slice(192, 197), kind)
-    with pytest.raises(DataError, match="discontinuous"):
+    with pytest.raises(DataError, match="discontinuous, and its data record 1 does not tell its time"):
         read(path)

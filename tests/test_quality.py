@@ -1,6 +1,7 @@
 """What is wrong with a recording is planted here, and then found where it was planted."""
 
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 
 import mne
@@ -242,6 +243,15 @@ def test_who_says_seizure(text: str) -> None:
 )
 def test_who_does_not(text: str) -> None:
     assert len(seizures(annotated((4.0, 3.0, text)))[0]) == 0
+
+
+@pytest.mark.parametrize("date", [None, datetime(2020, 1, 1, tzinfo=UTC)])
+def test_time_counts_from_the_start_of_what_is_left(date: datetime | None) -> None:
+    """MNE lets a recording begin at any sample, and annotations count from before it."""
+    raw = recording(background(30)).set_meas_date(date)
+    raw.set_annotations(mne.Annotations(14.0, 3.0, "seizure")).crop(10)
+    onset, duration = seizures(raw)
+    assert (onset.tolist(), duration.tolist()) == ([4.0], [3.0])
 
 
 def test_a_start_lasts_until_its_end_or_the_recordings() -> None:

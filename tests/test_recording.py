@@ -422,14 +422,6 @@ def test_edf_still_being_written_is_read_as_far_as_it_goes(tmp_path: Path) -> No
     assert read(path).n_times == MICROVOLTS.shape[1]
 
 
-def test_discontinuous_edf(tmp_path: Path) -> None:
-    path = write_edf(tmp_path)
-    content = path.read_bytes()
-    assert content[192:197] == b"EDF+C"
-    path.write_bytes(content[:192] + b"EDF+D" + content[197:])
-    expect_one_line(path, "discontinuous")
-
-
 def test_pieces_that_were_joined_in_brainvision(tmp_path: Path) -> None:
     path = write_brainvision(tmp_path)
     with (tmp_path / "a.vmrk").open("a") as file:

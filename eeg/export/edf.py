@@ -7,6 +7,7 @@ from pathlib import Path
 import mne
 import numpy as np
 
+from eeg.gaps import gaps, mark
 from eeg.segments import Segment
 from trainers.errors import DataError
 from trainers.files import replacing
@@ -19,8 +20,8 @@ def write_annotated_edf(raw: mne.io.BaseRaw, segments: Sequence[Segment], path: 
     """Write a de-identified EDF+C copy of a recording with the segments as annotations.
 
     One annotation a segment and channel, as ``model attribution #1 (+0.12)@@T7``: the rank and the change
-    of the recording's probability.  Nothing of the original header or annotations goes along: both may
-    name people.
+    of the recording's probability.  Gaps are annotated as `eeg.gaps` has them.  Nothing of the original
+    header or annotations goes along: both may name people.
 
     Parameters
     ----------
@@ -41,6 +42,7 @@ def write_annotated_edf(raw: mne.io.BaseRaw, segments: Sequence[Segment], path: 
     """
     marks = _annotations(segments, raw.ch_names)
     copy = _fill_last_record(_anonymous(raw))
+    mark(copy, gaps(raw))
     copy.set_annotations(copy.annotations + marks, verbose="ERROR")
     with replacing(path) as partial:
         # mne warns about fractional sampling rates: EDF holds them to six digits.
