@@ -59,29 +59,25 @@ def planned(
 
 
 def refuse_unknown(model: str, rule: str) -> None:
-    """Refuse names that are unknown, or of rules that cannot train a detector, before anything is read."""
+    """Refuse names that are unknown, before anything is read."""
     from eeg.models import find as network
     from hebbian.registry import find
 
     try:
         network(model)
-        entry = find(rule)
+        find(rule)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    if not entry.one_logit or "own readout" in entry.traits:
-        raise click.UsageError(
-            f"{rule} does not train a network of one logit that reads out by itself, as a detector must; "
-            "choose another rule (`hebbian rules`)"
-        )
 
 
 def refuse_misfits(plan: Plan) -> None:
     """Refuse choices that do not go together, and windows that are too short for the network."""
-    from eeg.models import build
+    from eeg.readout import has_own, judging
 
     settings = plan.preprocessing
+    readout = plan.rule if has_own(plan.rule) else None
     try:
         plan.check()
-        build(plan.model, len(settings.inputs), round(plan.window * settings.sfreq))
-    except ValueError as error:
+        judging(plan.model, readout, len(settings.inputs), round(plan.window * settings.sfreq))
+    except (TypeError, ValueError) as error:
         raise click.UsageError(str(error)) from error

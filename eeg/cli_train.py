@@ -87,6 +87,14 @@ if TYPE_CHECKING:
     show_default=True,
     help="Share of subjects kept from all training, to test the final model.",
 )
+@click.option(
+    "--prototypes",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Windows of each class that the model keeps, without names, for reports to set segments beside.  "
+    "EEG can tell by itself whose it is: ask its owner.",
+)
 @click.option("--epochs", type=click.IntRange(1), help="[default: the recipe's]")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @QUALITY
@@ -99,7 +107,7 @@ def train(
     by_site: bool,
     shuffle_labels: int | None,
     hold_out: float,
-    quality: str,
+    prototypes: int,
     cache: Path | None,
     jobs: int,
     **choices: Any,
@@ -121,10 +129,11 @@ def train(
         corpus = _shuffled(corpus, plan, shuffle_labels)
     _new(out)
     failed: list[Entry] = []
-    how: dict[str, Any] = {"policy": quality, "folder": cache, "jobs": jobs, "unlabelled": plan.finetune}
-    loaded = loaded_from(corpus, plan.preprocessing, plan.window, failed, **how)
+    how: dict[str, Any] = {"folder": cache, "jobs": jobs, "unlabelled": plan.finetune}
+    loaded = loaded_from(corpus, plan, failed, **how)
     click.echo(about(plan, corpus))
-    runs.run(plan, corpus, loaded, folds=folds, hold_out=hold_out, by_site=by_site, out=out, jobs=jobs)
+    split: dict[str, Any] = {"folds": folds, "hold_out": hold_out, "by_site": by_site}
+    runs.run(plan, corpus, loaded, **split, prototypes=prototypes, out=out, jobs=jobs)
     for title, results in runs.recorded_results(out):
         click.echo(f"\n{title}:\n{describe(results, plan)}")
     click.echo(f"\nModel: {out / 'model.safetensors'}   card: {out / 'card.md'}")
@@ -179,7 +188,6 @@ def compare(
     rules: tuple[str, ...],
     folds: int,
     machine: bool,
-    quality: str,
     cache: Path | None,
     jobs: int,
     **choices: Any,
@@ -209,8 +217,8 @@ def compare(
             refuse_unknown(plan.model, plan.rule)
             refuse_misfits(plan)
     failed: list[Entry] = []
-    how: dict[str, Any] = {"policy": quality, "folder": cache, "jobs": jobs}
-    loaded = loaded_from(corpus, plans[0].preprocessing, plans[0].window, failed, **how)
+    how: dict[str, Any] = {"folder": cache, "jobs": jobs}
+    loaded = loaded_from(corpus, plans[0], failed, **how)
     parts = split(list(loaded), folds, plans[0].seed)
     rows = comparison.compare(plans, loaded, parts, jobs=jobs, folder=out and made(out))
     subjects = len({entry.subject for entry in loaded})

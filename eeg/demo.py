@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,7 @@ Say = Callable[[str], None]
 _HOLD_OUT = 0.4
 _FOLDS = 5
 _JOBS = 2
+_PROTOTYPES = 8
 
 
 def run(out: Path, seed: int, say: Say) -> None:
@@ -46,7 +48,8 @@ def run(out: Path, seed: int, say: Say) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     loaded = runs.load_corpus(corpus, plan.preprocessing, plan.window)
-    done = runs.run(plan, corpus, loaded, folds=_FOLDS, hold_out=_HOLD_OUT, out=folder, jobs=_JOBS)
+    split: dict[str, Any] = {"folds": _FOLDS, "hold_out": _HOLD_OUT}
+    done = runs.run(plan, corpus, loaded, **split, prototypes=_PROTOTYPES, out=folder, jobs=_JOBS)
     del loaded
     say("3/4  The same network with each subject's diagnosis on every window instead, as in the paper")
     diagnosis = _by_recording_labels(plan, corpus, done.unseen)

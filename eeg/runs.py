@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from torch import nn
 
 from eeg import boards, card, outlier, splits, training
 from eeg.aggregate import CHOSEN
@@ -19,13 +18,14 @@ from eeg.detector import Detector, save
 from eeg.embedding import readout
 from eeg.groundtruth import Precision, precision
 from eeg.preprocess import Preprocessing
-from eeg.prototypes import Prototypes, choose
+from eeg.prototypes import choose
 from eeg.quality import Policy
+from eeg.readout import has_own, judging
 from eeg.recording import TEN_TWENTY, read
 from eeg.results import Results, calibrations, judge, recorded, write_predictions
 from eeg.significance import delong, swapped_p
 from eeg.training import Loaded, Plan, Scored, file_hash
-from eeg.windows import Windows, load
+from eeg.windows import load
 from trainers.callbacks import Progress
 from trainers.errors import DataError
 from trainers.files import replacing
@@ -126,7 +126,14 @@ def run(
         An existing folder; nothing is written without it.
     jobs
         Processes that work at once.
+
+    Raises
+    ------
+    DataError
+        If prototypes are wanted of a network without a linear readout.
     """
+    if prototypes:
+        _refuse_prototypes(plan)
     entries = [entry for entry in loaded if entry.label is not None]
     held: Sequence[Entry] = ()
     train: Sequence[Entry] = entries
@@ -159,7 +166,10 @@ def run(
         "results": plain({"cross_validated": crossed, "held_out": held_out}),
     }
     gate = outlier.fit([outlier.statistics(loaded[e].data, plan.preprocessing.sfreq) for e in train])
-    kept = _prototypes(final, network, [loaded[e] for e in train], prototypes) if prototypes else None
+    kept = None
+    if prototypes:
+        learned = training.labelled([loaded[e] for e in train], plan.labels)
+        kept = choose(network, *learned, prototypes, plan.seed)
     detector = training.detector(final, network, calibration, gate, facts, kept)
     done = Run(detector, crossed, held_out, unseen)
     if out is not None:
@@ -174,14 +184,15 @@ def run(
     return done
 
 
-def _prototypes(plan: Plan, network: nn.Module, windows: Sequence[Windows], number: int) -> Prototypes:
-    """Choose windows as the network learned them; see `eeg.prototypes.choose`."""
-    if readout(network) is None:
+def _refuse_prototypes(plan: Plan) -> None:
+    """Refuse to keep windows where nothing could tell, later, which of them a segment is like."""
+    settings = plan.preprocessing
+    own = plan.rule if has_own(plan.rule) else None
+    if readout(judging(plan.model, own, len(settings.inputs), round(plan.window * settings.sfreq))) is None:
         raise DataError(
             f"{plan.model} by {plan.rule} has no linear readout before which windows could be compared; "
             "train it without prototypes"
         )
-    return choose(network, *training.labelled(windows, plan.labels), number, plan.seed)
 
 
 def _write(

@@ -346,8 +346,7 @@ def usage(tmp_path: Path, cohort: Path, model: Path, recording: Path) -> dict[st
     return {
         "did you mean 'oja'": (*train, "--rule", "ojja"),
         "did you mean 'tvgg'": (*train, "--model", "tvg"),
-        "does not train a network of one logit": (*train, "--rule", "forward-forward"),
-        "mono-forward does not train": (*train, "--rule", "mono-forward"),
+        "every link both ways and cannot use": (*train, "--rule", "eqprop", "--model", "shallow"),
         "each once": (*train, "--channels", "Cz,Cz"),
         "'x' is not one of": (*train, "--labels", "x"),
         "0 is not in the range": (*train, "--epochs", 0),

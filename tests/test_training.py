@@ -140,10 +140,6 @@ def test_epochs_are_those_asked_for_or_the_recipes(labels: str) -> None:
     assert training.recipe(replace(plan, epochs=None)).learn.epochs_for(10) > 50
 
 
-def one_logit_rules() -> list[str]:
-    return [name for name, e in rules().items() if e.one_logit and "own readout" not in e.traits]
-
-
 def trains(rule: str) -> None:
     data = list(tiny(4).values())
     network = training.fit_network(replace(PLAN, rule=rule), data)
@@ -153,13 +149,13 @@ def trains(rule: str) -> None:
 
 
 @pytest.mark.parametrize("rule", ["backprop", "frozen", "softhebb", "dfa", "fa", "predsim"])
-def test_rules_train_one_logit_of_t_vgg(rule: str) -> None:
+def test_rules_train_t_vgg(rule: str) -> None:
     trains(rule)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rule", one_logit_rules())
-def test_every_registered_rule_trains_one_logit_of_t_vgg(rule: str) -> None:
+@pytest.mark.parametrize("rule", rules())
+def test_every_registered_rule_trains_t_vgg(rule: str) -> None:
     trains(rule)
 
 
