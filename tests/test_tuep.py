@@ -107,17 +107,6 @@ def test_every_version(epilepsy: str, expected: list[tuple[str, int, str, str]],
     assert not corpus.simulated
 
 
-def test_annotations_of_all_channels_go_before_those_of_each(tmp_path: Path) -> None:
-    file = tmp_path / V2
-    file.parent.mkdir(parents=True)
-    file.touch()
-    assert open_corpus(tmp_path).entries[0].seizures is None
-    file.with_suffix(".csv").touch()
-    assert open_corpus(tmp_path).entries[0].seizures == file.with_suffix(".csv")
-    file.with_suffix(".csv_bi").touch()
-    assert open_corpus(tmp_path).entries[0].seizures == file.with_suffix(".csv_bi")
-
-
 @pytest.mark.parametrize(
     "place",
     [
@@ -238,6 +227,90 @@ def test_no_seizure(tmp_path: Path) -> None:
 def test_annotations_that_cannot_be_understood(rows: str, words: str, tmp_path: Path) -> None:
     path = tmp_path / "a.csv_bi"
     path.write_text(SEIZURES + rows)
+    with pytest.raises(DataError, match=words) as caught:
+        read_seizures(path)
+    assert str(path) in str(caught.value)
+
+
+# As the guidelines print it, of version 1: one level, and a probability for each symbol.
+LBL = """\
+version = lbl_v1.0.0
+
+montage =  0, FP1-F7: EEG FP1-REF --  EEG F7-REF
+montage =  1, F7-T3: EEG F7-REF --  EEG T3-REF
+
+number_of_levels = 1
+
+level[0] = 1
+
+symbols[0] = {0: '(null)', 1: 'bckg', 2: 'seiz', 3: 'fnsz', 4: 'gnsz'}
+
+label = {0, 0, 0.0000, 10.0000, 0, [0.0, 1.0, 0.0, 0.0, 0.0]}
+label = {0, 0, 10.0000, 30.5000, 0, [0.0, 0.0, 0.0, 1.0, 0.0]}
+label = {0, 0, 10.0000, 31.0000, 1, [0.0, 0.1, 0.2, 0.0, 0.7]}
+label = {0, 0, 31.0000, 200.0000, 1, [0.0, 1.0, 0.0, 0.0, 0.0]}
+label = {0, 0, 200.0000, 210.0000, 1, [0.0, 0.0, 1.0, 0.0, 0.0]}
+"""
+TSE = """\
+version = tse_v1.0.0
+
+0.0000 10.0000 bckg 1.0000
+10.0000 31.0000 cpsz 1.0000
+31.0000 200.0000 bckg 1.0000
+200.0000 210.0000 {seizure} 0.9000
+"""
+
+
+@pytest.mark.parametrize(
+    ("ending", "content"),
+    [
+        ("tse", TSE.format(seizure="gnsz")),
+        ("tse_bi", TSE.format(seizure="seiz")),
+        ("lbl", LBL),
+        ("lbl_bi", LBL),
+    ],
+)
+def test_seizures_of_version_1(ending: str, content: str, tmp_path: Path) -> None:
+    file = tmp_path / V1
+    file.parent.mkdir(parents=True)
+    file.touch()
+    file.with_suffix(f".{ending}").write_text(content)
+    table = open_corpus(tmp_path).entries[0].seizures
+    assert table == file.with_suffix(f".{ending}")
+    onset, duration = read_seizures(table)
+    np.testing.assert_allclose(onset, [10, 200])
+    np.testing.assert_allclose(duration, [21, 10])
+
+
+def test_what_tells_of_all_channels_goes_before_what_tells_of_each(tmp_path: Path) -> None:
+    file = tmp_path / V1
+    file.parent.mkdir(parents=True)
+    file.touch()
+    assert open_corpus(tmp_path).entries[0].seizures is None
+    for ending in ("lbl", "lbl_bi", "tse", "tse_bi", "csv", "csv_bi"):
+        file.with_suffix(f".{ending}").touch()
+        assert open_corpus(tmp_path).entries[0].seizures == file.with_suffix(f".{ending}")
+
+
+@pytest.mark.parametrize(
+    ("ending", "content", "words"),
+    [
+        ("tse", "version = tse_v1.0.0\n0.0 10.0 seiz\n", "'0.0 10.0 seiz'; expected start, stop, label"),
+        ("tse", "20.0 10.0 seiz 1.0\n", "a seiz stops before it starts"),
+        ("tse", "soon 10.0 seiz 1.0\n", "start_time 'soon'"),
+        ("lbl", LBL.replace("symbols", "# symbols"), "expected symbols, then label"),
+        ("lbl", LBL.replace("{0: '(null)',", "{0: (null),"), "expected symbols, then label"),
+        ("lbl", LBL.replace("4: 'gnsz'", "7: 'gnsz'"), "expected symbols, then label"),
+        ("lbl", LBL.replace(", 1.0, 0.0]}", "]"), "expected symbols, then label"),
+        ("lbl", LBL.replace("30.5000", "soon"), "stop_time ' soon'"),
+        ("lbl", "\x00\xff\xfe", None),
+    ],
+)
+def test_files_of_version_1_that_cannot_be_understood(
+    ending: str, content: str, words: str | None, tmp_path: Path
+) -> None:
+    path = tmp_path / f"a.{ending}"
+    path.write_text(content, encoding="latin-1")
     with pytest.raises(DataError, match=words) as caught:
         read_seizures(path)
     assert str(path) in str(caught.value)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from eeg.datasets.table import read_seconds, read_table
-from trainers.errors import DataError
+from eeg.datasets.temple import read_temple
 
 _SZCORE = "eventType"  # in place of trial_type (Dan et al. 2024)
 
@@ -16,8 +16,8 @@ def read_seizures(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Parameters
     ----------
     path
-        ``*.csv_bi`` or ``*.csv`` of the Temple corpora, where a seizure is ``seiz`` or a word in ``sz``
-        (``fnsz``, ``gnsz``), or an ``events.tsv`` of BIDS, where it begins with ``sz`` (SzCORE).
+        A file of the Temple corpora (`eeg.datasets.temple.ENDINGS`), where a seizure is ``seiz`` or a word
+        in ``sz`` (``fnsz``, ``gnsz``), or an ``events.tsv`` of BIDS, where it begins with ``sz`` (SzCORE).
 
     Returns
     -------
@@ -27,7 +27,7 @@ def read_seizures(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises
     ------
     DataError
-        The table lacks a column, or a time is no number.
+        The file lacks a column or cannot be understood, or a time is no number.
     """
     spans = _of_bids(path) if path.suffix.lower() == ".tsv" else _of_temple(path)
     onset, end = _union(sorted(spans))
@@ -35,12 +35,8 @@ def read_seizures(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _of_temple(path: Path) -> list[tuple[float, float]]:
-    rows = read_table(path, {"start_time", "stop_time", "label"}, delimiter=",", comment="#")
-    found = [row for row in rows if row["label"] == "seiz" or row["label"].endswith("sz")]
-    spans = [(read_seconds(path, row, "start_time"), read_seconds(path, row, "stop_time")) for row in found]
-    if any(end < start for start, end in spans):
-        raise DataError(f"{path}: a seizure stops before it starts; mend the table")
-    return spans
+    found = read_temple(path)
+    return [(start, end) for start, end, label in found if label == "seiz" or label.endswith("sz")]
 
 
 def _of_bids(path: Path) -> list[tuple[float, float]]:

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 from eeg.datasets.corpus import Corpus, Entry
+from eeg.datasets.temple import ENDINGS
 from trainers.errors import DataError
 
 _CLASSES = {"epilepsy": 1, "00_epilepsy": 1, "no_epilepsy": 0, "01_no_epilepsy": 0}
@@ -21,7 +22,6 @@ _LAYOUTS = (
     re.compile(rf"{_MONTAGE}/\d{{3}}/(?P<subject>\d{{8}})/{_SESSION}/{_FILE}"),
     re.compile(rf"(?P<subject>[a-z]{{8}})/{_SESSION}/{_MONTAGE}/{_FILE}"),
 )
-_SEIZURES = (".csv_bi", ".csv")  # of all channels together, and of each
 
 
 def class_folders(path: Path) -> list[Path]:
@@ -56,7 +56,7 @@ def _entry(folder: Path, file: Path) -> Entry:
             f"{file}: not where TUEP has its recordings; expected PATIENT/sNNN_YYYY/MONTAGE/*.edf or, in "
             "version 1, MONTAGE/NNN/PATIENT/sNNN_YYYY_MM_DD/*.edf below its class; move it away"
         )
-    annotations = (file.with_suffix(suffix) for suffix in _SEIZURES)
+    annotations = (file.with_suffix(suffix) for suffix in ENDINGS)
     return Entry(
         file,
         found["subject"],
