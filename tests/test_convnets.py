@@ -14,6 +14,11 @@ def count(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters())
 
 
+# --- parameters: layer by layer as the papers' tables have them, and in sum as published
+
+NORM = 2  # parameters a map of a batch norm: scale and shift
+
+
 @pytest.mark.parametrize(
     ("filters", "channels", "times", "outputs", "kernel", "published"),
     [
@@ -23,24 +28,81 @@ def count(network: nn.Module) -> int:
         (4, 22, 256, 4, 32, 796),
     ],
 )
-def test_eegnet_has_the_parameters_of_table_3(
+def test_eegnet_has_the_parameters_of_its_paper(
     filters: int, channels: int, times: int, outputs: int, kernel: int, published: int
 ) -> None:
-    """Lawhern et al. 2018, EEGNet-8,2 and EEGNet-4,2 for P300 and sensory-motor rhythms."""
+    """Lawhern et al. 2018, table 2 by layer, table 3 in sum: EEGNet-8,2 and -4,2 for P300 and SMR."""
+    maps = 2 * filters  # D F1, and F2 = D F1
+    layers = [
+        filters * kernel,  # temporal convolution, without bias as all but the last
+        filters * NORM,
+        maps * channels,  # depthwise: each sees the channels of one temporal filter
+        maps * NORM,
+        maps * 16,  # separable: a kernel for each map ...
+        maps * maps,  # ... and one weight from each to each
+        maps * NORM,
+        outputs * maps * (times // 32) + outputs,  # after the poolings by 4 and 8
+    ]
+    assert sum(layers) == published
     assert count(eegnet(channels, times, outputs, filters=filters, kernel=kernel)) == published
 
 
-def test_shallow_has_the_published_parameters() -> None:
-    """Lawhern et al. 2018 at 128 Hz; braindecode's ShallowFBCSPNet at 250 Hz for BCI competition IV 2a."""
-    assert count(shallow(64, 128, 2)) == 104_002
-    assert count(shallow(22, 256, 4)) == 40_644
-    assert count(shallow(22, 1125, 4, kernel=25, pool=75, stride=15)) == 47_364
+@pytest.mark.parametrize(
+    ("channels", "times", "outputs", "kernel", "pool", "stride", "published"),
+    [
+        (64, 128, 2, 13, 35, 7, 104_002),  # Lawhern et al. 2018, table 3, P300
+        (22, 256, 4, 13, 35, 7, 40_644),  # the same, SMR
+        (22, 1125, 4, 25, 75, 15, 47_364),  # braindecode's ShallowFBCSPNet at 250 Hz
+    ],
+)
+def test_shallow_has_the_parameters_of_its_paper(
+    channels: int, times: int, outputs: int, kernel: int, pool: int, stride: int, published: int
+) -> None:
+    """Schirrmeister et al. 2017, figure 2, by layer."""
+    pooled = len(range(0, times - kernel + 1 - pool + 1, stride))
+    layers = [
+        40 * kernel + 40,  # temporal convolution with bias
+        40 * 40 * channels,  # spatial convolution, without for the batch norm's sake
+        40 * NORM,
+        outputs * 40 * pooled + outputs,
+    ]
+    assert sum(layers) == published
+    assert count(shallow(channels, times, outputs, kernel=kernel, pool=pool, stride=stride)) == published
 
 
-def test_deep4_has_the_published_parameters() -> None:
-    """braindecode's Deep4Net; Lawhern et al. 2018 give the four convolutions before a batch norm a bias."""
-    assert count(deep4(22, 1125, 4, kernel=10, pool=3)) == 284_479
-    assert count(deep4(64, 128, 2)) == 174_127 - (25 + 50 + 100 + 200)
+@pytest.mark.parametrize(
+    ("channels", "times", "outputs", "kernel", "pool", "lengths", "published"),
+    [
+        (22, 1125, 4, 10, 3, (372, 121, 37, 9), 284_479),  # braindecode's Deep4Net at 250 Hz
+        # Lawhern et al. 2018, table 3, P300; their four convolutions before a batch norm have a bias.
+        (64, 128, 2, 5, 2, (62, 29, 12, 4), 174_127 - (25 + 50 + 100 + 200)),
+    ],
+)
+def test_deep4_has_the_parameters_of_its_paper(
+    channels: int,
+    times: int,
+    outputs: int,
+    kernel: int,
+    pool: int,
+    lengths: tuple[int, ...],
+    published: int,
+) -> None:
+    """Schirrmeister et al. 2017, figure 1, by layer; ``lengths`` are left after each of the four poolings."""
+    assert [(before - kernel + 1) // pool for before in (times, *lengths[:3])] == list(lengths)
+    layers = [
+        25 * kernel + 25,  # temporal convolution with bias
+        25 * 25 * channels,  # spatial convolution
+        25 * NORM,
+        *(50 * 25 * kernel, 50 * NORM),
+        *(100 * 50 * kernel, 100 * NORM),
+        *(200 * 100 * kernel, 200 * NORM),
+        outputs * 200 * lengths[-1] + outputs,
+    ]
+    assert sum(layers) == published
+    assert count(deep4(channels, times, outputs, kernel=kernel, pool=pool)) == published
+
+
+# --- what they do
 
 
 @pytest.mark.parametrize(("net", "shortest"), [(eegnet, 32), (shallow, 47), (deep4, 76)])
