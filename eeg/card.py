@@ -7,6 +7,7 @@ from typing import Any
 
 from eeg.audit import as_text
 from eeg.detector import Detector
+from eeg.quality import EXCLUDED
 from eeg.results import Results, answered, recorded, sureness, table
 from eeg.statements import NORMAL_EEG, RESEARCH_USE
 from trainers.table import markdown
@@ -85,6 +86,7 @@ def _facts(detector: Detector) -> dict[str, Any]:
         "channels": ", ".join(settings.inputs),
         "band": f"{settings.low:g} to {settings.high:g} Hz at {settings.sfreq:g} Hz",
         "windows": f"{detector.window:g} s, put together by: {detector.aggregation}",
+        "left out": f"windows that touch {', '.join((*EXCLUDED[detector.quality], 'seizure'))}",
         "calibration": f"on one score of each of {calibration.n} subjects, {calibration.prevalence:.0%} of "
         "them with epilepsy, from networks that had not seen them",
         "versions": ", ".join(f"{k} {v}" for k, v in training.get("versions", {}).items()) or "unknown",

@@ -15,8 +15,8 @@ from eeg.cli_options import (
     METHOD,
     NETWORK,
     PREVALENCE,
-    QUALITY,
     SEGMENTS,
+    TRAINED_QUALITY,
     FloatRange,
 )
 from eeg.cli_steps import end, made, one_thread, opened
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 @SEGMENTS
 @KEEP_NAMES
 @click.option("--tensorboard", is_flag=True, help="Write the report's pictures for TensorBoard as well.")
-@QUALITY
+@TRAINED_QUALITY
 def detect(
     model: Path,
     recordings: tuple[Path, ...],
@@ -56,7 +56,7 @@ def detect(
     segments: int,
     keep_names: bool,
     tensorboard: bool,
-    quality: Policy,
+    quality: Policy | None,
 ) -> None:
     """Score and explain RECORDINGS with MODEL, a file or a folder that `eeg train` wrote."""
     from eeg.conformal import ALPHA, EXCHANGEABILITY
@@ -67,7 +67,7 @@ def detect(
 
     one_thread()
     _apart([output_name(path, keep_names) for path in recordings if path.exists()])
-    detector = opened(model, network)
+    detector = opened(model, network, quality)
     if alpha is not None:
         detector.calibration.conformal.check(alpha)
     alpha = alpha or ALPHA
@@ -90,7 +90,6 @@ def detect(
                 batch=batch,
                 most=segments,
                 keep_name=keep_names,
-                policy=quality,
                 tensorboard=tensorboard,
             )
         except DataError as error:
@@ -128,6 +127,7 @@ def detect(
 @BATCH
 @SEGMENTS
 @KEEP_NAMES
+@TRAINED_QUALITY
 def explain(
     model: Path,
     recording: Path,
@@ -140,6 +140,7 @@ def explain(
     batch: int,
     segments: int,
     keep_names: bool,
+    quality: Policy | None,
 ) -> None:
     """Show which segments of RECORDING drive the score of MODEL, and how far that may be believed.
 
@@ -149,7 +150,7 @@ def explain(
     from eeg.statements import NOT_A_FINDING, RESEARCH_USE
 
     one_thread()
-    detector = opened(model, network)
+    detector = opened(model, network, quality)
     baseline = baseline if healthy is None else "healthy"
     explanation, found, folder = explain_recording(
         detector,

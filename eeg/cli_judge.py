@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eeg.cli_options import CACHE, DATA, FOLDER, JOBS, METHOD, NETWORK, QUALITY
+from eeg.cli_options import CACHE, DATA, FOLDER, JOBS, METHOD, NETWORK, TRAINED_QUALITY
 from eeg.cli_steps import about, end, loaded_from, one_thread, opened
 
 if TYPE_CHECKING:
     from eeg.datasets import Entry
+    from eeg.quality import Policy
 
 
 @click.command(short_help="Judge a model on subjects it has not seen.")
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 @NETWORK
 @click.option("--against", type=FOLDER, metavar="RUN", help="Another model, to compare on the same subjects.")
 @METHOD
-@QUALITY
+@TRAINED_QUALITY
 @CACHE
 @JOBS
 def evaluate(
@@ -29,7 +30,7 @@ def evaluate(
     network: str | None,
     against: Path | None,
     method: str,
-    quality: str,
+    quality: Policy | None,
     cache: Path | None,
     jobs: int,
 ) -> None:
@@ -43,7 +44,7 @@ def evaluate(
     from eeg.statements import RESEARCH_USE
 
     one_thread()
-    detector = opened(run, network)
+    detector = opened(run, network, quality)
     plan = runs.plan_of(detector)
     if data is None:
         if against is not None:
@@ -54,8 +55,8 @@ def evaluate(
         return
     corpus = open_corpus(data)
     failed: list[Entry] = []
-    how: dict[str, Any] = {"policy": quality, "folder": cache, "jobs": jobs}
-    loaded = loaded_from(corpus, detector.preprocessing, detector.window, failed, **how)
+    how: dict[str, Any] = {"folder": cache, "jobs": jobs}
+    loaded = loaded_from(corpus, detector, failed, **how)
     scored, seen = runs.unseen(detector, corpus, loaded)
     click.echo(about(plan, corpus))
     if seen:
@@ -65,8 +66,8 @@ def evaluate(
     if found is not None:
         click.echo(found.describe(method))
     if against is not None:
-        rival = opened(against, network)
-        others = loaded_from(corpus, rival.preprocessing, rival.window, [], **how)
+        rival = opened(against, network, quality)
+        others = loaded_from(corpus, rival, [], **how)
         click.echo(runs.compared(scored, runs.unseen(rival, corpus, others)[0]))
     end(failed)
 

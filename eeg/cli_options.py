@@ -25,13 +25,14 @@ DATA = click.Path(path_type=Path)  # a corpus, or the table of one
 JOBS = click.option(
     "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes that work at once."
 )
-QUALITY = click.option(
-    "--quality",
-    type=click.Choice(["keep", "exclude", "strict"]),
-    default="exclude",
-    show_default=True,
-    help="Keep all windows, exclude those with flat or clipped signal, or also those with blinks and muscle, "
-    "which discharges can resemble.  Seizures are never kept: they are not interictal.",
+_POLICY = click.Choice(["keep", "exclude", "strict"])
+_POLICIES = (
+    "Keep all windows, exclude those with flat or clipped signal, or also those with blinks and muscle, "
+    "which discharges can resemble.  Seizures are never kept: they are not interictal."
+)
+QUALITY = click.option("--quality", type=_POLICY, default="exclude", show_default=True, help=_POLICIES)
+TRAINED_QUALITY = click.option(
+    "--quality", type=_POLICY, help=f"{_POLICIES}  [default: as in the training of MODEL]"
 )
 CACHE = click.option(
     "--cache", type=FOLDER, help="A folder that keeps prepared recordings, to be used by later runs."

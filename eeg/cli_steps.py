@@ -10,21 +10,22 @@ import click
 if TYPE_CHECKING:
     from eeg.datasets import Corpus, Entry
     from eeg.detector import Detector
-    from eeg.preprocess import Preprocessing
+    from eeg.quality import Policy
     from eeg.training import Loaded, Plan
     from trainers.errors import DataError
 
 
-def opened(model: Path, network: str | None) -> Detector:
-    """Load a model's file or that of a folder, with the code that --network allows."""
+def opened(model: Path, network: str | None, quality: Policy | None = None) -> Detector:
+    """Load a model's file or that of a folder, with the code and the --quality that are asked for."""
+    from dataclasses import replace
+
     from eeg.detector import load
 
-    return load(model / "model.safetensors" if model.is_dir() else model, network)
+    found = load(model / "model.safetensors" if model.is_dir() else model, network)
+    return found if quality is None else replace(found, quality=quality)
 
 
-def loaded_from(
-    corpus: Corpus, settings: Preprocessing, length: float, failed: list[Entry], **how: Any
-) -> Loaded:
+def loaded_from(corpus: Corpus, settings: Plan | Detector, failed: list[Entry], **how: Any) -> Loaded:
     """Load a corpus as `eeg.runs.load_corpus`, tell what is left out, and note in ``failed`` what is bad."""
     from eeg import runs
 
@@ -32,7 +33,9 @@ def loaded_from(
         failed.append(entry)
         click.echo(f"Error: {error}; it is left out", err=True)
 
-    loaded = runs.load_corpus(corpus, settings, length, on_error=note, **how)
+    loaded = runs.load_corpus(
+        corpus, settings.preprocessing, settings.window, policy=settings.quality, on_error=note, **how
+    )
     click.echo(runs.left_out(loaded))
     return loaded
 

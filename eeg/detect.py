@@ -23,12 +23,11 @@ from eeg.detector import Decision, Detector
 from eeg.explanation import Explanation, explain
 from eeg.export import result, write_annotated_edf, write_derivative, write_json, write_szcore
 from eeg.export.bids import is_bids
-from eeg.quality import Policy
-from eeg.recording import lacking, read
+from eeg.recording import lacking
 from eeg.report import write_report
 from eeg.segments import Segment
 from eeg.training import file_hash
-from eeg.windows import Windows, interictal
+from eeg.windows import Windows
 from trainers.errors import DataError
 
 SEEN = "This recording was in the training data of the model: its score says nothing about new recordings."
@@ -86,7 +85,6 @@ def detect(
     batch: int = 64,
     most: int = 10,
     keep_name: bool = False,
-    policy: Policy = "exclude",
     tensorboard: bool = False,
 ) -> tuple[Decision, Explanation, Path]:
     """Score and explain one recording and write what was found to a folder of its own below ``out``.
@@ -94,7 +92,7 @@ def detect(
     The folder holds ``report.html``, ``result.json``, ``annotated.edf`` (a de-identified copy with the
     segments as annotations), ``szcore.tsv`` and ``quality.json``; the segments go to a derivative dataset of
     BIDS below ``out`` as well and, with ``tensorboard``, the report's pictures to ``out/tensorboard``.
-    Windows within seizures are left out, and those that touch what ``policy`` excludes.
+    Windows within seizures are left out, and those that touch what the detector's policy excludes.
 
     Raises
     ------
@@ -102,8 +100,8 @@ def detect(
         If the recording cannot be used or the folder cannot be written.
     """
     settings = detector.preprocessing
-    raw = read(path, preload=False, ears=settings.reference == "mastoids")
-    cleaned, windows = interictal(raw, settings, detector.window, policy=policy)
+    raw = detector.read(path)
+    cleaned, windows = detector.windows(raw)
     decision = detector.decide(windows.data, windows.onset, prevalence, alpha)
     found = explain(
         detector,
@@ -123,7 +121,7 @@ def detect(
     case = Case(
         raw=cleaned,
         decision=decision,
-        explanation=_in_time(found, windows),
+        explanation=in_time(found, windows),
         model=model,
         card=card(detector),
         score=float(detector.score(decision.window_logit)),
@@ -164,7 +162,7 @@ def _electrodes(segment: Segment) -> list[str]:
     return list(dict.fromkeys(name for channel in segment.channels for name in channel.split("-")))
 
 
-def _in_time(explanation: Explanation, windows: Windows) -> Explanation:
+def in_time(explanation: Explanation, windows: Windows) -> Explanation:
     """Move what was explained on adjoining windows to where they lie in the recording."""
     starts = windows.in_recording(np.array([segment.onset for segment in explanation.segments]))
     segments = tuple(

@@ -12,12 +12,11 @@ from torch import Tensor
 
 from eeg.attribution import METHODS, NOT_ADDITIVE, Montage, attribute
 from eeg.baselines import BASELINES, Baseline, bank
-from eeg.detect import filling, output_name
+from eeg.detect import filling, in_time, output_name
 from eeg.detector import Detector
 from eeg.explanation import Explanation, explain
 from eeg.export import write_events, write_json
 from eeg.faithfulness import Faithfulness, measure
-from eeg.recording import read
 from eeg.statements import NOT_A_FINDING, RESEARCH_USE
 
 _HIGHEST = 10  # windows that the measures of faithfulness look at
@@ -50,13 +49,14 @@ def explain_recording(
         If the recording cannot be used, the method cannot explain the network, or the folder cannot be
         written.
     """
-    windows, _ = detector.windows(read(path))
+    _, windows = detector.windows(detector.read(path))
     baselines = dict(BASELINES)
     if healthy is not None:
-        baselines["healthy"] = bank(detector.windows(read(healthy))[0])
+        _, control = detector.windows(detector.read(healthy))
+        baselines["healthy"] = bank(control.data)
     explanation = explain(
         detector,
-        windows,
+        windows.data,
         method=method,
         baseline=baseline,
         baselines=baselines,
@@ -65,7 +65,8 @@ def explain_recording(
         batch=batch,
         progress=True,
     )
-    found = faithfulness(detector, windows, method, baseline, batch, baselines)
+    explanation = in_time(explanation, windows)
+    found = faithfulness(detector, windows.data, method, baseline, batch, baselines)
     folder = out / output_name(path, keep_name)
     with filling(folder) as files:
         write_json(_document(explanation, found), files / "explanation.json")

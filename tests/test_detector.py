@@ -16,6 +16,7 @@ from scipy.special import expit
 from eeg.detector import Detector, load, network_logits, save
 from eeg.models import build
 from eeg.preprocess import Preprocessing
+from eeg.quality import Policy
 from eeg.recording import TEN_TWENTY
 from trainers.errors import DataError
 
@@ -36,8 +37,9 @@ def test_a_loaded_detector_answers_bit_for_bit_the_same(
     detector: Detector, saved: Path, raw: mne.io.RawArray
 ) -> None:
     again = load(saved)
-    windows, onset = detector.windows(raw)
-    np.testing.assert_array_equal(again.windows(raw)[0], windows)
+    _, found = detector.windows(raw)
+    windows, onset = found.data, found.onset
+    np.testing.assert_array_equal(again.windows(raw)[1].data, windows)
     np.testing.assert_array_equal(again.logits(windows), detector.logits(windows))
     assert again.decide(windows, onset, 0.1).probability == detector.decide(windows, onset, 0.1).probability
     assert replace(again, network=detector.network) == detector
@@ -61,7 +63,8 @@ def test_every_model_and_preset_survives(
 def test_a_decision_is_the_calibrated_sigmoid_of_the_aggregated_logits(
     detector: Detector, raw: mne.io.RawArray
 ) -> None:
-    windows, onset = detector.windows(raw)
+    _, found = detector.windows(raw)
+    windows, onset = found.data, found.onset
     assert windows.shape == (10, 19, 256)
     np.testing.assert_allclose(onset, 2.0 * np.arange(10))
     with torch.no_grad():
@@ -179,12 +182,28 @@ def test_another_format_is_refused(saved: Path, version: object) -> None:
         {"calibration": {"slope": 1.0}},
         {"aggregation": "median"},
         {"gate": {"centre": {}}},
+        {"quality": "lenient"},
     ],
 )
 def test_a_damaged_header_is_refused_in_one_line(saved: Path, change: object) -> None:
     with pytest.raises(DataError, match=r"model\.safetensors: .*damaged") as caught:
         load(rewritten(saved, change))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("policy", ["keep", "exclude", "strict"])
+def test_what_windows_may_not_touch_travels_in_the_file(
+    detector: Detector, saved: Path, policy: Policy
+) -> None:
+    save(replace(detector, quality=policy), saved)
+    assert load(saved).quality == policy
+
+
+def test_a_file_that_tells_no_policy_was_trained_with_the_default(saved: Path) -> None:
+    with safe_open(str(saved), framework="pt") as file:
+        facts = json.loads(file.metadata()["eeg.detector"])
+    del facts["quality"]
+    assert load(rewritten(saved, json.dumps(facts))).quality == "exclude"
 
 
 def test_a_truncated_file_is_refused(saved: Path) -> None:
