@@ -32,6 +32,11 @@ def peak(logits: Tensor) -> Tensor:
     return top(logits) - logits.mean(-1)
 
 
+def mean_probability(logits: Tensor) -> Tensor:
+    """Return the logit of the mean probability."""
+    return logits.sigmoid().mean(-1).logit(eps=1e-7)
+
+
 def noisy_or(logits: Tensor) -> Tensor:
     """Return the logit of one window that, N times over, gives the noisy-or of all."""
     surprise = softplus(logits).mean(-1).clamp_min(torch.finfo(logits.dtype).tiny)
@@ -45,12 +50,13 @@ def attention(logits: Tensor) -> Tensor:
 
 POOLINGS: Mapping[str, Pooling] = {
     "mean": lambda logits: logits.mean(-1),
+    "mean-probability": mean_probability,
     "top": top,
     "peak": peak,
     "noisy-or": noisy_or,
     "attention": attention,
 }
-"""The aggregations of `eeg.aggregate` that a network can be trained through."""
+"""The aggregations of `eeg.aggregate`, with gradients: what a network can be trained through."""
 
 
 class Pooled(nn.Module):

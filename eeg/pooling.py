@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from eeg.aggregate import AGGREGATIONS, Aggregation
 from eeg.attribution import DEFAULT, Montage, attribute
 from eeg.detector import Detector, network_logits
+from eeg.multiple import POOLINGS
 
 _STEPS = 200
 
@@ -43,20 +43,29 @@ def attribute_recording(
         detector.network, x, filled, montage, method=method, batch=batch, seed=seed, progress=progress
     )
     logits, nothing = (network_logits(detector.network, data, batch) for data in (windows, baseline))
-    share = shares(AGGREGATIONS[detector.aggregation], logits, nothing)
+    share = shares(detector.aggregation, logits, nothing)
     return evidence.double().numpy() * share[:, None, None]
 
 
-def shares(aggregate: Aggregation, logits: np.ndarray, nothing: np.ndarray) -> np.ndarray:
+def contributions(
+    detector: Detector, windows: np.ndarray, baseline: np.ndarray, batch: int = 64
+) -> np.ndarray:
+    """Return what each window (N, C, T) adds to the raw logit of the recording, (N,).
+
+    They add up to that logit minus the one that the baseline (N, C, T) has.
+    """
+    logits, nothing = (network_logits(detector.network, data, batch) for data in (windows, baseline))
+    return shares(detector.aggregation, logits, nothing) * (logits - nothing)
+
+
+def shares(aggregation: str, logits: np.ndarray, nothing: np.ndarray) -> np.ndarray:
     """Return how much of each window's logit reaches the recording's, (N,).
 
     The mean of the aggregation's derivatives on the straight line from ``nothing`` to ``logits``, (N,) each,
     in 200 steps (Aumann & Shapley 1974): ``shares @ (logits - nothing)`` is what the recording's logit gains.
     """
-    width = 1e-6 * (np.ptp([logits, nothing]) or 1.0)
-    step = width * np.eye(len(logits))
-    total = np.zeros(len(logits))
-    for along in (np.arange(_STEPS) + 0.5) / _STEPS:
-        here = nothing + along * (logits - nothing)
-        total += (aggregate(here + step) - aggregate(here - step)) / (2 * width)
-    return total / _STEPS
+    start, end = torch.from_numpy(nothing), torch.from_numpy(logits)
+    along = ((torch.arange(_STEPS) + 0.5) / _STEPS).double()[:, None]
+    points = (start + along * (end - start)).requires_grad_()
+    (slopes,) = torch.autograd.grad(POOLINGS[aggregation](points).sum(), points)
+    return slopes.mean(0).numpy()
