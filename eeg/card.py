@@ -22,6 +22,7 @@ _LABELS = {
     "events": "annotated discharges",
     "recording": "each subject's diagnosis on all windows",
     "bag": "each subject's diagnosis on all windows together",
+    "found": "discharges that networks found where only each subject's diagnosis was known",
 }
 
 _INTENDED = (

@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--labels",
-    type=click.Choice(["events", "recording", "bag"]),
-    help="Learn annotated discharges, or each subject's diagnosis on every window or on all together.  "
-    "[default: events where the corpus annotates them]",
+    type=click.Choice(["events", "recording", "bag", "found"]),
+    help="Learn annotated discharges, or each subject's diagnosis on every window or on all together, or the "
+    "discharges that networks find from diagnoses.  [default: events where the corpus annotates them]",
 )
 @click.option(
     "--channels", help="Comma-separated.  [default: the 19 of 10-20, or all of the first recording]"
@@ -168,7 +168,7 @@ _USUAL: dict[str, Any] = {
 )
 @click.option(
     "--labels",
-    type=click.Choice(["events", "recording", "bag"]),
+    type=click.Choice(["events", "recording", "bag", "found"]),
     default="recording",
     show_default=True,
     help="What networks learn; feature models learn each recording's diagnosis.",

@@ -36,8 +36,9 @@ FORMAT = 2
 
 _PROTOTYPES = ("prototypes.epilepsy", "prototypes.control")
 
-Labels = Literal["events", "recording", "bag"]
-"""What is learned: annotated discharges, or a subject's diagnosis on every window or on all together."""
+Labels = Literal["events", "recording", "bag", "found"]
+"""What is learned: annotated discharges; a subject's diagnosis on every window or on all together; or the
+discharges that networks find where only diagnoses are known."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from tqdm import tqdm
 
-from eeg import calibrate, models, splits
+from eeg import calibrate, finding, models, splits
 from eeg.aggregate import AGGREGATIONS, CHOSEN, best
 from eeg.augment import augmentation
 from eeg.calibrate import Calibration
@@ -41,14 +41,16 @@ from trainers.recipes import Phase, Recipe, recommended
 
 Loaded = Mapping[Entry, Windows]
 
-WINDOW: Mapping[Labels, float] = {"events": 2.0, "recording": 10.0, "bag": 2.0}
+WINDOW: Mapping[Labels, float] = {"events": 2.0, "recording": 10.0, "bag": 2.0, "found": 2.0}
 """Seconds of a window: as short as the events that are looked for, or as in Uyttenhove et al. 2020."""
 
-AGGREGATION: Mapping[Labels, str] = {"events": "top", "recording": "mean", "bag": "top"}
+AGGREGATION: Mapping[Labels, str] = {"events": "top", "recording": "mean", "bag": "top", "found": "top"}
 _INNER = 0.25
 """Share of a fold's training subjects whom the choice of an aggregation is left to."""
 
-_STEPS: Mapping[Labels, int] = {"events": 2500, "recording": 600, "bag": 2500}
+_STEPS: Mapping[Labels, int] = {"events": 2500, "recording": 600, "bag": 2500, "found": 1000}
+_EPOCHS: Mapping[Labels, int] = {"events": 10, "recording": 10, "bag": 10, "found": 1}
+"""How long a network learns at least; finding discharges takes ten networks."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def recipe(plan: Plan) -> Recipe:
     learn = found.learn
     if find(plan.rule).supervised and find(plan.rule).one_logit:
         adam = partial(AdamW, lr=5e-3, weight_decay=0.05)
-        learn = Phase(adam, epochs=10, batch=64, schedule=one_cycle, least_steps=_STEPS[plan.labels])
+        learn = Phase(adam, _EPOCHS[plan.labels], 64, schedule=one_cycle, least_steps=_STEPS[plan.labels])
     if plan.epochs is not None:
         learn = replace(learn, epochs=plan.epochs, least_steps=0)
     return replace(found, learn=learn, scale="standard")
@@ -184,8 +186,16 @@ def fit(plan: Plan, loaded: Loaded, entries: Sequence[Entry], callbacks: Sequenc
 def network_of(
     plan: Plan, loaded: Loaded, entries: Sequence[Entry], callbacks: Sequence[object] = ()
 ) -> nn.Module:
-    """Train the plan's network on the recordings in ``entries``; see `fit_network`."""
+    """Train the plan's network on the recordings in ``entries``; see `fit_network` and `eeg.finding`."""
     unlabelled = [w.data for e, w in loaded.items() if e.label is None]
+    if plan.labels == "found":
+        plan.check()
+
+        def learn(told: Sequence[Windows], callbacks: Sequence[object] = ()) -> nn.Module:
+            return _fit(plan, told, labelled(told, "events"), callbacks, unlabelled)
+
+        told = finding.found(loaded, entries, lambda told: partial(network_logits, learn(told)), plan.seed)
+        return learn(told, callbacks)
     return fit_network(plan, learned_from(plan, loaded, entries), callbacks, unlabelled)
 
 
@@ -218,10 +228,24 @@ def fit_network(
     DataError
         If all windows are of one class.
     ValueError
-        If the plan contradicts itself.
+        If the plan contradicts itself, or discharges are to be found: that takes `network_of`, which knows
+        whose each recording is.
     """
     plan.check()
-    x, y = labelled(training, plan.labels)
+    if plan.labels == "found":
+        raise ValueError("labels = 'found' needs to know whose each recording is; call network_of")
+    return _fit(plan, training, labelled(training, plan.labels), callbacks, unlabelled)
+
+
+def _fit(
+    plan: Plan,
+    training: Sequence[Windows],
+    learned: tuple[Tensor, Tensor],
+    callbacks: Sequence[object],
+    unlabelled: Sequence[np.ndarray],
+) -> nn.Module:
+    """Train a network on what `labelled` gives of the recordings in ``training``."""
+    x, y = learned
     positive = float(y.mean())
     if not 0 < positive < 1:
         raise DataError(f"all {len(y)} training windows are of one class; both are needed")

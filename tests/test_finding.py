@@ -1,0 +1,169 @@
+"""Who judges whom, which windows count as what, and that planted discharges come to light."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eeg import finding, training
+from eeg.datasets import Entry
+from eeg.finding import FOLDS, REST, ROUNDS, SHARE, annotated, found, narrowed
+from eeg.preprocess import Preprocessing
+from eeg.training import Loaded, Plan
+from eeg.windows import Windows, examples
+from trainers.errors import DataError
+
+PLAN = Plan(Preprocessing(("Fp1", "T7", "Cz", "O2")), "found", 1.0, "top", model="tvgg-gap")
+
+
+def recording(label: int, seed: int, number: int = 20, planted: Sequence[int] = ()) -> Windows:
+    """Noise of a strength of its own, with a bump in the ``planted`` windows."""
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(0.5, 1.5) * rng.normal(size=(number, 4, 128)).astype(np.float32)
+    x[list(planted), :2, 26:39] += 4
+    return Windows(x, np.arange(number, dtype=float), 1.0, label, None)
+
+
+def cohort(subjects: int = 12, recordings: int = 1, planted: Sequence[int] = ()) -> Loaded:
+    return {
+        Entry(Path(f"{s}-{r}.edf"), f"s{s}", s % 2): recording(s % 2, 10 * s + r, 20, planted * (s % 2))
+        for s in range(subjects)
+        for r in range(recordings)
+    }
+
+
+def starts(windows: Windows) -> list[float]:
+    """Onsets of the windows that hold a found discharge."""
+    assert windows.positive is not None
+    return windows.onset[windows.positive].tolist()
+
+
+@given(seed=st.integers(0, 99), number=st.integers(1, 60))
+def test_a_patients_highest_windows_are_found_and_his_lower_half_is_kept(seed: int, number: int) -> None:
+    windows = recording(1, seed, number)
+    logits = np.random.default_rng(seed).permutation(number).astype(float)
+    some = narrowed(windows, logits)
+    best = sorted(range(number), key=lambda i: -logits[i])
+    k, rest = max(1, round(SHARE * number)), int(REST * number)
+    assert starts(some) == sorted(map(float, best[:k]))
+    assert some.onset.tolist() == sorted(map(float, {*best[:k], *best[number - rest :]}))
+    np.testing.assert_array_equal(some.data, windows.data[some.onset.astype(int)])
+
+
+def test_a_control_keeps_all_windows_and_has_no_discharge() -> None:
+    windows = recording(0, 1)
+    some = narrowed(windows, np.arange(20.0))
+    np.testing.assert_array_equal(some.data, windows.data)
+    assert starts(some) == []
+
+
+@given(
+    positive=st.lists(st.booleans(), min_size=1, max_size=30),
+    length=st.floats(0.3, 10.0),
+    first=st.floats(0, 1000),
+)
+def test_each_window_is_an_example_of_what_it_was_told_whatever_the_rounding(
+    positive: list[bool], length: float, first: float
+) -> None:
+    n = len(positive)
+    x = np.arange(n, dtype=np.float32)[:, None, None].repeat(2, -1)
+    windows = annotated(Windows(x, first + np.arange(n) * length, length, 1, None), np.array(positive, bool))
+    data, discharge = examples(windows)
+    assert discharge[:n].tolist() == positive
+    np.testing.assert_array_equal(data[:n], x)
+    # Of those shifted by half a length there stay what touches no discharge.
+    between = [i for i in range(n - 1) if not (positive[i] or positive[i + 1])]
+    assert [pair[0].tolist() for pair in data[n:]] == [[i, i + 1] for i in between]
+    assert not discharge[n:].any()
+
+
+@pytest.mark.parametrize("recordings", [1, 2])
+def test_nobody_is_judged_by_what_learned_from_him(recordings: int) -> None:
+    loaded = cohort(recordings=recordings)
+    whose = {w.data.tobytes(): e.subject for e, w in loaded.items()}
+    of_window = {x.tobytes(): e.subject for e, w in loaded.items() for x in w.data}
+    judged = []
+
+    def learn(told: Sequence[Windows]):
+        known = {of_window[x.tobytes()] for w in told for x in w.data}
+        assert len(known) == 12 * (FOLDS - 1) // FOLDS
+
+        def judge(x: np.ndarray) -> np.ndarray:
+            judged.append(whose[x.tobytes()])
+            assert judged[-1] not in known
+            return x.mean((1, 2))
+
+        return judge
+
+    found(loaded, list(loaded), learn, seed=0)
+    assert sorted(judged) == sorted([e.subject for e in loaded] * ROUNDS)
+
+
+def test_annotations_and_who_is_not_named_are_not_looked_at() -> None:
+    loaded = cohort()
+    truth = np.array([3.2]), np.array([0.1])
+    known = {e: replace(w, events=truth) for e, w in loaded.items()}
+    stranger = Entry(Path("u.edf"), "u", None)
+
+    def learn(told: Sequence[Windows]):
+        return lambda x: x.max((1, 2))
+
+    expected = found(loaded, list(loaded), learn, seed=0)
+    some = found({**known, stranger: recording(0, 99)}, list(loaded), learn, seed=0)
+    for one, other in zip(some, expected, strict=True):
+        np.testing.assert_array_equal(one.data, other.data)
+        assert starts(one) == starts(other)
+
+
+def test_learning_begins_with_the_diagnosis_and_goes_on_with_what_was_found() -> None:
+    loaded = cohort(subjects=6, planted=(4, 9))
+    seen = []
+
+    def learn(told: Sequence[Windows]):
+        seen.append([(w.label, starts(w)) for w in told])
+        return lambda x: x.max((1, 2))
+
+    last = found(loaded, list(loaded), learn, seed=0)
+    assert len(seen) == FOLDS * ROUNDS
+    for told in seen[:FOLDS]:
+        assert all(which == ([*range(20)] if label else []) for label, which in told)
+    for told in [*seen[FOLDS:], [(w.label, starts(w)) for w in last]]:
+        assert all(which == ([4, 9] if label else []) for label, which in told)
+    assert [w.label for w in last] == [e.label for e in loaded]
+
+
+def test_too_few_subjects_are_told() -> None:
+    loaded = cohort(subjects=5)
+    with pytest.raises(DataError, match=r"2 training subject.* needs 3 of each, or take --labels recording"):
+        found(loaded, list(loaded), lambda told: lambda x: x.mean((1, 2)), seed=0)
+
+
+def test_finding_needs_to_know_whose_recordings_they_are() -> None:
+    with pytest.raises(ValueError, match="call network_of"):
+        training.fit_network(PLAN, list(cohort().values()))
+
+
+def test_networks_find_planted_discharges_and_the_last_one_learns_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two of twenty windows of a patient hold a bump, and nobody says which."""
+    loaded = cohort(subjects=12, planted=(4, 9))
+    last = {}
+    original = finding.found
+
+    def spy(*args: object) -> list[Windows]:
+        last["found"] = original(*args)  # type: ignore[arg-type]
+        return last["found"]
+
+    monkeypatch.setattr(finding, "found", spy)
+    network = training.network_of(replace(PLAN, epochs=10), loaded, list(loaded))
+    patients = [w for w in last["found"] if w.label == 1]
+    hits = np.concatenate([np.isin(starts(w), [4, 9]) for w in patients])
+    assert hits.mean() > 0.9
+    unseen = [recording(1, 1000 + i, 20, (4, 9)) for i in range(6)]
+    for w in unseen:
+        assert set(np.argsort(training.network_logits(network, w.data))[-2:]) == {4, 9}
