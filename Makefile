@@ -31,3 +31,4 @@ docs: $(READY)
 	$(BIN)/python docs/make_rules.py
 	$(BIN)/python docs/make_comparison.py
 	$(BIN)/python docs/make_explanations.py
+	$(BIN)/python docs/make_eeg_models.py

@@ -192,7 +192,7 @@ def _spread(runs: Sequence[Scores]) -> str:
     if not runs:
         return "–"
     mean, half = interval([run.auc().value for run in runs])
-    return f"{mean:.3f} ± {half:.3f}"
+    return f"{mean:.3f} ± {half:.3f}" if len(runs) > 1 else f"{mean:.3f}"
 
 
 def _by_name(path: Path) -> Runs:
