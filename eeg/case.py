@@ -9,20 +9,24 @@ from typing import Any
 import mne
 import numpy as np
 import torch
+from torch import Tensor
 
-from eeg.attribution import Montage, channel_effects
-from eeg.baselines import BASELINES
+from eeg.attribution import Montage, attribute, channel_effects
+from eeg.baselines import BASELINES, Baseline
 from eeg.conformal import Conformal
 from eeg.detector import Decision, Detector
 from eeg.explanation import Explanation
-from eeg.faithfulness import curves
+from eeg.faithfulness import Faithfulness, curves, measure
+from eeg.prototypes import Comparison, compare
 from eeg.segments import Segment, without
 from eeg.windows import Windows
 
 MAPPED = 5
 """Segments whose channels are looked at one by one."""
 
-_CURVED = 10  # windows that deletion and insertion look at
+_HIGHEST = 10  # windows that the measures of faithfulness look at
+RANDOM = "random"
+"""What random evidence is called beside that of a method."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,14 @@ class Case:
         What was found in the recording and left out of it, where that is known.
     effects
         (K, C): what the logit loses when one channel of one of the first K segments is taken out.
+    contribution
+        (N,): what each window adds to the raw logit of the recording, see `eeg.pooling.contributions`.
     removal
         How true the evidence is on this recording's strongest windows.
+    measures
+        The same in other numbers: of the method, and of `RANDOM` evidence.
+    comparisons
+        The training windows that each segment is most like, None where the model keeps none.
     """
 
     raw: mne.io.BaseRaw
@@ -71,7 +81,10 @@ class Case:
     calibrated: Conformal
     windows: Windows | None = None
     effects: np.ndarray | None = None
+    contribution: np.ndarray | None = None
     removal: Removal | None = None
+    measures: Mapping[str, Faithfulness] | None = None
+    comparisons: tuple[Comparison, ...] | None = None
 
 
 def effects(detector: Detector, windows: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
@@ -92,11 +105,20 @@ def effects(detector: Detector, windows: np.ndarray, segments: Sequence[Segment]
     return np.array(found).reshape(-1, windows.shape[1])
 
 
+def likes(
+    detector: Detector, windows: np.ndarray, segments: Sequence[Segment]
+) -> tuple[Comparison, ...] | None:
+    """Return the training windows that segments on ``windows`` (N, C, T) are most like, if any are kept."""
+    if detector.prototypes is None:
+        return None
+    return compare(detector.network, detector.prototypes, windows, segments, detector.preprocessing.sfreq)
+
+
 def removal(detector: Detector, windows: np.ndarray, explanation: Explanation, seed: int = 0) -> Removal:
     """Return deletion and insertion curves of the windows (N, C, T) with the highest logits."""
     settings = detector.preprocessing
     rng = np.random.default_rng(seed)
-    chosen = np.sort(np.argsort(-detector.logits(windows))[:_CURVED])
+    chosen = _highest(detector, windows)
     strongest = windows[chosen]
     x = torch.from_numpy(strongest)
     filled = torch.from_numpy(BASELINES[explanation.baseline](strongest, rng))
@@ -110,3 +132,34 @@ def removal(detector: Detector, windows: np.ndarray, explanation: Explanation, s
             for curve in curves(detector.network, x, filled, order, montage)
         )
     )
+
+
+def faithfulness(
+    detector: Detector,
+    windows: np.ndarray,
+    method: str,
+    baseline: str,
+    batch: int,
+    baselines: Mapping[str, Baseline] = BASELINES,
+) -> dict[str, Faithfulness]:
+    """Return how true a method's evidence is on the windows that speak most for epilepsy, and random one."""
+    few = windows[_highest(detector, windows)]
+    montage = Montage(detector.preprocessing.inputs, detector.preprocessing.sfreq)
+
+    def evidence(x: Tensor, filled: Tensor) -> Tensor:
+        return attribute(detector.network, x, filled, montage, method=method, batch=batch)
+
+    def random(x: Tensor, filled: Tensor) -> Tensor:
+        return torch.rand(len(x), 1, x.shape[2], generator=torch.Generator().manual_seed(0))
+
+    return {
+        name: measure(
+            detector.network, few, montage, explained, baseline=baseline, baselines=baselines, batch=batch
+        )
+        for name, explained in ((method, evidence), (RANDOM, random))
+    }
+
+
+def _highest(detector: Detector, windows: np.ndarray) -> np.ndarray:
+    """Return the indices of the windows with the highest logits, in order of time."""
+    return np.sort(np.argsort(-detector.logits(windows))[:_HIGHEST])

@@ -14,15 +14,17 @@ import numpy as np
 
 from eeg.attribution import DEFAULT
 from eeg.audit import verdict
+from eeg.baselines import BASELINES
 from eeg.boards import write_case
 from eeg.card import card, recorded_results
-from eeg.case import Case, effects, removal
+from eeg.case import Case, effects, faithfulness, likes, removal
 from eeg.conformal import ALPHA
 from eeg.derivation import TITLES
 from eeg.detector import Decision, Detector
 from eeg.explanation import Explanation, explain
 from eeg.export import result, write_annotated_edf, write_derivative, write_json, write_szcore
 from eeg.export.bids import is_bids
+from eeg.pooling import contributions
 from eeg.recording import lacking
 from eeg.report import write_report
 from eeg.segments import Segment
@@ -113,6 +115,7 @@ def detect(
         batch=batch,
         progress=True,
     )
+    nothing = BASELINES[baseline](windows.data, np.random.default_rng(0))
     seen = file_hash(path) in detector.training.get("recordings", [])
     quality = windows.quality
     interpolated = [*lacking(raw, settings.channels), *(quality.flat if quality else ())]
@@ -128,7 +131,10 @@ def detect(
         calibrated=detector.calibration.conformal,
         windows=windows,
         effects=effects(detector, windows.data, found.segments),
+        contribution=contributions(detector, windows.data, nothing, batch),
         removal=removal(detector, windows.data, found) if found.segments else None,
+        measures=faithfulness(detector, windows.data, method, baseline, batch) if found.segments else None,
+        comparisons=likes(detector, windows.data, found.segments),
     )
     _write(case, raw, name, out)
     if tensorboard:
@@ -140,7 +146,7 @@ def _write(case: Case, raw: mne.io.BaseRaw, name: str, out: Path) -> None:
     """Write the files of a recording that is called ``name``."""
     segments = case.explanation.segments
     with filling(out / name) as folder:
-        write_json(result(case.decision, case.explanation, case.model), folder / "result.json")
+        write_json(result(case), folder / "result.json")
         write_szcore(segments, raw.n_times / raw.info["sfreq"], folder / "szcore.tsv")
         write_annotated_edf(raw, _recorded(segments, raw.ch_names), folder / "annotated.edf")
         write_report(case, folder / "report.html", title=f"EEG report: {name}")

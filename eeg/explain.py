@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from eeg.attribution import METHODS, NOT_ADDITIVE, Montage, attribute
-from eeg.baselines import BASELINES, Baseline, bank
+from eeg.attribution import METHODS, NOT_ADDITIVE
+from eeg.baselines import BASELINES, bank
+from eeg.case import faithfulness, likes
 from eeg.detect import filling, in_time, output_name
 from eeg.detector import Detector
 from eeg.explanation import Explanation, explain
-from eeg.export import write_events, write_json
-from eeg.faithfulness import Faithfulness, measure
+from eeg.export import ranked, write_events, write_json
+from eeg.faithfulness import Faithfulness
+from eeg.prototypes import Comparison
 from eeg.statements import NOT_A_FINDING, RESEARCH_USE
-
-_HIGHEST = 10  # windows that the measures of faithfulness look at
 
 
 def explain_recording(
@@ -65,49 +61,26 @@ def explain_recording(
         batch=batch,
         progress=True,
     )
+    comparisons = likes(detector, windows.data, explanation.segments)
     explanation = in_time(explanation, windows)
     found = faithfulness(detector, windows.data, method, baseline, batch, baselines)
     folder = out / output_name(path, keep_name)
     with filling(folder) as files:
-        write_json(_document(explanation, found), files / "explanation.json")
+        write_json(_document(explanation, found, comparisons), files / "explanation.json")
         write_events(explanation.segments, files / "events.tsv")
     return explanation, found, folder
 
 
-def faithfulness(
-    detector: Detector,
-    windows: np.ndarray,
-    method: str,
-    baseline: str,
-    batch: int,
-    baselines: Mapping[str, Baseline] = BASELINES,
-) -> dict[str, Faithfulness]:
-    """Return how true a method's evidence is on the windows that speak most for epilepsy, and random one."""
-    few = windows[np.sort(np.argsort(-detector.logits(windows))[:_HIGHEST])]
-    montage = Montage(detector.preprocessing.inputs, detector.preprocessing.sfreq)
-
-    def evidence(x: Tensor, filled: Tensor) -> Tensor:
-        return attribute(detector.network, x, filled, montage, method=method, batch=batch)
-
-    def random(x: Tensor, filled: Tensor) -> Tensor:
-        return torch.rand(len(x), 1, x.shape[2], generator=torch.Generator().manual_seed(0))
-
-    return {
-        name: measure(
-            detector.network, few, montage, explained, baseline=baseline, baselines=baselines, batch=batch
-        )
-        for name, explained in ((method, evidence), ("random", random))
-    }
-
-
-def _document(explanation: Explanation, found: Mapping[str, Faithfulness]) -> dict[str, object]:
+def _document(
+    explanation: Explanation, found: Mapping[str, Faithfulness], comparisons: Sequence[Comparison] | None
+) -> dict[str, object]:
     return {
         "statements": [RESEARCH_USE, NOT_A_FINDING, *notes(explanation)],
         "method": explanation.method,
         "baseline": explanation.baseline,
         "refused": explanation.refused,
         "check": None if explanation.check is None else asdict(explanation.check),
-        "segments": [{"rank": rank, **asdict(s)} for rank, s in enumerate(explanation.segments, 1)],
+        "segments": ranked(explanation.segments, comparisons),
         "faithfulness": {name: asdict(measured) for name, measured in found.items()},
     }
 

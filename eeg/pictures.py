@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import mne
 import numpy as np
@@ -14,9 +15,18 @@ from eeg.segments import Segment
 from eeg.statements import RESEARCH_USE
 from visualizers.curves import removal, standing
 from visualizers.topography import LEAST, placed, topographies
-from visualizers.traces import Span, clock, eeg_page, strip
+from visualizers.traces import Span, clock, eeg_page, side_by_side, strip
 
 _PAGES = 5
+_COMPARED = 3
+_KINDS = {
+    "events": ("training window with a discharge", "training window without one"),
+    "found": ("training window of a patient", "training window of a control"),
+    "recording": ("training window of a patient", "training window of a control"),
+    "bag": ("training window of a patient", "training window of a control"),
+}
+"""What the classes of prototypes are, by what was learned."""
+
 _MARKED = 10  # segments on the overview: more would hide the curves
 _PAGE = 10.0  # s, as `visualizers.traces.eeg_page` draws
 _SENSITIVITIES = (10, 20, 30, 50, 70, 100, 150, 200, 300, 500, 1000)  # µV a division
@@ -42,9 +52,13 @@ def overview(case: Case) -> Picture:
         decision.window_logit,
         spans(explanation.segments)[:_MARKED],
         window_length=decision.window_length,
+        contribution=case.contribution,
+    )
+    middle = (
+        "" if case.contribution is None else "Middle: what each window adds to the recording's raw score. "
     )
     caption = (
-        "Top: the network's evidence in each window. Bottom: its attribution over time. "
+        f"Top: the network's evidence in each window. {middle}Bottom: its attribution over time. "
         f"Marked and numbered: up to {_MARKED} of the strongest segments."
     )
     return Picture("overview", "The recording at a glance", caption, figure)
@@ -107,6 +121,33 @@ def maps(case: Case) -> Iterator[Picture]:
     )
 
 
+def likes(case: Case) -> Iterator[Picture]:
+    """Show the first segments beside the training windows that they are most like."""
+    epilepsy, control = _KINDS[case.model["labels"]]
+    pairs = zip(case.explanation.segments, case.comparisons or (), strict=False)
+    for rank, (segment, found) in enumerate(islice(pairs, _COMPARED), 1):
+        windows = {
+            f"segment {rank}, {clock(segment.onset)}": found.window,
+            f"{epilepsy}, similarity {found.epilepsy.similarity:.2f}": found.epilepsy.window,
+            f"{control}, similarity {found.control.similarity:.2f}": found.control.window,
+        }
+        yield Picture(
+            f"training windows like segment {rank}",
+            f"Training windows that segment {rank} is like",
+            "Left: the window that holds the segment. Beside it the most similar of the windows that the "
+            "model keeps of each class, of people who are not named. Similar is what the network's last "
+            "layer cannot tell apart (cosine; 1 is the same): this says how the network sees them, not how a "
+            "reader of EEG does. Drawn as the network gets them, in its unit, negative up.",
+            side_by_side(
+                windows,
+                float(case.raw.info["sfreq"]),
+                case.raw.ch_names,
+                scale=_excursion(np.concatenate(list(windows.values()), axis=1)),
+                mark=Span(found.onset, segment.duration, segment.channels, str(rank)),
+            ),
+        )
+
+
 def truth(case: Case) -> Iterator[Picture]:
     """Show how true the evidence is to the network."""
     if case.removal is None:
@@ -128,6 +169,7 @@ def pictures(case: Case) -> Iterator[Picture]:
     yield overview(case)
     yield from pages(case)
     yield from maps(case)
+    yield from likes(case)
     yield from truth(case)
 
 
@@ -158,13 +200,18 @@ def _at_peak(raw: mne.io.BaseRaw, segment: Segment) -> np.ndarray:
 
 
 def _sensitivity(data: np.ndarray) -> float:
-    """Choose µV a division: three channels in four stay in their own row for 98 % of the time.
+    """Choose µV a division, as readers of EEG have them, for a recording (C, T) in volts."""
+    excursion = 1e6 * _excursion(data)
+    return float(next((step for step in _SENSITIVITIES if step >= excursion), _SENSITIVITIES[-1]))
+
+
+def _excursion(data: np.ndarray) -> float:
+    """Return what a division must hold for three channels in four to keep to their row for 98 % of the time.
 
     Not the largest channel, for that may be a bad one.
     """
     low, high = np.percentile(data, [1, 99], axis=1)
-    excursion = 1e6 * np.percentile(high - low, 75)
-    return float(next((step for step in _SENSITIVITIES if step >= excursion), _SENSITIVITIES[-1]))
+    return float(np.percentile(high - low, 75))
 
 
 def _contains(start: float, span: Span) -> bool:

@@ -9,9 +9,10 @@ import mne
 from markdown import Markdown
 
 from eeg import pictures
-from eeg.case import Case
+from eeg.case import RANDOM, Case
 from eeg.detector import Decision
 from eeg.explanation import Explanation
+from eeg.faithfulness import Faithfulness
 from eeg.pictures import Picture
 from eeg.statements import NORMAL_EEG, NOT_A_FINDING, RESEARCH_USE
 from eeg.windows import Windows
@@ -32,6 +33,16 @@ _SEGMENT_HEADS = {
     "Change of score": _NUMBER,
     "Rank kept": _NUMBER,
 }
+_MEASURE_HEADS = {
+    "What is done, and what is measured": "",
+    "Explanation": _NUMBER,
+    "Chance": _NUMBER,
+    "Better is": "",
+}
+NO_PROTOTYPES = (
+    "This model keeps no training windows to set the segments beside; <code>eeg train --prototypes 8</code> "
+    "makes one that does."
+)
 _TAG = ("detection",)  # mne.Report counts tags and fails on content without one; the style hides them
 
 _STYLE = """
@@ -96,7 +107,16 @@ def write_report(case: Case, path: Path, *, title: str) -> None:
     report.add_html(_segments_html(case.explanation), "Ranked segments", tags=_TAG)
     _add(report, pictures.pages(case))
     _add(report, pictures.maps(case))
+    if case.comparisons is None:
+        report.add_html(f"<p>{NO_PROTOTYPES}</p>", "Training windows like these", tags=_TAG)
+    _add(report, pictures.likes(case))
     _add(report, pictures.truth(case))
+    if case.measures is not None:
+        report.add_html(
+            _measures_html(case.explanation, case.measures),
+            "How true the explanation is, in numbers",
+            tags=_TAG,
+        )
     if case.windows is not None:
         report.add_html(_quality_html(case.windows), "Signal quality", tags=_TAG)
     report.add_html(_model_html(case.model), "The model", tags=_TAG)
@@ -187,6 +207,59 @@ def _segments_html(explanation: Explanation) -> str:
     )
 
 
+def _measures_html(explanation: Explanation, measures: Mapping[str, Faithfulness]) -> str:
+    """Say in words what was measured of the explanation, beside what chance gives."""
+    own, chance = measures[explanation.method], measures[RANDOM]
+    rows = [
+        (
+            "The strongest evidence is taken out first: probability that is left, mean over all steps",
+            f"{own.deletion:.2f}",
+            f"{chance.deletion:.2f}",
+            "lower",
+        ),
+        (
+            "The strongest evidence is put back first: probability that is reached, mean over all steps",
+            f"{own.insertion:.2f}",
+            f"{chance.insertion:.2f}",
+            "higher",
+        ),
+        (
+            "Random quarters of a second are taken out: how badly the evidence foretells what the logit "
+            "loses (infidelity; 0 is exact, 1 as bad as saying nothing)",
+            f"{own.infidelity:.2f}",
+            f"{chance.infidelity:.2f}",
+            "lower",
+        ),
+        (
+            "A little noise is added to the EEG: how much the evidence changes (largest relative change)",
+            f"{own.sensitivity:.2f}",
+            "",
+            "lower",
+        ),
+        (
+            "Something else stands in for what is taken out: how alike the evidence is (rank correlation)",
+            f"{own.baselines:.2f}",
+            "0.00",
+            "higher",
+        ),
+    ]
+    if (check := explanation.check) is not None:
+        told = (
+            "The segments are replaced: what the recording's logit loses, with the 95th percentile of others"
+        )
+        rows.append((told, f"{check.lost:.2f}", f"{check.by_chance:.2f}", "higher"))
+    body = "".join(
+        f"<tr><td>{what}</td><td{_NUMBER}>{value}</td><td{_NUMBER}>{beside}</td><td>{better}</td></tr>"
+        for what, value, beside, better in rows
+    )
+    heads = "".join(f"<th{kind}>{name}</th>" for name, kind in _MEASURE_HEADS.items())
+    return (
+        f'<table class="eeg-table"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'
+        "<p>All but the last row look at the windows with the highest logits. Such numbers say whether the "
+        "marks are true to the network, and not whether the network is right.</p>"
+    )
+
+
 def _check_html(explanation: Explanation) -> str:
     if explanation.check is None:
         return ""
@@ -199,6 +272,7 @@ def _model_html(model: Mapping[str, Any]) -> str:
         "events": "annotated discharges",
         "recording": "the diagnosis on every window",
         "bag": "the diagnosis of the whole recording",
+        "found": "the discharges that networks found where only diagnoses were known",
     }
     facts = {
         "Name": model["name"],

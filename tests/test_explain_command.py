@@ -9,13 +9,14 @@ import torch
 from click.testing import CliRunner, Result
 from torch import nn
 
+from eeg.case import faithfulness
 from eeg.cli import main
 from eeg.detector import Detector, save
-from eeg.explain import as_text, faithfulness, notes
+from eeg.explain import as_text, notes
 from eeg.explanation import Check, Explanation
 from eeg.statements import NOT_A_FINDING, RESEARCH_USE
 
-FIELDS = {"rank", "onset", "duration", "channels", "attribution", "change", "stability"}
+FIELDS = {"rank", "onset", "duration", "channels", "attribution", "change", "stability", "most_similar"}
 
 
 @pytest.fixture

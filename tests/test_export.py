@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eeg.conformal import Answer
+from eeg.case import Case
+from eeg.conformal import Answer, Conformal
 from eeg.detector import Decision
 from eeg.explanation import Check, Explanation
 from eeg.export import (
@@ -28,6 +29,8 @@ from eeg.export import (
     write_json,
     write_szcore,
 )
+from eeg.faithfulness import Faithfulness
+from eeg.prototypes import Comparison, Neighbour
 from eeg.segments import Segment
 from eeg.statements import NORMAL_EEG, NOT_A_FINDING, RESEARCH_USE
 from trainers.errors import DataError
@@ -278,6 +281,7 @@ MODEL: dict[str, Any] = {
 
 
 def document(folder: Path, interval: tuple[float, float] | None = (0.5, 0.875)) -> dict[str, Any]:
+    """The document of a case with everything, or where ``interval`` is None with as little as can be."""
     onset, logit = np.arange(3) * 2.0, np.array([-1.5, 0.25, 3.0], dtype=np.float32)
     answer = Answer("control", 0.1, 20, 0.9)
     decision = Decision(np.float32(0.75), 0.5, 1.0986, onset, logit, 2.0, answer, interval)
@@ -285,18 +289,42 @@ def document(folder: Path, interval: tuple[float, float] | None = (0.5, 0.875)) 
     explanation = Explanation(
         "occlusion", SEGMENTS if check else (), np.arange(4.0), np.zeros(4), check=check
     )
-    write_json(result(decision, explanation, MODEL), folder / "result.json")
+    window = np.zeros((3, 256), np.float32)
+    like = Comparison(window, 0.5, Neighbour(2, window, 0.75), Neighbour(1, window, -0.5))
+    case = Case(
+        raw=recording(),
+        decision=decision,
+        explanation=explanation,
+        model=MODEL,
+        card="",
+        score=0.5,
+        calibrated=Conformal(),
+        contribution=np.array([0.0, 0.25, 1.0]) if check else None,
+        measures={"occlusion": Faithfulness(0.25, 0.75, 0.5, 0.125, 0.9)} if check else None,
+        comparisons=(like,) * len(SEGMENTS) if check else None,
+    )
+    write_json(result(case), folder / "result.json")
     read: dict[str, Any] = json.loads((folder / "result.json").read_text())
     return read
 
 
 def test_result_survives_json(tmp_path: Path) -> None:
     read = document(tmp_path)
-    assert read["schema"]["version"] == 1
+    assert read["schema"]["version"] == 2
     assert {RESEARCH_USE, NORMAL_EEG} <= set(read["statements"])
     assert (read["score"], read["prevalence"], read["logit"]) == (0.75, 0.5, 1.0986)
     assert read["interval"] == [0.5, 0.875]
-    assert read["windows"] == {"length": 2.0, "onset": [0, 2, 4], "logit": [-1.5, 0.25, 3.0]}
+    assert read["windows"] == {
+        "length": 2.0,
+        "onset": [0, 2, 4],
+        "logit": [-1.5, 0.25, 3.0],
+        "contribution": [0, 0.25, 1],
+    }
+    assert read["explanation"]["faithfulness"]["occlusion"]["sensitivity"] == 0.125
+    assert read["explanation"]["segments"][2]["most_similar"] == {
+        "epilepsy": {"prototype": 2, "similarity": 0.75},
+        "control": {"prototype": 1, "similarity": -0.5},
+    }
     assert read["explanation"]["check"] == {
         "lost": 2.5,
         "by_chance": 0.25,
@@ -323,7 +351,8 @@ def test_result_keeps_to_its_published_schema(tmp_path: Path) -> None:
         (("answer", "group"), "epileptic"),
         (("windows", "onset", 0), "0:00"),
         (("explanation", "segments", 0, "rank"), 0),
-        (("schema", "version"), 2),
+        (("schema", "version"), 1),
+        (("explanation", "segments", 0, "most_similar", "control", "similarity"), 1.5),
         (("finding",), "spike"),
     ],
 )

@@ -1,7 +1,7 @@
 """EEG as it is read: pages of stacked channels, and the evidence over a whole recording."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, MultipleLocator
 from visualizers.style import FAINT, GRID, INK, MARK, quieten
 
 _PAGE = 10.0  # s, what readers of EEG are used to
+_NARROW_ROW = 0.22
 _ROW = 0.33  # inches a channel: 70 µV a division is then close to the usual 7 to 10 µV/mm
 
 # Rows of the 10-10 system (ACNS guideline 2), front to back.
@@ -99,10 +100,13 @@ def eeg_page(
     heights = _heights(channels)
     figure = Figure(figsize=(11, 1.3 + _ROW * np.ptp(list(heights.values()))), dpi=160, layout="constrained")
     axes = figure.add_subplot()
-    _draw_traces(axes, data, sfreq, channels, heights, start, scale)
-    _frame_page(axes, heights, start)
+    first = round(start * sfreq)
+    shown = 1e6 / scale * data[:, first : round((start + _PAGE) * sfreq) + 1]
+    _draw_traces(axes, shown, first / sfreq, sfreq, channels, heights)
+    _frame_page(axes, heights, start, _PAGE)
+    _show_clock(axes)
     for span in spans:
-        _mark_on_page(axes, span, heights, start)
+        _mark_on_page(axes, span, heights, start, _PAGE)
     _draw_scale_bar(axes, min(heights.values()), scale)
     axes.set_title(
         f"montage: {montage}   ·   {scale:g} µV a division, negative up",
@@ -127,39 +131,35 @@ def _heights(channels: Sequence[str]) -> dict[str, float]:
 
 def _draw_traces(
     axes: Axes,
-    data: np.ndarray,
+    divisions: np.ndarray,
+    start: float,
     sfreq: float,
     channels: Sequence[str],
     heights: dict[str, float],
-    start: float,
-    scale: float,
 ) -> None:
-    first, last = round(start * sfreq), round((start + _PAGE) * sfreq) + 1
-    microvolts = 1e6 * data[:, first:last]
-    times = np.arange(first, first + microvolts.shape[1]) / sfreq
-    for name, values in zip(channels, microvolts, strict=True):
-        axes.plot(times, heights[name] - values / scale, color=INK, linewidth=0.6, zorder=3)
+    times = start + np.arange(divisions.shape[1]) / sfreq
+    for name, values in zip(channels, divisions, strict=True):
+        axes.plot(times, heights[name] - values, color=INK, linewidth=0.6, zorder=3)
 
 
-def _frame_page(axes: Axes, heights: dict[str, float], start: float) -> None:
-    axes.set_xlim(start, start + _PAGE)
+def _frame_page(axes: Axes, heights: dict[str, float], start: float, length: float) -> None:
+    axes.set_xlim(start, start + length)
     axes.set_ylim(min(heights.values()) - 1, max(heights.values()) + 1)
     axes.set_yticks(list(heights.values()), list(heights), fontsize=9, color=INK)
     axes.xaxis.set_major_locator(MultipleLocator(1))
-    _show_clock(axes)
     axes.grid(axis="x", color=GRID, linewidth=0.8)
     quieten(axes)
 
 
-def _mark_on_page(axes: Axes, span: Span, heights: dict[str, float], start: float) -> None:
-    end = span.onset + span.duration
-    if end <= start or span.onset >= start + _PAGE:
+def _mark_on_page(axes: Axes, span: Span, heights: dict[str, float], start: float, length: float) -> None:
+    low, high = max(span.onset, start), min(span.onset + span.duration, start + length)
+    if low >= high:
         return
-    axes.axvspan(span.onset, end, color=MARK, alpha=0.07, linewidth=0, zorder=1)
+    axes.axvspan(low, high, color=MARK, alpha=0.07, linewidth=0, zorder=1)
     for name in span.channels:
-        corner = (span.onset, heights[name] - 0.5)
-        axes.add_patch(Rectangle(corner, span.duration, 1, color=MARK, alpha=0.28, linewidth=0, zorder=2))
-    _label(axes, (max(span.onset, start) + min(end, start + _PAGE)) / 2, span.label, lift=3)
+        corner = (low, heights[name] - 0.5)
+        axes.add_patch(Rectangle(corner, high - low, 1, color=MARK, alpha=0.28, linewidth=0, zorder=2))
+    _label(axes, (low + high) / 2, span.label, lift=3)
 
 
 def _draw_scale_bar(axes: Axes, bottom: float, scale: float) -> None:
@@ -167,6 +167,44 @@ def _draw_scale_bar(axes: Axes, bottom: float, scale: float) -> None:
     margin = axes.get_yaxis_transform()  # x in axes, y in divisions
     axes.plot([1.012, 1.012], [bottom, bottom + 1], transform=margin, color=INK, linewidth=1.5, clip_on=False)
     axes.text(1.02, bottom + 0.5, f"{scale:g} µV", transform=margin, fontsize=8, color=INK, va="center")
+
+
+def side_by_side(
+    windows: Mapping[str, np.ndarray], sfreq: float, channels: Sequence[str], *, scale: float, mark: Span
+) -> Figure:
+    """Draw windows of EEG beside each other, negative up, all with one scale.
+
+    Parameters
+    ----------
+    windows
+        What stands above each -> the window (C, T), in whatever unit they share.
+    sfreq
+        Sampling rate in Hz.
+    channels
+        The C names.
+    scale
+        Units from one channel to the next.
+    mark
+        Shaded in the first window, from whose start its onset counts.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One panel a window; it belongs to no pyplot state.
+    """
+    heights = _heights(channels)
+    height = 0.9 + _NARROW_ROW * np.ptp(list(heights.values()))
+    figure = Figure(figsize=(11, height), dpi=160, layout="constrained")
+    panels = figure.subplots(1, len(windows), sharey=True)
+    for axes, (title, window) in zip(panels, windows.items(), strict=True):
+        length = window.shape[1] / sfreq
+        _draw_traces(axes, window / scale, 0.0, sfreq, channels, heights)
+        _frame_page(axes, heights, 0.0, length)
+        axes.xaxis.set_major_locator(MultipleLocator(_tick(2 * length)))
+        axes.set_xlabel("s")
+        axes.set_title(title, fontsize=9, color=INK, pad=14)
+    _mark_on_page(panels[0], mark, heights, 0.0, length)
+    return figure
 
 
 def strip(
@@ -177,6 +215,7 @@ def strip(
     spans: Sequence[Span],
     *,
     window_length: float,
+    contribution: np.ndarray | None = None,
 ) -> Figure:
     """Draw the evidence of a whole recording: each window's logit, and the attribution over time.
 
@@ -190,25 +229,31 @@ def strip(
         Marked in both rows, with their labels above.
     window_length
         Length of a window in s.
+    contribution
+        What each window adds to the logit of the recording (N,), a row of its own.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Two rows with one time axis; it belongs to no pyplot state.
+        Rows with one time axis, the last of them the attribution; it belongs to no pyplot state.
     """
-    figure = Figure(figsize=(11, 3.4), dpi=160, layout="constrained")
-    evidence, attribution = figure.subplots(2, sharex=True)
+    rows = 2 if contribution is None else 3
+    figure = Figure(figsize=(11, 0.4 + 1.5 * rows), dpi=160, layout="constrained")
+    evidence, *between, attribution = figure.subplots(rows, sharex=True)
     ends = window_onset + window_length
     evidence.hlines(window_logit, window_onset, ends, color=INK, linewidth=1.8, zorder=3)
     evidence.set_ylabel("window evidence\n(logit)", fontsize=8, color=INK)
     # Rasterised: an hour at 128 Hz would weigh megabytes as a vector.
     attribution.plot(times, relevance, color=INK, linewidth=0.7, zorder=3, rasterized=True)
     attribution.set_ylabel("attribution\n(logit)", fontsize=8, color=INK)
-    for axes in (evidence, attribution):
+    if contribution is not None:
+        between[0].bar(window_onset, contribution, window_length, align="edge", color=INK, zorder=3)
+        between[0].set_ylabel("adds to the\nrecording (logit)", fontsize=8, color=INK)
+    for axes in figure.axes:
         axes.axhline(0, color=FAINT, linewidth=0.6, zorder=2)
         quieten(axes)
     for place, span in enumerate(sorted(spans, key=lambda span: span.onset)):
-        for axes in (evidence, attribution):
+        for axes in figure.axes:
             _mark_on_strip(axes, span)
         _label(evidence, span.onset + span.duration / 2, span.label, lift=3 + 9 * (place % 3))
     length = max(ends.max(), times.max())

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from eeg.export.bids import write_derivative as write_derivative
     from eeg.export.bids import write_events as write_events
+    from eeg.export.document import ranked as ranked
     from eeg.export.document import result as result
     from eeg.export.document import schema as schema
     from eeg.export.document import write_json as write_json
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from eeg.export.szcore import write_szcore as write_szcore
 
 _HOME = {
+    "ranked": "document",
     "result": "document",
     "schema": "document",
     "write_annotated_edf": "edf",

@@ -1,19 +1,19 @@
 """A detection as one JSON document, and the schema that describes it (JSON Schema 2020-12)."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from eeg.detector import Decision
-from eeg.explanation import Explanation
+from eeg.case import Case
+from eeg.prototypes import Comparison
 from eeg.segments import Segment
 from eeg.statements import NORMAL_EEG, NOT_A_FINDING, RESEARCH_USE
 from trainers.files import replacing
 
-NAME, VERSION = "hebbian-eeg-detection", 1
+NAME, VERSION = "hebbian-eeg-detection", 2
 
 
 def schema() -> dict[str, Any]:
@@ -40,24 +40,15 @@ def write_json(content: Mapping[str, Any], path: Path) -> None:
         )
 
 
-def result(decision: Decision, explanation: Explanation, model: Mapping[str, Any]) -> dict[str, Any]:
+def result(case: Case) -> dict[str, Any]:
     """Gather a detection as one mapping that JSON can hold.
-
-    Parameters
-    ----------
-    decision
-        The recording's score and the windows' evidence.
-    explanation
-        The ranked segments.
-    model
-        What is known about the model: ``name``, ``rule``, ``montage``, ``channels``, ``training``,
-        ``simulated``, ``n_subjects``, ``calibration``, ``labels``, ``warnings``.
 
     Returns
     -------
     dict
         As `schema` has it; times in seconds from the start of the recording.
     """
+    decision, explanation = case.decision, case.explanation
     answer, check = decision.answer, explanation.check
     return {
         "schema": {"name": NAME, "version": VERSION},
@@ -77,24 +68,39 @@ def result(decision: Decision, explanation: Explanation, model: Mapping[str, Any
             "length": float(decision.window_length),
             "onset": decision.window_onset.tolist(),
             "logit": decision.window_logit.tolist(),
+            "contribution": None if case.contribution is None else case.contribution.tolist(),
         },
         "explanation": {
             "method": explanation.method,
             "baseline": explanation.baseline,
             "check": None if check is None else {**asdict(check), "passed": check.passed},
-            "segments": [_segment(rank, segment) for rank, segment in enumerate(explanation.segments, 1)],
+            "faithfulness": {name: asdict(found) for name, found in (case.measures or {}).items()},
+            "segments": ranked(explanation.segments, case.comparisons),
         },
-        "model": dict(model),
+        "model": dict(case.model),
     }
 
 
-def _segment(rank: int, segment: Segment) -> dict[str, Any]:
+def ranked(segments: Sequence[Segment], comparisons: Sequence[Comparison] | None) -> list[dict[str, Any]]:
+    """Return segments, the strongest first, with the training windows that they are most like."""
+    likes = [None] * len(segments) if comparisons is None else [_most_similar(c) for c in comparisons]
+    return [
+        {
+            "rank": rank,
+            "onset": float(segment.onset),
+            "duration": float(segment.duration),
+            "channels": list(segment.channels),
+            "attribution": float(segment.attribution),
+            "change": float(segment.change),
+            "stability": float(segment.stability),
+            "most_similar": like,
+        }
+        for rank, (segment, like) in enumerate(zip(segments, likes, strict=True), 1)
+    ]
+
+
+def _most_similar(found: Comparison) -> dict[str, Any]:
     return {
-        "rank": rank,
-        "onset": float(segment.onset),
-        "duration": float(segment.duration),
-        "channels": list(segment.channels),
-        "attribution": float(segment.attribution),
-        "change": float(segment.change),
-        "stability": float(segment.stability),
+        name: {"prototype": one.number, "similarity": one.similarity}
+        for name, one in (("epilepsy", found.epilepsy), ("control", found.control))
     }
