@@ -169,33 +169,20 @@ def agreement(one: Tensor, other: Tensor, montage: Montage) -> np.ndarray:
     return np.where(scale > 0, (a * b).sum(1) / np.maximum(scale, 1e-30), 0.0)
 
 
-def randomised(network: nn.Module, rng: np.random.Generator) -> nn.Module:
-    """Return a copy whose learned numbers are shuffled, each tensor in itself.
-
-    What explains it as the trained one does not depend on what was learned (Adebayo et al. 2018).
-    """
-    copy = deepcopy(network)
-    _shuffle(copy, rng)
-    return copy
-
-
 def cascade(network: nn.Module, rng: np.random.Generator) -> list[nn.Module]:
-    """Return copies in which more and more layers are shuffled as in `randomised`, the readout first.
+    """Return copies in which the learned numbers of more and more layers are shuffled, the readout's first.
 
-    Cascading randomisation (Adebayo et al. 2018), here of the network's children that hold any numbers, as
-    the blocks of a chain do: the last copy has them all shuffled.
+    Cascading randomisation (Adebayo et al. 2018): what explains the copies as the trained network does not
+    depend on what was learned.  Each tensor is shuffled in itself; layers are the network's children that
+    hold any numbers, as the blocks of a chain do, and in the last copy all are shuffled.
     """
     copy, found = deepcopy(network), []
     for layer in reversed([child for child in copy.children() if child.state_dict()]):
-        _shuffle(layer, rng)
+        for tensor in layer.state_dict().values():
+            order = torch.from_numpy(rng.permutation(tensor.numel()))
+            tensor.copy_(tensor.flatten()[order].reshape(tensor.shape))
         found.append(deepcopy(copy))
     return found
-
-
-def _shuffle(module: nn.Module, rng: np.random.Generator) -> None:
-    for tensor in module.state_dict().values():
-        order = torch.from_numpy(rng.permutation(tensor.numel()))
-        tensor.copy_(tensor.flatten()[order].reshape(tensor.shape))
 
 
 def _cells(evidence: Tensor, size: int) -> Tensor:
