@@ -37,7 +37,7 @@ Scores = Callable[[Tensor], Tensor]
 
 OCCLUDED, STEP = 0.25, 0.0625  # s: about a discharge, and how finely it is placed
 SEGMENT = 0.25  # s: a part of a channel that is ablated
-COALITION = 0.5  # s: a part of a region that joins Shapley's coalitions
+COALITION = 0.5  # s: a part of a region or of a channel that joins Shapley's coalitions
 IG_STEPS = 50
 SHAP_SAMPLES = 20
 SHAPLEY_SAMPLES = 10
@@ -200,9 +200,11 @@ def ablation(
     return lost / mask.flatten().bincount()[mask]
 
 
-def shapley(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, batch: int) -> Tensor:
-    """Shapley values (Castro et al. 2009) of half a second of a region, by 10 random orders."""
-    mask = _mask(montage, x, True, COALITION)
+def shapley(
+    contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, batch: int, *, regions: bool = True
+) -> Tensor:
+    """Shapley values (Castro et al. 2009) of half seconds of a region or a channel, by 10 random orders."""
+    mask = _mask(montage, x, regions, COALITION)
     found = ShapleyValueSampling(contrast).attribute(
         x,
         baselines=baseline,
@@ -228,6 +230,7 @@ METHODS: Mapping[str, Method] = {
     "ablation": Method(ablation, gradients=False, complete=False, channels=True),
     "region-ablation": Method(partial(ablation, regions=True), False, complete=False, channels=True),
     "shapley": Method(shapley, gradients=False, complete=True, channels=True),
+    "channel-shapley": Method(partial(shapley, regions=False), False, complete=True, channels=True),
 }
 
 NOT_ADDITIVE = (

@@ -49,6 +49,7 @@ METHOD = click.option(
             "ablation",
             "region-ablation",
             "shapley",
+            "channel-shapley",
         ]
     ),
     default="occlusion",

@@ -23,6 +23,7 @@ FOUR = Montage(("Fp1", "T7", "Cz", "O2"), RATE)
 ALL = Montage(TEN_TWENTY, RATE)
 GRADIENTS = [name for name, method in METHODS.items() if method.gradients]
 OTHERS = [name for name, method in METHODS.items() if not method.gradients]
+DRAWN = ["gradient-shap", "shapley", "channel-shapley"]
 COMPLETE = [name for name, method in METHODS.items() if method.complete]
 
 
@@ -85,11 +86,12 @@ def test_of_a_sum_each_part_is_given_its_terms(method: str, rows: int, length: i
     torch.testing.assert_close(found, parts.flatten(2), rtol=1e-3, atol=1e-4)  # four regions of one electrode
 
 
-def test_shapley_values_of_a_sum_are_its_terms_by_region_and_half_second() -> None:
-    montage = Montage(("F3", "F4", "O1", "O2"), RATE)  # two regions
+@pytest.mark.parametrize(("method", "rows"), [("shapley", 2), ("channel-shapley", 1)])
+def test_shapley_values_of_a_sum_are_its_terms_by_half_second(method: str, rows: int) -> None:
+    montage = Montage(("F3", "F4", "O1", "O2"), RATE)  # two regions of two rows
     weights, x = drawn(4, 256), drawn(2, 4, 256, seed=1)
-    found = evidence(WeightedSum(weights), x, "shapley", montage)
-    terms = (x * weights).unflatten(1, (2, 2)).unflatten(3, (4, 64))
+    found = evidence(WeightedSum(weights), x, method, montage)
+    terms = (x * weights).unflatten(1, (-1, rows)).unflatten(3, (4, 64))
     expected = terms.mean((2, 4), keepdim=True).expand_as(terms).flatten(3).flatten(1, 2)
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
@@ -198,7 +200,7 @@ def test_a_rule_that_reads_out_by_itself_is_explained_by_its_answers() -> None:
     for method in OTHERS:
         found = evidence(rule.predict, x, method)
         assert bool(found.isfinite().all())
-        if method == "shapley":
+        if method in DRAWN:
             torch.testing.assert_close(found.sum((1, 2)), scores[:, 1] - scores[:, 0], rtol=1e-3, atol=1e-3)
 
 
@@ -279,7 +281,7 @@ def test_no_method_shows_the_network_more_windows_at_once_than_it_may(method: st
     assert 1 <= Counting.largest <= 6
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name not in ("gradient-shap", "shapley")])
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in DRAWN])
 def test_evidence_does_not_depend_on_the_batch(method: str) -> None:
     network, x = small(), drawn(5, 4, 256)
     torch.testing.assert_close(evidence(network, x, method, batch=2), evidence(network, x, method))
