@@ -58,7 +58,7 @@ def read_edf_header(path: Path) -> EdfHeader:
     Raises
     ------
     DataError
-        The file is no EDF or BDF, or holds fewer data records than it announces.
+        The file is no EDF or BDF, tells no sampling rate, or holds fewer data records than it announces.
     """
     with path.open("rb") as file:
         try:
@@ -72,6 +72,10 @@ def read_edf_header(path: Path) -> EdfHeader:
                 raise ValueError
         except (KeyError, ValueError):
             raise DataError(f"{path}: not an EDF or BDF file (its header is not one)") from None
+    if not seconds:
+        raise DataError(
+            f"{path}: its data records last 0 s, so nobody knows its sampling rate; export it anew"
+        )
     record_bytes = sum(samples) * sample_bytes
     found = (path.stat().st_size - header_bytes) // max(record_bytes, 1)
     if found < announced:
@@ -86,7 +90,7 @@ def read_edf_header(path: Path) -> EdfHeader:
         record_bytes=record_bytes,
         notes=_notes(columns, [number * sample_bytes for number in samples]),
         duration=seconds * records,
-        signals=_signals(columns, [number / (seconds or 1.0) for number in samples]),
+        signals=_signals(columns, [number / seconds for number in samples]),
         recorded=recorded,
         sex=sex,
         age=age,

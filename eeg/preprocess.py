@@ -349,5 +349,7 @@ def _robust_scale(raw: mne.io.BaseRaw) -> float:
     deviation = [np.median(np.abs(volts - np.median(volts))) for volts in rows]
     scale = 1.4826 * float(np.median(deviation))
     if scale < FLAT:
-        raise DataError(f"{name_of(raw)}: most channels are flat for most of the time; expected EEG")
+        raise DataError(
+            f"{name_of(raw)}: most channels are flat for most of the time once filtered; expected EEG"
+        )
     return scale

@@ -164,7 +164,8 @@ def reading(path: Path) -> Iterator[None]:
     except DataError:
         raise
     except Exception as error:  # each of MNE's thirty readers fails on foreign bytes in its own way
-        reason = " ".join(str(error).split()) or type(error).__name__
+        told = error.strerror if isinstance(error, OSError) else None
+        reason = " ".join((told or str(error)).split()) or type(error).__name__
         raise DataError(f"{path}: cannot be read as EEG ({reason})") from error
 
 
@@ -317,8 +318,10 @@ def _scalp(raw: mne.io.BaseRaw, path: Path, ears: bool) -> mne.io.BaseRaw:
 
 
 def _no_electrode(path: Path, names: Sequence[str]) -> DataError:
-    found = ", ".join(names[:8])
-    return DataError(f"{path}: no scalp electrode among its channels ({found}); expected 10-10 names")
+    found = f"{path}: no scalp electrode among its channels ({', '.join(names[:8])})"
+    if any(all(electrode(half) for half in name.split("-")) for name in names if "-" in name):
+        return DataError(f"{found} but differences of two; export it against one common reference")
+    return DataError(f"{found}; expected 10-10 names")
 
 
 def _refuse_joints(raw: mne.io.BaseRaw, path: Path) -> None:

@@ -175,6 +175,14 @@ def test_signals_that_would_begin_elsewhere(tmp_path: Path) -> None:
         read(path)
 
 
+def test_records_that_last_no_time(tmp_path: Path) -> None:
+    """Other readers take a second for granted, and every frequency from there."""
+    path = patch(write(tmp_path / "a.edf"), slice(244, 252), "0")
+    for look in (read, read_edf_header):
+        with pytest.raises(DataError, match="data records last 0 s, so nobody knows its sampling rate"):
+            look(path)
+
+
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         header(Entry(tmp_path / "a.edf", "a", None))

@@ -398,7 +398,7 @@ def test_a_file_that_is_no_eeg(suffix: str, content: bytes, tmp_path: Path) -> N
 
 def test_a_folder_is_no_eeg(tmp_path: Path) -> None:
     (tmp_path / "a.edf").mkdir()
-    expect_one_line(tmp_path / "a.edf")
+    expect_one_line(tmp_path / "a.edf", "cannot be read as EEG (Is a directory)")
 
 
 @pytest.mark.parametrize("write", [write_edf, write_bdf])
@@ -460,7 +460,16 @@ def test_old_and_new_name_of_one_electrode(tmp_path: Path) -> None:
 
 
 def test_no_scalp_channel(tmp_path: Path) -> None:
-    expect_one_line(write_edf(tmp_path, ("A1", "EMG", "Fp1-F7", "Resp")), "no scalp electrode", "Fp1-F7")
+    expect_one_line(write_edf(tmp_path, ("A1", "EMG", "CH-1", "Resp")), "no scalp electrode", "CH-1")
+
+
+@pytest.mark.parametrize(
+    "labels", [("EEG Fp1-F7", "F7-T3", "T3-T5", "T5-O1"), ("A1-A2", "Cz-Pz", "EMG", "x")]
+)
+def test_a_bipolar_montage(labels: tuple[str, ...], tmp_path: Path) -> None:
+    expect_one_line(
+        write_edf(tmp_path, labels), "but differences of two; export it against one common reference"
+    )
 
 
 def test_another_csv_names_what_it_lacks(tmp_path: Path) -> None:
