@@ -31,4 +31,5 @@ docs: $(READY)
 	$(BIN)/python docs/make_rules.py
 	$(BIN)/python docs/make_comparison.py
 	$(BIN)/python docs/make_explanations.py
+	$(BIN)/python docs/make_recording_labels.py
 	$(BIN)/python docs/make_eeg_models.py

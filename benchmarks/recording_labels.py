@@ -53,6 +53,7 @@ INGREDIENTS: Mapping[str, Mapping[str, Any]] = {
     "bags, peak, turn": {**BAGS, "augment": ("turn",)},
     "bags, peak, turn, whiten": {**BAGS, "augment": ("turn", "whiten")},
     "bags, peak, turn, gain, shift": {**BAGS, "augment": ("turn", "gain", "shift")},
+    "discharges found": {"labels": "found", "aggregation": "top", "augment": ("turn",)},
     "tangent space of five bands": {"model": "tangent-bands"},
     "random forest on four bands": {"model": "rf"},
     "annotated discharges, for comparison": {"labels": "events", "aggregation": "top", "augment": ("turn",)},

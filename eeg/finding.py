@@ -3,11 +3,13 @@
 A diagnosis says that somewhere in a recording there are discharges, not where.  To begin with all windows of
 a patient count as such.  Then the subjects are split into folds, and a network that learned from the other
 folds judges the windows of each: what it knows by heart of its own subjects is of no use there, so those
-windows rank high that patients have in common.  From then on a patient's highest windows count as discharges
-and his lower half as none; what lies between is left out.  Each round learns from fewer, truer examples.
+windows rank high that patients have in common.  What counts is how far a window stands out of its own
+recording.  From then on those of a patient count as discharges that stand out as hardly any window of the
+fold's controls does, and his lower half as none; what lies between is left out.  Each round learns from truer
+examples.
 
-This is the mi-SVM of Andrews, Tsochantaridis & Hofmann 2003 with networks, and with the cross-fitting that
-keeps these from finding again what they memorised.
+This is the mi-SVM of Andrews, Tsochantaridis & Hofmann 2003 with networks, with controls as the measure of
+what is rare, and with cross-fitting, which keeps networks from finding again what they memorised.
 """
 
 from __future__ import annotations
@@ -29,11 +31,8 @@ Learn = Callable[[Sequence[Windows]], Judge]
 """Recordings with annotated discharges -> what has learned from them."""
 
 FOLDS, ROUNDS = 3, 3
-SHARE = 0.1
-"""Of a patient's windows, those that count as discharges: about 4 a minute of windows of 2 s."""
-
-REST = 0.5
-"""Of a patient's windows, those that count as free of discharges."""
+RARE = 0.02
+"""Share of the controls' windows that stand out as much as the least discharge of a patient."""
 
 
 def found(
@@ -68,34 +67,36 @@ def found(
     told = {e: annotated(loaded[e], np.full(len(loaded[e].data), e.label == 1)) for e in entries}
     for _ in range(ROUNDS):
         judges = [learn([told[e] for e in train]) for train, _ in parts]
-        told = {
-            e: narrowed(loaded[e], judge(loaded[e].data))
-            for judge, (_, test) in zip(judges, parts, strict=True)
-            for e in test
-        }
+        for judge, (_, test) in zip(judges, parts, strict=True):
+            height = {e: outstanding(judge(loaded[e].data)) for e in test}
+            controls = np.concatenate([height[e] for e in test if e.label == 0])
+            told |= {e: narrowed(loaded[e], height[e], controls) for e in test if e.label == 1}
     return [told[e] for e in entries]
 
 
-def narrowed(windows: Windows, logits: np.ndarray) -> Windows:
-    """Return a recording in which the highest `SHARE` of a patient's windows count as discharges.
+def outstanding(logits: np.ndarray) -> np.ndarray:
+    """Return how far each window's logit lies above the median of its recording, (N,)."""
+    return logits - np.median(logits)
 
-    Of the others his lowest `REST` stay.  A control keeps all windows, and has no discharge.
+
+def narrowed(patient: Windows, height: np.ndarray, controls: np.ndarray) -> Windows:
+    """Return a patient's recording in which only what is rare among controls counts as a discharge.
+
+    Of the other windows his lower half stays.  One window counts in any case: he is a patient.
 
     Parameters
     ----------
-    windows
-        The recording.
-    logits
-        (N,), by somebody who did not learn from its subject.
+    patient
+        His recording.
+    height
+        How far each window stands out, (N,), in the eyes of somebody who did not learn from him.
+    controls
+        The same of controls' windows, (M,), in the same eyes, which did not learn from these either.
     """
-    positive = np.zeros(len(logits), bool)
-    if windows.label != 1:
-        return annotated(windows, positive)
-    order = np.argsort(-logits, kind="stable")
-    positive[order[: max(1, round(SHARE * len(order)))]] = True
-    kept = positive.copy()
-    kept[order[len(order) - int(REST * len(order)) :]] = True
-    part = replace(windows, data=windows.data[kept], onset=windows.onset[kept])
+    positive = height > np.quantile(controls, 1 - RARE)
+    positive[height.argmax()] = True
+    kept = positive | (height <= 0)
+    part = replace(patient, data=patient.data[kept], onset=patient.onset[kept])
     return annotated(part, positive[kept])
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from eeg import finding, training
 from eeg.datasets import Entry
-from eeg.finding import FOLDS, REST, ROUNDS, SHARE, annotated, found, narrowed
+from eeg.finding import FOLDS, RARE, ROUNDS, annotated, found, narrowed, outstanding
 from eeg.preprocess import Preprocessing
 from eeg.training import Loaded, Plan
 from eeg.windows import Windows, examples
@@ -21,9 +21,9 @@ PLAN = Plan(Preprocessing(("Fp1", "T7", "Cz", "O2")), "found", 1.0, "top", model
 
 
 def recording(label: int, seed: int, number: int = 20, planted: Sequence[int] = ()) -> Windows:
-    """Noise of a strength of its own, with a bump in the ``planted`` windows."""
+    """Noise around levels of the subject's own, with a bump in the ``planted`` windows."""
     rng = np.random.default_rng(seed)
-    x = rng.uniform(0.5, 1.5) * rng.normal(size=(number, 4, 128)).astype(np.float32)
+    x = (rng.normal(size=(4, 1)) + rng.normal(size=(number, 4, 128))).astype(np.float32)
     x[list(planted), :2, 26:39] += 4
     return Windows(x, np.arange(number, dtype=float), 1.0, label, None)
 
@@ -42,23 +42,33 @@ def starts(windows: Windows) -> list[float]:
     return windows.onset[windows.positive].tolist()
 
 
-@given(seed=st.integers(0, 99), number=st.integers(1, 60))
-def test_a_patients_highest_windows_are_found_and_his_lower_half_is_kept(seed: int, number: int) -> None:
-    windows = recording(1, seed, number)
-    logits = np.random.default_rng(seed).permutation(number).astype(float)
-    some = narrowed(windows, logits)
-    best = sorted(range(number), key=lambda i: -logits[i])
-    k, rest = max(1, round(SHARE * number)), int(REST * number)
-    assert starts(some) == sorted(map(float, best[:k]))
-    assert some.onset.tolist() == sorted(map(float, {*best[:k], *best[number - rest :]}))
-    np.testing.assert_array_equal(some.data, windows.data[some.onset.astype(int)])
+@given(seed=st.integers(0, 99), number=st.integers(1, 60), spread=st.floats(0.1, 9))
+def test_what_is_rare_among_controls_counts_and_the_lower_half_does_not(
+    seed: int, number: int, spread: float
+) -> None:
+    patient, rng = recording(1, seed, number), np.random.default_rng(seed)
+    height, controls = outstanding(spread * rng.normal(size=number)), rng.normal(size=1000)
+    some = narrowed(patient, height, controls)
+    for onset in map(float, range(number)):
+        above = np.mean(controls >= height[int(onset)])
+        if above < RARE - 0.001:
+            assert onset in starts(some)
+        elif above > RARE + 0.001 and height[int(onset)] < height.max():
+            assert onset not in starts(some)
+            assert (onset in some.onset) == (height[int(onset)] <= 0)
+    np.testing.assert_array_equal(some.data, patient.data[some.onset.astype(int)])
 
 
-def test_a_control_keeps_all_windows_and_has_no_discharge() -> None:
-    windows = recording(0, 1)
-    some = narrowed(windows, np.arange(20.0))
-    np.testing.assert_array_equal(some.data, windows.data)
-    assert starts(some) == []
+def test_a_patient_without_anything_rare_has_one_discharge() -> None:
+    some = narrowed(recording(1, 0, 5), np.array([0.0, -0.2, 0.2, -0.1, 0.1]), np.linspace(-1, 1, 101))
+    assert starts(some) == [2]
+    assert some.onset.tolist() == [0, 1, 2, 3]
+
+
+def test_whose_a_recording_is_does_not_make_it_stand_out() -> None:
+    logits = np.random.default_rng(0).normal(size=31)
+    np.testing.assert_allclose(outstanding(logits + 7), outstanding(logits), atol=1e-12)
+    assert np.median(outstanding(logits)) == 0
 
 
 @given(
@@ -125,7 +135,7 @@ def test_learning_begins_with_the_diagnosis_and_goes_on_with_what_was_found() ->
 
     def learn(told: Sequence[Windows]):
         seen.append([(w.label, starts(w)) for w in told])
-        return lambda x: x.max((1, 2))
+        return lambda x: (np.ptp(x, -1).max(-1) > 8).astype(float)
 
     last = found(loaded, list(loaded), learn, seed=0)
     assert len(seen) == FOLDS * ROUNDS
@@ -163,7 +173,8 @@ def test_networks_find_planted_discharges_and_the_last_one_learns_them(
     network = training.network_of(replace(PLAN, epochs=10), loaded, list(loaded))
     patients = [w for w in last["found"] if w.label == 1]
     hits = np.concatenate([np.isin(starts(w), [4, 9]) for w in patients])
-    assert hits.mean() > 0.9
+    assert hits.sum() > 0.9 * 2 * len(patients)
+    assert hits.mean() > 0.6  # a few windows of controls stand out by chance, and so do some of patients
     unseen = [recording(1, 1000 + i, 20, (4, 9)) for i in range(6)]
     for w in unseen:
         assert set(np.argsort(training.network_logits(network, w.data))[-2:]) == {4, 9}

@@ -1,0 +1,94 @@
+"""Write docs/recording_labels.md from benchmarks/results/recording_labels.jsonl: `make docs`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from eeg.finding import FOLDS, RARE, ROUNDS
+from trainers.table import markdown
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results" / "recording_labels.jsonl"
+PAGE = ROOT / "docs" / "recording_labels.md"
+
+Outcome = Mapping[str, Any]
+
+_SHOWN = ("mean", "top", "peak", "noisy-or")
+_TEXT = """\
+# Learning from diagnoses alone
+
+Generated from `benchmarks/results/recording_labels.jsonl`: do not edit this page, run `make docs`.
+
+A hospital's archive tells who has epilepsy, not where the discharges are.  With the diagnosis copied to every
+window a network must call a patient's silent windows epilepsy, which it can by knowing whose they are: it
+learns its subjects by heart.  What helps?
+
+- `--labels recording`, the diagnosis on every window, and `--augment` to hide whose EEG it is.
+- `--labels bag`: the windows of a subject are pooled to one logit, and the loss sees that one
+  (`--aggregation` names the pooling).
+- `--labels found`: networks find the discharges.  To begin with all windows of a patient count as such.  The
+  training subjects are split into {folds} folds, and each fold is judged by a network of the others, to whom
+  what they know by heart is of no use here.  Then those windows of a patient count as discharges that stand
+  out of his recording as only {rare:.0%} of the controls' windows do, and his lower half as none; what lies
+  between is left out.  After {rounds} rounds the network that is kept learns from what was found.  It takes
+  {networks} trainings instead of one.
+
+```console
+$ eeg train DATA --labels found --out OUT
+```
+
+## Measured
+
+```console
+$ python benchmarks/recording_labels.py --work FOLDER --seed SEED
+```
+
+200 simulated subjects of 5 minutes, t-VGG GAP on windows of 2 s, one thread.  120 subjects to train, each
+ingredient alone, and 80 to judge: ROC-AUC of these by the aggregation that was named before, its 95 %
+interval over subjects, and beside it what other aggregations of the same windows give.  A seed draws the
+cohort, the split and the training.  Settings were tried on the cohorts of seeds 101 and 102 only.  Simulated
+patients differ from controls by their discharges and by nothing else; of people's recordings these figures
+say nothing.  Research use only.
+
+{sections}"""
+
+
+def page(outcomes: Sequence[Outcome]) -> str:
+    """Return the page that these outcomes make, the last one of each ingredient and seed."""
+    seeds = sorted({outcome["seed"] for outcome in outcomes})
+    return _TEXT.format(
+        folds=FOLDS,
+        rare=RARE,
+        rounds=ROUNDS,
+        networks=FOLDS * ROUNDS + 1,
+        sections="\n".join(_section(seed, outcomes) for seed in seeds),
+    )
+
+
+def _section(seed: int, outcomes: Sequence[Outcome]) -> str:
+    last = {outcome["name"]: outcome for outcome in outcomes if outcome["seed"] == seed}
+    rows = [("learned from", "ROC-AUC", "by", *(f"by {name}" for name in _SHOWN), "seconds")]
+    return f"### Seed {seed}\n\n{markdown([*rows, *map(_row, last.values())])}\n"
+
+
+def _row(outcome: Outcome) -> tuple[str, ...]:
+    value, low, high = outcome["scores"][outcome["aggregation"]]
+    return (
+        outcome["name"],
+        f"{value:.3f} ({low:.3f}–{high:.3f})",
+        outcome["aggregation"],
+        *(f"{outcome['scores'][name][0]:.3f}" for name in _SHOWN),
+        f"{outcome['seconds']:.0f}",
+    )
+
+
+def current() -> str:
+    """Return the page as it is to be today."""
+    return page([json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()])
+
+
+if __name__ == "__main__":
+    PAGE.write_text(current(), encoding="utf-8")
