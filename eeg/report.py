@@ -107,7 +107,7 @@ def write_report(case: Case, path: Path, *, title: str) -> None:
     report.add_html(_segments_html(case.explanation), "Ranked segments", tags=_TAG)
     _add(report, pictures.pages(case))
     _add(report, pictures.maps(case))
-    if case.comparisons is None:
+    if case.explanation.segments and case.comparisons is None:
         report.add_html(f"<p>{NO_PROTOTYPES}</p>", "Training windows like these", tags=_TAG)
     _add(report, pictures.likes(case))
     _add(report, pictures.truth(case))
@@ -239,7 +239,7 @@ def _measures_html(explanation: Explanation, measures: Mapping[str, Faithfulness
         (
             "Something else stands in for what is taken out: how alike the evidence is (rank correlation)",
             f"{own.baselines:.2f}",
-            "0.00",
+            f"{chance.baselines:.2f}",
             "higher",
         ),
     ]

@@ -1,6 +1,7 @@
 """The report and its figures: what a reader must see stands there, and nothing is loaded or leaked."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,12 +21,14 @@ from eeg.case import Case, Removal
 from eeg.conformal import Answer, Conformal
 from eeg.detector import Decision
 from eeg.explanation import Check, Explanation
+from eeg.faithfulness import Faithfulness
 from eeg.pictures import page_starts
+from eeg.prototypes import Comparison, Neighbour
 from eeg.report import write_report
 from eeg.segments import Segment
 from eeg.statements import NORMAL_EEG, NOT_A_FINDING, RESEARCH_USE
 from trainers.errors import DataError
-from visualizers.traces import Span, anatomical, clock, eeg_page, strip
+from visualizers.traces import Span, anatomical, clock, eeg_page, side_by_side, strip
 
 CHANNELS = ["O2", "Cz", "T7", "Fp1"]
 SEGMENTS = (
@@ -70,6 +73,19 @@ def case(segments: tuple[Segment, ...] = SEGMENTS, check: Check | None = None, *
         calibrated=Conformal((1.0, 2.0, 3.0), (-1.0, 0.0)),
         effects=np.ones((len(segments), len(CHANNELS))),
         removal=Removal(fall**2, 1 - fall**2, fall, 1 - fall) if segments else None,
+    )
+
+
+def compared() -> Case:
+    """A case of a model that keeps training windows, with everything that was measured."""
+    window = 5 * np.random.default_rng(1).standard_normal((4, 256)).astype(np.float32)
+    like = Comparison(window, 0.5, Neighbour(3, window, 0.97), Neighbour(1, -window, 0.42))
+    own, chance = Faithfulness(0.21, 0.83, 0.125, 0.375, 0.9), Faithfulness(0.52, 0.56, 1.0, 0.0, 0.01)
+    return replace(
+        case(check=Check(2.99, 0.24, "phase")),
+        contribution=np.sin(np.arange(0, 60, 2.0)) / 30,
+        measures={"occlusion": own, "random": chance},
+        comparisons=(like, like),
     )
 
 
@@ -139,6 +155,36 @@ def test_an_explanation_that_failed_its_check_is_told_and_shows_nothing(tmp_path
     assert "No segment of this recording stood out." not in page
 
 
+def test_segments_stand_beside_the_training_windows_they_are_like(tmp_path: Path) -> None:
+    write_report(compared(), tmp_path / "r.html", title="A recording")
+    text = body((tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert "Training windows that segment 1 is like" in text
+    assert "Training windows that segment 2 is like" in text
+    assert "eeg train --prototypes" not in text
+
+
+def test_a_model_without_training_windows_says_how_to_get_them(page: str, tmp_path: Path) -> None:
+    assert "eeg train --prototypes 8" in body(page)
+    assert "--prototypes" not in body(report(tmp_path / "r.html", segments=())), "nothing could be compared"
+
+
+def test_faithfulness_is_told_in_numbers_beside_chance(tmp_path: Path) -> None:
+    write_report(compared(), tmp_path / "r.html", title="A recording")
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    rows = [
+        [re.sub("<.*?>", "", cell) for cell in row.split("</td>")[1:4]]
+        for row in page.split("How true the explanation is, in numbers")[-1].split("<tr><td>")[1:7]
+    ]
+    assert rows == [
+        ["0.21", "0.52", "lower"],
+        ["0.83", "0.56", "higher"],
+        ["0.12", "1.00", "lower"],
+        ["0.38", "", "lower"],
+        ["0.90", "0.01", "higher"],
+        ["2.99", "0.24", "higher"],
+    ]
+
+
 def test_nothing_is_fetched_and_every_section_is_open(page: str) -> None:
     resources = Resources()
     resources.feed(page)
@@ -150,7 +196,7 @@ def test_nothing_is_fetched_and_every_section_is_open(page: str) -> None:
 
 def test_nobody_is_named(page: str) -> None:
     for secret in ("Doe", "PAT4711", "1999", "secret-name"):
-        assert secret not in body(page)
+        assert not re.search(rf"\b{secret}\b", body(page))
 
 
 def test_texts_are_escaped(page: str, tmp_path: Path) -> None:
@@ -173,11 +219,15 @@ def test_no_pyplot_figure_is_left(page: str) -> None:
 
 
 def test_a_board_has_the_same_pictures_one_tag_each(tmp_path: Path) -> None:
-    write_case(case(), tmp_path)
+    write_case(compared(), tmp_path)
     found = EventAccumulator(str(tmp_path)).Reload()
     tags = found.Tags()["images"]
     assert sorted(tags) == [
-        f"recording/{name}" for name in ("deletion and insertion", "overview", "page 1", "page 2", "standing")
+        f"recording/{name}"
+        for name in (
+            *("deletion and insertion", "overview", "page 1", "page 2", "standing"),
+            *("training windows like segment 1", "training windows like segment 2"),
+        )
     ]
     assert all(len(found.Images(tag)) == 1 for tag in tags), "TensorBoard keeps ten a tag"
 
@@ -278,6 +328,33 @@ def test_the_overview_shows_evidence_attribution_and_marks() -> None:
     for axes in figure.axes:
         (mark,) = axes.patches
         assert (mark.get_x(), mark.get_width()) == (2.5, 0.5)
+
+
+def test_the_overview_shows_what_windows_add_to_the_recording() -> None:
+    onset, added = np.array([0.0, 2.0, 10.0]), np.array([0.0, -0.25, 1.5])
+    times = np.arange(0, 12, 0.5)
+    figure = strip(times, times, onset, added, [], window_length=2.0, contribution=added)
+    assert len(figure.axes) == 3
+    bars = [(bar.get_x(), bar.get_width(), bar.get_height()) for bar in figure.axes[1].patches]
+    assert bars == [(0, 2, 0), (2, 2, -0.25), (10, 2, 1.5)]
+
+
+def test_windows_stand_side_by_side_to_one_scale() -> None:
+    first, other = np.zeros((4, 200)), np.zeros((4, 200))
+    other[2, 50] = -6.0  # T7 at 0.5 s
+    figure = side_by_side(
+        {"one": first, "other": other}, 100.0, CHANNELS, scale=3.0, mark=Span(-0.25, 0.5, ("T7",), "1")
+    )
+    left, right = figure.axes
+    assert [axes.get_title() for axes in figure.axes] == ["one", "other"]
+    rows = dict(zip([label.get_text() for label in left.get_yticklabels()], left.get_yticks(), strict=True))
+    traces = {line.get_ydata()[0]: line for line in right.lines}
+    trace = traces[rows["T7"]]
+    assert trace.get_ydata().max() - rows["T7"] == pytest.approx(2.0), "six units are two divisions of three"
+    assert trace.get_xdata()[trace.get_ydata().argmax()] == pytest.approx(0.5)
+    band = next(patch for patch in left.patches if patch.get_xy()[1] == rows["T7"] - 0.5)
+    assert (band.get_x(), band.get_width()) == (0, 0.25), "what lies in another window is cut off"
+    assert not right.patches
 
 
 @given(st.floats(0, 86_000))
