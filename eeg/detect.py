@@ -24,6 +24,7 @@ from eeg.detector import Decision, Detector
 from eeg.explanation import Explanation, explain
 from eeg.export import result, write_annotated_edf, write_derivative, write_json, write_szcore
 from eeg.export.bids import is_bids
+from eeg.header import header_of
 from eeg.pooling import contributions
 from eeg.recording import lacking
 from eeg.report import write_report
@@ -49,7 +50,7 @@ def output_name(path: Path, keep: bool = False) -> str:
 
 
 def describe_model(
-    detector: Detector, *, seen: bool = False, interpolated: Sequence[str] = ()
+    detector: Detector, *, seen: bool = False, interpolated: Sequence[str] = (), doubts: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Return what is told of a detector in reports, as `eeg.export.result` wants it."""
     training, calibration = detector.training, detector.calibration
@@ -57,6 +58,7 @@ def describe_model(
     warnings = [SEEN] if seen else []
     if interpolated:
         warnings.append(f"Interpolated from the other electrodes, not recorded: {', '.join(interpolated)}.")
+    warnings += [f"Of this recording: {doubt}." for doubt in doubts]
     for _, results in recorded_results(detector):
         warnings += verdict(results.audit) if results.audit.strong else []
     return {
@@ -119,7 +121,8 @@ def detect(
     seen = file_hash(path) in detector.training.get("recordings", [])
     quality = windows.quality
     interpolated = [*lacking(raw, settings.channels), *(quality.flat if quality else ())]
-    model = describe_model(detector, seen=seen, interpolated=interpolated)
+    doubts = header_of(path).problems
+    model = describe_model(detector, seen=seen, interpolated=interpolated, doubts=doubts)
     name = output_name(path, keep_name)
     case = Case(
         raw=cleaned,

@@ -8,6 +8,7 @@ from eeg.datasets import Entry
 from eeg.edf import EdfHeader, read_edf_header, years
 from eeg.recording import electrode, is_edf, open_raw, reading, reference
 
+_SLOWEST = 92.0  # Hz, that the usual band up to 45 Hz can be had from
 _SEX = {1: "M", 2: "F"}  # FIF's numbers
 
 
@@ -34,6 +35,23 @@ class Header:
     def sfreq(self) -> float:
         """The highest sampling rate, Hz: the one that `eeg.recording.read` gives."""
         return max(self.sfreqs, default=0.0)
+
+    @property
+    def problems(self) -> list[str]:
+        """What is doubtful about how the recording was made, a line each."""
+        found = []
+        if "/" in self.reference:
+            found.append(
+                f"electrodes have different references ({self.reference}), which no average takes out"
+            )
+        if "" in self.units:
+            found.append("electrodes without a unit, taken as uV")
+        if len(self.sfreqs) > 1:
+            rates = ", ".join(f"{rate:g}" for rate in self.sfreqs)
+            found.append(f"electrodes of different sampling rates ({rates} Hz), brought to the highest")
+        if self.sfreq < _SLOWEST:
+            found.append(f"sampled at {self.sfreq:g} Hz; the usual band wants {_SLOWEST:g} Hz")
+        return found
 
 
 def header(entry: Entry) -> Header:

@@ -24,7 +24,6 @@ _SUFFIXES = (
 )
 _GROUPS = {1: "epilepsy", 0: "control", None: "unknown"}
 _TOLD = 6  # missing electrodes are named if they are no more
-_SLOWEST = 92.0  # Hz, that the usual band up to 45 Hz can be had from
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ def _look(number: int, entry: Entry, show_ids: bool) -> Found:
     size, seizures = None, None
     try:
         facts = header(entry)
-        problems += _header_problems(facts)
+        problems += facts.problems
         size, signal_problems = _signal(entry.path)
         problems += signal_problems
         seizures = len(read_seizures(entry.seizures)[0]) if entry.seizures else None
@@ -146,18 +145,6 @@ def _look(number: int, entry: Entry, show_ids: bool) -> Found:
         problems=tuple(problems),
         identity=_identity(entry, facts) if show_ids else None,
     )
-
-
-def _header_problems(facts: Header) -> Iterable[str]:
-    if "/" in facts.reference:
-        yield f"electrodes have different references ({facts.reference}), which no average takes out"
-    if "" in facts.units:
-        yield "electrodes without a unit, taken as uV"
-    if len(facts.sfreqs) > 1:
-        rates = ", ".join(f"{rate:g}" for rate in facts.sfreqs)
-        yield f"electrodes of different sampling rates ({rates} Hz), brought to the highest"
-    if facts.sfreq < _SLOWEST:
-        yield f"sampled at {facts.sfreq:g} Hz; the usual band wants {_SLOWEST:g} Hz"
 
 
 def _signal(path: Path) -> tuple[float | None, list[str]]:
