@@ -17,7 +17,7 @@ from eeg.conformal import Conformal
 from eeg.detector import Decision, Detector
 from eeg.explanation import Explanation
 from eeg.faithfulness import Faithfulness, curves, measure
-from eeg.prototypes import Comparison, compare
+from eeg.likeness import Comparison, compare
 from eeg.segments import Segment, without
 from eeg.windows import Windows
 
@@ -111,7 +111,9 @@ def likes(
     """Return the training windows that segments on ``windows`` (N, C, T) are most like, if any are kept."""
     if detector.prototypes is None:
         return None
-    return compare(detector.network, detector.prototypes, windows, segments, detector.preprocessing.sfreq)
+    settings = detector.preprocessing
+    montage = Montage(settings.inputs, settings.sfreq)
+    return compare(detector.network, detector.prototypes, windows, segments, montage)
 
 
 def removal(detector: Detector, windows: np.ndarray, explanation: Explanation, seed: int = 0) -> Removal:
@@ -149,8 +151,10 @@ def faithfulness(
     def evidence(x: Tensor, filled: Tensor) -> Tensor:
         return attribute(detector.network, x, filled, montage, method=method, batch=batch)
 
+    generator = torch.Generator().manual_seed(0)
+
     def random(x: Tensor, filled: Tensor) -> Tensor:
-        return torch.rand(len(x), 1, x.shape[2], generator=torch.Generator().manual_seed(0))
+        return torch.rand(len(x), 1, x.shape[2], generator=generator)
 
     return {
         name: measure(

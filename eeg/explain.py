@@ -14,7 +14,7 @@ from eeg.detector import Detector
 from eeg.explanation import Explanation, explain
 from eeg.export import ranked, write_events, write_json
 from eeg.faithfulness import Faithfulness
-from eeg.prototypes import Comparison
+from eeg.likeness import Comparison
 from eeg.statements import NOT_A_FINDING, RESEARCH_USE
 
 

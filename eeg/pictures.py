@@ -27,6 +27,13 @@ _KINDS = {
 }
 """What the classes of prototypes are, by what was learned."""
 
+_LIKE = (
+    "Left: the window that holds the segment. Beside it the most similar of the windows that the model keeps "
+    "of each class, of people who are not named; shaded: what moves the network most. Similar is what the "
+    "network's last layer cannot tell apart (cosine; 1 is the same): this says how the network sees them, not "
+    "how a reader of EEG does. Drawn as the network gets them, in its unit, negative up."
+)
+
 _MARKED = 10  # segments on the overview: more would hide the curves
 _PAGE = 10.0  # s, as `visualizers.traces.eeg_page` draws
 _SENSITIVITIES = (10, 20, 30, 50, 70, 100, 150, 200, 300, 500, 1000)  # µV a division
@@ -126,25 +133,24 @@ def likes(case: Case) -> Iterator[Picture]:
     epilepsy, control = _KINDS[case.model["labels"]]
     pairs = zip(case.explanation.segments, case.comparisons or (), strict=False)
     for rank, (segment, found) in enumerate(islice(pairs, _COMPARED), 1):
-        windows = {
-            f"segment {rank}, {clock(segment.onset)}": found.window,
-            f"{epilepsy}, similarity {found.epilepsy.similarity:.2f}": found.epilepsy.window,
-            f"{control}, similarity {found.control.similarity:.2f}": found.control.window,
-        }
+        own = Span(found.onset, segment.duration, segment.channels, str(rank))
+        panels = [
+            (f"segment {rank}, {clock(segment.onset)}", found.window, own),
+            *(
+                (
+                    f"{kind}, similarity {near.similarity:.2f}",
+                    near.window,
+                    near.strongest and Span(*near.strongest),
+                )
+                for kind, near in ((epilepsy, found.epilepsy), (control, found.control))
+            ),
+        ]
+        drawn = np.concatenate([window for _, window, _ in panels], axis=1)
         yield Picture(
             f"training windows like segment {rank}",
             f"Training windows that segment {rank} is like",
-            "Left: the window that holds the segment. Beside it the most similar of the windows that the "
-            "model keeps of each class, of people who are not named. Similar is what the network's last "
-            "layer cannot tell apart (cosine; 1 is the same): this says how the network sees them, not how a "
-            "reader of EEG does. Drawn as the network gets them, in its unit, negative up.",
-            side_by_side(
-                windows,
-                float(case.raw.info["sfreq"]),
-                case.raw.ch_names,
-                scale=_excursion(np.concatenate(list(windows.values()), axis=1)),
-                mark=Span(found.onset, segment.duration, segment.channels, str(rank)),
-            ),
+            _LIKE if rank == 1 else "As above.",
+            side_by_side(panels, float(case.raw.info["sfreq"]), case.raw.ch_names, scale=_excursion(drawn)),
         )
 
 

@@ -1,4 +1,4 @@
-"""What a segment is like among what the model learned from: windows that a detector keeps of its training.
+"""Windows that a detector keeps of its training, for segments to be set beside.
 
 To keep EEG of people in a file is for its owner to decide; the windows go in without name, date or subject,
 but EEG can tell by itself whose it is.
@@ -6,7 +6,6 @@ but EEG can tell by itself whose it is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eeg.embedding import embed
-from eeg.segments import Segment
 
 
 @dataclass(frozen=True)
@@ -24,28 +22,6 @@ class Prototypes:
 
     epilepsy: Tensor
     control: Tensor
-
-
-@dataclass(frozen=True)
-class Neighbour:
-    """A prototype: its number among those of its class, its window (C, T), and how similar it is, -1 to 1."""
-
-    number: int
-    window: np.ndarray
-    similarity: float
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The window (C, T) that holds a segment, ``onset`` seconds from its start, and its likes.
-
-    ``epilepsy`` and ``control`` are the most similar prototypes of each class.
-    """
-
-    window: np.ndarray
-    onset: float
-    epilepsy: Neighbour
-    control: Neighbour
 
 
 def choose(network: nn.Module, x: Tensor, y: Tensor, number: int, seed: int) -> Prototypes:
@@ -59,43 +35,18 @@ def choose(network: nn.Module, x: Tensor, y: Tensor, number: int, seed: int) -> 
     x, y
         Windows (N, C, T), and 1 for epilepsy or 0 for control, (N, 1).
     """
-    directions, positive = _directions(network, x), y[:, 0] > 0.5
+    places, positive = directions(network, x), y[:, 0] > 0.5
 
     def of_class(held: Tensor) -> Tensor:
         index = torch.nonzero(held)[:, 0]
-        return x[index[_central(directions[index].numpy(), number, seed)]].clone()
+        return x[index[_central(places[index].numpy(), number, seed)]].clone()
 
     return Prototypes(of_class(positive), of_class(~positive))
 
 
-def compare(
-    network: nn.Module, prototypes: Prototypes, windows: np.ndarray, segments: Sequence[Segment], sfreq: float
-) -> tuple[Comparison, ...]:
-    """Return for each segment on adjoining ``windows`` (N, C, T) the most similar prototypes.
-
-    Similar is who has a small angle before the readout: `Neighbour.similarity` is its cosine.
-    """
-    if not segments:
-        return ()
-    length = windows.shape[2] / sfreq
-    place = [min(int((s.onset + s.duration / 2) / length), len(windows) - 1) for s in segments]
-    held = windows[place]
-    seen = _directions(network, torch.from_numpy(held))
-    epilepsy, control = (_nearest(network, kept, seen) for kept in (prototypes.epilepsy, prototypes.control))
-    onsets = [s.onset - length * i for s, i in zip(segments, place, strict=True)]
-    return tuple(map(Comparison, held, onsets, epilepsy, control))
-
-
-def _directions(network: nn.Module, x: Tensor) -> Tensor:
+def directions(network: nn.Module, x: Tensor) -> Tensor:
+    """Return where windows (N, C, T) lie before the readout, vectors (N, D) of length 1 (0 stays 0)."""
     return F.normalize(embed(network, x), dim=1)
-
-
-def _nearest(network: nn.Module, kept: Tensor, seen: Tensor) -> list[Neighbour]:
-    best, index = (seen @ _directions(network, kept).T).max(1)
-    return [
-        Neighbour(i + 1, kept[i].numpy(), min(cosine, 1.0))
-        for i, cosine in zip(index.tolist(), best.tolist(), strict=True)
-    ]
 
 
 def _central(points: np.ndarray, number: int, seed: int) -> np.ndarray:

@@ -37,7 +37,7 @@ _MEASURE_HEADS = {
     "What is done, and what is measured": "",
     "Explanation": _NUMBER,
     "Chance": _NUMBER,
-    "Better is": "",
+    "Better": "",
 }
 NO_PROTOTYPES = (
     "This model keeps no training windows to set the segments beside; <code>eeg train --prototypes 8</code> "
@@ -233,7 +233,7 @@ def _measures_html(explanation: Explanation, measures: Mapping[str, Faithfulness
         (
             "A little noise is added to the EEG: how much the evidence changes (largest relative change)",
             f"{own.sensitivity:.2f}",
-            "",
+            f"{chance.sensitivity:.2f}",
             "lower",
         ),
         (

@@ -30,7 +30,7 @@ from eeg.export import (
     write_szcore,
 )
 from eeg.faithfulness import Faithfulness
-from eeg.prototypes import Comparison, Neighbour
+from eeg.likeness import Comparison, Neighbour
 from eeg.segments import Segment
 from eeg.statements import NORMAL_EEG, NOT_A_FINDING, RESEARCH_USE
 from trainers.errors import DataError

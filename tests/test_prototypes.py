@@ -8,12 +8,14 @@ import pytest
 import torch
 from torch import nn
 
+from eeg.attribution import Montage
 from eeg.detector import Detector, load, save
-from eeg.prototypes import Prototypes, choose, compare
+from eeg.likeness import compare
+from eeg.prototypes import Prototypes, choose
 from eeg.segments import Segment
 from trainers.errors import DataError
 
-SFREQ = 32.0
+MONTAGE = Montage(("T7", "Cz"), 32.0)
 NETWORK = nn.Sequential(nn.Flatten(), nn.Linear(64, 1)).eval()  # what its readout is given is the window
 
 
@@ -57,7 +59,7 @@ def test_each_kind_of_window_has_one_that_stands_for_it() -> None:
 def test_the_nearest_is_the_one_with_the_smallest_angle_written_out() -> None:
     recording, found = windows(5, seed=1), kept()
     segments = [Segment(3.25, 0.5, (), 1.0, 0.1), Segment(0.75, 1.0, (), 0.5, 0.1)]
-    compared = compare(NETWORK, found, recording.numpy(), segments, SFREQ)
+    compared = compare(NETWORK, found, recording.numpy(), segments, MONTAGE)
     for one, number, onset in zip(compared, (3, 1), (0.25, -0.25), strict=True):
         np.testing.assert_array_equal(one.window, recording[number])
         assert one.onset == pytest.approx(onset)
@@ -74,15 +76,41 @@ def test_the_nearest_is_the_one_with_the_smallest_angle_written_out() -> None:
 def test_the_nearest_of_a_training_window_is_itself() -> None:
     found = kept()
     segments = [Segment(i + 0.25, 0.5, (), 1.0, 0.1) for i in range(6)]
-    compared = compare(NETWORK, found, found.epilepsy.numpy(), segments, SFREQ)
+    compared = compare(NETWORK, found, found.epilepsy.numpy(), segments, MONTAGE)
     assert [one.epilepsy.number for one in compared] == [1, 2, 3, 4, 5, 6]
     assert [one.epilepsy.similarity for one in compared] == pytest.approx([1.0] * 6)
     assert all(one.control.similarity < 0.9 for one in compared)
     assert all(one.epilepsy.similarity <= 1 for one in compared)
 
 
+def test_what_moves_the_network_most_is_marked_in_the_neighbours() -> None:
+    """The logit is the sum over a quarter of a second from 0.5 s on: only that can speak for epilepsy."""
+
+    class Sum(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.readout = nn.Linear(64, 1, bias=False)
+            weight = torch.zeros(2, 32)
+            weight[:, 16:24] = 1.0
+            self.readout.weight = nn.Parameter(weight.view(1, 64))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            logit: torch.Tensor = self.readout(x.flatten(1))
+            return logit
+
+    ones = torch.ones(1, 2, 32)
+    segment = [Segment(0.5, 0.25, (), 1.0, 0.1)]
+    (found,) = compare(Sum(), Prototypes(ones, -ones), ones.numpy(), segment, MONTAGE)
+    assert found.control.strongest is None, "what lowers the logit is no evidence for epilepsy"
+    assert found.epilepsy.strongest is not None
+    onset, duration = found.epilepsy.strongest
+    assert onset <= 0.5 + 0.125
+    assert onset + duration >= 0.75 - 0.125
+    assert duration <= 0.5
+
+
 def test_without_segments_nothing_is_compared() -> None:
-    assert compare(NETWORK, kept(), windows(5).numpy(), [], SFREQ) == ()
+    assert compare(NETWORK, kept(), windows(5).numpy(), [], MONTAGE) == ()
 
 
 # --- in the file

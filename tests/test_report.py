@@ -22,8 +22,8 @@ from eeg.conformal import Answer, Conformal
 from eeg.detector import Decision
 from eeg.explanation import Check, Explanation
 from eeg.faithfulness import Faithfulness
+from eeg.likeness import Comparison, Neighbour
 from eeg.pictures import page_starts
-from eeg.prototypes import Comparison, Neighbour
 from eeg.report import write_report
 from eeg.segments import Segment
 from eeg.statements import NORMAL_EEG, NOT_A_FINDING, RESEARCH_USE
@@ -79,8 +79,8 @@ def case(segments: tuple[Segment, ...] = SEGMENTS, check: Check | None = None, *
 def compared() -> Case:
     """A case of a model that keeps training windows, with everything that was measured."""
     window = 5 * np.random.default_rng(1).standard_normal((4, 256)).astype(np.float32)
-    like = Comparison(window, 0.5, Neighbour(3, window, 0.97), Neighbour(1, -window, 0.42))
-    own, chance = Faithfulness(0.21, 0.83, 0.125, 0.375, 0.9), Faithfulness(0.52, 0.56, 1.0, 0.0, 0.01)
+    like = Comparison(window, 0.5, Neighbour(3, window, 0.97, (0.25, 0.5)), Neighbour(1, -window, 0.42))
+    own, chance = Faithfulness(0.21, 0.83, 0.125, 0.375, 0.9), Faithfulness(0.52, 0.56, 1.0, 0.75, 0.01)
     return replace(
         case(check=Check(2.99, 0.24, "phase")),
         contribution=np.sin(np.arange(0, 60, 2.0)) / 30,
@@ -179,7 +179,7 @@ def test_faithfulness_is_told_in_numbers_beside_chance(tmp_path: Path) -> None:
         ["0.21", "0.52", "lower"],
         ["0.83", "0.56", "higher"],
         ["0.12", "1.00", "lower"],
-        ["0.38", "", "lower"],
+        ["0.38", "0.75", "lower"],
         ["0.90", "0.01", "higher"],
         ["2.99", "0.24", "higher"],
     ]
@@ -342,9 +342,8 @@ def test_the_overview_shows_what_windows_add_to_the_recording() -> None:
 def test_windows_stand_side_by_side_to_one_scale() -> None:
     first, other = np.zeros((4, 200)), np.zeros((4, 200))
     other[2, 50] = -6.0  # T7 at 0.5 s
-    figure = side_by_side(
-        {"one": first, "other": other}, 100.0, CHANNELS, scale=3.0, mark=Span(-0.25, 0.5, ("T7",), "1")
-    )
+    panels = [("one", first, Span(-0.25, 0.5, ("T7",), "1")), ("other", other, None)]
+    figure = side_by_side(panels, 100.0, CHANNELS, scale=3.0)
     left, right = figure.axes
     assert [axes.get_title() for axes in figure.axes] == ["one", "other"]
     rows = dict(zip([label.get_text() for label in left.get_yticklabels()], left.get_yticks(), strict=True))

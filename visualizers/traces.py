@@ -1,7 +1,7 @@
 """EEG as it is read: pages of stacked channels, and the evidence over a whole recording."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -170,22 +170,25 @@ def _draw_scale_bar(axes: Axes, bottom: float, scale: float) -> None:
 
 
 def side_by_side(
-    windows: Mapping[str, np.ndarray], sfreq: float, channels: Sequence[str], *, scale: float, mark: Span
+    panels: Sequence[tuple[str, np.ndarray, Span | None]],
+    sfreq: float,
+    channels: Sequence[str],
+    *,
+    scale: float,
 ) -> Figure:
     """Draw windows of EEG beside each other, negative up, all with one scale.
 
     Parameters
     ----------
-    windows
-        What stands above each -> the window (C, T), in whatever unit they share.
+    panels
+        Of each: what stands above it, the window (C, T) in whatever unit all share, and what is shaded, from
+        the window's start.
     sfreq
         Sampling rate in Hz.
     channels
         The C names.
     scale
         Units from one channel to the next.
-    mark
-        Shaded in the first window, from whose start its onset counts.
 
     Returns
     -------
@@ -195,15 +198,16 @@ def side_by_side(
     heights = _heights(channels)
     height = 0.9 + _NARROW_ROW * np.ptp(list(heights.values()))
     figure = Figure(figsize=(11, height), dpi=160, layout="constrained")
-    panels = figure.subplots(1, len(windows), sharey=True)
-    for axes, (title, window) in zip(panels, windows.items(), strict=True):
+    across = figure.subplots(1, len(panels), sharey=True)
+    for axes, (title, window, mark) in zip(across, panels, strict=True):
         length = window.shape[1] / sfreq
         _draw_traces(axes, window / scale, 0.0, sfreq, channels, heights)
         _frame_page(axes, heights, 0.0, length)
         axes.xaxis.set_major_locator(MultipleLocator(_tick(2 * length)))
         axes.set_xlabel("s")
         axes.set_title(title, fontsize=9, color=INK, pad=14)
-    _mark_on_page(panels[0], mark, heights, 0.0, length)
+        if mark is not None:
+            _mark_on_page(axes, mark, heights, 0.0, length)
     return figure
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from eeg.case import Case
-from eeg.prototypes import Comparison
+from eeg.likeness import Comparison
 from eeg.segments import Segment
 from eeg.statements import NORMAL_EEG, NOT_A_FINDING, RESEARCH_USE
 from trainers.files import replacing
