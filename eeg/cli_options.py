@@ -20,6 +20,18 @@ class FloatRange(click.FloatRange):
         return number
 
 
+class ShareOrFile(FloatRange):
+    """A number within a range, or the path of a file."""
+
+    name = "share or file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number or the path."""
+        if isinstance(value, str) and Path(value).is_file():
+            return Path(value)
+        return super().convert(value, param, ctx)
+
+
 FOLDER = click.Path(file_okay=False, path_type=Path)
 DATA = click.Path(path_type=Path)  # a corpus, or the table of one
 JOBS = click.option(

@@ -59,10 +59,16 @@ def planned(
 
 
 def refuse_unknown(model: str, rule: str) -> None:
-    """Refuse names that are unknown, before anything is read."""
+    """Refuse names that are unknown or of what is no network, before anything is read."""
+    from eeg.features import FEATURES
     from eeg.models import find as network
     from hebbian.registry import find
 
+    if model in FEATURES:
+        raise click.UsageError(
+            f"{model} judges whole recordings and explains none, so that it makes no detector; "
+            f"cross-validate it beside networks: eeg compare DATA --model {model}"
+        )
     try:
         network(model)
         find(rule)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from eeg.cli_options import CACHE, DATA, FOLDER, JOBS, QUALITY, FloatRange
+from eeg.cli_options import CACHE, DATA, FOLDER, JOBS, QUALITY, FloatRange, ShareOrFile
 from eeg.cli_plan import planned, refuse_misfits, refuse_unknown
 from eeg.cli_steps import about, end, loaded_from, made, one_thread
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 @click.command(short_help="Train a detector, cross-validated by subject.")
 @click.argument("data", type=DATA)
 @click.option("--out", type=FOLDER, required=True, help="A new folder for the model and its figures.")
+@click.option("--resume", is_flag=True, help="Go on with what was interrupted in the folder --out.")
 @click.option(
     "--model",
     default="tvgg-gap",
@@ -82,10 +84,11 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--hold-out",
-    type=FloatRange(0, 0.9),
+    type=ShareOrFile(0, 0.9),
     default=0.0,
     show_default=True,
-    help="Share of subjects kept from all training, to test the final model.",
+    help="Share of subjects kept from all training, to test the final model; or a table (CSV, TSV) whose "
+    "column `subject` names them.",
 )
 @click.option(
     "--prototypes",
@@ -106,8 +109,9 @@ def train(
     folds: int,
     by_site: bool,
     shuffle_labels: int | None,
-    hold_out: float,
+    hold_out: float | Path,
     prototypes: int,
+    resume: bool,
     cache: Path | None,
     jobs: int,
     **choices: Any,
@@ -116,9 +120,14 @@ def train(
 
     DATA is a folder (BIDS, TUEP, Guinea-Bissau) or a CSV with the columns path, subject and label.
     """
+    from functools import partial
+
     from eeg import runs
     from eeg.datasets import open_corpus
+    from eeg.design import Design
     from eeg.results import describe
+    from eeg.run_folder import finished
+    from eeg.splits import read_subjects
 
     one_thread()
     refuse_unknown(choices["model"], choices["rule"])
@@ -127,13 +136,15 @@ def train(
     refuse_misfits(plan)
     if shuffle_labels is not None:
         corpus = _shuffled(corpus, plan, shuffle_labels)
-    _new(out)
+    held = hold_out if isinstance(hold_out, float) else read_subjects(hold_out, corpus.entries)
+    design = Design(folds, held, by_site, prototypes)
+    _opened(out, resume, runs.settings(plan, design, corpus))
     failed: list[Entry] = []
-    how: dict[str, Any] = {"folder": cache, "jobs": jobs, "unlabelled": plan.finetune}
-    loaded = loaded_from(corpus, plan, failed, **how)
-    click.echo(about(plan, corpus))
-    split: dict[str, Any] = {"folds": folds, "hold_out": hold_out, "by_site": by_site}
-    runs.run(plan, corpus, loaded, **split, prototypes=prototypes, out=out, jobs=jobs)
+    if not finished(out):
+        how: dict[str, Any] = {"folder": cache, "jobs": jobs, "unlabelled": plan.finetune}
+        loaded = loaded_from(corpus, plan, failed, **how)
+        click.echo(about(plan, corpus))
+        runs.run(plan, corpus, loaded, design, out=out, jobs=jobs, said=partial(click.echo, err=True))
     for title, results in runs.recorded_results(out):
         click.echo(f"\n{title}:\n{describe(results, plan)}")
     click.echo(f"\nModel: {out / 'model.safetensors'}   card: {out / 'card.md'}")
@@ -197,6 +208,7 @@ def compare(
     All are tested against the first.
     """
     import json
+    from functools import partial
 
     from eeg import compare as comparison
     from eeg.datasets import open_corpus
@@ -220,7 +232,8 @@ def compare(
     how: dict[str, Any] = {"folder": cache, "jobs": jobs}
     loaded = loaded_from(corpus, plans[0], failed, **how)
     parts = split(list(loaded), folds, plans[0].seed)
-    rows = comparison.compare(plans, loaded, parts, jobs=jobs, folder=out and made(out))
+    said = partial(click.echo, err=True)
+    rows = comparison.compare(plans, loaded, parts, jobs=jobs, folder=out and made(out), said=said)
     subjects = len({entry.subject for entry in loaded})
     if machine:
         click.echo(json.dumps({"subjects": subjects, "folds": folds, "rows": plain(rows)}, indent=2))
@@ -241,7 +254,17 @@ def _shuffled(corpus: Corpus, plan: Plan, seed: int) -> Corpus:
     return Corpus(f"{corpus.name}, diagnoses shuffled", shuffled(known, seed), corpus.simulated)
 
 
-def _new(out: Path) -> Path:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise click.BadParameter(f"{out} is not empty; name a new folder", param_hint="--out")
+def _opened(out: Path, resume: bool, asked: Mapping[str, Any]) -> Path:
+    """Make a new folder, or make sure that it holds the very training that is resumed."""
+    from eeg.run_folder import refuse_other, started, sweep_up
+
+    if out.is_dir():
+        sweep_up(out)
+    if resume and started(out):
+        refuse_other(out, asked)
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise click.BadParameter(
+            f"{out} is not empty; name a new folder, or --resume a training that was interrupted there",
+            param_hint="--out",
+        )
     return made(out)

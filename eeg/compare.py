@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from eeg import splits
+from eeg.budget import lasting
 from eeg.evaluate import Estimate, auc
 from eeg.features import FEATURES
 from eeg.significance import Comparison, delong, swapped_p
-from eeg.training import Loaded, Plan, cross_validate, fingerprint, subject_scores
-from trainers.files import replacing
-from trainers.record import plain
+from eeg.training import Loaded, Plan, cross_validate, subject_scores
 from trainers.table import text
 
 
@@ -41,6 +39,7 @@ def compare(
     *,
     jobs: int = 1,
     folder: Path | None = None,
+    said: Callable[[str], object] = lambda line: None,
 ) -> list[Row]:
     """Cross-validate every plan on the same ``parts``, and judge subjects.
 
@@ -55,13 +54,16 @@ def compare(
     jobs
         Processes that work at once.
     folder
-        An existing folder, where the scores of each plan are kept: a later call with the same plans and
+        An existing folder, where the scores of each fold are kept: a later call with the same plans and
         recordings takes them from there.
+    said
+        Told how long each plan will take, as soon as that is known.
     """
     rows: list[Row] = []
     first: np.ndarray | None = None
     for plan in plans:
-        scores, labels, names = _scores(plan, loaded, parts, jobs, folder)
+        timed = partial(_tell, said, name_of(plan))
+        scores, labels, names = subject_scores(cross_validate(plan, loaded, parts, jobs, folder, timed))
         found = auc(labels, scores, np.array(names))
         if first is None:
             first = scores
@@ -91,19 +93,6 @@ def as_text(rows: Sequence[Row], subjects: int) -> str:
     return f"{text(cells)}\n{subjects} subjects, the same folds for all; 95 % intervals over subjects"
 
 
-def _scores(
-    plan: Plan, loaded: Loaded, parts: Sequence[splits.Split], jobs: int, folder: Path | None
-) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Return the subjects' scores, labels and names, from ``folder`` where they are there."""
-    if folder is None:
-        return subject_scores(cross_validate(plan, loaded, parts, jobs))
-    made_of = [plain(plan), *([fingerprint(train), fingerprint(test)] for train, test in parts)]
-    path = folder / f"{hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]}.json"
-    labelled = splits.subjects_of(entry for entry in loaded if entry.label is not None)
-    names = sorted(labelled)
-    if not path.exists():
-        scores, _, _ = subject_scores(cross_validate(plan, loaded, parts, jobs))
-        with replacing(path) as part:
-            part.write_text(json.dumps({"plan": plain(plan), "scores": scores.tolist()}), encoding="utf-8")
-    kept = json.loads(path.read_text(encoding="utf-8"))["scores"]
-    return np.array(kept), np.array([labelled[name] for name in names]), names
+def _tell(said: Callable[[str], object], name: str, seconds: float, rounds: int) -> None:
+    if rounds:
+        said(f"{name}: {lasting(rounds * seconds)} more")

@@ -6,13 +6,13 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from eeg import runs, training
 from eeg.datasets import Corpus, Entry, open_corpus
 from eeg.datasets.simulated import write_cohort
+from eeg.design import Design
 from eeg.detect import detect
 from eeg.evaluate import Estimate, auc
 from eeg.preprocess import Preprocessing
@@ -23,10 +23,8 @@ from eeg.training import AGGREGATION, WINDOW, Plan, Scored
 
 Say = Callable[[str], None]
 
-_HOLD_OUT = 0.4
-_FOLDS = 5
+_DESIGN = Design(folds=5, hold_out=0.4, prototypes=8)
 _JOBS = 2
-_PROTOTYPES = 8
 
 
 def run(out: Path, seed: int, say: Say) -> None:
@@ -48,8 +46,7 @@ def run(out: Path, seed: int, say: Say) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     loaded = runs.load_corpus(corpus, plan.preprocessing, plan.window)
-    split: dict[str, Any] = {"folds": _FOLDS, "hold_out": _HOLD_OUT}
-    done = runs.run(plan, corpus, loaded, **split, prototypes=_PROTOTYPES, out=folder, jobs=_JOBS)
+    done = runs.run(plan, corpus, loaded, _DESIGN, out=folder, jobs=_JOBS)
     del loaded
     say("3/4  The same network with each subject's diagnosis on every window instead, as in the paper")
     diagnosis = _by_recording_labels(plan, corpus, done.unseen)

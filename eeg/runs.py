@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from eeg import boards, card, outlier, splits, training
+from eeg import boards, card, kept, outlier, splits, training
 from eeg.aggregate import CHOSEN
+from eeg.budget import lasting
 from eeg.cues import read_cues
 from eeg.datasets import Corpus, Entry
+from eeg.design import Design
 from eeg.detector import Detector, save
+from eeg.detector import load as load_detector
 from eeg.embedding import readout
 from eeg.groundtruth import Precision, precision
 from eeg.preprocess import Preprocessing
@@ -23,6 +29,7 @@ from eeg.quality import Policy
 from eeg.readout import has_own, judging
 from eeg.recording import TEN_TWENTY, read
 from eeg.results import Results, calibrations, judge, recorded, write_predictions
+from eeg.run_folder import PARTS, RECORD, begin, finish
 from eeg.significance import delong, swapped_p
 from eeg.training import Loaded, Plan, Scored, file_hash
 from eeg.windows import load
@@ -100,13 +107,11 @@ def run(
     plan: Plan,
     corpus: Corpus,
     loaded: Loaded,
+    design: Design,
     *,
-    folds: int,
-    hold_out: float = 0.0,
-    by_site: bool = False,
-    prototypes: int = 0,
     out: Path | None = None,
     jobs: int = 1,
+    said: Callable[[str], object] = lambda line: None,
 ) -> Run:
     """Cross-validate, calibrate, train the final network and judge it, and write all that to ``out``.
 
@@ -114,44 +119,39 @@ def run(
     ----------
     plan, corpus, loaded
         How is learned, and from what.
-    folds
-        By subject; also those that the cues are cross-validated in.
-    hold_out
-        The share of subjects that no training, also not that of a fold, ever sees.
-    by_site
-        Leave out one site in each fold instead.
-    prototypes
-        How many training windows of each class the detector keeps, to compare segments with.
+    design
+        Who is trained on and who is judged.
     out
-        An existing folder; nothing is written without it.
+        An existing folder; nothing is written without it.  If it holds the same training, unfinished, what
+        is done of that is not done again, and the end is the same bit for bit.
     jobs
         Processes that work at once.
+    said
+        Told how long it will take, as soon as that is known.
 
     Raises
     ------
     DataError
-        If prototypes are wanted of a network without a linear readout.
+        If prototypes are wanted of a network without a linear readout; or ``out`` is of another training.
     """
-    if prototypes:
+    if design.prototypes:
         _refuse_prototypes(plan)
     entries = [entry for entry in loaded if entry.label is not None]
-    held: Sequence[Entry] = ()
-    train: Sequence[Entry] = entries
-    if hold_out:
-        train, held = splits.hold_out(entries, hold_out, plan.seed)
-    parts = splits.sites(train) if by_site else splits.folds(train, folds, plan.seed)
+    train, held = design.apart(entries, plan.seed)
+    parts = design.parts(train, plan.seed)
+    asked = {
+        **settings(plan, design, corpus),
+        "held_out": training.fingerprint(held),
+        "data_sha256": kept.digest_of(loaded),
+    }
+    folder = None if out is None else begin(out, asked)
     cues = read_cues(entries, jobs)
-    scored = training.cross_validate(plan, loaded, parts, jobs)
-    crossed = judge(plan, scored, None, folds=folds, cues=cues)
+    scored = training.cross_validate(plan, loaded, parts, jobs, folder, partial(_tell, said))
+    crossed = judge(plan, scored, None, folds=design.folds, cues=cues)
     final = replace(plan, aggregation=training.chosen(scored)) if plan.aggregation == CHOSEN else plan
-    calibration = training.fit_calibration(final, scored)
-    with ExitStack() as stack:
-        callbacks: list[object] = [Progress()]
-        if out is not None:
-            callbacks.append(stack.enter_context(TensorBoard(out / "tensorboard")))
-        network = training.network_of(final, loaded, train, callbacks)
-    unseen = tuple(training.score(network, loaded, held, "held out", final.aggregation))
-    held_out = judge(final, unseen, calibration, folds=folds, cues=cues) if held else None
+    bare = _final(final, loaded, train, scored, design.prototypes, out)
+    unseen = tuple(training.score(bare.network, loaded, held, "held out", final.aggregation))
+    held_out = judge(final, unseen, bare.calibration, folds=design.folds, cues=cues) if held else None
     facts = {
         "corpus": corpus.name,
         "simulated": corpus.simulated,
@@ -161,27 +161,55 @@ def run(
         "seed": plan.seed,
         "recordings": training.fingerprint(train),
         "versions": versions(),
-        "splits": f"{len(parts)} folds by {'site' if by_site else 'subject'}; {hold_out:.0%} of the subjects "
-        "kept from all training",
+        "splits": design.describe(len(parts)),
         "results": plain({"cross_validated": crossed, "held_out": held_out}),
     }
-    gate = outlier.fit([outlier.statistics(loaded[e].data, plan.preprocessing.sfreq) for e in train])
-    kept = None
-    if prototypes:
-        learned = training.labelled([loaded[e] for e in train], plan.labels)
-        kept = choose(network, *learned, prototypes, plan.seed)
-    detector = training.detector(final, network, calibration, gate, facts, kept)
-    done = Run(detector, crossed, held_out, unseen)
+    done = Run(replace(bare, training=facts), crossed, held_out, unseen)
     if out is not None:
-        settings = {
-            "plan": plan,
-            "folds": folds,
-            "hold_out": hold_out,
-            "by_site": by_site,
-            "prototypes": prototypes,
-        }
-        _write(done, settings, plan, scored, out)
+        _write(done, asked, plan, scored, out)
     return done
+
+
+def settings(plan: Plan, design: Design, corpus: Corpus) -> dict[str, Any]:
+    """Return what a run is told, as far as that is known before anything is read; it names nobody."""
+    return {"plan": plan, **design.record(), "corpus": corpus.name}
+
+
+def _tell(said: Callable[[str], object], seconds: float, rounds: int) -> None:
+    said(f"{lasting((rounds + 1) * seconds).capitalize()} more, for the other folds and the final network")
+
+
+def _final(
+    plan: Plan,
+    loaded: Loaded,
+    train: Sequence[Entry],
+    scored: Sequence[Scored],
+    prototypes: int,
+    out: Path | None,
+) -> Detector:
+    """Return the detector of all training subjects, without figures; from ``out`` if it lies there."""
+    path = None if out is None else out / PARTS / "model.safetensors"
+    if path is not None and path.exists():
+        return load_detector(path, plan.model)
+    with ExitStack() as stack:
+        callbacks: list[object] = [Progress()]
+        if out is not None:
+            shutil.rmtree(out / "tensorboard", ignore_errors=True)  # of a training that was killed
+            callbacks.append(stack.enter_context(TensorBoard(out / "tensorboard")))
+        network = training.network_of(plan, loaded, train, callbacks)
+    windows = [loaded[e] for e in train]
+    learned = training.labelled(windows, plan.labels) if prototypes else None
+    found = training.detector(
+        plan,
+        network,
+        training.fit_calibration(plan, scored),
+        outlier.fit([outlier.statistics(w.data, plan.preprocessing.sfreq) for w in windows]),
+        {},
+        learned and choose(network, *learned, prototypes, plan.seed),
+    )
+    if path is not None:
+        save(found, path)
+    return found
 
 
 def _refuse_prototypes(plan: Plan) -> None:
@@ -195,9 +223,7 @@ def _refuse_prototypes(plan: Plan) -> None:
         )
 
 
-def _write(
-    done: Run, settings: Mapping[str, object], plan: Plan, scored: Sequence[Scored], out: Path
-) -> None:
+def _write(done: Run, asked: Mapping[str, Any], plan: Plan, scored: Sequence[Scored], out: Path) -> None:
     """Write the model, its card, every window's score and what the run can be repeated from."""
     save(done.detector, out / "model.safetensors")
     write_predictions(plan, [*scored, *done.unseen], out / "predictions.csv")
@@ -209,9 +235,9 @@ def _write(
     boards.write_training(done.detector.network, judged, shown, out / "tensorboard")
     with replacing(out / "card.md") as part:
         part.write_text(card.card(done.detector), encoding="utf-8")
-    write(out / "run.json", {**settings, "training": done.detector.training})
     accounts = {file_hash(s.entry.path): s.windows.account() for s in [*scored, *done.unseen]}
     write(out / "quality.json", dict(sorted(accounts.items())))
+    finish(out, asked, done.detector.training)
 
 
 def unseen(detector: Detector, corpus: Corpus, loaded: Loaded) -> tuple[list[Scored], int]:
@@ -267,7 +293,7 @@ def recorded_results(out: Path) -> list[tuple[str, Results]]:
     DataError
         If the folder holds no record of a run.
     """
-    path = out / "run.json"
+    path = out / RECORD
     try:
         found = json.loads(path.read_text(encoding="utf-8"))["training"]["results"]
         return [(title, recorded(found[key])) for key, title in card.TITLES.items() if found[key] is not None]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from eeg.datasets import Entry
+from eeg.datasets.table import read_table
 from trainers.errors import DataError
 
 Split = tuple[tuple[Entry, ...], tuple[Entry, ...]]
@@ -53,6 +55,42 @@ def hold_out(entries: Sequence[Entry], share: float, seed: int) -> Split:
     except ValueError as error:
         raise DataError(f"cannot hold out {share:g} of {len(names)} subjects: {error}") from None
     return _part(entries, set(held))
+
+
+def set_aside(entries: Sequence[Entry], subjects: Collection[str]) -> Split:
+    """Return training and held-out recordings, of which the latter are those of ``subjects``.
+
+    Raises
+    ------
+    DataError
+        If one side lacks a class.
+    """
+    train, held = _part(entries, subjects)
+    for side, name in ((train, "without the held-out subjects"), (held, "of the held-out subjects")):
+        try:
+            subjects_of(side)
+        except DataError as error:
+            raise DataError(f"{name}, {error}") from None
+    return train, held
+
+
+def read_subjects(path: Path, entries: Iterable[Entry]) -> frozenset[str]:
+    """Return the subjects whom the column ``subject`` of a table names, CSV or else with tabs.
+
+    Raises
+    ------
+    DataError
+        If the table cannot be read, names nobody, or somebody who is not among ``entries``.
+    """
+    rows = read_table(path, {"subject"}, delimiter="," if path.suffix.lower() == ".csv" else "\t")
+    named = frozenset(row["subject"] for row in rows)
+    unknown = named - {e.subject for e in entries}
+    if unknown or not named:
+        raise DataError(
+            f"{path}: {len(unknown)} of its {len(named)} subjects are not in the data; expected one or more, "
+            "called as the data calls them"
+        )
+    return named
 
 
 def folds(entries: Sequence[Entry], k: int, seed: int) -> list[Split]:
@@ -111,7 +149,7 @@ def shuffled(entries: Sequence[Entry], seed: int) -> tuple[Entry, ...]:
     return tuple(replace(e, label=new[e.subject]) for e in entries)
 
 
-def _part(entries: Sequence[Entry], held: set[str]) -> Split:
+def _part(entries: Sequence[Entry], held: Collection[str]) -> Split:
     train = tuple(e for e in entries if e.subject not in held)
     test = tuple(e for e in entries if e.subject in held)
     refuse_leak(train, test)

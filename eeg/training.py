@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,7 +19,7 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from tqdm import tqdm
 
-from eeg import calibrate, finding, models, splits
+from eeg import calibrate, finding, kept, models, splits
 from eeg.aggregate import AGGREGATIONS, CHOSEN, best
 from eeg.augment import augmentation
 from eeg.calibrate import Calibration
@@ -361,31 +363,72 @@ def score(
     return scored
 
 
-def cross_validate(plan: Plan, loaded: Loaded, folds: Sequence[splits.Split], jobs: int = 1) -> list[Scored]:
+def cross_validate(
+    plan: Plan,
+    loaded: Loaded,
+    folds: Sequence[splits.Split],
+    jobs: int = 1,
+    folder: Path | None = None,
+    timed: Callable[[float, int], object] = lambda seconds, rounds: None,
+) -> list[Scored]:
     """Return every test recording as seen by the network of its fold, which did not train on its subject.
 
-    The folds are trained in ``jobs`` processes.
+    Parameters
+    ----------
+    plan, loaded, folds
+        How is learned, from what, and what is tested.
+    jobs
+        Processes that train a fold each.
+    folder
+        An existing folder that keeps the scores of each fold that is done: a later call with the same plan,
+        recordings and folds takes them from there.
+    timed
+        Told, after the first fold that had to be trained, how many seconds it took and how many rounds of
+        ``jobs`` folds are still to be trained.
     """
+    paths: list[Path | None] = [None] * len(folds)
+    if folder is not None:
+        paths = [folder / name for name in kept.names(plan, loaded, folds)]
+    new = [path is None or not path.exists() for path in paths]
     work = (
-        delayed(_fold)(plan, loaded, train, test, f"fold {i}") for i, (train, test) in enumerate(folds, 1)
+        delayed(_fold)(plan, loaded, train, test, f"fold {i}", path)
+        for i, ((train, test), path) in enumerate(zip(folds, paths, strict=True), 1)
     )
+    begun, scored = time.monotonic(), []
     # Workers see large arrays as files mapped into memory: copy on write, for torch wants them writable.
     done = Parallel(n_jobs=jobs, return_as="generator", mmap_mode="c")(work)
-    return [
-        s
-        for fold in tqdm(done, desc="cross-validation", total=len(folds), unit="fold", disable=None)
-        for s in fold
-    ]
+    bar = tqdm(done, desc="cross-validation", total=len(folds), unit="fold", disable=None)
+    for i, fold in enumerate(bar):
+        if new[i] and not any(new[:i]):
+            timed(time.monotonic() - begun, math.ceil(sum(new) / jobs) - 1)
+        scored += fold
+    return scored
 
 
 def _fold(
+    plan: Plan, loaded: Loaded, train: Sequence[Entry], test: Sequence[Entry], part: str, path: Path | None
+) -> list[Scored]:
+    """Train on a fold and judge what it tests, unless its scores lie at ``path``; there they are kept."""
+    if path is not None and path.exists():
+        fold = kept.recall(path)
+        return [
+            Scored(e, part, loaded[e], logits, fold.aggregation)
+            for e, logits in zip(test, fold.logits, strict=True)
+        ]
+    scored = _trained_fold(plan, loaded, train, test, part)
+    if path is not None:
+        kept.store(kept.Fold(tuple(s.logits for s in scored), scored[0].aggregation), path)
+    return scored
+
+
+def _trained_fold(
     plan: Plan, loaded: Loaded, train: Sequence[Entry], test: Sequence[Entry], part: str
 ) -> list[Scored]:
     torch.set_num_threads(1)  # small networks gain nothing from more, and processes get in each other's way
     aggregation = plan.aggregation
     if aggregation == CHOSEN:
-        most, kept = splits.hold_out(train, _INNER, plan.seed)
-        aggregation = chosen(score(fit(plan, loaded, most), loaded, kept, part, CHOSEN))
+        most, rest = splits.hold_out(train, _INNER, plan.seed)
+        aggregation = chosen(score(fit(plan, loaded, most), loaded, rest, part, CHOSEN))
     return score(fit(plan, loaded, train), loaded, test, part, aggregation)
 
 

@@ -113,6 +113,39 @@ def test_train_writes_a_model_and_tells_its_figures(trained: Trained) -> None:
     assert load(trained.out / "model.safetensors").training["subjects"] == 6
 
 
+def test_a_training_that_is_finished_is_shown_again_and_no_other_goes_on_in_its_folder(
+    trained: Trained, cohort: Path
+) -> None:
+    again = ("train", cohort, "--out", trained.out, "--resume", "--epochs", 1, "--folds", 2)
+    shown = eeg(*again, "--hold-out", 0.25)
+    assert shown.exit_code == 0
+    assert shown.output in trained.result.output
+    assert "hold_out was 0.25, is 0.0; name a new folder" in refused(1, *again)
+    said = refused(1, *again, "--hold-out", 0.25, "--seed", 1, "--rule", "dfa")
+    assert said.endswith("is of another training: plan.rule was backprop, is dfa; name a new folder")
+
+
+def test_named_subjects_are_held_out_and_a_run_is_resumed_from_nothing(cohort: Path, tmp_path: Path) -> None:
+    named = sorted({entry.subject for entry in open_corpus(cohort).entries})[2:6]
+    table = tmp_path / "held.tsv"
+    table.write_text("\n".join(["subject", *named]) + "\n")
+    options = ("--resume", "--epochs", 1, "--folds", 2, "--model", "tvgg-gap")
+    result = eeg("train", cohort, "--out", tmp_path / "run", "--hold-out", table, *options)
+    assert result.exit_code == 0, result.output
+    assert "4 subjects, 2 with epilepsy" in result.output.split("Held-out subjects")[1]
+    assert "4 named subjects kept from all training" in (tmp_path / "run" / "card.md").read_text()
+    record = (tmp_path / "run" / "run.json").read_text()
+    held = {file_hash(e.path) for e in open_corpus(cohort).entries if e.subject in named}
+    assert set(json.loads(record)["held_out"]) == held
+    assert not any(name in record for name in named)
+    (line,) = [line for line in result.stderr.splitlines() if "more, for the other folds" in line]
+    assert line.startswith("About ")
+    table.write_text("subject\nMueller\n")
+    said = refused(1, "train", cohort, "--out", tmp_path / "new", "--hold-out", table)
+    assert "1 of its 1 subjects are not in the data" in said
+    assert "Mueller" not in said
+
+
 def test_evaluate_shows_the_figures_again_and_judges_on_unseen_recordings(
     trained: Trained, cohort: Path
 ) -> None:
@@ -347,11 +380,14 @@ def usage(tmp_path: Path, cohort: Path, model: Path, recording: Path) -> dict[st
         "did you mean 'oja'": (*train, "--rule", "ojja"),
         "did you mean 'tvgg'": (*train, "--model", "tvg"),
         "every link both ways and cannot use": (*train, "--rule", "eqprop", "--model", "shallow"),
+        "eeg compare DATA --model tangent-bands": (*train, "--model", "tangent-bands"),
         "each once": (*train, "--channels", "Cz,Cz"),
         "'x' is not one of": (*train, "--labels", "x"),
         "0 is not in the range": (*train, "--epochs", 0),
         "1 is not in the range": (*train, "--folds", 1),
-        "is not empty; name a new folder": ("train", cohort, "--out", model),
+        "is not empty; name a new folder, or --resume": ("train", cohort, "--out", model),
+        "is not empty; name a new": ("train", cohort, "--out", model, "--resume"),
+        "'half' is not a valid": (*train, "--hold-out", "half"),
         "nan is not a finite number": (*detect, "--prevalence", "nan"),
         "1.0 is not in the range": (*detect, "--prevalence", 1),
         "--against needs DATA": ("evaluate", model, "--against", model),
@@ -423,8 +459,7 @@ def test_a_bad_recording_of_a_corpus_is_left_out_and_said(cohort: Path, tmp_path
     first.write_bytes(first.read_bytes()[:-4000])
     result = eeg("train", folder, "--out", tmp_path / "run", "--epochs", 1, "--folds", 2)
     assert result.exit_code == 1
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("Error: ")
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
     assert first.name in line
     assert line.endswith("it is left out")
     assert "7 subjects" in result.stdout

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from eeg import compare as comparison
+from eeg import training
 from eeg.cli import main
 from eeg.compare import as_text, compare, name_of
 from eeg.datasets import Entry
@@ -65,16 +65,17 @@ def test_what_is_kept_is_not_made_again(
 
     def spy(plan: Plan, *rest: object) -> object:
         made.append(plan)
-        return cross_validate(plan, *rest)  # type: ignore[arg-type]
+        return fit(plan, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(comparison, "cross_validate", spy)
+    fit = training.fit
+    monkeypatch.setattr(training, "fit", spy)
     assert compare(PLANS[:2], loaded, parts, folder=kept) == once
     assert made == []
     other = replace(PLAN, seed=1)
     compare([PLAN, other], loaded, parts, folder=kept)
-    assert made == [other]
+    assert made == [other] * 3
     compare([PLAN], loaded, folds(list(loaded), 3, 1), folder=kept)  # other folds are another question
-    assert made == [other, PLAN]
+    assert made == [other] * 3 + [PLAN] * 3
     assert not any("s1" in file.read_text() for file in kept.iterdir())
 
 
@@ -91,7 +92,7 @@ def test_the_command_compares_and_can_be_read_by_machines(cohort: Path, tmp_path
     assert "SIMULATED" in run.output
     assert "Research use only" in run.output
     assert "tangent-bands" in run.output
-    assert len(list((tmp_path / "kept").glob("*.json"))) == 2
+    assert len(list((tmp_path / "kept").glob("*.json"))) == 2 * 2  # models, folds
     run = CliRunner().invoke(main, [*start, "--out", str(tmp_path / "kept"), "--json"])
     found = json.loads(run.output[run.output.index("{") :])
     assert found["subjects"] == 8
@@ -102,7 +103,7 @@ def test_the_command_compares_and_can_be_read_by_machines(cohort: Path, tmp_path
     ("args", "code", "message"),
     [
         (["--model", "resnet"], 2, "no model named 'resnet'"),
-        (["--model", "tvgg-gap", "--rule", "forward-forward"], 2, "does not train a network of one logit"),
+        (["--model", "tvgg-gap", "--rule", "ojja"], 2, "did you mean 'oja'"),
         (["--model", "tvgg-gap", "--labels", "bag", "--rule", "dfa"], 2, "bags are learned by backprop"),
         (["--model", "deep4", "--window", "0.5"], 2, "too short for its poolings"),
         (["--model", "rf", "--window", "0.5", "--folds", "2"], 1, "rf: windows of 0.5 s tell no frequency"),

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eeg.datasets import Entry
-from eeg.splits import folds, hold_out, refuse_leak, shuffled, sites, subjects_of
+from eeg.splits import folds, hold_out, read_subjects, refuse_leak, set_aside, shuffled, sites, subjects_of
 from trainers.errors import DataError
 
 
@@ -59,6 +59,53 @@ def test_held_out_subjects_are_nobody_of_the_training(entries: list[Entry], shar
         of_class = {e.subject for e in entries if e.label == label}
         taken = {e.subject for e in held if e.label == label}
         assert abs(len(taken) - share * len(of_class)) <= 1.5
+
+
+@given(entries=cohorts, seed=st.integers(0, 99))
+@settings(max_examples=30)
+def test_named_subjects_are_held_out_with_all_their_recordings(entries: list[Entry], seed: int) -> None:
+    named = {e.subject for e in hold_out(entries, 0.5, seed)[1]}
+    train, held = set_aside(entries, named)
+    assert {e.subject for e in held} == named
+    assert not {e.subject for e in train} & named
+    assert sorted([*train, *held], key=str) == sorted(entries, key=str)
+
+
+@pytest.mark.parametrize(
+    ("named", "words"),
+    [
+        ({"s00"}, "of the held-out subjects, one class only: 0 with epilepsy, 1 controls"),
+        ({"s02", "s03", "s00"}, "without the held-out subjects, one class only: 0 with epilepsy, 1 controls"),
+    ],
+)
+def test_naming_all_of_a_class_is_refused(named: set[str], words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        set_aside(entries_of(2, 2, [1]), named)
+
+
+def test_subjects_are_read_from_a_table_by_its_column(tmp_path: Path) -> None:
+    entries = entries_of(3, 3, [1])
+    (tmp_path / "held.csv").write_text("age,subject\n40,s01\n50,s04\n50,s04\n")
+    (tmp_path / "held.tsv").write_text("subject\tage\ns01\t40\ns04\t50\n")
+    for name in ("held.csv", "held.tsv"):
+        assert read_subjects(tmp_path / name, entries) == {"s01", "s04"}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("name\ns01\n", "no column subject; found name"),
+        ("subject\n", "0 of its 0 subjects are not in the data; expected one or more"),
+        ("subject\ns01\nMueller\nMeier\n", "2 of its 3 subjects are not in the data"),
+    ],
+)
+def test_a_table_that_names_others_is_refused_without_naming_them(
+    tmp_path: Path, content: str, words: str
+) -> None:
+    (tmp_path / "held.csv").write_text(content)
+    with pytest.raises(DataError, match=rf"held\.csv: {words}") as caught:
+        read_subjects(tmp_path / "held.csv", entries_of(3, 3, [1]))
+    assert "Mueller" not in str(caught.value)
 
 
 def test_the_seed_decides_alone() -> None:

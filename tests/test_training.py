@@ -18,6 +18,7 @@ from eeg import calibrate, runs, training
 from eeg.aggregate import AGGREGATIONS
 from eeg.calibrate import Calibration
 from eeg.datasets import Corpus, Entry, open_corpus
+from eeg.design import Design
 from eeg.features import FEATURES
 from eeg.preprocess import Preprocessing
 from eeg.recording import TEN_TWENTY
@@ -439,7 +440,7 @@ def ran(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> tuple[runs.
     out = tmp_path_factory.mktemp("run")
     plan = Plan(Preprocessing(TEN_TWENTY), "events", 2.0, "top", epochs=1)
     loaded = runs.load_corpus(corpus, plan.preprocessing, plan.window)
-    return runs.run(plan, corpus, loaded, folds=2, hold_out=0.25, out=out), loaded, out
+    return runs.run(plan, corpus, loaded, Design(folds=2, hold_out=0.25), out=out), loaded, out
 
 
 def test_a_run_writes_down_what_it_can_be_repeated_from(ran: tuple[runs.Run, Loaded, Path]) -> None:

@@ -1,0 +1,71 @@
+"""The folder of a training: what was asked for, what is done of it and, at the end, what came of it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trainers.errors import DataError
+from trainers.files import sweep
+from trainers.record import differences, plain, read, write
+
+RECORD = "run.json"
+PARTS = "unfinished"
+"""A folder in it, where the parts of a training are that is not finished."""
+
+
+_FILES = (RECORD, "model.safetensors", "predictions.csv", "card.md", "quality.json")
+
+
+def sweep_up(out: Path) -> None:
+    """Remove what a training that was killed while it wrote one of its files has left beside it."""
+    for name in _FILES:
+        sweep(out / name)
+
+
+def started(out: Path) -> bool:
+    """Whether a training was begun in a folder, finished or not."""
+    return (out / RECORD).is_file()
+
+
+def finished(out: Path) -> bool:
+    """Whether the training in a folder was brought to its end."""
+    return started(out) and "training" in _recorded(out)
+
+
+def begin(out: Path, asked: Mapping[str, Any]) -> Path:
+    """Note what is asked for, or make sure that it is the same again, and return the folder of the parts.
+
+    Raises
+    ------
+    DataError
+        As `refuse_other`; or the folder cannot be written.
+    """
+    if started(out):
+        refuse_other(out, asked)
+    else:
+        write(out / RECORD, asked)
+    (out / PARTS).mkdir(exist_ok=True)
+    return out / PARTS
+
+
+def refuse_other(out: Path, asked: Mapping[str, Any]) -> None:
+    """Raise `DataError`, which names the first difference, if the training in a folder is another one."""
+    before, now = _recorded(out), plain(asked)
+    if found := differences({name: before.get(name) for name in now}, now):
+        raise DataError(f"{out / RECORD} is of another training: {found[0]}; name a new folder")
+
+
+def finish(out: Path, asked: Mapping[str, Any], training: Mapping[str, Any]) -> None:
+    """Write what was asked for and what came of it, and remove the parts."""
+    write(out / RECORD, {**asked, "training": training})
+    shutil.rmtree(out / PARTS, ignore_errors=True)
+
+
+def _recorded(out: Path) -> dict[str, Any]:
+    found = read(out / RECORD)
+    if not isinstance(found, dict):
+        raise DataError(f"{out / RECORD}: no record of a training; name a new folder")
+    return found
