@@ -78,6 +78,25 @@ def test_edf_keeps_the_signals_to_half_a_step(tmp_path: Path) -> None:
     assert np.all(np.abs(copy.get_data() - raw.get_data()) <= 0.51 * step)
 
 
+@pytest.mark.parametrize("offset", [0.0, -99e-6, 0.2, -0.2])
+def test_edf_holds_whatever_offset_an_amplifier_has(offset: float, tmp_path: Path) -> None:
+    raw = recording()
+    raw._data[:] = np.clip(raw.get_data(), -1e-6, 1e-6) + offset
+    raw._data[2] = offset
+    write_annotated_edf(raw, (), tmp_path / "copy.edf")
+    copy = mne.io.read_raw_edf(tmp_path / "copy.edf", verbose="ERROR")
+    np.testing.assert_allclose(copy.get_data(), raw.get_data(), rtol=0, atol=0.02e-6)
+
+
+def test_edf_is_the_same_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = recording(128.0, 1300)
+    write_annotated_edf(raw, SEGMENTS, tmp_path / "whole.edf")
+    monkeypatch.setattr("eeg.export.edf._AT_ONCE", 3)
+    write_annotated_edf(raw, SEGMENTS, tmp_path / "blocks.edf")
+    assert (tmp_path / "blocks.edf").read_bytes() == (tmp_path / "whole.edf").read_bytes()
+    assert len(edfio.read_edf(tmp_path / "blocks.edf").signals[0].data) == 11 * 128
+
+
 def test_edf_says_microvolts(tmp_path: Path) -> None:
     write_annotated_edf(recording(), (), tmp_path / "copy.edf")
     header = (tmp_path / "copy.edf").read_bytes()[256:]

@@ -99,7 +99,7 @@ def _signal(
 
 
 def _ranges(raw: mne.io.BaseRaw) -> list[tuple[float, float]]:
-    """Return the least and the greatest value of each channel, in whole µV: EDF has 8 characters for it."""
+    """Return the least and the greatest value of each channel, µV, rounded outwards to EDF's 8 characters."""
     long = [name for name in raw.ch_names if len(name) > _LONGEST_EDF_LABEL]
     if long:
         raise DataError(
@@ -112,8 +112,11 @@ def _ranges(raw: mne.io.BaseRaw) -> list[tuple[float, float]]:
         raise DataError(
             f"channel {broken[0]} holds values that are not finite, which EDF cannot; leave the channel out"
         )
-    least, most = np.floor(1e6 * low), np.ceil(1e6 * high)
-    return list(zip(least.tolist(), np.maximum(most, least + 1).tolist(), strict=True))
+    digits = np.ceil(np.log10(1 + 1e6 * np.maximum(np.abs(low), np.abs(high))))
+    fine = 10 ** np.clip(6 - digits, 0, 3)  # beside a sign and a point
+    least, most = np.floor(1e6 * low * fine) / fine, np.ceil(1e6 * high * fine) / fine
+    most[most == least] += 1
+    return list(zip(least.tolist(), most.tolist(), strict=True))
 
 
 def _marks(segments: Sequence[Segment], channels: Sequence[str]) -> list[EdfAnnotation]:
