@@ -11,6 +11,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from eeg.case import Case
+from eeg.gaps import looks
+from eeg.preprocess import signals
 from eeg.segments import Segment
 from eeg.statements import RESEARCH_USE
 from visualizers.curves import removal, standing
@@ -30,12 +32,13 @@ _KINDS = {
 _LIKE = (
     "Left: the window that holds the segment. Beside it the most similar of the windows that the model keeps "
     "of each class, of people who are not named; shaded: what moves the network most. Similar is what the "
-    "network's last layer cannot tell apart (cosine; 1 is the same): this says how the network sees them, not "
-    "how a reader of EEG does. Drawn as the network gets them, in its unit, negative up."
+    "network's last layer cannot tell apart (cosine; 1 is the same): this says how the network sees them, "
+    "not how a reader of EEG does. Drawn as the network gets them, in its unit, negative up."
 )
 
 _MARKED = 10  # segments on the overview: more would hide the curves
 _PAGE = 10.0  # s, as `visualizers.traces.eeg_page` draws
+_LOOKS = 60  # pages of a recording that its sensitivity is chosen from
 _SENSITIVITIES = (10, 20, 30, 50, 70, 100, 150, 200, 300, 500, 1000)  # µV a division
 
 
@@ -87,8 +90,8 @@ def place(case: Case) -> Iterator[Picture]:
 def pages(case: Case) -> Iterator[Picture]:
     """Show the strongest segments as pages of EEG, each page once, all with one sensitivity."""
     raw, marked = case.raw, spans(case.explanation.segments)
-    data, sfreq = raw.get_data(), float(raw.info["sfreq"])
-    scale = _sensitivity(data)
+    data, sfreq = signals(raw), float(raw.info["sfreq"])
+    scale = _sensitivity(_seen(raw))
     for number, start in enumerate(page_starts(marked, data.shape[1] / sfreq), 1):
         shown = [span for span in marked if _overlaps(span, start)]
         ranks = ", ".join(span.label for span in shown)
@@ -203,6 +206,13 @@ def _at_peak(raw: mne.io.BaseRaw, segment: Segment) -> np.ndarray:
     start, length = round(segment.onset * sfreq), max(1, round(segment.duration * sfreq))
     data = raw.get_data(start=start, stop=start + length)
     return np.asarray(data[:, data.std(0).argmax()])
+
+
+def _seen(raw: mne.io.BaseRaw) -> np.ndarray:
+    """Return some of a recording, (C, T) volts: pages from all over it."""
+    size = round(_PAGE * raw.info["sfreq"])
+    starts = looks(raw, size, _LOOKS)
+    return np.concatenate([raw.get_data(start=at, stop=at + size) for at in starts], axis=1)
 
 
 def _sensitivity(data: np.ndarray) -> float:

@@ -334,9 +334,14 @@ def extremes(raw: mne.io.BaseRaw, names: list[str]) -> tuple[np.ndarray, np.ndar
     return low, high
 
 
+def signals(raw: mne.io.BaseRaw) -> np.ndarray:
+    """Return the signals of a recording that `clean` gave, (C, T) V, where they lie: not to be written to."""
+    return np.asarray(raw._data)  # MNE has no other way to look at them without a copy
+
+
 def _rows(raw: mne.io.BaseRaw) -> Iterator[np.ndarray]:
-    """Give the channels of a recording in memory one by one, (T,) each, not to be written to."""
-    volts = raw._data  # MNE has no other way to look at signals without a copy of them
+    """Give the channels of a recording one by one, (T,) each, as `signals`."""
+    volts = signals(raw)
     for row in volts:
         yield row
         spool.rest(volts)
