@@ -49,7 +49,7 @@ _DEMO = 80  # of them, those of `eeg demo`
 _HOLD_OUT = 0.4
 _LOCATED = 48  # unseen subjects whose every window is explained by every method
 _LOOKED_AT = 16  # unseen subjects for the measures of faithfulness
-_HIGHEST = 8  # windows of a subject that the measures of faithfulness look at
+_HIGHEST = 8  # windows of a subject for the same
 _PEAKS = 10
 
 PLAN = Plan(
@@ -145,19 +145,34 @@ def found(method: str, nets: Networks, windows: np.ndarray, true: Discharges) ->
 
 def faithful(method: str, nets: Networks, windows: np.ndarray, true: Discharges) -> dict[str, float]:
     """Return the measures without ground truth, on the windows of the highest logits."""
-    evidence = EVIDENCE[method]
-    top = np.sort(np.argsort(-network_logits(nets.trained, windows))[:_HIGHEST])
-    few = windows[top]
+    few = strongest(nets.trained, windows)
     x, nothing = torch.from_numpy(few), torch.zeros(few.shape)
-    explained: Explain = partial(evidence, nets.trained)
-    own = explained(x, nothing)
-    others = {"default": by(DEFAULT)(nets.trained, x, nothing), "labels": evidence(nets.labels, x, nothing)}
-    alike = {key: float(agreement(own, other, MONTAGE).mean()) for key, other in others.items()}
-    random = [evidence(network, x, nothing) for network in nets.cascade]
-    alike["weights"] = float(agreement(own, random[-1], MONTAGE).mean())
-    for depth, other in enumerate(random, 1):
-        alike[f"depth {depth}"] = float(agreement(own.abs(), other.abs(), MONTAGE).mean())
-    return {**asdict(measure(nets.trained, few, MONTAGE, explained)), **alike}
+    explained: Explain = partial(EVIDENCE[method], nets.trained)
+    default = by(DEFAULT)(nets.trained, x, nothing)
+    alike = float(agreement(explained(x, nothing), default, MONTAGE).mean())
+    return {**asdict(measure(nets.trained, few, MONTAGE, explained)), "default": alike}
+
+
+def forgotten(method: str, nets: Networks, windows: np.ndarray, true: Discharges) -> dict[str, float]:
+    """Return how much of the evidence, on the same windows, survives without what was learned.
+
+    Under ``labels`` and ``weights`` it is compared with its sign, under each depth of the cascade without.
+    """
+    few = strongest(nets.trained, windows)
+    x, nothing = torch.from_numpy(few), torch.zeros(few.shape)
+    own, labels, *random = (
+        EVIDENCE[method](network, x, nothing) for network in (nets.trained, nets.labels, *nets.cascade)
+    )
+    signed = {"labels": agreement(own, labels, MONTAGE), "weights": agreement(own, random[-1], MONTAGE)}
+    depths = {
+        f"depth {depth}": agreement(own.abs(), other.abs(), MONTAGE) for depth, other in enumerate(random, 1)
+    }
+    return {key: float(alike.mean()) for key, alike in {**signed, **depths}.items()}
+
+
+def strongest(network: nn.Module, windows: np.ndarray) -> np.ndarray:
+    """Return the eight windows of the highest logits, in their order."""
+    return windows[np.sort(np.argsort(-network_logits(network, windows))[:_HIGHEST])]
 
 
 def highest(network: nn.Module, windows: np.ndarray, true: Discharges) -> dict[str, float]:
@@ -213,14 +228,14 @@ def _span(onset: float, duration: float) -> Span:
     return round(onset * MONTAGE.sfreq), round((onset + duration) * MONTAGE.sfreq)
 
 
-MEASURES = {"found": found, "faithful": faithful}
+MEASURES = {"found": found, "faithful": faithful, "forgotten": forgotten}
 
 
 def tasks(rules: Sequence[str], unseen: Sequence[Entry]) -> Iterator[tuple[str, str, str, Entry]]:
     """Give what is to be measured, the cheap first: rule, measure, method and recording."""
     for rule in rules:
         yield from ((rule, "found", method, entry) for entry in unseen for method in (PRODUCT, WINDOWS))
-    for measured, subjects in (("faithful", _LOOKED_AT), ("found", _LOCATED)):
+    for measured, subjects in (("faithful", _LOOKED_AT), ("forgotten", _LOOKED_AT), ("found", _LOCATED)):
         for rule in rules:
             yield from ((rule, measured, m, entry) for entry in unseen[:subjects] for m in EVIDENCE)
 

@@ -35,19 +35,27 @@ def test_the_page_shows_means_with_intervals_and_how_many_of_what_is_known(gener
         }
         for subject, pointing, error, refused in known
     ]
-    page = generator.page(lines)
+    window = {"rule": "backprop", "measure": "found", "method": "highest windows", "subject": "002"}
+    page = generator.page(
+        [*lines, {**window, "pointing": 0.0}, {**window, "subject": "001", "pointing": 0.0}]
+    )
     rows = [line for line in page.splitlines() if line.startswith("| eeg explain")]
     assert rows == ["| eeg explain | 2 | 0.50 (0.00–1.00) | – | – | – | 20 (20–20) | – | – | – |"]
     assert "refused 1 of its 2" in page
+    assert "Of the 1\nrecordings whose first segment misses, 1 hold no discharge" in page
 
 
 def test_measures_have_tables_of_their_own(generator):
     one = {"rule": "backprop", "method": "shapley", "subject": "001"}
-    measures = [{"measure": "found", "auroc": 0.75}, {"measure": "faithful", "deletion": 0.25}]
-    layers = {f"depth {depth}": depth / 10 for depth in range(1, 8)}
-    page = generator.page([one | measures[0], one | measures[1] | layers])
+    measures = [
+        {"measure": "found", "auroc": 0.75},
+        {"measure": "faithful", "deletion": 0.25},
+        {"measure": "forgotten", "labels": 0.5, **{f"depth {depth}": depth / 10 for depth in range(1, 8)}},
+    ]
+    page = generator.page([one | measure for measure in measures])
     rows = [line for line in page.splitlines() if line.startswith("| shapley")]
     assert len(rows) == 3
     assert ["0.75 (0.75–0.75)" in row for row in rows] == [True, False, False]
     assert ["0.25 (0.25–0.25)" in row for row in rows] == [False, True, False]
-    assert rows[2] == "| shapley | 1 | " + " | ".join(f"0.{d}0 (0.{d}0–0.{d}0)" for d in range(1, 8)) + " |"
+    depths = " | ".join(f"0.{depth}0 (0.{depth}0–0.{depth}0)" for depth in range(1, 8))
+    assert rows[2] == f"| shapley | 1 | 0.50 (0.50–0.50) | – | {depths} |"
