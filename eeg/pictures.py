@@ -22,10 +22,10 @@ from visualizers.traces import Span, clock, eeg_page, side_by_side, strip
 _PAGES = 5
 _COMPARED = 3
 _KINDS = {
-    "events": ("training window with a discharge", "training window without one"),
-    "found": ("training window of a patient", "training window of a control"),
-    "recording": ("training window of a patient", "training window of a control"),
-    "bag": ("training window of a patient", "training window of a control"),
+    "events": ("training window with a discharge", "training window without a discharge"),
+    **dict.fromkeys(
+        ("recording", "bag", "found"), ("training window of a patient", "training window of a control")
+    ),
 }
 """What the classes of prototypes are, by what was learned."""
 

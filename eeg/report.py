@@ -69,7 +69,8 @@ _STYLE = """
   text-align: left; vertical-align: top; }
 .eeg-table .number { text-align: right; }
 @media print {
-  #toc, #top-bar, footer { display: none !important; }
+  #toc, #top-bar button, #top-bar .dropdown, footer { display: none !important; }
+  #top-bar { position: static !important; background: none !important; box-shadow: none !important; }
   @page { size: A4; margin: 12mm; }
   #content { width: 100%; max-width: none; margin: 0 !important; font-size: 9.5pt; }
   .accordion-item { break-inside: avoid; border: 0 !important; }

@@ -21,7 +21,7 @@ _NAME = re.compile(r"sub-[A-Za-z0-9]+(_[a-z]+-[A-Za-z0-9]+)*(_eeg)?")
 
 # HED has tags for what clinicians find (its SCORE library); an attribution is none of these.
 _HED_DEFINITION = (
-    "(Definition/Model-attribution, (Data-feature, Computed-feature, Label/Model-attribution, "
+    "(Definition/Model-attribution, (Computed-feature, Label/Model-attribution, "
     "Description/A place that moved the score of a model and never a clinical finding.))"
 )
 

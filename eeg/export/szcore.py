@@ -13,6 +13,8 @@ _EVENT = "model_attribution"  # never sz or bckg: an attribution says nothing ab
 def write_szcore(segments: Sequence[Segment], duration: float, path: Path) -> None:
     """Write the segments, in order of time, as SzCORE lists events; the type is ``model_attribution``.
 
+    Readers that know types of seizures only, as epilepsy2bids does, refuse that type: so they should.
+
     Parameters
     ----------
     segments
