@@ -30,7 +30,7 @@ import torch
 import torch.nn.functional as F
 from journal import CENTRED, NETS, RULES, Run, append, cell, read, summarise
 from torch import nn
-from torch.optim import SGD
+from torch.optim import SGD, Adam
 
 from hebbian.nn import RePU, Triangle
 from hebbian.registry import build, find, rules
@@ -62,6 +62,9 @@ SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     ("three-factor", "mlp"): {"sigma": 0.5},
     ("three-factor", "conv"): {"sigma": 0.5},
     ("clapp", "conv"): {"patch": 4},
+    # Patches are nearer to each other than whole images: at 1 all kernels share them and become alike.
+    ("soft-instar", "conv"): {"temperature": 0.03},
+    ("forward-forward", "conv"): {"strength": 1.0, "slope": 0.1},
 }
 CHANGES: dict[tuple[str, str], dict[str, Any]] = {
     # Faster, and units that nothing keeps apart come to answer to the same.
@@ -69,6 +72,7 @@ CHANGES: dict[tuple[str, str], dict[str, Any]] = {
     # A power of 4.5 leaves little but the strongest of so few units, and twice over only the strongest place.
     ("krotov", "mlp"): {"activation": partial(RePU, 2)},
     ("krotov", "conv"): {"activation": Triangle, "scale": "standard", "centred": True},
+    ("forward-forward", "conv"): {"learn": Phase(partial(Adam, lr=2e-3), epochs=1), "centred": True},
     **{
         (rule, "conv"): {"centred": True}
         for rule in ("sim", "predsim", "clapp", "dtp", "weight-perturbation")

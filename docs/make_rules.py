@@ -19,16 +19,8 @@ from journal import CENTRED, NETS, Summary, cell  # noqa: E402
 PAGE = ROOT / "docs" / "rules.md"
 Measured = Mapping[tuple[str, str], Summary]
 
-REASONS = {
-    "subspace": "it finds the space of the first components, which a linear readout knows already",
-    "hpca": "as sanger's, with relu",
-    "soft-instar": "as instar's; at temperature 1 in 784 dimensions it is as hard as that",
-    "pc": "on images it settles for 6 steps only, far from equilibrium, to keep within the time",
-    "eqprop": "on images it settles for 6 steps only, far from equilibrium, to keep within the time",
-    **(json.loads(journal.REASONS.read_text(encoding="utf-8")) if journal.REASONS.exists() else {}),
-}
-"""Why a rule stays behind random features, where it does: measured by benchmarks/reasons.py, or inferred."""
-
+REASONS = json.loads(journal.REASONS.read_text(encoding="utf-8"))
+"""Why a rule stays behind random features, where it does: measured by benchmarks/reasons.py."""
 
 SHORTFALLS = {
     "fa": "the convolutions have not aligned with their random feedback",

@@ -10,13 +10,16 @@ from hebbian.rule import Rule, blocks
 
 
 class ForwardForward(Rule):
-    """Forward-Forward, supervised: goodness high for true labels, low for false ones (Hinton 2022).
+    """Forward-Forward, supervised: higher goodness for true labels than for false ones (Hinton 2022).
 
-    The label is written over the first K values of a sample.  A hidden block's goodness g is the sum of
-    the squares of its output, less ``threshold`` a unit; it descends softplus(-g) for samples with
-    their own label and softplus(g) for the same samples with a false one.  A block sees only the
-    direction of what the one before gives, so that it cannot rest on that one's goodness.  The readout
-    of the model is not used.
+    A label is a fixed random pattern, added to the whole sample so that a convolution meets it at every
+    place (spatially extended labels, Scodellaro et al. 2023); Hinton's, written over one corner, reaches
+    few places, and a convolution hardly learns from it.  A hidden block's goodness g is the sum of the
+    squares of its output.  It descends softplus(slope (g' - g)), where g' is the goodness of the same
+    samples with a false label (SymBa, Lee & Song 2023): Hinton's fixed threshold for g and g' asks two
+    opposite things of a block at once, and wants to be set for every net.  A block sees only the direction
+    of what the one before gives, so that it cannot rest on that one's goodness.  The readout of the model
+    is not used.
 
     Scores are goodnesses, so no gradient leads from `predict` to the input: explain it by occlusion.
 
@@ -28,25 +31,39 @@ class ForwardForward(Rule):
         A batch (N, ...) of inputs, for the shapes only.
     classes
         Number of classes K, at least 2.
-    threshold
-        The mean square of a block's output at which true and false are equally likely.  Where it lies far
-        above the one that the block begins with (1 / 6 after ReLU from torch's weights), all samples look
-        false at first, and what makes them look true at once kills units: as do high rates.
+    strength
+        Root mean square of a label's pattern, as a share of the sample's.  Convolutions, whose kernels see
+        little of it at once, want more than perceptrons: 1, say.
+    slope
+        How fast the loss falls with g - g'.  The more values a block gives, the smaller it is to be.
+    generator
+        Source of the patterns.
     """
 
-    def __init__(self, model: nn.Module, example: Tensor, classes: int, threshold: float = 0.2) -> None:
+    patterns: Tensor
+
+    def __init__(
+        self,
+        model: nn.Module,
+        example: Tensor,
+        classes: int,
+        strength: float = 0.1,
+        slope: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> None:
         if classes < 2:
             raise ValueError(f"Forward-Forward needs one unit a class, so 2 at least; got {classes}")
-        if (values := example[0].numel()) <= classes:
-            raise ValueError(f"Forward-Forward writes {classes} labels over a sample of {values} values")
+        if strength <= 0 or slope <= 0:
+            raise ValueError(f"strength and slope must be positive, got {strength} and {slope}")
         blocks(model)
         super().__init__(model)
-        self.classes, self.threshold = classes, threshold
+        self.classes, self.strength, self.slope = classes, strength, slope
+        patterns = torch.randn(classes, *example.shape[1:], generator=generator)
+        self.register_buffer("patterns", patterns.to(example))
 
     def write(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return ``x`` (N, ...) with the label (N,) as ones and zeros over the first K values."""
-        labels = F.one_hot(y, self.classes).to(x.dtype)
-        return torch.cat([labels, x.flatten(1)[:, self.classes :]], 1).view_as(x)
+        """Return the directions of ``x`` (N, ...), to which the patterns of the labels (N,) are added."""
+        return _direction(x) + self.strength * self.patterns[y]
 
     def others(self, y: Tensor) -> Tensor:
         """Return a random false label (N,) for each true one."""
@@ -57,16 +74,16 @@ class ForwardForward(Rule):
         result, h = [], x
         for block in blocks(self.model)[:-1]:
             h = block(_direction(h.detach()))
-            result.append((h.flatten(1).square() - self.threshold).sum(1))
+            result.append(h.flatten(1).square().sum(1))
         return torch.stack(result)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Return the sum over the blocks of the mean loss of true and false labels."""
+        """Return the sum over the blocks of the mean loss of a true label beside a false one."""
         if y is None:
             raise ValueError("Forward-Forward needs targets: rule(x, y)")
         both = torch.cat([self.write(x, y), self.write(x, self.others(y))])
         true, false = self.goodness(both).chunk(2, 1)
-        return (F.softplus(-true) + F.softplus(false)).mean(1).sum() / 2
+        return F.softplus(self.slope * (false - true)).mean(1).sum()
 
     @torch.no_grad()
     def predict(self, x: Tensor) -> Tensor:

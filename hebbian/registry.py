@@ -395,8 +395,8 @@ BUILT_IN = (
         name="forward-forward",
         make=ForwardForward,
         family="local losses",
-        source="Hinton 2022",
-        equation="a block descends softplus(-g), with a false label softplus(g); g = sum (h^2 - threshold)",
+        source="Hinton 2022; Lee & Song 2023; Scodellaro et al. 2023",
+        equation="a block descends softplus(slope (g' - g)); g = sum h^2, g' with a false label",
         needs="a chain of blocks (nn.Sequential); one unit a class; labels",
         oracle=(
             "written out sample by sample; a false label is never the true one "

@@ -200,20 +200,21 @@ def test_a_false_label_is_never_the_true_one_and_every_other_is_as_likely():
 def test_forward_forward_written_out_sample_by_sample(monkeypatch):
     model = mlp()
     x, y = batch()
-    rule = ForwardForward(model, x, K, threshold=0.3)
+    rule = ForwardForward(model, x, K, strength=0.4, slope=0.3)
     false = (y + 1) % K
     monkeypatch.setattr(rule, "others", lambda y: false)
     loss = 0
     for sample, true, wrong in zip(x, y, false, strict=True):
-        for label, sign in ((true, 1), (wrong, -1)):
-            h = sample.clone()
-            h[:K] = 0
-            h[label] = 1
+        answers = []
+        for label in (true, wrong):
+            h = sample / sample.norm() * len(sample) ** 0.5 + 0.4 * rule.patterns[label]
+            answers.append([])
             for i in range(2):
                 h = h / h.norm() * len(h) ** 0.5
                 h = model[i](h.detach())
-                logit = (h**2).sum() - 0.3 * len(h)
-                loss = loss - torch.log(torch.sigmoid(sign * logit)) / (2 * len(x))
+                answers[-1].append((h**2).sum())
+        for good, bad in zip(*answers, strict=True):
+            loss = loss - torch.log(torch.sigmoid(0.3 * (good - bad))) / len(x)
     model.zero_grad()
     loss.backward()
     expected = [p.grad.clone() for p in model[:2].parameters()]
@@ -222,6 +223,22 @@ def test_forward_forward_written_out_sample_by_sample(monkeypatch):
     for g, (k, _) in zip(expected, model[:2].named_parameters(), strict=True):
         torch.testing.assert_close(found[f"model.{k}"], g, rtol=1e-10, atol=1e-13)
     assert "model.2.weight" not in found
+
+
+def test_a_label_is_written_over_a_whole_sample_as_strongly_as_told():
+    x = torch.randn(6, 2, 30, 40)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(2400, K))
+    rule = ForwardForward(model, x, K, strength=0.5)
+    y = torch.arange(6) % K
+    flat = x.flatten(1)
+    unit = x / flat.square().mean(1).sqrt().view(-1, 1, 1, 1)
+    label = rule.write(x, y) - unit
+    torch.testing.assert_close(rule.write(100 * x, y) - unit, label)  # a louder sample is as clearly labelled
+    assert torch.equal(label[0] != 0, torch.ones(2, 30, 40, dtype=torch.bool))
+    assert label.square().mean(0).sqrt().mean().item() == pytest.approx(0.5, rel=0.1)
+    torch.testing.assert_close(label[0], label[4])  # both of class 0
+    off = torch.corrcoef(label[:K].flatten(1))[~torch.eye(K, dtype=torch.bool)]
+    assert off.abs().max() < 5 / 2400**0.5
 
 
 def test_forward_forward_scores_are_goodness_of_all_blocks_but_the_first_without_a_gradient():
@@ -236,15 +253,34 @@ def test_forward_forward_scores_are_goodness_of_all_blocks_but_the_first_without
     assert ForwardForward(one, x, K).predict(x).isfinite().all()
 
 
-def test_forward_forward_learns_clusters():
+def clusters(shape, spread):
+    """Return 400 samples around one centre a class, and their classes."""
     g = torch.Generator().manual_seed(0)
     y = torch.randint(0, K, (400,), generator=g)
-    centres = 2 * torch.randn(K, 9, generator=g)
-    x = torch.cat([torch.zeros(400, K), centres[y] + torch.randn(400, 9, generator=g)], 1)
-    torch.manual_seed(0)
-    rule = ForwardForward(
-        nn.Sequential(nn.Sequential(nn.Linear(K + 9, 50), nn.ReLU()), nn.Linear(50, K)), x, K
+    centres = torch.randn(K, *shape, generator=g)
+    return centres[y] + spread * torch.randn(400, *shape, generator=g), y
+
+
+def perceptron():
+    return nn.Sequential(nn.Sequential(nn.Linear(9, 50), nn.ReLU()), nn.Linear(50, K))
+
+
+def convolutions():
+    return nn.Sequential(
+        nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.MaxPool2d(2)),
+        nn.Sequential(nn.Conv2d(8, 16, 3), nn.ReLU()),
+        nn.Sequential(nn.Flatten(), nn.Linear(16 * 4, K)),
     )
+
+
+@pytest.mark.parametrize(
+    ("make", "shape", "settings"),
+    [(perceptron, (9,), {}), (convolutions, (1, 10, 10), {"strength": 1.0, "slope": 0.1})],
+)
+def test_forward_forward_learns_clusters(make, shape, settings):
+    x, y = clusters(shape, spread=0.5)
+    torch.manual_seed(0)
+    rule = ForwardForward(make(), x, K, **settings)
     optimizer = torch.optim.Adam(rule.parameters(), 0.01)
     for _ in range(200):
         optimizer.zero_grad()
@@ -298,8 +334,8 @@ def test_a_view_has_whole_patches_with_all_their_channels(shape, patch):
     assert not (seen == seen[:, :, :1]).all()
 
 
-@pytest.mark.parametrize("name", ["pred", "sim", "predsim", "mono-forward", "clapp"])
-def test_heads_come_from_the_generator(name):
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_drawn_at_the_start_comes_from_the_generator(name):
     x, _ = batch()
     states = [
         build(name, mlp(), x, generator=torch.Generator().manual_seed(seed)).state_dict()
@@ -315,7 +351,8 @@ def test_heads_come_from_the_generator(name):
     ("make", "says"),
     [
         (lambda m, x: ForwardForward(m, x, 1), "one unit a class"),
-        (lambda m, x: ForwardForward(m, x, 9), "9 labels over a sample of 9 values"),
+        (lambda m, x: ForwardForward(m, x, K, strength=0.0), "strength and slope must be positive"),
+        (lambda m, x: ForwardForward(m, x, K, slope=-1.0), "strength and slope must be positive"),
         (lambda m, x: Clapp(m, x, patch=0), "patch must be at least 1"),
         (lambda m, x: predsim(m, F.cross_entropy, x, K, similarity=1.0), "between 0 and 1"),
         (lambda m, x: pred(m, F.cross_entropy, x, K)(x), "needs? targets"),
