@@ -1,15 +1,24 @@
 """Training windows that a detector keeps: who stands for whom, what is nearest, and that nobody is named."""
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner, Result
 from torch import nn
 
 from eeg.attribution import Montage
+from eeg.cli import main
+from eeg.datasets import open_corpus
+from eeg.detect import detect
 from eeg.detector import Detector, load, save
+from eeg.explanation import Check, Explanation
+from eeg.export import schema
 from eeg.likeness import compare
 from eeg.prototypes import Prototypes, choose
 from eeg.segments import Segment
@@ -113,7 +122,11 @@ def test_without_segments_nothing_is_compared() -> None:
     assert compare(NETWORK, kept(), windows(5).numpy(), [], MONTAGE) == ()
 
 
-# --- in the file
+# --- in the file, and from the command line
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words])
 
 
 @pytest.fixture
@@ -146,3 +159,55 @@ def test_what_is_no_window_of_the_network_is_refused(
     save(replace(keeping, prototypes=wrong), tmp_path / "model.safetensors")
     with pytest.raises(DataError, match="damaged"):
         load(tmp_path / "model.safetensors")
+
+
+@pytest.mark.slow
+def test_a_training_keeps_them_on_request_and_names_nobody(cohort: Path, tmp_path: Path) -> None:
+    listing = tmp_path / "people.csv"
+    rows = []
+    for number, entry in enumerate(open_corpus(cohort).entries):
+        for file in entry.path.parent.glob(f"{entry.path.stem.removesuffix('_eeg')}*"):
+            shutil.copy(file, tmp_path / f"Zebulon{number}{file.name[file.name.rindex('_') :]}")
+        rows.append(f"Zebulon{number}_eeg.edf,Mueller{number},{entry.label}")
+    listing.write_text("\n".join(["path,subject,label", *rows]) + "\n")
+    options = ["--labels", "recording", "--window", "2", "--rule", "frozen", "--epochs", "1", "--folds", "2"]
+    out = tmp_path / "run"
+    done = run("train", listing, "--out", out, *options, "--prototypes", "2")
+    assert done.exit_code == 0, done.output
+    kept = load(out / "model.safetensors").prototypes
+    assert kept is not None
+    assert (len(kept.epilepsy), len(kept.control)) == (2, 2)
+    assert json.loads((out / "run.json").read_text())["prototypes"] == 2
+    for name in (b"zebulon", b"mueller"):
+        assert name not in (out / "model.safetensors").read_bytes().lower()
+
+
+def test_a_network_without_a_linear_readout_keeps_none(cohort: Path, tmp_path: Path) -> None:
+    done = run("train", cohort, "--out", tmp_path / "run", "--rule", "mono-forward", "--prototypes", "2")
+    assert done.exit_code == 1
+    assert "has no linear readout" in done.output
+
+
+def test_a_detection_sets_segments_beside_them(
+    detector: Detector, cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = sorted(cohort.glob("sub-*/eeg/*_eeg.edf"))[0]
+    _, windows = detector.windows(detector.read(recording))
+    y = (torch.arange(len(windows.data)) % 2)[:, None]
+    kept = choose(detector.network, torch.from_numpy(windows.data), y, 99, seed=0)  # all of them
+    shown = Segment(4.5, 0.5, ("Cz",), 1.0, 0.1)  # in the third window, the second of those with y = 0
+    times = np.arange(windows.data.size // 19) / 128.0
+    explanation = Explanation(
+        "grad-cam", (shown,), times, np.ones(len(times)), check=Check(1.0, 0.0, "phase")
+    )
+    monkeypatch.setattr("eeg.detect.explain", lambda *args, **options: explanation)
+    out = tmp_path / "out"
+    _, _, folder = detect(replace(detector, prototypes=kept), recording, out, method="grad-cam")
+    result = json.loads((folder / "result.json").read_text())
+    jsonschema.validate(result, schema())
+    (segment,) = result["explanation"]["segments"]
+    assert segment["most_similar"]["control"] == {"prototype": 2, "similarity": pytest.approx(1.0)}
+    assert segment["most_similar"]["epilepsy"]["similarity"] < 1
+    assert set(result["explanation"]["faithfulness"]) == {"grad-cam", "random"}
+    assert len(result["windows"]["contribution"]) == len(windows.data)
+    assert "Training windows that segment 1 is like" in (folder / "report.html").read_text()
