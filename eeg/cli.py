@@ -33,6 +33,9 @@ def main() -> None:
     """Score routine EEG for epilepsy-like activity, and show which segments drove the score.
 
     Research use only: not a medical device.  A normal routine EEG does not exclude epilepsy.
+
+    Exit codes: 0 where all went well; 1 where data cannot be used, be it one recording among many, of which
+    the others are done nevertheless; 2 where a command is mistaken.
     """
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from eeg.cli_options import DATA, FOLDER, JOBS, FloatRange
+from eeg.cli_options import DATA, FOLDER, JOBS, MACHINE, FloatRange
 from eeg.cli_steps import end
 
 
@@ -26,7 +26,7 @@ def simulate(out: Path, subjects: int, minutes: float, seed: int, jobs: int) -> 
 
 @click.command(short_help="What is in a folder, and what is wrong with it.")
 @click.argument("path", type=DATA)
-@click.option("--json", "machine", is_flag=True, help="For machines.")
+@MACHINE
 @click.option("--show-ids", is_flag=True, help="Tell files, subjects and dates too.")
 def inspect(path: Path, machine: bool, show_ids: bool) -> None:
     """Show what is in PATH, a corpus, a table, a folder or a file, and what is wrong with it.
@@ -45,7 +45,7 @@ def inspect(path: Path, machine: bool, show_ids: bool) -> None:
 @click.argument("data", type=DATA)
 @click.option("--folds", type=click.IntRange(2), default=5, show_default=True, help="By subject.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--json", "machine", is_flag=True, help="For machines.")
+@MACHINE
 @JOBS
 def audit(data: Path, folds: int, seed: int, machine: bool, jobs: int) -> None:
     """Tell how well the diagnoses in DATA are predicted by how its recordings were made, without any EEG.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,7 @@ from eeg.cli_options import (
     BATCH,
     FOLDER,
     KEEP_NAMES,
+    MACHINE,
     METHOD,
     NETWORK,
     PREVALENCE,
@@ -19,9 +20,10 @@ from eeg.cli_options import (
     TRAINED_QUALITY,
     FloatRange,
 )
-from eeg.cli_steps import end, made, one_thread, opened
+from eeg.cli_steps import echo_json, end, made, one_thread, opened
 
 if TYPE_CHECKING:
+    from eeg.detector import Detector
     from eeg.quality import Policy
 
 
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 @KEEP_NAMES
 @click.option("--tensorboard", is_flag=True, help="Write the report's pictures for TensorBoard as well.")
 @TRAINED_QUALITY
+@MACHINE
 def detect(
     model: Path,
     recordings: tuple[Path, ...],
@@ -57,12 +60,12 @@ def detect(
     keep_names: bool,
     tensorboard: bool,
     quality: Policy | None,
+    machine: bool,
 ) -> None:
     """Score and explain RECORDINGS with MODEL, a file or a folder that `eeg train` wrote."""
-    from eeg.conformal import ALPHA, EXCHANGEABILITY
+    from eeg.conformal import ALPHA
     from eeg.detect import detect as one
     from eeg.detect import output_name
-    from eeg.statements import NORMAL_EEG, RESEARCH_USE
     from trainers.errors import DataError
 
     one_thread()
@@ -73,10 +76,9 @@ def detect(
     alpha = alpha or ALPHA
     made(out)
     stated = detector.calibration.prevalence if prevalence is None else prevalence
-    click.echo(f"Score for epilepsy-like EEG at a stated prevalence of {stated:.2f}.  {RESEARCH_USE}")
-    if detector.training.get("simulated"):
-        click.echo("The model was trained on simulated EEG: its scores mean nothing for a real person.")
-    failed = 0
+    if not machine:
+        _before(detector, stated)
+    told: list[dict[str, Any]] = []
     for number, path in enumerate(recordings, 1):
         try:
             decision, explanation, folder = one(
@@ -94,21 +96,53 @@ def detect(
             )
         except DataError as error:
             click.echo(f"Error: {error}", err=True)
-            failed += 1
             continue
         count = len(explanation.segments)
-        place = f"{number}/{len(recordings)}"
-        click.echo(f"{place}  {decision.probability:.2f}  {count} segment(s)  {folder / 'report.html'}")
-        click.echo(f"     {decision.answer}")
+        told.append(
+            {
+                "recording": number,
+                "score": decision.probability,
+                "answer": str(decision.answer),
+                "segments": count,
+                "folder": str(folder),
+            }
+        )
+        if not machine:
+            place = f"{number}/{len(recordings)}"
+            click.echo(f"{place}  {decision.probability:.2f}  {count} segment(s)  {folder / 'report.html'}")
+            click.echo(f"     {decision.answer}")
+    if machine:
+        stated_at = {"prevalence": stated, "alpha": alpha, "simulated": _simulated(detector)}
+        echo_json({**stated_at, "recordings": told})
+    else:
+        _after(detector, alpha, out / "tensorboard" if tensorboard else None)
+    end(len(told) < len(recordings))
+
+
+def _simulated(detector: Detector) -> bool:
+    return bool(detector.training.get("simulated"))
+
+
+def _before(detector: Detector, prevalence: float) -> None:
+    from eeg.statements import RESEARCH_USE
+
+    click.echo(f"Score for epilepsy-like EEG at a stated prevalence of {prevalence:.2f}.  {RESEARCH_USE}")
+    if _simulated(detector):
+        click.echo("The model was trained on simulated EEG: its scores mean nothing for a real person.")
+
+
+def _after(detector: Detector, alpha: float, pictures: Path | None) -> None:
+    from eeg.conformal import EXCHANGEABILITY
+    from eeg.statements import NORMAL_EEG
+
     n = detector.calibration.conformal.n
     click.echo(
         f"Groups are told with an error rate of at most {alpha:g} each, by n = {n} calibrating subjects of"
     )
     click.echo(f"the smaller group. {EXCHANGEABILITY}")
-    if tensorboard:
-        click.echo(f"Pictures: tensorboard --logdir {out / 'tensorboard'}")
+    if pictures is not None:
+        click.echo(f"Pictures: tensorboard --logdir {pictures}")
     click.echo(NORMAL_EEG)
-    end(failed)
 
 
 @click.command(short_help="Show which segments drive a score.")

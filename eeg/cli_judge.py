@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eeg.cli_options import CACHE, DATA, FOLDER, JOBS, METHOD, NETWORK, TRAINED_QUALITY
-from eeg.cli_steps import about, end, loaded_from, one_thread, opened
+from eeg.cli_options import CACHE, DATA, FOLDER, JOBS, MACHINE, METHOD, NETWORK, TRAINED_QUALITY
+from eeg.cli_steps import about, echo_json, echo_results, end, loaded_from, one_thread, opened
 
 if TYPE_CHECKING:
     from eeg.datasets import Entry
     from eeg.quality import Policy
+    from eeg.training import Plan
 
 
 @click.command(short_help="Judge a model on subjects it has not seen.")
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 @TRAINED_QUALITY
 @CACHE
 @JOBS
+@MACHINE
 def evaluate(
     run: Path,
     data: Path | None,
@@ -33,43 +35,61 @@ def evaluate(
     quality: Policy | None,
     cache: Path | None,
     jobs: int,
+    machine: bool,
 ) -> None:
     """Judge the model of RUN on the recordings in DATA that it was not trained on.
 
     Without DATA, show the figures of the subjects that its training kept unseen.
     """
-    from eeg import runs
+    from eeg import judging
     from eeg.datasets import open_corpus
     from eeg.results import describe
-    from eeg.statements import RESEARCH_USE
 
     one_thread()
     detector = opened(run, network, quality)
-    plan = runs.plan_of(detector)
+    plan = judging.plan_of(detector)
     if data is None:
         if against is not None:
             raise click.UsageError("--against needs DATA that both models can judge")
-        for title, results in runs.recorded_results(run):
-            click.echo(f"{title}:\n{describe(results, plan)}\n")
-        click.echo(RESEARCH_USE)
+        _show(run, plan, machine)
         return
     corpus = open_corpus(data)
     failed: list[Entry] = []
-    how: dict[str, Any] = {"folder": cache, "jobs": jobs}
+    how: dict[str, Any] = {"machine": machine, "folder": cache, "jobs": jobs}
     loaded = loaded_from(corpus, detector, failed, **how)
-    scored, seen = runs.unseen(detector, corpus, loaded)
-    click.echo(about(plan, corpus))
-    if seen:
-        click.echo(f"{seen} recording(s) were in its training data and are left out.")
-    click.echo(describe(runs.judged(detector, scored), plan))
-    found = runs.explained(detector, scored, method)
-    if found is not None:
-        click.echo(found.describe(method))
+    scored, seen = judging.unseen(detector, corpus, loaded)
+    click.echo(about(plan, corpus), err=machine)
+    results = judging.judged(detector, scored)
+    precision = judging.explained(detector, scored, method)
+    versus = None
     if against is not None:
         rival = opened(against, network, quality)
         others = loaded_from(corpus, rival, [], **how)
-        click.echo(runs.compared(scored, runs.unseen(rival, corpus, others)[0]))
+        versus = judging.compared(scored, judging.unseen(rival, corpus, others)[0])
+    if machine:
+        found = {"results": results, "left_out_as_seen": seen, "precision": precision, "against": versus}
+        echo_json(found)
+    else:
+        if seen:
+            click.echo(f"{seen} recording(s) were in its training data and are left out.")
+        click.echo(describe(results, plan))
+        if precision is not None:
+            click.echo(precision.describe(method))
+        if versus is not None:
+            click.echo(versus)
     end(failed)
+
+
+def _show(run: Path, plan: Plan, machine: bool) -> None:
+    """Print the figures of a training once more."""
+    from eeg.runs import recorded_results
+    from eeg.statements import RESEARCH_USE
+
+    if machine:
+        echo_json({"results": recorded_results(run)})
+        return
+    echo_results(recorded_results(run), plan)
+    click.echo(RESEARCH_USE)
 
 
 @click.command(short_help="Print what a model is and is not.")

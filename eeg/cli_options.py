@@ -37,6 +37,7 @@ DATA = click.Path(path_type=Path)  # a corpus, or the table of one
 JOBS = click.option(
     "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes that work at once."
 )
+MACHINE = click.option("--json", "machine", is_flag=True, help="For machines.")
 _POLICY = click.Choice(["keep", "exclude", "strict"])
 _POLICIES = (
     "Keep all windows, exclude those with flat or clipped signal, or also those with blinks and muscle, "

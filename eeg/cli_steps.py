@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from eeg.datasets import Corpus, Entry
     from eeg.detector import Detector
     from eeg.quality import Policy
+    from eeg.results import Results
     from eeg.training import Loaded, Plan
     from trainers.errors import DataError
 
@@ -25,8 +27,13 @@ def opened(model: Path, network: str | None, quality: Policy | None = None) -> D
     return found if quality is None else replace(found, quality=quality)
 
 
-def loaded_from(corpus: Corpus, settings: Plan | Detector, failed: list[Entry], **how: Any) -> Loaded:
-    """Load a corpus as `eeg.runs.load_corpus`, tell what is left out, and note in ``failed`` what is bad."""
+def loaded_from(
+    corpus: Corpus, settings: Plan | Detector, failed: list[Entry], machine: bool = False, **how: Any
+) -> Loaded:
+    """Load a corpus as `eeg.runs.load_corpus`, and note in ``failed`` what is bad.
+
+    What is left out is told to people, and not where a ``machine`` reads.
+    """
     from eeg import runs
 
     def note(entry: Entry, error: DataError) -> None:
@@ -36,7 +43,7 @@ def loaded_from(corpus: Corpus, settings: Plan | Detector, failed: list[Entry], 
     loaded = runs.load_corpus(
         corpus, settings.preprocessing, settings.window, policy=settings.quality, on_error=note, **how
     )
-    click.echo(runs.left_out(loaded))
+    click.echo(runs.left_out(loaded), err=machine)
     return loaded
 
 
@@ -49,6 +56,26 @@ def about(plan: Plan, corpus: Corpus) -> str:
         f"{plan.model} by {plan.rule}, labels: {plan.labels}, windows of {plan.window:g} s, "
         f"{len(plan.preprocessing.inputs)} channels, {corpus.name} ({kind}).  {RESEARCH_USE}"
     )
+
+
+def echo_results(figures: Mapping[str, Results], plan: Plan) -> None:
+    """Print what `eeg.runs.recorded_results` gives for people."""
+    from eeg.card import TITLES
+    from eeg.results import describe
+
+    for key, results in figures.items():
+        click.echo(f"\n{TITLES[key]}:\n{describe(results, plan)}\n")
+
+
+def echo_json(facts: Mapping[str, Any]) -> None:
+    """Print results for a machine, which is told as well what they are for."""
+    import json
+
+    from eeg.statements import RESEARCH_USE
+    from trainers.record import plain
+
+    text = json.dumps({"statement": RESEARCH_USE, **plain(facts)})
+    click.echo(json.dumps(json.loads(text, parse_constant=lambda _: None), indent=2))  # JSON has no NaN
 
 
 def one_thread() -> None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eeg.cli_options import CACHE, DATA, FOLDER, JOBS, QUALITY, FloatRange, ShareOrFile
+from eeg.cli_options import CACHE, DATA, FOLDER, JOBS, MACHINE, QUALITY, FloatRange, ShareOrFile
 from eeg.cli_plan import planned, refuse_misfits, refuse_unknown
-from eeg.cli_steps import about, end, loaded_from, made, one_thread
+from eeg.cli_steps import about, echo_json, echo_results, end, loaded_from, made, one_thread
 
 if TYPE_CHECKING:
     from eeg.datasets import Corpus, Entry
@@ -100,6 +100,7 @@ if TYPE_CHECKING:
 )
 @click.option("--epochs", type=click.IntRange(1), help="[default: the recipe's]")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@MACHINE
 @QUALITY
 @CACHE
 @JOBS
@@ -112,6 +113,7 @@ def train(
     hold_out: float | Path,
     prototypes: int,
     resume: bool,
+    machine: bool,
     cache: Path | None,
     jobs: int,
     **choices: Any,
@@ -125,7 +127,6 @@ def train(
     from eeg import runs
     from eeg.datasets import open_corpus
     from eeg.design import Design
-    from eeg.results import describe
     from eeg.run_folder import finished
     from eeg.splits import read_subjects
 
@@ -142,13 +143,16 @@ def train(
     failed: list[Entry] = []
     if not finished(out):
         how: dict[str, Any] = {"folder": cache, "jobs": jobs, "unlabelled": plan.finetune}
-        loaded = loaded_from(corpus, plan, failed, **how)
-        click.echo(about(plan, corpus))
+        loaded = loaded_from(corpus, plan, failed, machine, **how)
+        click.echo(about(plan, corpus), err=machine)
         runs.run(plan, corpus, loaded, design, out=out, jobs=jobs, said=partial(click.echo, err=True))
-    for title, results in runs.recorded_results(out):
-        click.echo(f"\n{title}:\n{describe(results, plan)}")
-    click.echo(f"\nModel: {out / 'model.safetensors'}   card: {out / 'card.md'}")
-    click.echo(f"Curves: tensorboard --logdir {out / 'tensorboard'}")
+    if machine:
+        files = {"model": str(out / "model.safetensors"), "card": str(out / "card.md")}
+        echo_json({**files, "results": runs.recorded_results(out)})
+    else:
+        echo_results(runs.recorded_results(out), plan)
+        click.echo(f"Model: {out / 'model.safetensors'}   card: {out / 'card.md'}")
+        click.echo(f"Curves: tensorboard --logdir {out / 'tensorboard'}")
     end(failed)
 
 
@@ -188,7 +192,7 @@ _USUAL: dict[str, Any] = {
 @click.option("--folds", type=click.IntRange(2), default=5, show_default=True, help="By subject.")
 @click.option("--epochs", type=click.IntRange(1), help="[default: the recipe's]")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--json", "machine", is_flag=True, help="For machines.")
+@MACHINE
 @QUALITY
 @CACHE
 @JOBS
@@ -207,7 +211,6 @@ def compare(
 
     All are tested against the first.
     """
-    import json
     from functools import partial
 
     from eeg import compare as comparison
@@ -215,7 +218,6 @@ def compare(
     from eeg.features import FEATURES
     from eeg.splits import folds as split
     from eeg.statements import RESEARCH_USE
-    from trainers.record import plain
 
     one_thread()
     corpus = open_corpus(data)
@@ -230,13 +232,13 @@ def compare(
             refuse_misfits(plan)
     failed: list[Entry] = []
     how: dict[str, Any] = {"folder": cache, "jobs": jobs}
-    loaded = loaded_from(corpus, plans[0], failed, **how)
+    loaded = loaded_from(corpus, plans[0], failed, machine, **how)
     parts = split(list(loaded), folds, plans[0].seed)
     said = partial(click.echo, err=True)
     rows = comparison.compare(plans, loaded, parts, jobs=jobs, folder=out and made(out), said=said)
     subjects = len({entry.subject for entry in loaded})
     if machine:
-        click.echo(json.dumps({"subjects": subjects, "folds": folds, "rows": plain(rows)}, indent=2))
+        echo_json({"subjects": subjects, "folds": folds, "rows": rows})
     else:
         click.echo(f"{corpus.name}{' (SIMULATED)' if corpus.simulated else ''}.  {RESEARCH_USE}")
         click.echo(comparison.as_text(rows, subjects))

@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from eeg import runs, training
+from eeg.card import TITLES
 from eeg.datasets import Corpus, Entry, open_corpus
 from eeg.datasets.simulated import write_cohort
 from eeg.design import Design
 from eeg.detect import detect
 from eeg.evaluate import Estimate, auc
+from eeg.judging import explained
 from eeg.preprocess import Preprocessing
 from eeg.recording import TEN_TWENTY
 from eeg.results import describe
@@ -80,10 +82,10 @@ def _by_recording_labels(plan: Plan, corpus: Corpus, unseen: tuple[Scored, ...])
 
 
 def _tell(done: runs.Run, folder: Path, plan: Plan, diagnosis: Estimate, say: Say) -> None:
-    for title, results in runs.recorded_results(folder):
-        say(f"\n{title}:\n{describe(results, plan)}")
+    for key, results in runs.recorded_results(folder).items():
+        say(f"\n{TITLES[key]}:\n{describe(results, plan)}")
     say(f"trained on diagnoses instead of annotated discharges, ROC-AUC of subjects: {diagnosis}")
     for method in ("occlusion", "grad-cam"):
-        found = runs.explained(done.detector, done.unseen, method)
+        found = explained(done.detector, done.unseen, method)
         if found is not None:
             say(found.describe(method))

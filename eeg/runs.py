@@ -1,4 +1,4 @@
-"""One training from a folder of recordings to a folder of results: `eeg train` and `eeg evaluate`."""
+"""One training from a folder of recordings to a folder of results: what `eeg train` does."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from eeg import boards, card, kept, outlier, splits, training
 from eeg.aggregate import CHOSEN
 from eeg.budget import lasting
@@ -22,7 +20,6 @@ from eeg.design import Design
 from eeg.detector import Detector, save
 from eeg.detector import load as load_detector
 from eeg.embedding import readout
-from eeg.groundtruth import Precision, precision
 from eeg.preprocess import Preprocessing
 from eeg.prototypes import choose
 from eeg.quality import Policy
@@ -30,7 +27,6 @@ from eeg.readout import has_own, judging
 from eeg.recording import TEN_TWENTY, read
 from eeg.results import Results, calibrations, judge, recorded, write_predictions
 from eeg.run_folder import PARTS, RECORD, begin, finish
-from eeg.significance import delong, swapped_p
 from eeg.training import Loaded, Plan, Scored, file_hash
 from eeg.windows import load
 from trainers.callbacks import Progress
@@ -240,53 +236,8 @@ def _write(done: Run, asked: Mapping[str, Any], plan: Plan, scored: Sequence[Sco
     finish(out, asked, done.detector.training)
 
 
-def unseen(detector: Detector, corpus: Corpus, loaded: Loaded) -> tuple[list[Scored], int]:
-    """Return what a detector gives for recordings that it was not trained on, and how many it was.
-
-    Raises
-    ------
-    DataError
-        If nothing is left that it has not seen, or of one class only.
-    """
-    known = set(detector.training.get("recordings", []))
-    fresh = [e for e in loaded if file_hash(e.path) not in known]
-    if not fresh:
-        raise DataError(f"{corpus.name}: the model was trained on every recording; evaluate it on others")
-    splits.subjects_of(fresh)
-    scored = training.score(detector.network, loaded, fresh, "held out", detector.aggregation)
-    return scored, len(loaded) - len(fresh)
-
-
-def judged(detector: Detector, scored: Sequence[Scored]) -> Results:
-    """Return the figures of recordings that the detector had not seen."""
-    cues = read_cues([s.entry for s in scored])
-    return judge(plan_of(detector), scored, detector.calibration, folds=5, cues=cues)
-
-
-def compared(first: Sequence[Scored], second: Sequence[Scored]) -> str:
-    """Say how two models' ROC-AUCs differ on the subjects that neither had seen.
-
-    Raises
-    ------
-    DataError
-        If there are fewer than two such subjects of a class.
-    """
-    scores, labels, names = training.subject_scores(first)
-    others, _, other_names = training.subject_scores(second)
-    both = sorted(set(names) & set(other_names))
-    mine, theirs = [names.index(n) for n in both], [other_names.index(n) for n in both]
-    y, one, other = labels[mine], scores[mine], others[theirs]
-    if min(np.sum(y == 1), np.sum(y == 0)) < 2:
-        raise DataError(f"{len(both)} subjects are new to both models; a comparison needs two of each class")
-    found = delong(y, one, other)
-    return (
-        f"ROC-AUC of subjects minus that of the other model: {found.difference}, n = {len(both)}, "
-        f"p = {found.p:.2g} (DeLong), {swapped_p(y, one, other):.2g} (scores swapped at random)"
-    )
-
-
-def recorded_results(out: Path) -> list[tuple[str, Results]]:
-    """Return the figures that a run wrote down, each with what its subjects were to the network.
+def recorded_results(out: Path) -> dict[str, Results]:
+    """Return the figures that a run wrote down, by what its subjects were to the network: see `card.TITLES`.
 
     Raises
     ------
@@ -296,27 +247,6 @@ def recorded_results(out: Path) -> list[tuple[str, Results]]:
     path = out / RECORD
     try:
         found = json.loads(path.read_text(encoding="utf-8"))["training"]["results"]
-        return [(title, recorded(found[key])) for key, title in card.TITLES.items() if found[key] is not None]
+        return {key: recorded(found[key]) for key in card.TITLES if found[key] is not None}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise DataError(f"{path}: no record of a run; expected a folder that `eeg train` wrote") from None
-
-
-def plan_of(detector: Detector) -> Plan:
-    """Return the part of the plan that a detector remembers."""
-    return Plan(
-        preprocessing=detector.preprocessing,
-        labels=detector.labels,
-        window=detector.window,
-        aggregation=detector.aggregation,
-        model=detector.model,
-        rule=detector.training.get("rule", "unknown"),
-        quality=detector.quality,
-    )
-
-
-def explained(detector: Detector, scored: Sequence[Scored], method: str = "occlusion") -> Precision | None:
-    """Return the mean precision at R over the recordings with annotated discharges, None if none has."""
-    found = [p for p in (precision(detector, s, method) for s in scored) if p is not None]
-    if not found:
-        return None
-    return Precision(*(float(np.mean([getattr(p, f) for p in found])) for f in Precision.__annotations__))

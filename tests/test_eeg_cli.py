@@ -125,6 +125,33 @@ def test_a_training_that_is_finished_is_shown_again_and_no_other_goes_on_in_its_
     assert said.endswith("is of another training: plan.rule was backprop, is dfa; name a new folder")
 
 
+def test_machines_are_told_the_same_and_nothing_else(trained: Trained, cohort: Path, tmp_path: Path) -> None:
+    options = ("--resume", "--epochs", 1, "--folds", 2, "--hold-out", 0.25)
+    shown = json.loads(eeg("train", cohort, "--out", trained.out, *options, "--json").stdout)
+    record = json.loads((trained.out / "run.json").read_text())
+    assert shown["results"] == record["training"]["results"]
+    assert shown["statement"] == RESEARCH_USE
+    assert shown["card"] == str(trained.out / "card.md")
+    assert json.loads(eeg("evaluate", trained.out, "--json").stdout)["results"] == shown["results"]
+    judged = json.loads(eeg("evaluate", trained.out, cohort, "--method", "grad-cam", "--json").stdout)
+    assert judged["results"] == shown["results"]["held_out"]
+    assert (judged["left_out_as_seen"], judged["against"]) == (6, None)
+    assert set(judged["precision"]) == {"explanation", "amplitude", "chance"}
+    one, bad = next(cohort.glob("sub-*/eeg/*.edf")), bad_recording("text", tmp_path)
+    detected = eeg(
+        "detect", trained.out, bad, one, "--out", tmp_path / "out", "--method", "grad-cam", "--json"
+    )
+    assert detected.exit_code == 1
+    found = json.loads(detected.stdout)
+    assert found["simulated"] is True
+    (told,) = found["recordings"]
+    written = json.loads((Path(told["folder"]) / "result.json").read_text())
+    assert told["recording"] == 2
+    assert told["score"] == pytest.approx(written["score"], abs=1e-4)
+    assert told["answer"] == written["answer"]["text"]
+    assert told["segments"] == len(written["explanation"]["segments"])
+
+
 def test_named_subjects_are_held_out_and_a_run_is_resumed_from_nothing(cohort: Path, tmp_path: Path) -> None:
     named = sorted({entry.subject for entry in open_corpus(cohort).entries})[2:6]
     table = tmp_path / "held.tsv"

@@ -94,7 +94,8 @@ def test_the_command_compares_and_can_be_read_by_machines(cohort: Path, tmp_path
     assert "tangent-bands" in run.output
     assert len(list((tmp_path / "kept").glob("*.json"))) == 2 * 2  # models, folds
     run = CliRunner().invoke(main, [*start, "--out", str(tmp_path / "kept"), "--json"])
-    found = json.loads(run.output[run.output.index("{") :])
+    found = json.loads(run.stdout)
+    assert "Research use only" in found["statement"]
     assert found["subjects"] == 8
     assert [row["name"] for row in found["rows"]] == ["tangent", "tangent-bands"]
 

@@ -14,7 +14,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from eeg import calibrate, runs, training
+from eeg import calibrate, judging, runs, training
 from eeg.aggregate import AGGREGATIONS
 from eeg.calibrate import Calibration
 from eeg.datasets import Corpus, Entry, open_corpus
@@ -450,7 +450,7 @@ def test_a_run_writes_down_what_it_can_be_repeated_from(ran: tuple[runs.Run, Loa
     assert (record["folds"], record["hold_out"], record["plan"]["seed"]) == (2, 0.25, 0)
     assert {"python", "torch", "numpy"} <= set(record["training"]["versions"])
     assert recorded(record["training"]["results"]["cross_validated"]) == done.cross_validated
-    assert runs.recorded_results(out)[1][1] == done.held_out
+    assert runs.recorded_results(out)["held_out"] == done.held_out
     assert done.detector.training["simulated"] is True
     assert len(done.unseen) == 2
 
@@ -482,24 +482,24 @@ def test_a_detector_knows_again_what_it_was_trained_on(
     ran: tuple[runs.Run, Loaded, Path], corpus: Corpus
 ) -> None:
     done, loaded, _ = ran
-    fresh, seen = runs.unseen(done.detector, corpus, loaded)
+    fresh, seen = judging.unseen(done.detector, corpus, loaded)
     assert seen == 6
     assert {s.entry for s in fresh} == {s.entry for s in done.unseen}
     for a, b in zip(fresh, sorted(done.unseen, key=lambda s: s.entry.subject), strict=True):
         np.testing.assert_array_equal(a.logits, b.logits)
     trained = {e: w for e, w in loaded.items() if e not in {s.entry for s in done.unseen}}
     with pytest.raises(DataError, match="was trained on every recording"):
-        runs.unseen(done.detector, corpus, trained)
+        judging.unseen(done.detector, corpus, trained)
     one = {s.entry: loaded[s.entry] for s in done.unseen if s.entry.label == 1}
     with pytest.raises(DataError, match="one class only"):
-        runs.unseen(done.detector, corpus, one)
+        judging.unseen(done.detector, corpus, one)
 
 
 def test_judging_again_gives_the_held_out_figures(ran: tuple[runs.Run, Loaded, Path]) -> None:
     done, _, _ = ran
-    assert runs.judged(done.detector, done.unseen) == done.held_out
-    assert runs.plan_of(done.detector).rule == "backprop"
-    mean = runs.explained(done.detector, done.unseen)
+    assert judging.judged(done.detector, done.unseen) == done.held_out
+    assert judging.plan_of(done.detector).rule == "backprop"
+    mean = judging.explained(done.detector, done.unseen)
     assert mean is not None
     assert 0 <= mean.explanation <= 1
 
