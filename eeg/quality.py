@@ -90,8 +90,12 @@ class Quality:
         return onset, duration
 
     def share(self, kind: Kind) -> float:
-        """Return the share of the recording's time that the flaws of a kind take."""
-        return sum(flaw.duration for flaw in self.flaws if flaw.kind == kind) / self.seconds
+        """Return the share of the recording's time that the flaws of a kind take, whatever the channels."""
+        onset, duration = self.spans([kind])
+        order = np.argsort(onset)
+        start, end = onset[order], np.maximum.accumulate((onset + duration)[order])
+        new = end - np.maximum(start, np.concatenate([[-np.inf], end])[:-1])
+        return float(np.maximum(new, 0).sum() / self.seconds)
 
     @classmethod
     def recorded(cls, facts: Mapping[str, Any]) -> Self:

@@ -223,6 +223,14 @@ def test_a_stricter_policy_leaves_out_no_less(spans: list[tuple[str, int, int]])
     assert not (exclude & ~strict).any()
 
 
+@given(st.lists(st.tuples(st.integers(0, 80), st.integers(0, 20)), max_size=6))
+def test_time_that_is_flawed_on_two_channels_counts_once(spans: list[tuple[int, int]]) -> None:
+    flaws = tuple(Flaw("clipped", float(onset), float(lasting)) for onset, lasting in spans)
+    covered = {second for onset, lasting in spans for second in range(onset, onset + lasting)}
+    found = Quality(100.0, (), (), None, ("clipped",), (*flaws, Flaw("flat", 0.0, 50.0)))
+    assert found.share("clipped") == pytest.approx(len(covered) / 100)
+
+
 # --- seizures
 
 
