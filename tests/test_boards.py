@@ -1,5 +1,8 @@
 """What TensorBoard is given, read back by its own reader."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -62,3 +65,42 @@ def test_a_training_has_its_curves_and_names_nobody(tmp_path: Path) -> None:
     assert told.read_text().splitlines()[0] == "group\tdischarge\tsubject\tsite"
     assert len(told.read_text().splitlines()) == 31
     assert all(b"Mueller" not in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+
+
+TENSORFLOW = """
+import glob, os, types
+
+def open_file(name, mode="r"):
+    return open(name, mode)
+
+gfile = types.SimpleNamespace(
+    join=os.path.join, exists=os.path.exists, isdir=os.path.isdir, makedirs=os.makedirs, glob=glob.glob,
+    GFile=open_file,
+)
+io = types.SimpleNamespace(gfile=gfile)
+compat = types.SimpleNamespace(as_bytes=lambda text: text.encode() if isinstance(text, str) else text)
+"""
+"""What TensorBoard takes of a real TensorFlow where one is installed: its files know no `get_filesystem`."""
+
+
+@pytest.mark.slow
+def test_windows_are_embedded_where_tensorflow_is_installed_too(tmp_path: Path) -> None:
+    (tmp_path / "tensorflow.py").write_text(TENSORFLOW)
+    program = (
+        "import tensorboard.compat, torch\n"
+        "assert not hasattr(tensorboard.compat.tf.io.gfile, 'get_filesystem')\n"
+        "from pathlib import Path\n"
+        "from test_boards import NETWORK, SCORED\n"
+        "from eeg.boards import write_training\n"
+        f"write_training(NETWORK, {{}}, {{'windows': SCORED}}, Path({str(tmp_path / 'out')!r}))\n"
+    )
+    paths = os.pathsep.join([str(tmp_path), str(Path(__file__).parent)])
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    (told,) = tmp_path.rglob("metadata.tsv")
+    assert len(told.read_text().splitlines()) == 31
