@@ -28,7 +28,6 @@ _FOUND = {
     "peak_error": "peak error, ms",
     "auroc": "AUROC of samples",
     "chance": "chance",
-    "ms": "ms a window",
 }
 _TRUE = {
     "deletion": "deletion ↓",
@@ -98,13 +97,12 @@ network errs, and the segment shows what it fired at.
   keeps a share of its magnitude, as `amplitude` does wholly.
 
 **The default is {default}**, chosen by these tables: no method finds discharges better by more than chance
-allows.  Of those that place a peak within 30 ms on average, Grad-CAM and {default} change least with noise,
-and {default} alone asks a network for nothing but its answers, so that it explains models too that read out
-by a local rule.  Integrated gradients foretell the logit better (infidelity) and tell channels apart.
+allows.  Of those that place a peak as closely it changes least with noise and with the baseline, and it
+alone asks a network for nothing but its answers, so that it explains models too that read out by a local
+rule.  Integrated gradients foretell the logit better (infidelity) and tell channels apart.
 
 {sections}\
-**How long half an hour takes** (19 channels, windows of 2 s, one thread, `--speed`, seconds of processor
-time): {speed}.
+**How long it takes** (19 channels, windows of 2 s, one thread, `--speed`, processor time): {speed}.
 
 Ablations and occlusion take parts out one at a time: their values do not add up to the logit.  Grad-CAM and
 occlusion do not tell channels apart (`eeg explain` takes a segment's channels out one by one instead),
@@ -127,7 +125,10 @@ def page(lines: Sequence[Line]) -> str:
         explained=len(shown),
         missed=len(missed),
         erred=missed.count(0.0),
-        speed=", ".join(f"{name} {seconds:g}" for name, seconds in json.loads(SPEED.read_text()).items()),
+        speed="; ".join(
+            f"{of}: " + ", ".join(f"{name} {value:g}" for name, value in times.items())
+            for of, times in json.loads(SPEED.read_text()).items()
+        ),
     )
 
 

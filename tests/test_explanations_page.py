@@ -40,7 +40,7 @@ def test_the_page_shows_means_with_intervals_and_how_many_of_what_is_known(gener
         [*lines, {**window, "pointing": 0.0}, {**window, "subject": "001", "pointing": 0.0}]
     )
     rows = [line for line in page.splitlines() if line.startswith("| eeg explain")]
-    assert rows == ["| eeg explain | 2 | 0.50 (0.00–1.00) | – | – | – | 20 (20–20) | – | – | – |"]
+    assert rows == ["| eeg explain | 2 | 0.50 (0.00–1.00) | – | – | – | 20 (20–20) | – | – |"]
     assert "refused 1 of its 2" in page
     assert "Of the 1\nrecordings whose first segment misses, 1 hold no discharge" in page
 
