@@ -15,7 +15,7 @@ from eeg.splits import Split
 from eeg.windows import Windows
 from trainers.errors import DataError
 from trainers.files import replacing
-from trainers.record import plain
+from trainers.record import plain, versions
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,13 @@ def recall(path: Path) -> Fold:
 def names(plan: object, loaded: Mapping[Entry, Windows], folds: Sequence[Split]) -> list[str]:
     """Return what the file of each fold is called: another name for whatever could change its scores.
 
-    That is the plan, what it is trained on and tested on, subject by subject, and the recordings without a
-    diagnosis.
+    That is the plan, the versions of what it is trained by, what it is trained on and tested on, subject by
+    subject, and the recordings without a diagnosis.
     """
     seen = {entry: f"{entry.subject} {digest(windows)}" for entry, windows in loaded.items()}
     unlabelled = [seen[entry] for entry in loaded if entry.label is None]
-    made_of = [
-        [plain(plan), [seen[e] for e in train], [seen[e] for e in test], unlabelled] for train, test in folds
-    ]
+    common = [plain(plan), versions(), unlabelled]
+    made_of = [[*common, [seen[e] for e in train], [seen[e] for e in test]] for train, test in folds]
     return [f"{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]}.json" for facts in made_of]
 
 

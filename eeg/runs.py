@@ -156,7 +156,7 @@ def run(
         "rule": plan.rule,
         "seed": plan.seed,
         "recordings": training.fingerprint(train),
-        "versions": versions(),
+        "versions": asked["versions"],
         "splits": design.describe(len(parts)),
         "results": plain({"cross_validated": crossed, "held_out": held_out}),
     }
@@ -168,7 +168,7 @@ def run(
 
 def settings(plan: Plan, design: Design, corpus: Corpus) -> dict[str, Any]:
     """Return what a run is told, as far as that is known before anything is read; it names nobody."""
-    return {"plan": plan, **design.record(), "corpus": corpus.name}
+    return {"plan": plan, **design.record(), "corpus": corpus.name, "versions": versions()}
 
 
 def _tell(said: Callable[[str], object], seconds: float, rounds: int) -> None:

@@ -191,7 +191,7 @@ def test_evaluate_shows_the_figures_again_and_judges_on_unseen_recordings(
 
 def test_two_models_are_compared_on_subjects_new_to_both(trained: Trained, cohort: Path, model: Path) -> None:
     assert "subjects are new to both" in refused(1, "evaluate", trained.out, cohort, "--against", trained.out)
-    result = eeg("evaluate", model, cohort, "--against", model)
+    result = eeg("evaluate", model, cohort, "--against", model, "--method", "grad-cam")
     assert result.exit_code == 0
     assert "0.000 (0.000-0.000), n = 8, p = 1 (DeLong), 1 (scores swapped" in result.output
 
@@ -203,7 +203,7 @@ def test_evaluate_tells_the_rule_that_the_model_was_trained_by(
     assert isinstance(detector.training, dict)
     detector.training.update(rule="oja", recordings=[])
     save(detector, tmp_path / "model.safetensors")
-    assert "tvgg-gap by oja" in eeg("evaluate", tmp_path, cohort).output
+    assert "tvgg-gap by oja" in eeg("evaluate", tmp_path, cohort, "--method", "grad-cam").output
 
 
 def test_the_card_is_written_with_the_model_and_printed(trained: Trained) -> None:

@@ -178,7 +178,9 @@ def named(plan: Plan, loaded: Loaded, seed: int = 0) -> list[str]:
     return kept.names(plan, loaded, folds([e for e in loaded if e.label is not None], 2, seed))
 
 
-def test_a_fold_is_known_by_whatever_its_scores_depend_on_and_by_nothing_else() -> None:
+def test_a_fold_is_known_by_whatever_its_scores_depend_on_and_by_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     same = named(PLAN, cohort_of())
     assert len(set(same)) == 2
     assert named(PLAN, cohort_of()) == same
@@ -193,6 +195,8 @@ def test_a_fold_is_known_by_whatever_its_scores_depend_on_and_by_nothing_else() 
         named(PLAN, {e: w for e, w in cohort_of().items() if e.label is not None}),
         named(PLAN, {replace(e, subject=f"t{e.subject}"): w for e, w in cohort_of().items()}),
     ]
+    monkeypatch.setattr(kept, "versions", lambda: {"torch": "1.0"})
+    others.append(named(PLAN, cohort_of()))
     for other in others:
         assert not set(other) & set(same)
     assert not any("s0" in name for name in same)
