@@ -90,8 +90,19 @@ def _facts(detector: Detector) -> dict[str, Any]:
         "left out": f"windows that touch {', '.join((*EXCLUDED[detector.quality], 'seizure'))}",
         "calibration": f"on one score of each of {calibration.n} subjects, {calibration.prevalence:.0%} of "
         "them with epilepsy, from networks that had not seen them",
+        "training windows in the file": _kept(detector),
         "versions": ", ".join(f"{k} {v}" for k, v in training.get("versions", {}).items()) or "unknown",
     }
+
+
+def _kept(detector: Detector) -> str:
+    """Tell whether the file holds EEG of people, and how much."""
+    if (kept := detector.prototypes) is None:
+        return "none"
+    return (
+        f"{len(kept.epilepsy)} of epilepsy and {len(kept.control)} of control, {detector.window:g} s each, "
+        "without names; EEG can tell by itself whose it is"
+    )
 
 
 def _section(title: str, results: Results) -> list[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+
+import numpy as np
 
 from eeg.attribution import METHODS, NOT_ADDITIVE
 from eeg.baselines import BASELINES, bank
@@ -14,7 +16,7 @@ from eeg.detector import Detector
 from eeg.explanation import Explanation, explain
 from eeg.export import ranked, write_events, write_json
 from eeg.faithfulness import Faithfulness
-from eeg.likeness import Comparison
+from eeg.pooling import contributions
 from eeg.statements import NOT_A_FINDING, RESEARCH_USE
 
 
@@ -33,7 +35,8 @@ def explain_recording(
 ) -> tuple[Explanation, Mapping[str, Faithfulness], Path]:
     """Explain one recording and write ``explanation.json`` and ``events.tsv`` to a folder below ``out``.
 
-    ``healthy`` names a control's recording, windows of which are the baseline ``healthy``.
+    ``healthy`` names a control's recording, windows of which are the baseline ``healthy``.  The file tells
+    the segments, and what each window adds to the recording's raw logit (`eeg.pooling.contributions`).
 
     Returns
     -------
@@ -64,23 +67,31 @@ def explain_recording(
     comparisons = likes(detector, windows.data, explanation.segments)
     explanation = in_time(explanation, windows)
     found = faithfulness(detector, windows.data, method, baseline, batch, baselines)
+    nothing = baselines[baseline](windows.data, np.random.default_rng(0))
+    added = contributions(detector, windows.data, nothing, batch)
+    document = {
+        **_document(explanation, found),
+        "segments": ranked(explanation.segments, comparisons),
+        "windows": {
+            "length": windows.length,
+            "onset": windows.onset.tolist(),
+            "contribution": added.tolist(),
+        },
+    }
     folder = out / output_name(path, keep_name)
     with filling(folder) as files:
-        write_json(_document(explanation, found, comparisons), files / "explanation.json")
+        write_json(document, files / "explanation.json")
         write_events(explanation.segments, files / "events.tsv")
     return explanation, found, folder
 
 
-def _document(
-    explanation: Explanation, found: Mapping[str, Faithfulness], comparisons: Sequence[Comparison] | None
-) -> dict[str, object]:
+def _document(explanation: Explanation, found: Mapping[str, Faithfulness]) -> dict[str, object]:
     return {
         "statements": [RESEARCH_USE, NOT_A_FINDING, *notes(explanation)],
         "method": explanation.method,
         "baseline": explanation.baseline,
         "refused": explanation.refused,
         "check": None if explanation.check is None else asdict(explanation.check),
-        "segments": ranked(explanation.segments, comparisons),
         "faithfulness": {name: asdict(measured) for name, measured in found.items()},
     }
 

@@ -5,10 +5,12 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from eeg.card import card, recorded_results
 from eeg.datasets import Entry
 from eeg.detector import Detector, load, save
+from eeg.prototypes import Prototypes
 from eeg.results import judge
 from eeg.training import Plan, Scored
 from eeg.windows import Windows
@@ -70,3 +72,9 @@ def test_a_model_without_results_has_a_card_that_claims_nothing(detector: Detect
     assert "an unknown rule" in text
     assert "ROC-AUC" not in text
     assert "simulated" not in text
+
+
+def test_it_says_whether_eeg_of_people_is_in_the_file(detector: Detector) -> None:
+    assert "training windows in the file: none" in card(detector)
+    kept = Prototypes(torch.zeros(3, 19, 256), torch.zeros(2, 19, 256))
+    assert "in the file: 3 of epilepsy and 2 of control, 2 s each" in card(replace(detector, prototypes=kept))

@@ -56,6 +56,9 @@ def test_it_writes_ranked_segments_with_the_faithfulness_of_this_very_explanatio
         assert set(segment) == FIELDS
         assert segment["rank"] == rank
         assert 0 <= segment["stability"] <= 1
+    windows = found["windows"]
+    assert len(windows["contribution"]) == len(windows["onset"]) == 30
+    assert min(windows["contribution"]) < max(windows["contribution"])
     losses = [segment["attribution"] for segment in found["segments"]]
     assert losses == sorted(losses, reverse=True)
 
