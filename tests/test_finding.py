@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
 
 from eeg import finding, training
 from eeg.datasets import Entry
 from eeg.finding import FOLDS, RARE, ROUNDS, annotated, found, narrowed, outstanding
 from eeg.preprocess import Preprocessing
+from eeg.splits import folds, shuffled
 from eeg.training import Loaded, Plan
 from eeg.windows import Windows, examples
 from trainers.errors import DataError
@@ -178,3 +180,17 @@ def test_networks_find_planted_discharges_and_the_last_one_learns_them(
     unseen = [recording(1, 1000 + i, 20, (4, 9)) for i in range(6)]
     for w in unseen:
         assert set(np.argsort(training.network_logits(network, w.data))[-2:]) == {4, 9}
+
+
+@pytest.mark.slow
+def test_shuffled_diagnoses_teach_nothing() -> None:
+    """Subjects have levels of their own, by which networks would tell them that had learned from them."""
+    aucs = []
+    for seed in range(2):
+        known = cohort(18, planted=(4, 9))
+        dealt = shuffled(list(known), seed)
+        loaded = {e: replace(w, label=e.label) for e, w in zip(dealt, known.values(), strict=True)}
+        scored = training.cross_validate(replace(PLAN, epochs=6), loaded, folds(dealt, 2, seed))
+        scores, labels, _ = training.subject_scores(scored)
+        aucs.append(roc_auc_score(labels, scores))
+    assert 0.2 < np.mean(aucs) < 0.8  # by chance 0.5, and a standard deviation of 0.1
