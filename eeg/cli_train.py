@@ -253,7 +253,7 @@ def _shuffled(corpus: Corpus, plan: Plan, seed: int) -> Corpus:
     if plan.labels == "events":
         raise click.UsageError("--shuffle-labels is a control of --labels recording")
     known = [entry for entry in corpus.entries if entry.label is not None]
-    return Corpus(f"{corpus.name}, diagnoses shuffled", shuffled(known, seed), corpus.simulated)
+    return Corpus(f"{corpus.name}, diagnoses shuffled (seed {seed})", shuffled(known, seed), corpus.simulated)
 
 
 def _opened(out: Path, resume: bool, asked: Mapping[str, Any]) -> Path:

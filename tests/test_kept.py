@@ -67,7 +67,8 @@ def dying(function: Callable[..., object], calls: int) -> Callable[..., object]:
     ("module", "name", "calls", "again"),
     [
         (training, "fit", 1, 2),  # in the second fold: that and the final network are left to train
-        (training, "detector", 0, 1),  # when the final network was trained, but not kept
+        # when the final network was trained, but not kept
+        pytest.param(training, "detector", 0, 1, marks=pytest.mark.slow),
         (boards, "write_training", 0, 0),  # when the model was written, but not its card
     ],
 )
