@@ -39,7 +39,33 @@ _MEASURE_HEADS = {
     "Chance": _NUMBER,
     "Better": "",
 }
-NO_PROTOTYPES = (
+_MEASURES = {
+    "deletion": (
+        "The strongest evidence is taken out first: probability that is left, mean over all steps",
+        "lower",
+    ),
+    "insertion": (
+        "The strongest evidence is put back first: probability that is reached, mean over all steps",
+        "higher",
+    ),
+    "infidelity": (
+        "Random quarters of a second are taken out: how badly the evidence foretells what the logit loses "
+        "(infidelity; 0 is exact, 1 as bad as saying nothing)",
+        "lower",
+    ),
+    "sensitivity": (
+        "A little noise is added to the EEG: how much the evidence changes (largest relative change)",
+        "lower",
+    ),
+    "baselines": (
+        "Something else stands in for what is taken out: how alike the evidence is (rank correlation)",
+        "higher",
+    ),
+}
+"""What each measure of `eeg.faithfulness.Faithfulness` does and says, and which way is better."""
+
+_REPLACED = "The segments are replaced: what the recording's logit loses, with the 95th percentile of others"
+_NO_PROTOTYPES = (
     "This model keeps no training windows to set the segments beside; <code>eeg train --prototypes 8</code> "
     "makes one that does."
 )
@@ -109,7 +135,7 @@ def write_report(case: Case, path: Path, *, title: str) -> None:
     _add(report, pictures.pages(case))
     _add(report, pictures.maps(case))
     if case.explanation.segments and case.comparisons is None:
-        report.add_html(f"<p>{NO_PROTOTYPES}</p>", "Training windows like these", tags=_TAG)
+        report.add_html(f"<p>{_NO_PROTOTYPES}</p>", "Training windows like these", tags=_TAG)
     _add(report, pictures.likes(case))
     _add(report, pictures.truth(case))
     if case.measures is not None:
@@ -212,45 +238,13 @@ def _measures_html(explanation: Explanation, measures: Mapping[str, Faithfulness
     """Say in words what was measured of the explanation, beside what chance gives."""
     own, chance = measures[explanation.method], measures[RANDOM]
     rows = [
-        (
-            "The strongest evidence is taken out first: probability that is left, mean over all steps",
-            f"{own.deletion:.2f}",
-            f"{chance.deletion:.2f}",
-            "lower",
-        ),
-        (
-            "The strongest evidence is put back first: probability that is reached, mean over all steps",
-            f"{own.insertion:.2f}",
-            f"{chance.insertion:.2f}",
-            "higher",
-        ),
-        (
-            "Random quarters of a second are taken out: how badly the evidence foretells what the logit "
-            "loses (infidelity; 0 is exact, 1 as bad as saying nothing)",
-            f"{own.infidelity:.2f}",
-            f"{chance.infidelity:.2f}",
-            "lower",
-        ),
-        (
-            "A little noise is added to the EEG: how much the evidence changes (largest relative change)",
-            f"{own.sensitivity:.2f}",
-            f"{chance.sensitivity:.2f}",
-            "lower",
-        ),
-        (
-            "Something else stands in for what is taken out: how alike the evidence is (rank correlation)",
-            f"{own.baselines:.2f}",
-            f"{chance.baselines:.2f}",
-            "higher",
-        ),
+        (what, getattr(own, name), getattr(chance, name), better)
+        for name, (what, better) in _MEASURES.items()
     ]
     if (check := explanation.check) is not None:
-        told = (
-            "The segments are replaced: what the recording's logit loses, with the 95th percentile of others"
-        )
-        rows.append((told, f"{check.lost:.2f}", f"{check.by_chance:.2f}", "higher"))
+        rows.append((_REPLACED, check.lost, check.by_chance, "higher"))
     body = "".join(
-        f"<tr><td>{what}</td><td{_NUMBER}>{value}</td><td{_NUMBER}>{beside}</td><td>{better}</td></tr>"
+        f"<tr><td>{what}</td><td{_NUMBER}>{value:.2f}</td><td{_NUMBER}>{beside:.2f}</td><td>{better}</td></tr>"
         for what, value, beside, better in rows
     )
     heads = "".join(f"<th{kind}>{name}</th>" for name, kind in _MEASURE_HEADS.items())
