@@ -97,10 +97,10 @@ network errs, and the segment shows what it fired at.
   keeps a share of its magnitude, as `amplitude` does wholly.
 
 **The default is {default}**, chosen by these tables: no method finds discharges better by more than chance
-allows.  Of those that place a peak as closely it changes least with noise and with the baseline, and it
-alone forgets the shuffled network wholly, in sign and in magnitude.  And it asks a network for nothing but
-its answers, so that it explains models too that read out by a local rule.  Integrated gradients foretell the
-logit better (infidelity) and tell channels apart.
+allows.  Of those that place a peak as closely it changes least with noise and with the baseline, and keeps
+least when the network is shuffled.  And it asks a network for nothing but its answers, so that it explains
+models too that read out by a local rule.  Integrated gradients foretell the logit better (infidelity) and
+tell channels apart.
 
 {sections}\
 **How long it takes** (19 channels, windows of 2 s, one thread, `--speed`, processor time): {speed}.
