@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from eeg import spool
+
 Baseline = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 """Windows (N, C, T) -> what replaces them, of the same shape and type."""
 
@@ -17,7 +19,9 @@ def zero(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def mean(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return each channel's mean over its window."""
-    return np.broadcast_to(x.mean(-1, keepdims=True), x.shape).copy()
+    out = spool.zeros(x.shape, x.dtype)
+    out[:] = x.mean(-1, keepdims=True)
+    return out
 
 
 def phase(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -25,12 +29,16 @@ def phase(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
     All channels of a window get the same random phases on top of their own (Prichard & Theiler 1994).
     """
-    spectrum = np.fft.rfft(x, axis=-1)
-    turn = np.exp(2j * np.pi * rng.random((len(x), 1, spectrum.shape[-1])))
-    turn[..., 0] = 1  # the mean stays
-    if x.shape[-1] % 2 == 0:
-        turn[..., -1] = np.sign(turn[..., -1].real)  # real, as the Nyquist frequency has it
-    return np.fft.irfft(spectrum * turn, x.shape[-1], axis=-1).astype(x.dtype)
+    out = spool.zeros(x.shape, x.dtype)
+    for window, surrogate in zip(x, out, strict=True):  # one by one: spectra take more room than windows
+        spectrum = np.fft.rfft(window, axis=-1)
+        turn = np.exp(2j * np.pi * rng.random(spectrum.shape[-1]))
+        turn[0] = 1  # the mean stays
+        if x.shape[-1] % 2 == 0:
+            turn[-1] = np.sign(turn[-1].real)  # real, as the Nyquist frequency has it
+        surrogate[:] = np.fft.irfft(spectrum * turn, x.shape[-1], axis=-1)
+        spool.rest(out)
+    return out
 
 
 def bank(healthy: np.ndarray) -> Baseline:

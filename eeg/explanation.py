@@ -210,11 +210,10 @@ class Removal:
         spread = _NOISE * np.median(np.abs(windows))
         stayed = np.zeros(len(spans))
         touched, own = without(windows, windows, spans)
-        noisy, filled = windows.copy(), windows.copy()
+        among = _moved(spans, touched, windows.shape[2])
         for baseline, _ in zip(cycle(baselines.values()), range(_REPEATS)):
-            noisy[touched] = own + rng.normal(scale=spread, size=own.shape).astype(own.dtype)
-            filled[touched] = baseline(noisy[touched], rng)
-            losses = self.lost(noisy, filled, spans)
+            noisy = own + rng.normal(scale=spread, size=own.shape).astype(own.dtype)
+            losses = self.lost(noisy, baseline(noisy, rng), among)
             stayed[np.argsort(-losses, kind="stable")[:shown]] += 1
         return stayed / _REPEATS
 
@@ -242,6 +241,15 @@ class Removal:
         after = logits.copy()
         after[index] = self.logits(emptied)
         return after
+
+
+def _moved(spans: Sequence[Span], index: np.ndarray, length: int) -> list[Span]:
+    """Return where spans lie when only the windows ``index``, of ``length`` samples each, are left."""
+    first = [(start, stop, int(np.searchsorted(index, start // length))) for start, stop in spans]
+    return [
+        (at * length + start % length, at * length + start % length + stop - start)
+        for start, stop, at in first
+    ]
 
 
 def _elsewhere(span: Span, samples: int, rng: np.random.Generator) -> Span:
