@@ -76,7 +76,8 @@ highest peaks; a hit overlaps a true discharge widened by 100 ms.
 It refused {refused} of its {explained} explanations here.  `highest windows` are no explanation: they are the
 2 s to which the network itself gives the highest logits, in the place of segments.  Of the {missed}
 recordings whose first segment misses, {erred} hold no discharge in the highest window either: there the
-network errs, and the segment shows what it fired at.
+network errs, and the segment shows what it fired at.  Rows with 120 to learn from are of another network,
+taught by 72 subjects more.
 
 **True to the network**, on the eight windows of the highest logits of each subject.
 
