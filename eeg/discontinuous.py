@@ -47,19 +47,20 @@ def at_own_times(records: mne.io.BaseRaw, path: Path, header: EdfHeader) -> mne.
     rate, size = records.info["sfreq"], records.n_times // header.records
     places = np.round((onsets - onsets[0]) * rate).astype(int)
     steps = np.diff(places) - size
-    if (steps < -_JITTER).any():
+    first = np.flatnonzero(np.concatenate([[True], steps > _JITTER]))  # records that begin a stretch
+    begins, lengths = places[first], size * np.diff([*first, len(onsets)])
+    stops = begins + lengths
+    if (steps < -_JITTER).any() or (begins[1:] < stops[:-1]).any():
         raise DataError(f"{path}: discontinuous, and its data records overlap in time; export it anew")
     days = (places[-1] + size) / rate / 86400
     if days > _LONGEST:
         raise DataError(
             f"{path}: spans {days:.1f} days with its gaps; expected at most {_LONGEST:g}, split it"
         )
-    first = np.flatnonzero(np.concatenate([[True], steps > _JITTER]))  # records that begin a stretch
-    lengths = size * np.diff([*first, len(onsets)])
-    whole = _Spread(records, places[first], lengths)
-    ends = (places[first] + lengths)[:-1] / rate
+    whole = _Spread(records, begins, lengths)
     said = [(onset - onsets[0], duration, text) for onset, duration, text in notes]
-    said += [(end, start - end, GAP) for end, start in zip(ends, places[first][1:] / rate, strict=True)]
+    gaps = zip(stops[:-1] / rate, begins[1:] / rate, strict=True)
+    said += [(start, stop - start, GAP) for start, stop in gaps]
     return whole.set_annotations(mne.Annotations(*zip(*said, strict=True)) if said else None, verbose="error")
 
 
