@@ -80,15 +80,15 @@ def read_subjects(path: Path, entries: Iterable[Entry]) -> frozenset[str]:
     Raises
     ------
     DataError
-        If the table cannot be read, names nobody, or somebody who is not among ``entries``.
+        If the table cannot be read, names nobody, or somebody who has no diagnosis among ``entries``.
     """
     rows = read_table(path, {"subject"}, delimiter="," if path.suffix.lower() == ".csv" else "\t")
     named = frozenset(row["subject"] for row in rows)
-    unknown = named - {e.subject for e in entries}
+    unknown = named - {e.subject for e in entries if e.label is not None}
     if unknown or not named:
         raise DataError(
-            f"{path}: {len(unknown)} of its {len(named)} subjects are not in the data; expected one or more, "
-            "called as the data calls them"
+            f"{path}: {len(unknown)} of its {len(named)} subjects are not in the data; expected one or more "
+            "who have a diagnosis, called as the data calls them"
         )
     return named
 

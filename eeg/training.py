@@ -189,7 +189,9 @@ def network_of(
     plan: Plan, loaded: Loaded, entries: Sequence[Entry], callbacks: Sequence[object] = ()
 ) -> nn.Module:
     """Train the plan's network on the recordings in ``entries``; see `fit_network` and `eeg.finding`."""
-    unlabelled = [w.data for e, w in loaded.items() if e.label is None]
+    # Who is judged later may have a recording without a diagnosis too.
+    judged = {e.subject for e in loaded if e.label is not None} - {e.subject for e in entries}
+    unlabelled = [w.data for e, w in loaded.items() if e.label is None and e.subject not in judged]
     if plan.labels == "found":
         plan.check()
 

@@ -108,6 +108,13 @@ def test_a_table_that_names_others_is_refused_without_naming_them(
     assert "Mueller" not in str(caught.value)
 
 
+def test_a_subject_without_a_diagnosis_cannot_be_held_out(tmp_path: Path) -> None:
+    (tmp_path / "held.csv").write_text("subject\ns01\ns04\n")
+    entries = [replace(e, label=None) if e.subject == "s04" else e for e in entries_of(3, 3, [1])]
+    with pytest.raises(DataError, match=r"1 of its 2 subjects .* who have a diagnosis"):
+        read_subjects(tmp_path / "held.csv", entries)
+
+
 def test_the_seed_decides_alone() -> None:
     entries = entries_of(9, 9, [1, 2])
     assert folds(entries, 3, 1) == folds(entries, 3, 1)

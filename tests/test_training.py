@@ -268,6 +268,28 @@ def test_recordings_without_a_diagnosis_are_for_pre_training_only(monkeypatch: p
     np.testing.assert_array_equal(seen["unlabelled"], [loaded[unknown].data])
 
 
+def test_nothing_is_learned_from_who_is_judged_be_it_a_recording_without_a_diagnosis(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = dict(tiny(4))
+    more = {
+        replace(e, path=Path(f"more-{e.subject}.edf"), label=None): windows_of(0, 99 + i)
+        for i, e in enumerate(known)
+    }
+    seen: list[list[np.ndarray]] = []
+
+    def spy(plan: Plan, data: list[Windows], callbacks: object, unlabelled: list[np.ndarray]) -> nn.Module:
+        seen.append(unlabelled)
+        return nn.Sequential(nn.Flatten(), nn.Linear(4 * 128, 1))
+
+    monkeypatch.setattr(training, "fit_network", spy)
+    train, test = folds(list(known), 2, 0)[0]
+    training.fit(PLAN, {**known, **more}, train)
+    trained = {e.subject for e in train}
+    np.testing.assert_array_equal(seen[0], [w.data for e, w in more.items() if e.subject in trained])
+    assert len(seen[0]) == len(test) == 2
+
+
 def test_a_feature_model_takes_a_networks_place() -> None:
     loaded = tiny(16)
     plan = replace(PLAN, labels="recording", aggregation="mean", model="tangent")
