@@ -33,7 +33,7 @@ class OwnReadout(nn.Module):
         if torch.is_grad_enabled() and not scores.requires_grad:
             raise DataError(
                 f"no gradient leads through the scores of {type(self.rule).__name__}; explain it by "
-                "occlusion, ablation, region-ablation or shapley"
+                "occlusion, ablation, region-ablation, shapley or channel-shapley"
             )
         return scores
 

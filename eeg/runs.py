@@ -148,6 +148,7 @@ def run(
     bare = _final(final, loaded, train, scored, design.prototypes, out)
     unseen = tuple(training.score(bare.network, loaded, held, "held out", final.aggregation))
     held_out = judge(final, unseen, bare.calibration, folds=design.folds, cues=cues) if held else None
+    used = [*train, *training.without_diagnosis(loaded, train)] if plan.finetune else train
     facts = {
         "corpus": corpus.name,
         "simulated": corpus.simulated,
@@ -155,7 +156,7 @@ def run(
         "epilepsy": crossed.epilepsy,
         "rule": plan.rule,
         "seed": plan.seed,
-        "recordings": training.fingerprint(train),
+        "recordings": training.fingerprint(used),
         "versions": asked["versions"],
         "splits": design.describe(len(parts)),
         "results": plain({"cross_validated": crossed, "held_out": held_out}),

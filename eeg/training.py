@@ -189,9 +189,7 @@ def network_of(
     plan: Plan, loaded: Loaded, entries: Sequence[Entry], callbacks: Sequence[object] = ()
 ) -> nn.Module:
     """Train the plan's network on the recordings in ``entries``; see `fit_network` and `eeg.finding`."""
-    # Who is judged later may have a recording without a diagnosis too.
-    judged = {e.subject for e in loaded if e.label is not None} - {e.subject for e in entries}
-    unlabelled = [w.data for e, w in loaded.items() if e.label is None and e.subject not in judged]
+    unlabelled = [loaded[e].data for e in without_diagnosis(loaded, entries)]
     if plan.labels == "found":
         plan.check()
 
@@ -201,6 +199,15 @@ def network_of(
         told = finding.found(loaded, entries, lambda told: partial(network_logits, learn(told)), plan.seed)
         return learn(told, callbacks)
     return fit_network(plan, learned_from(plan, loaded, entries), callbacks, unlabelled)
+
+
+def without_diagnosis(loaded: Loaded, entries: Sequence[Entry]) -> list[Entry]:
+    """Return the recordings without a diagnosis that may be learned from beside those in ``entries``.
+
+    Who is judged may have one too: he has a diagnosis by another recording, which is not in ``entries``.
+    """
+    judged = {e.subject for e in loaded if e.label is not None} - {e.subject for e in entries}
+    return [e for e in loaded if e.label is None and e.subject not in judged]
 
 
 def learned_from(plan: Plan, loaded: Loaded, entries: Sequence[Entry]) -> list[Windows]:

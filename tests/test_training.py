@@ -517,6 +517,18 @@ def test_a_detector_knows_again_what_it_was_trained_on(
         judging.unseen(done.detector, corpus, one)
 
 
+@pytest.mark.slow
+def test_a_detector_knows_again_what_it_was_pre_trained_on(corpus: Corpus) -> None:
+    plan = Plan(Preprocessing(TEN_TWENTY), "events", 2.0, "top", rule="softhebb", finetune=True, epochs=1)
+    first, *rest = corpus.entries
+    unknown = replace(first, label=None)
+    loaded = runs.load_corpus(
+        replace(corpus, entries=(unknown, *rest)), plan.preprocessing, plan.window, unlabelled=True
+    )
+    done = runs.run(plan, corpus, loaded, Design(folds=2))
+    assert training.file_hash(first.path) in done.detector.training["recordings"]
+
+
 def test_judging_again_gives_the_held_out_figures(ran: tuple[runs.Run, Loaded, Path]) -> None:
     done, _, _ = ran
     assert judging.judged(done.detector, done.unseen) == done.held_out
