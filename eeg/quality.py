@@ -235,7 +235,9 @@ def _blinks(piece: mne.io.BaseRaw) -> list[Flaw]:
     slow = piece.copy().pick(eyes).filter(1, 10).get_data()
     usual = 1.4826 * float(np.median(np.abs(slow), axis=1).max())
     threshold = max(_BLINK * usual, float(np.ptp(slow)) / 4)  # the latter is MNE's own
-    peaks = find_eog_events(piece, ch_name=eyes, thresh=threshold)[:, 0]
+    # MNE's own length, ten seconds rounded up to a power of 2, but for pieces that are not as long.
+    taps = min(2 ** int(np.ceil(np.log2(10 * piece.info["sfreq"]))), piece.n_times)
+    peaks = find_eog_events(piece, ch_name=eyes, thresh=threshold, filter_length=taps)[:, 0]
     # MNE asks how far a peak rises from the trough before, and so takes the filter's rebound for a blink.
     peaks = peaks[np.abs(slow[:, peaks]).max(axis=0) >= threshold]
     onsets = np.maximum(peaks / piece.info["sfreq"] - _BLINKING, 0)
