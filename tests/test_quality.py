@@ -115,9 +115,7 @@ def test_blinks_are_found_at_the_eyes() -> None:
             volts[TEN_TWENTY.index(eye), second * RATE : second * RATE + len(lid)] += 1e-4 * lid
     blinks = [f.onset for f in found(recording(volts)).flaws if f.kind == "blink"]
     np.testing.assert_allclose(blinks, [9.9, 24.9, 39.9], atol=0.05)  # a quarter of a second before the peak
-    short = recording(
-        volts[:, 7 * RATE : 14 * RATE]
-    )  # no longer than the filter of the band, without a warning
+    short = recording(volts[:, 7 * RATE : 14 * RATE])  # shorter than MNE's filter, of which it would warn
     assert [f.onset for f in found(short).flaws if f.kind == "blink"] == pytest.approx([2.9], abs=0.05)
 
 
