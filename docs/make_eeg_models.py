@@ -92,9 +92,10 @@ $ python benchmarks/label_efficiency.py simulated --data FOLDER
 $ python benchmarks/label_efficiency.py guinea-bissau --data FOLDER
 ```
 
-t-VGG GAP with few labelled subjects: mean of up to {draws} draws of the labelled and of the kept third, ± half
-the 95 % t-interval; a figure without one is of a single draw.  "SoftHebb first" learns features without labels from all training subjects, then
-everything by backprop from the labelled ones.  Simulated: labelled discharges; Guinea-Bissau: diagnoses.
+t-VGG GAP with few labelled subjects: mean of up to {draws} draws of the labelled and of the kept third, ±
+half the 95 % t-interval; a figure without one is of a single draw.  "SoftHebb first" learns features
+without labels from all training subjects, then everything by backprop from the labelled ones.  Simulated:
+labelled discharges; Guinea-Bissau: diagnoses.
 
 {labels}
 
