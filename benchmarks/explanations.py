@@ -55,6 +55,7 @@ _LOOKED_AT = 16  # unseen subjects for the measures of faithfulness
 _HIGHEST = 8  # windows of a subject for the same
 _PEAKS = 10
 _BATCH = 64
+_CHANCE = torch.Generator().manual_seed(SEED)
 
 PLAN = Plan(
     Preprocessing(TEN_TWENTY), "events", WINDOW["events"], AGGREGATION["events"], "tvgg-gap", seed=SEED
@@ -71,8 +72,8 @@ def amplitude(network: nn.Module, x: Tensor, baseline: Tensor) -> Tensor:
 
 
 def noise(network: nn.Module, x: Tensor, baseline: Tensor) -> Tensor:
-    """Explain by chance."""
-    return torch.rand(len(x), 1, x.shape[2], generator=torch.Generator().manual_seed(SEED))
+    """Explain by chance, drawn anew each time."""
+    return torch.rand(len(x), 1, x.shape[2], generator=_CHANCE)
 
 
 def by(method: str) -> Evidence:

@@ -59,9 +59,8 @@ $ python benchmarks/explanations.py --work FOLDER
 t-VGG GAP on the simulated cohort of `eeg demo` (seed 0), trained on 48 of its 80 subjects.  Unseen are the 16
 others with discharges and, of the same simulation, those among 120 more subjects.  Each row tells of how many
 unseen subjects (n) it is the mean, with 95 % intervals (2,000 bootstrap draws of subjects).  `amplitude`
-explains by the size of the signal and `random` by chance: neither knows the network.  `random` is one draw,
-which stays the same whatever becomes of EEG, baseline and network.  Simulated discharges are known; of
-people's recordings these figures say nothing.  Research use only.
+explains by the size of the signal and `random` by chance: neither knows the network.  Simulated
+discharges are known; of people's recordings these figures say nothing.  Research use only.
 
 **Found discharges.**  Evidence summed over channels and 125 ms becomes segments of at most 1 s around its
 highest peaks; a hit overlaps a true discharge widened by 100 ms.

@@ -49,12 +49,15 @@ def output_name(path: Path, keep: bool = False) -> str:
     return "recording-" + file_hash(path)[:8]
 
 
+LABELLED = {"events": "annotated discharges", "found": "discharges that networks found by the diagnoses"}
+
+
 def describe_model(
     detector: Detector, *, seen: bool = False, interpolated: Sequence[str] = (), doubts: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Return what is told of a detector in reports, as `eeg.export.result` wants it."""
     training, calibration = detector.training, detector.calibration
-    labels = "annotated discharges" if detector.labels == "events" else "the subjects' diagnoses"
+    labels = LABELLED.get(detector.labels, "the subjects' diagnoses")
     warnings = [SEEN] if seen else []
     if interpolated:
         warnings.append(f"Interpolated from the other electrodes, not recorded: {', '.join(interpolated)}.")

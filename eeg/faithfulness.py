@@ -63,11 +63,13 @@ def measure(
     evidence = explain(windows, chosen)
     others = [explain(windows, fill) for name, fill in filled.items() if name != baseline]
     deletion, insertion = curves(network, windows, chosen, evidence, montage, batch=batch)
+    untold = infidelity(network, windows, chosen, evidence, montage, rng, batch=batch)
+    sensitivity = max_sensitivity(lambda noisy: explain(noisy, chosen), windows, rng)
     return Faithfulness(
         deletion=float(area(deletion).mean()),
         insertion=float(area(insertion).mean()),
-        infidelity=float(infidelity(network, windows, chosen, evidence, montage, rng, batch=batch).mean()),
-        sensitivity=float(max_sensitivity(lambda noisy: explain(noisy, chosen), windows, rng).mean()),
+        infidelity=float(untold.mean()),
+        sensitivity=float(sensitivity.nanmean().nan_to_num(0.0)),
         baselines=float(np.mean([agreement(evidence, found, montage) for found in others])),
     )
 
@@ -148,13 +150,15 @@ def infidelity(
 def max_sensitivity(explain: Callable[[Tensor], Tensor], x: Tensor, rng: np.random.Generator) -> Tensor:
     """Return the largest relative change of the evidence under a little noise, (N,).
 
-    Yeh et al. 2019: uniform noise, here of a tenth of the median amplitude, drawn four times.
+    Yeh et al. 2019: uniform noise, here of a tenth of the median amplitude, drawn four times.  NaN for a
+    window in which all evidence is 0.
     """
     radius = _RADIUS * float(x.abs().median())
     own = explain(x)
     noises = (torch.from_numpy(rng.uniform(-radius, radius, x.shape)).to(x) for _ in range(_NOISES))
     norms = torch.stack([(explain(x + noise) - own).flatten(1).norm(dim=1) for noise in noises])
-    return norms.amax(0) / own.flatten(1).norm(dim=1).clamp_min(1e-30)
+    size = own.flatten(1).norm(dim=1)
+    return norms.amax(0) / size.where(size > 0, torch.nan)
 
 
 def agreement(one: Tensor, other: Tensor, montage: Montage) -> np.ndarray:

@@ -19,7 +19,10 @@ from trainers.errors import DataError
 
 
 def unseen(detector: Detector, corpus: Corpus, loaded: Loaded) -> tuple[list[Scored], int]:
-    """Return what a detector gives for recordings that it was not trained on, and how many it was.
+    """Return what a detector gives for new subjects, and how many recordings are of others.
+
+    A subject is known by a recording of his that the detector was trained on; where the corpus holds none of
+    these, nobody can tell.
 
     Raises
     ------
@@ -27,9 +30,10 @@ def unseen(detector: Detector, corpus: Corpus, loaded: Loaded) -> tuple[list[Sco
         If nothing is left that it has not seen, or of one class only.
     """
     known = set(detector.training.get("recordings", []))
-    fresh = [e for e in loaded if file_hash(e.path) not in known]
+    subjects = {e.subject for e in loaded if file_hash(e.path) in known}
+    fresh = [e for e in loaded if e.subject not in subjects]
     if not fresh:
-        raise DataError(f"{corpus.name}: the model was trained on every recording; evaluate it on others")
+        raise DataError(f"{corpus.name}: the model was trained on every subject; evaluate it on others")
     splits.subjects_of(fresh)
     scored = score(detector.network, loaded, fresh, "held out", detector.aggregation)
     return scored, len(loaded) - len(fresh)

@@ -105,6 +105,13 @@ def test_max_sensitivity_of_the_signal_itself_is_that_of_the_noise() -> None:
     assert constant.tolist() == [0, 0, 0]
 
 
+def test_max_sensitivity_is_not_a_number_where_nothing_is_explained() -> None:
+    x = torch.stack([torch.zeros(1, 2, 64), torch.ones(1, 2, 64)]).flatten(0, 1)
+    found = max_sensitivity(lambda noisy: x, x, np.random.default_rng(0))
+    assert found.isnan().tolist() == [True, False]
+    assert found[1] == 0
+
+
 def test_agreement_is_spearmans_over_cells() -> None:
     one, other = drawn(3, 4, 128), drawn(3, 1, 128, seed=1)
     cells = [e.sum(1).unflatten(1, (-1, CELL)).sum(2).numpy() for e in (one, other)]

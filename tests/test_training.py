@@ -510,7 +510,7 @@ def test_a_detector_knows_again_what_it_was_trained_on(
     for a, b in zip(fresh, sorted(done.unseen, key=lambda s: s.entry.subject), strict=True):
         np.testing.assert_array_equal(a.logits, b.logits)
     trained = {e: w for e, w in loaded.items() if e not in {s.entry for s in done.unseen}}
-    with pytest.raises(DataError, match="was trained on every recording"):
+    with pytest.raises(DataError, match="was trained on every subject"):
         judging.unseen(done.detector, corpus, trained)
     one = {s.entry: loaded[s.entry] for s in done.unseen if s.entry.label == 1}
     with pytest.raises(DataError, match="one class only"):
