@@ -92,10 +92,10 @@ $ python benchmarks/label_efficiency.py simulated --data FOLDER
 $ python benchmarks/label_efficiency.py guinea-bissau --data FOLDER
 ```
 
-t-VGG GAP with few labelled subjects: mean of up to {draws} draws of the labelled and of the kept third, ±
-half the 95 % t-interval; a figure without one is of a single draw.  "SoftHebb first" learns features
-without labels from all training subjects, then everything by backprop from the labelled ones.  Simulated:
-labelled discharges; Guinea-Bissau: diagnoses.
+t-VGG GAP with few labelled subjects: mean of {draws} draws of the labelled and of the kept third, ± half
+the 95 % t-interval; a dash is not measured yet.  "SoftHebb first" learns features without labels from all
+training subjects, then everything by backprop from the labelled ones.  Simulated: labelled discharges;
+Guinea-Bissau: diagnoses.
 
 {labels}
 
@@ -222,10 +222,11 @@ def _labels(corpora: Mapping[str, Runs]) -> str:
 
 
 def _spread(runs: Sequence[Scores]) -> str:
-    if not runs:
+    """Return mean and half width, or a dash where there are not two draws yet."""
+    if len(runs) < 2:
         return "–"
     mean, half = interval([run.auc().value for run in runs])
-    return f"{mean:.3f} ± {half:.3f}" if len(runs) > 1 else f"{mean:.3f}"
+    return f"{mean:.3f} ± {half:.3f}"
 
 
 def _by_name(path: Path) -> Runs:
