@@ -197,7 +197,7 @@ class Signal:
 
     def on_gradients(self, trainer, objective):
         if trainer.step == self.step - 1:
-            signal.raise_signal(self.number)  # handled before the next; two sent from outside may become one
+            signal.raise_signal(self.number)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -212,6 +212,15 @@ def test_a_request_to_end_is_met_after_the_step_and_its_writing(number, tmp_path
     assert same(trained("backprop", Checkpoint(path)), trained("backprop"))
 
 
+@pytest.fixture
+def interrupted():
+    """SIGINT as in a terminal; what runs in the background of a shell inherits that it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupted")
 def test_the_second_request_acts_at_once(tmp_path):
     path = tmp_path / "a.pt"
     checkpoint = Checkpoint(path, every=float("inf"))
