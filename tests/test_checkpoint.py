@@ -213,14 +213,14 @@ def test_a_request_to_end_is_met_after_the_step_and_its_writing(number, tmp_path
 
 
 @pytest.fixture
-def interrupted():
+def terminal():
     """SIGINT as in a terminal; what runs in the background of a shell inherits that it is ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.usefixtures("interrupted")
+@pytest.mark.usefixtures("terminal")
 def test_the_second_request_acts_at_once(tmp_path):
     path = tmp_path / "a.pt"
     checkpoint = Checkpoint(path, every=float("inf"))
