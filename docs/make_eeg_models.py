@@ -44,8 +44,8 @@ $ python benchmarks/eeg_models.py simulated --data FOLDER
 200 subjects of 5 minutes, seed 0, windows of 2 s at 128 Hz: 120 to train, 40 to choose how windows are put
 together, {judged} to judge, once.  The models of Uyttenhove et al. 2020, whose nets were told the
 diagnosis of every window; beside it the same nets told where the discharges are.  Half of the subjects have
-discharges, and nothing else tells the groups apart: band powers cannot.  Always the same
-answer has 0.5.  Feature models and amplitude learn from the 40 as well, by inner folds.
+discharges, and nothing else tells the groups apart: band powers cannot.  Always the same answer has 0.5.
+Feature models, which choose by inner folds, and amplitude learn from all 160 who are not judged.
 
 {simulated}
 
