@@ -31,14 +31,15 @@ def simulate(out: Path, subjects: int, minutes: float, seed: int, jobs: int) -> 
 def inspect(path: Path, machine: bool, show_ids: bool) -> None:
     """Show what is in PATH, a corpus, a table, a folder or a file, and what is wrong with it.
 
-    Recordings are numbered; neither names nor dates are told.  The exit code is 1 where one cannot be read.
+    Recordings are numbered; neither names nor dates are told.  The exit code is 1 where one, or
+    what is annotated of its seizures, cannot be read.
     """
     from eeg.inspect import as_json, as_text
     from eeg.inspect import inspect as look
 
     found = look(path, show_ids=show_ids)
     click.echo(as_json(found) if machine else as_text(found))
-    end([one for one in found.recordings if one.amplitude is None])
+    end([one for one in found.recordings if not one.readable])
 
 
 @click.command(short_help="What predicts the diagnoses without any EEG.")

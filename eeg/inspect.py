@@ -53,6 +53,7 @@ class Found:
     filters: str
     montage: str | None
     seizures: int | None  # annotated ones, None where nobody annotated
+    readable: bool  # the recording, and its seizures where they are annotated
     problems: tuple[str, ...]
     identity: Identity | None
 
@@ -118,13 +119,14 @@ def _look(number: int, entry: Entry, show_ids: bool) -> Found:
     """Look at one recording; what is wrong with it becomes a line of its own."""
     problems: list[str] = []
     facts: Header | None = None
-    size, seizures = None, None
+    size, seizures, readable = None, None, False
     try:
         facts = header(entry)
         problems += facts.problems
         size, signal_problems = _signal(entry.path)
         problems += signal_problems
         seizures = len(read_seizures(entry.seizures)[0]) if entry.seizures else None
+        readable = size is not None
     except DataError as error:
         problems.append(_nameless(str(error), entry))
     electrodes = facts.electrodes if facts else ()
@@ -142,6 +144,7 @@ def _look(number: int, entry: Entry, show_ids: bool) -> Found:
         filters=facts.filters if facts else "",
         montage=entry.montage,
         seizures=seizures,
+        readable=readable,
         problems=tuple(problems),
         identity=_identity(entry, facts) if show_ids else None,
     )
@@ -171,7 +174,9 @@ def _signal(path: Path) -> tuple[float | None, list[str]]:
 
 def _nameless(message: str, entry: Entry) -> str:
     """Leave out of a message whatever names the file or the person."""
-    for name in (str(entry.path), str(entry.seizures), entry.path.name, entry.path.stem):
+    if entry.seizures:
+        message = message.replace(str(entry.seizures), "the file of seizures")
+    for name in (str(entry.path), entry.path.name, entry.path.stem):
         message = message.replace(name, "the file")
     return message.removeprefix("the file: ")
 

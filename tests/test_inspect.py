@@ -175,6 +175,21 @@ def test_what_cannot_be_read_is_told_without_names(tmp_path: Path) -> None:
     assert "recorded 2012-05-03T00:00:00" in shown.output
 
 
+def test_seizures_that_cannot_be_read_are_no_seizures_that_nobody_had(tmp_path: Path) -> None:
+    for group, name in (("00_epilepsy", "aaaaaanr"), ("01_no_epilepsy", "aaaaaaoo")):
+        folder = tmp_path / group / name / "s001_2003" / "01_tcp_ar"
+        folder.mkdir(parents=True)
+        path = write(folder / f"{name}_s001_t001.edf")
+    path.with_suffix(".csv_bi").write_text("channel,start_time,label\n")
+    result = eeg(tmp_path, "--json")
+    assert result.exit_code == 1
+    recordings = json.loads(result.stdout)["recordings"]
+    assert [one["readable"] for one in recordings] == [True, False]
+    (problem,) = recordings[1]["problems"]
+    assert problem == "the file of seizures: no column stop_time; found channel, start_time, label"
+    assert recordings[1]["amplitude"] is not None
+
+
 @pytest.mark.parametrize("name", ["gone", "empty"])
 def test_nothing_to_look_at(name: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
