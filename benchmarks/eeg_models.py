@@ -26,7 +26,7 @@ from sklearn.metrics import roc_auc_score
 from subject_scores import Scores, append, read
 from torch.nn import functional as F
 
-from eeg import amplitude, runs, splits, training
+from eeg import amplitude, runs, splits, training, validation
 from eeg.compare import name_of
 from eeg.cues import audit_of, read_cues
 from eeg.datasets import Entry, open_corpus
@@ -34,8 +34,10 @@ from eeg.datasets.guinea_bissau import METADATA
 from eeg.datasets.simulated import write_cohort
 from eeg.datasets.table import read_table
 from eeg.features import FEATURES
+from eeg.plan import Plan
 from eeg.preprocess import Preprocessing
-from eeg.training import Loaded, Plan, Scored
+from eeg.training import Loaded
+from eeg.validation import Scored
 from trainers.table import text
 from trainers.trainer import Trainer, predict
 
@@ -222,7 +224,7 @@ def by_subject(scores: Mapping[Entry, float]) -> dict[str, float]:
 
 def plain(plan: Plan, loaded: Loaded, parts: Parts, seed: int) -> Judged:
     """Let a network score subjects: a fixed length, all training subjects, nothing to choose."""
-    return means(training.cross_validate(replace(plan, seed=seed), loaded, parts)), {}
+    return means(validation.cross_validate(replace(plan, seed=seed), loaded, parts)), {}
 
 
 def chosen(plan: Plan, loaded: Loaded, parts: Parts, seed: int, early: bool = False) -> Judged:
@@ -239,15 +241,15 @@ def chosen(plan: Plan, loaded: Loaded, parts: Parts, seed: int, early: bool = Fa
         network = training.network_of(plan, loaded, most, [best] if early else [])
         if early:
             network.load_state_dict(best.state)
-        how = training.chosen(training.score(network, loaded, kept, "kept", plan.aggregation))
+        how = validation.chosen(validation.score(network, loaded, kept, "kept", plan.aggregation))
         taken.append([how, best.epoch] if early else how)
-        found |= means(training.score(network, loaded, test, "test", how))
+        found |= means(validation.score(network, loaded, test, "test", how))
     return found, {"chosen": taken}
 
 
 def means(found: Sequence[Scored]) -> dict[str, float]:
     """Return each subject's score."""
-    scores, _, names = training.subject_scores(found)
+    scores, _, names = validation.subject_scores(found)
     return dict(zip(names, scores.tolist(), strict=True))
 
 

@@ -33,10 +33,10 @@ from eeg.explanation import explain
 from eeg.faithfulness import Explain, agreement, cascade, measure
 from eeg.groundtruth import Discharges, locate, read_discharges
 from eeg.models import build
+from eeg.plan import AGGREGATION, WINDOW, Plan
 from eeg.preprocess import Preprocessing
 from eeg.recording import TEN_TWENTY
 from eeg.segments import LONGEST, Span, over_time, peaks
-from eeg.training import AGGREGATION, WINDOW, Plan
 from eeg.windows import Windows, windows_of
 
 FILE = Path(__file__).parent / "results" / "explanations.jsonl"

@@ -25,10 +25,10 @@ from journal import RESULTS
 from subject_scores import Scores, append, read
 from torch import Tensor, nn
 
-from eeg import models, splits, training
+from eeg import models, splits, training, validation
 from eeg.augment import augmentation
 from eeg.datasets import Entry
-from eeg.training import Plan
+from eeg.plan import Plan, recipe
 from eeg.windows import Windows
 from trainers.data import Augment
 from trainers.phases import train
@@ -64,8 +64,8 @@ def main() -> None:
             began = time.monotonic()
             told = [loaded[e] for e in some(most, count, draw)]
             network = learned(seeded, way, told, first)
-            scored = training.score(network, loaded, test, "kept", plan.aggregation)
-            scores, labels, _ = training.subject_scores(scored)
+            scored = validation.score(network, loaded, test, "kept", plan.aggregation)
+            scores, labels, _ = validation.subject_scores(scored)
             found = Scores(name, draw, labels.tolist(), scores.tolist(), time.monotonic() - began)
             append(path, found)
             print(name, draw, found.auc(), f"{found.seconds:.0f} s", sep="  ", flush=True)
@@ -100,7 +100,7 @@ def learned(plan: Plan, way: str, told: Sequence[Windows], first: Callable[[], S
         y,
         criterion=nn.BCEWithLogitsLoss(pos_weight=weight),
         classes=1,
-        recipe=training.recipe(plan),
+        recipe=recipe(plan),
         seed=plan.seed,
         augment=augmented(plan),
     )

@@ -23,14 +23,15 @@ import numpy as np
 import torch
 from journal import RESULTS
 
-from eeg import runs, splits, training
+from eeg import runs, splits, training, validation
 from eeg.aggregate import AGGREGATIONS
 from eeg.datasets import open_corpus
 from eeg.datasets.simulated import write_cohort
 from eeg.evaluate import auc
+from eeg.plan import Plan
 from eeg.preprocess import Preprocessing
 from eeg.recording import TEN_TWENTY
-from eeg.training import Loaded, Plan
+from eeg.training import Loaded
 from trainers.table import text
 
 SUBJECTS, TESTED = 200, 0.4
@@ -111,7 +112,7 @@ def measured(name: str, seed: int, loaded: Loaded) -> Outcome:
     plan = replace(BASELINE, seed=seed, **INGREDIENTS[name])
     train, test = splits.hold_out(list(loaded), TESTED, seed)
     start = time.monotonic()
-    scored = training.score(training.fit(plan, loaded, train), loaded, test, "held out", plan.aggregation)
+    scored = validation.score(training.fit(plan, loaded, train), loaded, test, "held out", plan.aggregation)
     seconds = time.monotonic() - start
     labels, subjects = np.array([e.label for e in test]), np.array([e.subject for e in test])
     scores = {}

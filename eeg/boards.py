@@ -22,7 +22,7 @@ from eeg.embedding import embed, readout
 from eeg.evaluate import risk_coverage as risks
 from eeg.pictures import pictures
 from eeg.statements import RESEARCH_USE
-from eeg.training import Scored, subject_scores
+from eeg.validation import Scored, subject_scores
 from visualizers.curves import ranking, reliability, risk_coverage
 
 if TYPE_CHECKING:

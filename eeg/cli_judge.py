@@ -12,8 +12,8 @@ from eeg.cli_steps import about, echo_json, echo_results, end, loaded_from, one_
 
 if TYPE_CHECKING:
     from eeg.datasets import Entry
+    from eeg.plan import Plan
     from eeg.quality import Policy
-    from eeg.training import Plan
 
 
 @click.command(short_help="Judge a model on subjects it has not seen.")

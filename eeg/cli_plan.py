@@ -9,7 +9,7 @@ import click
 if TYPE_CHECKING:
     from eeg.datasets import Corpus
     from eeg.derivation import Reference
-    from eeg.training import Plan
+    from eeg.plan import Plan
 
 
 def planned(
@@ -30,9 +30,9 @@ def planned(
 
     from eeg import runs
     from eeg.mains import mains
+    from eeg.plan import AGGREGATION, WINDOW, Plan
     from eeg.preprocess import Preprocessing
     from eeg.recording import harmonise
-    from eeg.training import AGGREGATION, WINDOW, Plan
 
     kind = labels or ("events" if all(e.events for e in corpus.entries) else "recording")
     names = (

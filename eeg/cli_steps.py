@@ -11,9 +11,10 @@ import click
 if TYPE_CHECKING:
     from eeg.datasets import Corpus, Entry
     from eeg.detector import Detector
+    from eeg.plan import Plan
     from eeg.quality import Policy
     from eeg.results import Results
-    from eeg.training import Loaded, Plan
+    from eeg.training import Loaded
     from trainers.errors import DataError
 
 

@@ -14,7 +14,7 @@ from eeg.cli_steps import about, echo_json, echo_results, end, loaded_from, made
 
 if TYPE_CHECKING:
     from eeg.datasets import Corpus, Entry
-    from eeg.training import Plan
+    from eeg.plan import Plan
 
 
 @click.command(short_help="Train a detector, cross-validated by subject.")

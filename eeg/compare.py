@@ -13,8 +13,10 @@ from eeg import splits
 from eeg.budget import lasting
 from eeg.evaluate import Estimate, auc
 from eeg.features import FEATURES
+from eeg.plan import Plan
 from eeg.significance import Comparison, delong, swapped_p
-from eeg.training import Loaded, Plan, cross_validate, subject_scores
+from eeg.training import Loaded
+from eeg.validation import cross_validate, subject_scores
 from trainers.table import text
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eeg import runs, training
+from eeg import runs, training, validation
 from eeg.card import TITLES
 from eeg.datasets import Corpus, Entry, open_corpus
 from eeg.datasets.simulated import write_cohort
@@ -17,11 +17,12 @@ from eeg.design import Design
 from eeg.detect import detect
 from eeg.evaluate import Estimate, auc
 from eeg.judging import explained
+from eeg.plan import AGGREGATION, WINDOW, Plan
 from eeg.preprocess import Preprocessing
 from eeg.recording import TEN_TWENTY
 from eeg.results import describe
 from eeg.statements import NORMAL_EEG, RESEARCH_USE
-from eeg.training import AGGREGATION, WINDOW, Plan, Scored
+from eeg.validation import Scored
 
 Say = Callable[[str], None]
 
@@ -75,8 +76,8 @@ def _by_recording_labels(plan: Plan, corpus: Corpus, unseen: tuple[Scored, ...])
     loaded = runs.load_corpus(corpus, other.preprocessing, other.window)
     held: list[Entry] = [s.entry for s in unseen]
     network = training.fit_network(other, [w for e, w in loaded.items() if e not in held])
-    scores, labels, names = training.subject_scores(
-        training.score(network, loaded, held, "held out", other.aggregation)
+    scores, labels, names = validation.subject_scores(
+        validation.score(network, loaded, held, "held out", other.aggregation)
     )
     return auc(labels, scores, np.array(names))
 

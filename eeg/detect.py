@@ -24,12 +24,12 @@ from eeg.detector import Decision, Detector
 from eeg.explanation import Explanation, explain
 from eeg.export import result, write_annotated_edf, write_derivative, write_json, write_szcore
 from eeg.export.bids import is_bids
+from eeg.fingerprint import file_hash
 from eeg.header import header_of
 from eeg.pooling import contributions
 from eeg.recording import lacking
 from eeg.report import write_report
 from eeg.segments import Segment
-from eeg.training import file_hash
 from eeg.windows import Windows
 from trainers.errors import DataError
 

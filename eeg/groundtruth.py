@@ -15,7 +15,7 @@ from eeg.datasets.table import read_table
 from eeg.detector import Detector
 from eeg.explanation import explain
 from eeg.segments import LONGEST, Segment, Span, peaks
-from eeg.training import Scored
+from eeg.validation import Scored
 
 WIDENED = 0.1
 """Seconds by which a true discharge is widened on both sides before a segment may hit it."""

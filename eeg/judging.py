@@ -11,10 +11,13 @@ from eeg import splits
 from eeg.cues import read_cues
 from eeg.datasets import Corpus
 from eeg.detector import Detector
+from eeg.fingerprint import file_hash
 from eeg.groundtruth import Precision, precision
+from eeg.plan import Plan
 from eeg.results import Results, judge
 from eeg.significance import Comparison, delong, swapped_p
-from eeg.training import Loaded, Plan, Scored, file_hash, score, subject_scores
+from eeg.training import Loaded
+from eeg.validation import Scored, score, subject_scores
 from trainers.errors import DataError
 
 

@@ -270,11 +270,11 @@ def _ears(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw | None
     """Give the two electrodes at the ears or at the mastoids, if these are the reference."""
     if settings.reference != "mastoids":
         return None
-    pair = next((list(two) for two in (EARS[:2], EARS[2:]) if set(two) <= set(raw.ch_names)), None)
+    pair = next((list(two) for two in (EARS[:2], EARS[2:]) if not lacking(raw, two)), None)
     if pair is None:
         raise DataError(
             f"{name_of(raw)}: neither {' and '.join(EARS[:2])} nor {' and '.join(EARS[2:])} among its "
-            "channels; expected both for linked mastoids"
+            "good channels; expected both for linked mastoids"
         )
     return raw.copy().load_data(verbose="error").pick(pair)
 

@@ -73,7 +73,8 @@ class Quality:
     ``seconds`` is what was recorded, without gaps; ``flat`` and ``outlying`` are electrodes; ``line`` is
     the share of the power above 1 Hz that lies within 1 Hz of 50 or of 60 Hz, whichever is more, in the
     median channel: None where the sampling rate is too low to tell.  ``looked_for`` are the kinds of spans
-    that the recording let look for.
+    that the recording let look for.  ``not_finite`` are channels, whether they matter or not, with a value
+    that is no number or infinite.
     """
 
     seconds: float
@@ -82,6 +83,7 @@ class Quality:
     line: float | None
     looked_for: tuple[Kind, ...]
     flaws: tuple[Flaw, ...]
+    not_finite: tuple[str, ...] = ()  # what an older version wrote down had none
 
     def spans(self, kinds: Sequence[Kind]) -> tuple[np.ndarray, np.ndarray]:
         """Return onsets and durations (M,) each, s, of the flaws of these kinds."""
@@ -100,13 +102,15 @@ class Quality:
     @classmethod
     def recorded(cls, facts: Mapping[str, Any]) -> Self:
         """Return what was written down as JSON."""
-        lists = {name: tuple(facts[name]) for name in ("flat", "outlying", "looked_for")}
+        names = "flat", "outlying", "looked_for", "not_finite"
+        lists = {name: tuple(facts.get(name, ())) for name in names}
         return cls(**{**facts, **lists, "flaws": tuple(Flaw(**flaw) for flaw in facts["flaws"])})
 
     @property
     def flagged(self) -> str:
         """One line on what was found, "" where nothing was."""
         told = [f"flat: {', '.join(self.flat)}"] if self.flat else []
+        told += [f"not finite: {', '.join(self.not_finite)}"] if self.not_finite else []
         told += [f"unlike all others: {', '.join(self.outlying)}"] if self.outlying else []
         shares = {kind: self.share(kind) for kind in self.looked_for}
         told += [f"{kind} for {share:.1%} of the time" for kind, share in shares.items() if share]
@@ -121,17 +125,16 @@ def examine(raw: mne.io.BaseRaw, channels: Sequence[str]) -> Quality:
     raw
         In volts, as `eeg.recording.read` gives it; it stays as it is.
     channels
-        The electrodes that matter.  Those that it lacks, has marked as bad or that are not finite are
-        passed over.
+        The electrodes that matter.  Those that it lacks or has marked as bad are passed over.
     """
     present = [name for name in channels if name not in lacking(raw, channels)]
-    low, high = extremes(raw, present)
-    finite = np.isfinite(low) & np.isfinite(high)
-    dead = {name for name, flat in zip(present, finite & (high < low + FLAT), strict=True) if flat}
-    names = [name for name, good in zip(present, finite, strict=True) if good and name not in dead]
+    low, high = (dict(zip(raw.ch_names, volts, strict=True)) for volts in extremes(raw, raw.ch_names))
+    not_finite = tuple(name for name in raw.ch_names if not np.isfinite([low[name], high[name]]).all())
+    dead = {name for name in present if high[name] < low[name] + FLAT}
+    names = [name for name in present if name not in {*dead, *not_finite}]
     seconds = sum(stop - start for start, stop in stretches(raw)) / raw.info["sfreq"]
     if not names:
-        return Quality(seconds, tuple(name for name in present if name in dead), (), None, (), ())
+        return Quality(seconds, tuple(name for name in present if name in dead), (), None, (), (), not_finite)
     flaws: list[Flaw] = []
     flat_in: Counter[str] = Counter()
     spectra = []
@@ -160,19 +163,19 @@ def examine(raw: mne.io.BaseRaw, channels: Sequence[str]) -> Quality:
         line=_line_share(np.mean(spectra, axis=0), raw.info["sfreq"]),
         looked_for=tuple(looked_for),
         flaws=tuple(sorted(flaws, key=lambda flaw: flaw.onset)),
+        not_finite=not_finite,
     )
 
 
-def mark_flat(raw: mne.io.BaseRaw, quality: Quality, channels: Sequence[str]) -> mne.io.BaseRaw:
-    """Return the recording with its flat channels marked as bad, to be interpolated as missing ones are.
+def mark_bad(raw: mne.io.BaseRaw, quality: Quality, channels: Sequence[str]) -> mne.io.BaseRaw:
+    """Return the recording with channels marked as bad that are flat or not finite.
 
-    Where that would be too many, they are left alone, for `eeg.preprocess.clean` to refuse them as flat.
+    They are then interpolated as missing ones are.  Where that would be too many of ``channels``, all are
+    left alone, for `eeg.preprocess.clean` to refuse them as what they are.
     """
-    if len(quality.flat) + len(lacking(raw, channels)) > round(INTERPOLATED * len(channels)):
-        return raw
     marked = raw.copy()
-    marked.info["bads"] = [*raw.info["bads"], *quality.flat]
-    return marked
+    marked.info["bads"] = list(dict.fromkeys([*raw.info["bads"], *quality.flat, *quality.not_finite]))
+    return raw if len(lacking(marked, channels)) > round(INTERPOLATED * len(channels)) else marked
 
 
 def _pieces(raw: mne.io.BaseRaw, names: Sequence[str]) -> Iterator[tuple[float, mne.io.BaseRaw]]:

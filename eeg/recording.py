@@ -186,7 +186,8 @@ def amplitude(raw: mne.io.BaseRaw) -> np.ndarray:
     """
     second = max(round(raw.info["sfreq"]), 1)
     blocks = np.stack([raw[:, start : start + second][0] for start in looks(raw, second, _LOOKS)])
-    deviation = np.abs(blocks - np.median(blocks, axis=2, keepdims=True))
+    with np.errstate(invalid="ignore"):  # infinite values, of which nothing is known
+        deviation = np.abs(blocks - np.median(blocks, axis=2, keepdims=True))
     return 1.4826 * np.median(np.median(deviation, axis=2), axis=0)
 
 
@@ -289,9 +290,11 @@ def _check_units(scalp: Sequence[Signal], path: Path) -> None:
 
 
 def _check_amplitude(raw: mne.io.BaseRaw, path: Path) -> None:
-    typical = float(f"{np.median(amplitude(raw)):.3g}")
+    sizes = amplitude(raw)
+    finite = sizes[np.isfinite(sizes)]
+    typical = float(f"{np.median(finite):.3g}") if finite.size else 0.0
     low, high = PLAUSIBLE
-    if 0 < typical < low or typical > high:  # a flat recording is refused where its channels are named
+    if 0 < typical < low or typical > high:  # what is flat or not finite is refused where channels are named
         raise DataError(
             f"{path}: a typical channel varies by {typical * 1e6:g} µV within a second; expected "
             f"{low * 1e6:g} to {high * 1e6:g} µV: mend the unit in the file"

@@ -17,8 +17,10 @@ from eeg.conformal import EXCHANGEABILITY, Answers, Rates
 from eeg.cues import audit_of
 from eeg.datasets import Entry
 from eeg.evaluate import CALIBRATED, DECIDING, RANKING, Estimate, auc, evaluate, risk_coverage
+from eeg.plan import Plan
 from eeg.significance import permutation_p
-from eeg.training import Plan, Scored, recording_score, subject_scores, targets
+from eeg.training import targets
+from eeg.validation import Scored, recording_score, subject_scores
 from trainers.files import replacing
 from trainers.table import text
 

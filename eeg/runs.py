@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from eeg import boards, card, kept, outlier, splits, training
+from eeg import boards, card, kept, outlier, splits, training, validation
 from eeg.aggregate import CHOSEN
 from eeg.budget import lasting
 from eeg.cues import read_cues
@@ -20,6 +20,8 @@ from eeg.design import Design
 from eeg.detector import Detector, save
 from eeg.detector import load as load_detector
 from eeg.embedding import readout
+from eeg.fingerprint import file_hash, fingerprint
+from eeg.plan import Plan
 from eeg.preprocess import Preprocessing
 from eeg.prototypes import choose
 from eeg.quality import Policy
@@ -27,7 +29,8 @@ from eeg.readout import has_own, judging
 from eeg.recording import TEN_TWENTY, read
 from eeg.results import Results, calibrations, judge, recorded, write_predictions
 from eeg.run_folder import PARTS, RECORD, begin, finish
-from eeg.training import Loaded, Plan, Scored, file_hash
+from eeg.training import Loaded
+from eeg.validation import Scored
 from eeg.windows import load
 from trainers.callbacks import Progress
 from trainers.errors import DataError
@@ -137,16 +140,16 @@ def run(
     parts = design.parts(train, plan.seed)
     asked = {
         **settings(plan, design, corpus),
-        "held_out": training.fingerprint(held),
+        "held_out": fingerprint(held),
         "data_sha256": kept.digest_of(loaded),
     }
     folder = None if out is None else begin(out, asked)
     cues = read_cues(entries, jobs)
-    scored = training.cross_validate(plan, loaded, parts, jobs, folder, partial(_tell, said))
+    scored = validation.cross_validate(plan, loaded, parts, jobs, folder, partial(_tell, said))
     crossed = judge(plan, scored, None, folds=design.folds, cues=cues)
-    final = replace(plan, aggregation=training.chosen(scored)) if plan.aggregation == CHOSEN else plan
+    final = replace(plan, aggregation=validation.chosen(scored)) if plan.aggregation == CHOSEN else plan
     bare = _final(final, loaded, train, scored, design.prototypes, out)
-    unseen = tuple(training.score(bare.network, loaded, held, "held out", final.aggregation))
+    unseen = tuple(validation.score(bare.network, loaded, held, "held out", final.aggregation))
     held_out = judge(final, unseen, bare.calibration, folds=design.folds, cues=cues) if held else None
     used = [*train, *training.without_diagnosis(loaded, train)] if plan.finetune else train
     facts = {
@@ -156,7 +159,7 @@ def run(
         "epilepsy": crossed.epilepsy,
         "rule": plan.rule,
         "seed": plan.seed,
-        "recordings": training.fingerprint(used),
+        "recordings": fingerprint(used),
         "versions": asked["versions"],
         "splits": design.describe(len(parts)),
         "results": plain({"cross_validated": crossed, "held_out": held_out}),
@@ -196,13 +199,19 @@ def _final(
         network = training.network_of(plan, loaded, train, callbacks)
     windows = [loaded[e] for e in train]
     learned = training.labelled(windows, plan.labels) if prototypes else None
-    found = training.detector(
-        plan,
-        network,
-        training.fit_calibration(plan, scored),
-        outlier.fit([outlier.statistics(w.data, plan.preprocessing.sfreq) for w in windows]),
-        {},
-        learned and choose(network, *learned, prototypes, plan.seed),
+    found = Detector(
+        network=network,
+        model=plan.model,
+        preprocessing=plan.preprocessing,
+        window=plan.window,
+        labels=plan.labels,
+        aggregation=plan.aggregation,
+        calibration=validation.fit_calibration(plan, scored),
+        gate=outlier.fit([outlier.statistics(w.data, plan.preprocessing.sfreq) for w in windows]),
+        quality=plan.quality,
+        training={},
+        prototypes=learned and choose(network, *learned, prototypes, plan.seed),
+        readout=plan.rule if has_own(plan.rule) else None,
     )
     if path is not None:
         save(found, path)

@@ -16,7 +16,7 @@ from eeg.datasets import Corpus, Entry, read_events
 from eeg.gaps import stretches, without_short
 from eeg.ictal import seizures
 from eeg.preprocess import Preprocessing, check_duration, clean, kernel, scaled
-from eeg.quality import EXCLUDED, LEAST, Policy, Quality, examine, mark_flat
+from eeg.quality import EXCLUDED, LEAST, Policy, Quality, examine, mark_bad
 from eeg.recording import name_of, read
 from trainers.errors import DataError
 from trainers.record import plain
@@ -188,7 +188,7 @@ def windows_of(
 ) -> Windows:
     """Read one recording, examine and prepare it, cut it and label its windows.
 
-    Flat channels are interpolated as missing ones are.  Windows that touch a seizure are left out, for they
+    Channels that are flat or not finite are interpolated as missing ones are.  Windows that touch a seizure are left out, for they
     are not interictal.
 
     Parameters
@@ -229,7 +229,7 @@ def interictal(
     check_duration(raw, settings)
     lasting = without_short(raw, kernel(raw, settings))
     quality = examine(lasting, settings.channels)
-    cleaned = clean(mark_flat(lasting, quality, settings.channels), settings)
+    cleaned = clean(mark_bad(lasting, quality, settings.channels), settings)
     signal, spans = scaled(cleaned, settings), seizures(raw, table)
     try:
         data, onset = cut(signal, settings.sfreq, length, stretches(cleaned))

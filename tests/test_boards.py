@@ -15,7 +15,7 @@ from eeg.boards import embedding, write_training
 from eeg.calibrate import Calibration
 from eeg.datasets import Entry
 from eeg.embedding import readout
-from eeg.training import Scored
+from eeg.validation import Scored
 from eeg.windows import Windows
 
 NETWORK = nn.Sequential(nn.Flatten(), nn.Linear(64, 3), nn.ReLU(), nn.Linear(3, 1)).eval()

@@ -10,9 +10,10 @@ import torch
 from eeg.card import card, recorded_results
 from eeg.datasets import Entry
 from eeg.detector import Detector, load, save
+from eeg.plan import Plan
 from eeg.prototypes import Prototypes
 from eeg.results import judge
-from eeg.training import Plan, Scored
+from eeg.validation import Scored
 from eeg.windows import Windows
 from trainers.record import plain
 

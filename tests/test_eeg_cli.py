@@ -17,10 +17,10 @@ from click.testing import CliRunner, Result
 from eeg.cli import main
 from eeg.datasets import open_corpus
 from eeg.detector import Detector, load, save
+from eeg.fingerprint import file_hash
 from eeg.preprocess import Preprocessing
 from eeg.recording import TEN_TWENTY
 from eeg.statements import NORMAL_EEG, RESEARCH_USE
-from eeg.training import file_hash
 
 DATA = Path(os.environ.get("HEBBIAN_DATA", "")) / "eeg"
 needs_data = pytest.mark.skipif("HEBBIAN_DATA" not in os.environ, reason="HEBBIAN_DATA is not set")

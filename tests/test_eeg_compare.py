@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from eeg import training
+from eeg import validation
 from eeg.cli import main
 from eeg.compare import as_text, compare, name_of
 from eeg.datasets import Entry
 from eeg.evaluate import auc
+from eeg.plan import Plan
 from eeg.preprocess import Preprocessing
 from eeg.significance import delong
 from eeg.splits import folds
-from eeg.training import Loaded, Plan, cross_validate, subject_scores
+from eeg.training import Loaded
+from eeg.validation import cross_validate, subject_scores
 from eeg.windows import Windows
 
 PLAN = Plan(Preprocessing(("Fp1", "T7", "Cz", "O2")), "recording", 2.0, "mean", model="tangent", epochs=1)
@@ -67,8 +69,8 @@ def test_what_is_kept_is_not_made_again(
         made.append(plan)
         return fit(plan, *rest)  # type: ignore[arg-type]
 
-    fit = training.fit
-    monkeypatch.setattr(training, "fit", spy)
+    fit = validation.fit
+    monkeypatch.setattr(validation, "fit", spy)
     assert compare(PLANS[:2], loaded, parts, folder=kept) == once
     assert made == []
     other = replace(PLAN, seed=1)

@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from eeg import finding, training
+from eeg import finding, training, validation
 from eeg.datasets import Entry
 from eeg.finding import FOLDS, RARE, ROUNDS, annotated, found, narrowed, outstanding
+from eeg.plan import Plan
 from eeg.preprocess import Preprocessing
 from eeg.splits import folds, shuffled
-from eeg.training import Loaded, Plan
+from eeg.training import Loaded
 from eeg.windows import Windows, examples
 from trainers.errors import DataError
 
@@ -190,7 +191,7 @@ def test_shuffled_diagnoses_teach_nothing() -> None:
         known = cohort(18, planted=(4, 9))
         dealt = shuffled(list(known), seed)
         loaded = {e: replace(w, label=e.label) for e, w in zip(dealt, known.values(), strict=True)}
-        scored = training.cross_validate(replace(PLAN, epochs=6), loaded, folds(dealt, 2, seed))
-        scores, labels, _ = training.subject_scores(scored)
+        scored = validation.cross_validate(replace(PLAN, epochs=6), loaded, folds(dealt, 2, seed))
+        scores, labels, _ = validation.subject_scores(scored)
         aucs.append(roc_auc_score(labels, scores))
     assert 0.2 < np.mean(aucs) < 0.8  # by chance 0.5, and a standard deviation of 0.1

@@ -27,7 +27,7 @@ from eeg.groundtruth import (
     spans,
 )
 from eeg.preprocess import Preprocessing
-from eeg.training import Scored
+from eeg.validation import Scored
 from eeg.windows import Windows
 
 CHANNELS = ("Fp1", "T7", "Cz", "O2")

@@ -11,16 +11,17 @@ import pytest
 from joblib import Parallel
 from torch import nn
 
-from eeg import boards, kept, runs, training
+from eeg import boards, kept, runs, training, validation
 from eeg.budget import lasting
 from eeg.datasets import Corpus, Entry, open_corpus
 from eeg.design import Design
 from eeg.kept import Fold
+from eeg.plan import Plan
 from eeg.preprocess import Preprocessing
 from eeg.recording import TEN_TWENTY
 from eeg.run_folder import begin, finish, finished, refuse_other, started
 from eeg.splits import folds
-from eeg.training import Loaded, Plan
+from eeg.training import Loaded
 from eeg.windows import Windows
 from trainers.errors import DataError
 
@@ -66,9 +67,9 @@ def dying(function: Callable[..., object], calls: int) -> Callable[..., object]:
 @pytest.mark.parametrize(
     ("module", "name", "calls", "again"),
     [
-        (training, "fit", 1, 2),  # in the second fold: that and the final network are left to train
+        (validation, "fit", 1, 2),  # in the second fold: that and the final network are left to train
         # when the final network was trained, but not kept
-        pytest.param(training, "detector", 0, 1, marks=pytest.mark.slow),
+        pytest.param(validation, "fit_calibration", 0, 1, marks=pytest.mark.slow),
         (boards, "write_training", 0, 0),  # when the model was written, but not its card
     ],
 )
@@ -216,14 +217,14 @@ def test_the_first_fold_that_is_trained_tells_how_many_are_left(
     plan = replace(PLAN, model="tangent", labels="recording", aggregation="mean")
     parts = folds(list(loaded), 4, 0)
     one_process = partial(Parallel, n_jobs=1)  # more of them take seconds to begin
-    monkeypatch.setattr(training, "Parallel", lambda n_jobs, **how: one_process(**how))
-    training.cross_validate(plan, loaded, parts[:done], folder=tmp_path)
+    monkeypatch.setattr(validation, "Parallel", lambda n_jobs, **how: one_process(**how))
+    validation.cross_validate(plan, loaded, parts[:done], folder=tmp_path)
     told: list[tuple[float, int]] = []
-    training.cross_validate(plan, loaded, parts, jobs, tmp_path, lambda *at: told.append(at))
+    validation.cross_validate(plan, loaded, parts, jobs, tmp_path, lambda *at: told.append(at))
     ((seconds, left),) = told
     assert left == rounds
     assert 0 < seconds < 60
-    training.cross_validate(plan, loaded, parts, jobs, tmp_path, lambda *at: told.append(at))
+    validation.cross_validate(plan, loaded, parts, jobs, tmp_path, lambda *at: told.append(at))
     assert len(told) == 1  # nothing is left to train
 
 

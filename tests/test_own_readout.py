@@ -12,9 +12,10 @@ from eeg import models
 from eeg.attribution import METHODS, Montage, attribute
 from eeg.calibrate import Calibration
 from eeg.detector import Detector, load, network_logits, save
+from eeg.plan import Plan
 from eeg.preprocess import Preprocessing
 from eeg.readout import OwnReadout, has_own, judging, scores_of
-from eeg.training import Plan, fit_network
+from eeg.training import fit_network
 from eeg.windows import Windows
 from trainers.errors import DataError
 

@@ -14,6 +14,7 @@ from eeg.derivation import derive
 from eeg.mains import mains
 from eeg.preprocess import Preprocessing, clean, prepare
 from eeg.recording import TEN_TWENTY, ear, read
+from eeg.windows import interictal
 from trainers.errors import DataError
 
 DATA = Path(os.environ.get("HEBBIAN_DATA", "")) / "eeg"
@@ -305,8 +306,18 @@ def test_linked_mastoids_are_what_is_subtracted(ears: tuple[str, str], tmp_path:
 
 
 def test_no_mastoids_no_reference() -> None:
-    with pytest.raises(DataError, match="neither A1 and A2 nor M1 and M2 among its channels"):
+    with pytest.raises(DataError, match="neither A1 and A2 nor M1 and M2 among its good channels"):
         clean(recording(noise(), FOUR, 256), Preprocessing(FOUR, reference="mastoids"))
+
+
+def test_a_mastoid_that_is_not_finite_is_no_reference() -> None:
+    volts = 2e-5 * np.random.default_rng(0).standard_normal((6, 256 * 20))
+    volts[5, 7] = np.nan
+    raw = recording(volts, (*FOUR, "A1", "A2"), 256).set_channel_types(
+        {"A1": "misc", "A2": "misc"}, on_unit_change="ignore"
+    )
+    with pytest.raises(DataError, match="neither A1 and A2 nor M1 and M2 among its good channels"):
+        interictal(raw, Preprocessing(FOUR, reference="mastoids"), 2.0)
 
 
 @pytest.mark.parametrize(

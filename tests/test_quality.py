@@ -1,6 +1,7 @@
 """What is wrong with a recording is planted here, and then found where it was planted."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from eeg.ictal import seizures
 from eeg.preprocess import Preprocessing
-from eeg.quality import EXCLUDED, Flaw, Quality, examine, mark_flat
+from eeg.quality import EXCLUDED, Flaw, Quality, examine, mark_bad
 from eeg.recording import TEN_TWENTY
 from eeg.simulate import simulate_subject
 from eeg.windows import interictal, unusable
@@ -144,9 +145,13 @@ def test_nothing_but_flat_channels() -> None:
 def test_what_was_written_down_reads_the_same() -> None:
     volts = background(20)
     volts[3, 1000:2000] = 0
+    volts[5, 7] = np.nan
     quality = found(recording(volts))
     assert quality.flaws
     assert Quality.recorded(plain(quality)) == quality
+    older = plain(quality)
+    del older["not_finite"]
+    assert Quality.recorded(older) == replace(quality, not_finite=())
 
 
 @pytest.mark.slow
@@ -179,7 +184,7 @@ def test_a_few_flat_channels_are_interpolated_and_more_are_refused() -> None:
     volts = background(20)
     volts[[4, 8]] = 0
     raw = recording(volts)
-    marked = mark_flat(raw, found(raw), TEN_TWENTY)
+    marked = mark_bad(raw, found(raw), TEN_TWENTY)
     assert marked.info["bads"] == [TEN_TWENTY[4], TEN_TWENTY[8]]
     assert interictal(raw, SETTINGS, 2.0)[1].data.shape == (10, 19, 256)
     volts[12] = 0
@@ -187,6 +192,38 @@ def test_a_few_flat_channels_are_interpolated_and_more_are_refused() -> None:
         DataError, match=f"flat signal in {TEN_TWENTY[4]}, {TEN_TWENTY[8]}, {TEN_TWENTY[12]};"
     ):
         interictal(recording(volts), SETTINGS, 2.0)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("where", [slice(700, 701), slice(None)])
+def test_a_channel_that_is_not_finite_is_as_good_as_missing(value: float, where: slice) -> None:
+    volts = background(20)
+    whole = recording(volts.copy())
+    volts[4, where] = volts[8, where] = value
+    raw = recording(volts)
+    lost = [TEN_TWENTY[4], TEN_TWENTY[8]]
+    expected = interictal(whole.drop_channels(lost), SETTINGS, 2.0)[1]
+    windows = interictal(raw, SETTINGS, 2.0)[1]
+    np.testing.assert_allclose(windows.data, expected.data, rtol=1e-5)
+    assert windows.account()["quality"]["not_finite"] == lost
+    assert windows.quality is not None
+    assert windows.quality.flagged == f"not finite: {', '.join(lost)}"
+    volts[12] = 0  # with which it is one too many
+    with pytest.raises(DataError, match=f"not finite signal in {', '.join(lost)};"):
+        interictal(recording(volts), SETTINGS, 2.0)
+
+
+def test_a_channel_that_the_model_does_not_use_may_be_anything() -> None:
+    """Also where others are interpolated, for which it would be taken."""
+    volts = background(20)
+    volts[3, 7] = np.inf
+    few = Preprocessing(tuple(name for i, name in enumerate(TEN_TWENTY) if i not in (3, 4)))
+    lacking = recording(volts).drop_channels([TEN_TWENTY[0]])
+    without = lacking.copy().drop_channels([TEN_TWENTY[3]])
+    windows, expected = (interictal(raw, few, 2.0)[1] for raw in (lacking, without))
+    np.testing.assert_allclose(windows.data, expected.data, rtol=1e-5)
+    assert windows.quality is not None
+    assert windows.quality.not_finite == (TEN_TWENTY[3],)
 
 
 def test_windows_with_flat_signal_go_unless_they_are_kept() -> None:

@@ -14,17 +14,20 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from eeg import calibrate, judging, runs, training
+from eeg import calibrate, judging, runs, training, validation
 from eeg.aggregate import AGGREGATIONS
 from eeg.calibrate import Calibration
 from eeg.datasets import Corpus, Entry, open_corpus
 from eeg.design import Design
 from eeg.features import FEATURES
+from eeg.fingerprint import file_hash, fingerprint
+from eeg.plan import Plan, recipe
 from eeg.preprocess import Preprocessing
 from eeg.recording import TEN_TWENTY
 from eeg.results import describe, judge, recorded
 from eeg.splits import folds
-from eeg.training import Loaded, Plan, Scored
+from eeg.training import Loaded
+from eeg.validation import Scored
 from eeg.windows import Windows, examples
 from hebbian.registry import rules
 from trainers.data import Batches
@@ -67,9 +70,8 @@ def test_the_same_plan_gives_the_same_weights_bit_for_bit(
     labels: str, rule: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = replace(PLAN, labels=labels, rule=rule)  # type: ignore[arg-type]
-    short = replace(training.recipe(plan).readout, epochs=1, least_steps=0)
-    found = training.recipe
-    monkeypatch.setattr(training, "recipe", lambda plan: replace(found(plan), readout=short))
+    short = replace(recipe(plan).readout, epochs=1, least_steps=0)
+    monkeypatch.setattr(training, "recipe", lambda plan: replace(recipe(plan), readout=short))
     data = list(tiny(4).values())
     torch.manual_seed(1)
     once = training.fit_network(plan, data)
@@ -137,8 +139,8 @@ def test_examples_are_whole_and_half_steps_without_the_unclear_ones() -> None:
 @pytest.mark.parametrize("labels", ["events", "recording"])
 def test_epochs_are_those_asked_for_or_the_recipes(labels: str) -> None:
     plan = replace(PLAN, labels=labels)  # type: ignore[arg-type]
-    assert training.recipe(plan).learn.epochs_for(3) == 1
-    assert training.recipe(replace(plan, epochs=None)).learn.epochs_for(10) > 50
+    assert recipe(plan).learn.epochs_for(3) == 1
+    assert recipe(replace(plan, epochs=None)).learn.epochs_for(10) > 50
 
 
 def trains(rule: str) -> None:
@@ -162,9 +164,9 @@ def test_every_registered_rule_trains_t_vgg(rule: str) -> None:
 
 def test_a_training_that_diverged_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = tiny(2)
-    monkeypatch.setattr(training, "network_logits", lambda network, x: np.full(len(x), np.nan))
+    monkeypatch.setattr(validation, "network_logits", lambda network, x: np.full(len(x), np.nan))
     with pytest.raises(DataError, match="fold 2: the training diverged"):
-        training.score(nn.Identity(), loaded, list(loaded), "fold 2", "top")
+        validation.score(nn.Identity(), loaded, list(loaded), "fold 2", "top")
 
 
 # --- bags, fine-tuning and features
@@ -238,9 +240,10 @@ def test_fine_tuning_begins_where_the_rule_without_labels_ends(
             seen["weights"] = [copy.deepcopy(rule.model)]
 
     monkeypatch.setattr(training, "descend", note)
-    found = training.recipe
-    still = replace(found(PLAN), learn=replace(found(PLAN).learn, optimizer=partial(torch.optim.SGD, lr=0.0)))
-    monkeypatch.setattr(training, "recipe", lambda plan: still if plan.rule == "backprop" else found(plan))
+    still = replace(
+        recipe(PLAN), learn=replace(recipe(PLAN).learn, optimizer=partial(torch.optim.SGD, lr=0.0))
+    )
+    monkeypatch.setattr(training, "recipe", lambda plan: still if plan.rule == "backprop" else recipe(plan))
     plan = replace(PLAN, labels=labels, rule="softhebb", finetune=True)  # type: ignore[arg-type]
     data, more = list(tiny(4).values()), [np.zeros((7, 4, 128), np.float32)]
     network = training.fit_network(plan, data, unlabelled=more)
@@ -293,7 +296,7 @@ def test_nothing_is_learned_from_who_is_judged_be_it_a_recording_without_a_diagn
 def test_a_feature_model_takes_a_networks_place() -> None:
     loaded = tiny(16)
     plan = replace(PLAN, labels="recording", aggregation="mean", model="tangent")
-    scored = training.cross_validate(plan, loaded, folds(list(loaded), 2, 0))
+    scored = validation.cross_validate(plan, loaded, folds(list(loaded), 2, 0))
     train, test = folds(list(loaded), 2, 0)[0]
     model = FEATURES["tangent"](128.0, 0).fit(
         [loaded[e].data for e in train], np.array([e.label for e in train])
@@ -301,7 +304,7 @@ def test_a_feature_model_takes_a_networks_place() -> None:
     found = {s.entry: s for s in scored}
     for e in test:
         np.testing.assert_array_equal(found[e].logits, np.full(6, model(loaded[e].data)))
-        assert training.recording_score(found[e]) == pytest.approx(model(loaded[e].data))
+        assert validation.recording_score(found[e]) == pytest.approx(model(loaded[e].data))
 
 
 # --- cross-validation
@@ -317,7 +320,7 @@ def test_a_folds_network_never_sees_its_test_subjects(monkeypatch: pytest.Monkey
         return nn.Sequential(nn.Flatten(), nn.Linear(4 * 128, 1))
 
     monkeypatch.setattr(training, "fit_network", spy)
-    scored = training.cross_validate(PLAN, loaded, folds(list(loaded), 4, 0))
+    scored = validation.cross_validate(PLAN, loaded, folds(list(loaded), 4, 0))
     assert sorted(s.entry.path.name for s in scored) == sorted(e.path.name for e in loaded)
     for s in scored:
         mine = trained_on[int(s.part.removeprefix("fold ")) - 1]
@@ -341,8 +344,8 @@ def test_an_aggregation_is_chosen_by_training_subjects_alone(monkeypatch: pytest
         return "noisy-or"
 
     monkeypatch.setattr(training, "fit_network", spy)
-    monkeypatch.setattr(training, "chosen", choose)
-    scored = training.cross_validate(replace(PLAN, aggregation="chosen"), loaded, pairs)
+    monkeypatch.setattr(validation, "chosen", choose)
+    scored = validation.cross_validate(replace(PLAN, aggregation="chosen"), loaded, pairs)
     assert {s.aggregation for s in scored} == {"noisy-or"}
     assert fitted == [6, 8, 6, 8]  # without the quarter that chooses, and with it
     for kept, (train, test) in zip(asked, pairs, strict=True):
@@ -359,7 +362,7 @@ def test_scores_of_different_aggregations_are_pooled_calibrated() -> None:
         logits = (s.entry.label or 0) + 0.1 * rng.normal(size=6)
         logits[0] += 1000
         scored.append(replace(s, logits=logits, aggregation="mean" if s.part == "fold 1" else "top"))
-    raw, labels, _ = training.subject_scores(scored)
+    raw, labels, _ = validation.subject_scores(scored)
     assert roc_auc_score(labels, raw) < 0.8
     assert judge(PLAN, scored, None, folds=2, cues={}).levels["subjects"]["roc_auc"].value == 1
 
@@ -367,8 +370,8 @@ def test_scores_of_different_aggregations_are_pooled_calibrated() -> None:
 @pytest.mark.slow
 def test_processes_change_nothing() -> None:
     loaded = tiny(8)
-    one = training.cross_validate(PLAN, loaded, folds(list(loaded), 2, 0), jobs=1)
-    two = training.cross_validate(PLAN, loaded, folds(list(loaded), 2, 0), jobs=2)
+    one = validation.cross_validate(PLAN, loaded, folds(list(loaded), 2, 0), jobs=1)
+    two = validation.cross_validate(PLAN, loaded, folds(list(loaded), 2, 0), jobs=2)
     for a, b in zip(one, two, strict=True):
         assert (a.entry, a.part) == (b.entry, b.part)
         np.testing.assert_array_equal(a.logits, b.logits)
@@ -389,7 +392,7 @@ def made_up(recordings: int = 2) -> list[Scored]:
 
 def test_a_subjects_score_is_the_mean_over_his_recordings() -> None:
     scored = made_up()
-    scores, labels, names = training.subject_scores([replace(s, aggregation="mean") for s in scored])
+    scores, labels, names = validation.subject_scores([replace(s, aggregation="mean") for s in scored])
     assert names == [f"s{i}" for i in range(8)]
     assert labels.tolist() == [0, 1] * 4
     for name, found in zip(names, scores, strict=True):
@@ -424,7 +427,7 @@ def test_without_a_calibration_a_fold_is_decided_by_the_others() -> None:
     found = judge(PLAN, scored, None, folds=2, cues={})
     right: dict[int, list[bool]] = {0: [], 1: []}
     for s in scored:
-        scores, labels, _ = training.subject_scores([o for o in scored if o.part != s.part])
+        scores, labels, _ = validation.subject_scores([o for o in scored if o.part != s.part])
         decided = calibrate.fit(scores, labels).logit(AGGREGATIONS["top"](s.logits), 0.5) > 0
         right[s.entry.label or 0].append(bool(decided) == bool(s.entry.label))
     expected = np.mean([np.mean(v) for v in right.values()])
@@ -526,7 +529,7 @@ def test_a_detector_knows_again_what_it_was_pre_trained_on(corpus: Corpus) -> No
         replace(corpus, entries=(unknown, *rest)), plan.preprocessing, plan.window, unlabelled=True
     )
     done = runs.run(plan, corpus, loaded, Design(folds=2))
-    assert training.file_hash(first.path) in done.detector.training["recordings"]
+    assert file_hash(first.path) in done.detector.training["recordings"]
 
 
 def test_judging_again_gives_the_held_out_figures(ran: tuple[runs.Run, Loaded, Path]) -> None:
@@ -568,8 +571,8 @@ def test_a_fingerprint_is_of_contents_and_not_of_names(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("a", "b", "c")]
     for path, content in zip(paths, (b"1", b"1", b"2"), strict=True):
         path.write_bytes(content)
-    a, b, c = (training.file_hash(path) for path in paths)
+    a, b, c = (file_hash(path) for path in paths)
     assert a == b != c
     assert a == "6b86b273ff34fce1"  # the SHA-256 of "1" begins so
     entries = [Entry(path, "s", 1) for path in paths]
-    assert training.fingerprint(entries) == training.fingerprint(entries[::-1]) == sorted([a, b, c])
+    assert fingerprint(entries) == fingerprint(entries[::-1]) == sorted([a, b, c])
