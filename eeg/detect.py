@@ -27,6 +27,7 @@ from eeg.export.bids import is_bids
 from eeg.fingerprint import file_hash
 from eeg.header import header_of
 from eeg.pooling import contributions
+from eeg.quality import mark_bad
 from eeg.recording import lacking
 from eeg.report import write_report
 from eeg.segments import Segment
@@ -97,9 +98,10 @@ def detect(
     """Score and explain one recording and write what was found to a folder of its own below ``out``.
 
     The folder holds ``report.html``, ``result.json``, ``annotated.edf`` (a de-identified copy with the
-    segments as annotations), ``szcore.tsv`` and ``quality.json``; the segments go to a derivative dataset of
-    BIDS below ``out`` as well and, with ``tensorboard``, the report's pictures to ``out/tensorboard``.
-    Windows within seizures are left out, and those that touch what the detector's policy excludes.
+    segments as annotations, without channels that are not finite), ``szcore.tsv`` and ``quality.json``; the
+    segments go to a derivative dataset of BIDS below ``out`` as well and, with ``tensorboard``, the report's
+    pictures to ``out/tensorboard``.  Windows within seizures are left out, and those that touch what the
+    detector's policy excludes.
 
     Raises
     ------
@@ -123,9 +125,11 @@ def detect(
     nothing = BASELINES[baseline](windows.data, np.random.default_rng(0))
     seen = file_hash(path) in detector.training.get("recordings", [])
     quality = windows.quality
-    interpolated = [*lacking(raw, settings.channels), *(quality.flat if quality else ())]
+    marked = mark_bad(raw, quality, settings.channels) if quality else raw
     doubts = header_of(path).problems
-    model = describe_model(detector, seen=seen, interpolated=interpolated, doubts=doubts)
+    model = describe_model(
+        detector, seen=seen, interpolated=lacking(marked, settings.channels), doubts=doubts
+    )
     name = output_name(path, keep_name)
     case = Case(
         raw=cleaned,
@@ -142,7 +146,8 @@ def detect(
         measures=faithfulness(detector, windows.data, method, baseline, batch) if found.segments else None,
         comparisons=likes(detector, windows.data, found.segments),
     )
-    _write(case, raw, name, out)
+    held = raw.copy().drop_channels(quality.not_finite) if quality else raw  # what EDF can hold
+    _write(case, held, name, out)
     if tensorboard:
         write_case(case, out / "tensorboard" / name)
     return decision, case.explanation, out / name

@@ -95,10 +95,10 @@ def left_out(loaded: Loaded) -> str:
     windows = loaded.values()
     flawed, ictal = sum(w.flawed for w in windows), sum(w.ictal for w in windows)
     total = sum(len(w.data) for w in windows) + flawed + ictal
-    flat = sum(bool(w.quality and w.quality.flat) for w in windows)
+    bad = sum(bool(w.quality and (w.quality.flat or w.quality.not_finite)) for w in windows)
     return (
         f"Left out of {total} windows: {ictal} within seizures, {flawed} that are no clean EEG.  "
-        f"Flat channels were interpolated in {flat} of {len(loaded)} recording(s)."
+        f"Channels are flat or not finite, and interpolated if used, in {bad} of {len(loaded)} recording(s)."
     )
 
 

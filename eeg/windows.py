@@ -188,8 +188,8 @@ def windows_of(
 ) -> Windows:
     """Read one recording, examine and prepare it, cut it and label its windows.
 
-    Channels that are flat or not finite are interpolated as missing ones are.  Windows that touch a seizure are left out, for they
-    are not interictal.
+    Channels that are flat or not finite are interpolated as missing ones are.  Windows that touch a seizure
+    are left out, for they are not interictal.
 
     Parameters
     ----------

@@ -1,5 +1,6 @@
 """The `eeg` command: the main job on a tiny cohort, and one clear line for every bad input."""
 
+import errno
 import json
 import os
 import shutil
@@ -329,7 +330,7 @@ def bad_recording(kind: str, folder: Path) -> Path:
         data[3:6] = 0
         write_edf(path, data)
     elif kind == "nan":
-        data[3, 5] = np.nan
+        data[3:6, 5] = np.nan
         path = folder / "nan_raw.fif"
         info = mne.create_info(list(TEN_TWENTY), 128.0, "eeg")
         mne.io.RawArray(data, info, verbose="error").save(path, fmt="double", verbose="error")
@@ -378,14 +379,31 @@ def test_the_others_go_on_after_a_bad_recording(model: Path, recording: Path, tm
     assert {file.name for file in folder.iterdir()} == OUTPUTS
 
 
-def test_a_fault_while_writing_leaves_nothing_half_written(model: Path, tmp_path: Path) -> None:
-    """A channel that the model does not use, but that an EDF copy cannot hold."""
+def test_channels_that_are_not_finite_are_interpolated_and_said_to_be(model: Path, tmp_path: Path) -> None:
+    """One that the model uses, and one that it does not; an EDF copy can hold neither."""
     data = np.vstack([noise(), noise(channels=1)])
-    data[19, 7] = np.nan
+    data[3, 5] = np.nan
+    data[19, 7] = np.inf
     info = mne.create_info([*TEN_TWENTY, "AF3"], 128.0, "eeg")
-    path = tmp_path / "extra_raw.fif"
+    path = tmp_path / "broken_raw.fif"
     mne.io.RawArray(data, info, verbose="error").save(path, fmt="double", verbose="error")
-    assert "AF3" in refused(1, "detect", model, path, "--out", tmp_path / "out")
+    assert eeg("detect", model, path, "--out", tmp_path / "out").exit_code == 0
+    (folder,) = told_of(tmp_path / "out")
+    assert "not recorded: P3." in (folder / "result.json").read_text()
+    assert "not finite: P3, AF3" in (folder / "report.html").read_text()
+    assert json.loads((folder / "quality.json").read_text())["quality"]["not_finite"] == ["P3", "AF3"]
+    raw = mne.io.read_raw_edf(folder / "annotated.edf", verbose="error")
+    assert set(raw.ch_names) == set(TEN_TWENTY) - {"P3"}
+
+
+def test_a_fault_while_writing_leaves_nothing_half_written(
+    model: Path, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object, **named: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("eeg.detect.write_report", full)
+    assert "No space left" in refused(1, "detect", model, recording, "--out", tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 
 

@@ -214,13 +214,14 @@ def test_a_channel_that_is_not_finite_is_as_good_as_missing(value: float, where:
 
 
 def test_a_channel_that_the_model_does_not_use_may_be_anything() -> None:
-    """Also where others are interpolated, for which it would be taken."""
+    """Also where another is interpolated, of which it would be a neighbour."""
     volts = background(20)
+    told = recording(volts.copy()).drop_channels([TEN_TWENTY[0]])
+    told.info["bads"] = [TEN_TWENTY[3]]
     volts[3, 7] = np.inf
-    few = Preprocessing(tuple(name for i, name in enumerate(TEN_TWENTY) if i not in (3, 4)))
-    lacking = recording(volts).drop_channels([TEN_TWENTY[0]])
-    without = lacking.copy().drop_channels([TEN_TWENTY[3]])
-    windows, expected = (interictal(raw, few, 2.0)[1] for raw in (lacking, without))
+    found_out = recording(volts).drop_channels([TEN_TWENTY[0]])
+    few = Preprocessing((*TEN_TWENTY[:3], *TEN_TWENTY[4:]))
+    windows, expected = (interictal(raw, few, 2.0)[1] for raw in (found_out, told))
     np.testing.assert_allclose(windows.data, expected.data, rtol=1e-5)
     assert windows.quality is not None
     assert windows.quality.not_finite == (TEN_TWENTY[3],)
