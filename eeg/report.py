@@ -198,6 +198,7 @@ def _quality_html(windows: Windows) -> str:
         "Windows judged": len(windows.data),
         "Left out: no clean EEG": windows.flawed,
         "Left out: within a seizure": windows.ictal,
+        "Stretches between gaps that are too short": windows.short,
     }
     rows = "".join(f"<tr><th>{name}</th><td>{fact}</td></tr>" for name, fact in facts.items())
     return (

@@ -96,8 +96,10 @@ def left_out(loaded: Loaded) -> str:
     flawed, ictal = sum(w.flawed for w in windows), sum(w.ictal for w in windows)
     total = sum(len(w.data) for w in windows) + flawed + ictal
     bad = sum(bool(w.quality and (w.quality.flat or w.quality.not_finite)) for w in windows)
+    short = sum(w.short for w in windows)
     return (
-        f"Left out of {total} windows: {ictal} within seizures, {flawed} that are no clean EEG.  "
+        f"Left out of {total} windows: {ictal} within seizures, {flawed} that are no clean EEG; and "
+        f"{short} stretch(es) between gaps that are too short.  "
         f"Channels are flat or not finite, and interpolated if used, in {bad} of {len(loaded)} recording(s)."
     )
 

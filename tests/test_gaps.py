@@ -22,6 +22,7 @@ from eeg.inspect import inspect
 from eeg.preprocess import Preprocessing, clean, scaled
 from eeg.quality import examine
 from eeg.recording import TEN_TWENTY, amplitude, read
+from eeg.runs import left_out
 from eeg.segments import Segment
 from eeg.windows import interictal, windows_of
 from trainers.errors import DataError
@@ -91,6 +92,8 @@ def test_windows_are_those_of_each_piece_as_a_file(suffix: str, tmp_path: Path) 
     at = [PIECES[i][0] + one.onset for i, one in zip(LONG, apart, strict=True)]
     np.testing.assert_allclose(got.onset, np.concatenate(at), atol=0.5 / 128)  # a half sample of the new rate
     assert got.short == got.account()["short"] == 1
+    told = left_out({Entry(tmp_path / name, name, 0): got for name in "ab"})
+    assert "0 that are no clean EEG; and 2 stretch(es) between gaps that are too short." in told
 
 
 def test_one_scale_for_all_stretches(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from eeg.pictures import page_starts
 from eeg.report import write_report
 from eeg.segments import Segment
 from eeg.statements import NORMAL_EEG, NOT_A_FINDING, RESEARCH_USE
+from eeg.windows import Windows
 from trainers.errors import DataError
 from visualizers.traces import Span, anatomical, clock, eeg_page, side_by_side, strip
 
@@ -129,6 +130,13 @@ def test_the_score_is_told_with_its_prevalence_and_limits(page: str) -> None:
     assert told in text
     for statement in (RESEARCH_USE, NORMAL_EEG, NOT_A_FINDING):
         assert statement in text
+
+
+def test_what_was_left_out_is_counted(tmp_path: Path) -> None:
+    windows = Windows(np.zeros((5, 4, 256)), np.arange(5.0), 2.0, None, None, flawed=11, ictal=12, short=13)
+    write_report(replace(case(), windows=windows), tmp_path / "report.html", title="A recording")
+    text = body((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "no clean EEG11Left out: within a seizure12Stretches between gaps that are too short13" in text
 
 
 def test_segments_are_listed_in_rank_order_and_drawn(page: str) -> None:
