@@ -99,8 +99,9 @@ def _kept(detector: Detector) -> str:
     """Tell whether the file holds EEG of people, and how much."""
     if (kept := detector.prototypes) is None:
         return "none"
+    of = ("with a discharge", "without") if detector.labels == "events" else ("of patients", "of controls")
     return (
-        f"{len(kept.epilepsy)} of epilepsy and {len(kept.control)} of control, {detector.window:g} s each, "
+        f"{len(kept.epilepsy)} {of[0]} and {len(kept.control)} {of[1]}, {detector.window:g} s each, "
         "without names; EEG can tell by itself whose it is"
     )
 

@@ -95,8 +95,9 @@ if TYPE_CHECKING:
     type=click.IntRange(0),
     default=0,
     show_default=True,
-    help="Windows of each class that the model keeps, without names, for reports to set segments beside.  "
-    "EEG can tell by itself whose it is: ask its owner.",
+    help="Windows of each class that the model keeps, without names, for reports to set segments beside: "
+    "with and without a discharge for events, else of patients and controls.  EEG can tell by itself whose "
+    "it is: ask its owner.",
 )
 @click.option("--epochs", type=click.IntRange(1), help="[default: the recipe's]")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)

@@ -78,4 +78,7 @@ def test_a_model_without_results_has_a_card_that_claims_nothing(detector: Detect
 def test_it_says_whether_eeg_of_people_is_in_the_file(detector: Detector) -> None:
     assert "training windows in the file: none" in card(detector)
     kept = Prototypes(torch.zeros(3, 19, 256), torch.zeros(2, 19, 256))
-    assert "in the file: 3 of epilepsy and 2 of control, 2 s each" in card(replace(detector, prototypes=kept))
+    keeping = replace(detector, prototypes=kept)
+    assert "in the file: 3 with a discharge and 2 without, 2 s each" in card(keeping)
+    found = replace(keeping, labels="found")  # who has the discharges is known, and not where
+    assert "in the file: 3 of patients and 2 of controls, 2 s each" in card(found)
