@@ -76,8 +76,9 @@ def refuse_unknown(model: str, rule: str) -> None:
         raise click.UsageError(str(error)) from error
 
 
-def refuse_misfits(plan: Plan) -> None:
+def refuse_misfits(plan: Plan, prototypes: int = 0) -> None:
     """Refuse choices that do not go together, and windows that are too short for the network."""
+    from eeg import runs
     from eeg.readout import has_own, judging
 
     settings = plan.preprocessing
@@ -85,5 +86,7 @@ def refuse_misfits(plan: Plan) -> None:
     try:
         plan.check()
         judging(plan.model, readout, len(settings.inputs), round(plan.window * settings.sfreq))
+        if prototypes:
+            runs.refuse_prototypes(plan)
     except (TypeError, ValueError) as error:
         raise click.UsageError(str(error)) from error

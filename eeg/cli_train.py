@@ -135,7 +135,7 @@ def train(
     refuse_unknown(choices["model"], choices["rule"])
     corpus = open_corpus(data)
     plan = planned(corpus, **choices)
-    refuse_misfits(plan)
+    refuse_misfits(plan, prototypes)
     if shuffle_labels is not None:
         corpus = _shuffled(corpus, plan, shuffle_labels)
     held = hold_out if isinstance(hold_out, float) else read_subjects(hold_out, corpus.entries)

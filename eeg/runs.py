@@ -133,10 +133,12 @@ def run(
     Raises
     ------
     DataError
-        If prototypes are wanted of a network without a linear readout; or ``out`` is of another training.
+        If ``out`` is of another training.
+    ValueError
+        As `refuse_prototypes`, if any are wanted.
     """
     if design.prototypes:
-        _refuse_prototypes(plan)
+        refuse_prototypes(plan)
     entries = [entry for entry in loaded if entry.label is not None]
     train, held = design.apart(entries, plan.seed)
     parts = design.parts(train, plan.seed)
@@ -220,12 +222,12 @@ def _final(
     return found
 
 
-def _refuse_prototypes(plan: Plan) -> None:
-    """Refuse to keep windows where nothing could tell, later, which of them a segment is like."""
+def refuse_prototypes(plan: Plan) -> None:
+    """Raise `ValueError` where nothing could tell, later, which of the kept windows a segment is like."""
     settings = plan.preprocessing
     own = plan.rule if has_own(plan.rule) else None
     if readout(judging(plan.model, own, len(settings.inputs), round(plan.window * settings.sfreq))) is None:
-        raise DataError(
+        raise ValueError(
             f"{plan.model} by {plan.rule} has no linear readout before which windows could be compared; "
             "train it without prototypes"
         )

@@ -182,10 +182,14 @@ def test_a_training_keeps_them_on_request_and_names_nobody(cohort: Path, tmp_pat
         assert name not in (out / "model.safetensors").read_bytes().lower()
 
 
-def test_a_network_without_a_linear_readout_keeps_none(cohort: Path, tmp_path: Path) -> None:
+def test_a_network_without_a_linear_readout_keeps_none_and_says_so_before_anything_is_loaded(
+    cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eeg.runs.load_corpus", lambda *args, **how: pytest.fail("loaded"))
     done = run("train", cohort, "--out", tmp_path / "run", "--rule", "mono-forward", "--prototypes", "2")
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "has no linear readout" in done.output
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_detection_sets_segments_beside_them(
