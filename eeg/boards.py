@@ -61,7 +61,7 @@ def write_training(
     shown
         Name -> recordings whose windows are embedded.
     folder
-        The run that they are added to.
+        The run that they are.
     """
     with _writer(folder) as writer:
         for name, (scored, calibrations) in judged.items():

@@ -242,7 +242,9 @@ def _write(done: Run, asked: Mapping[str, Any], plan: Plan, scored: Sequence[Sco
     if done.unseen:
         judged["held out"] = done.unseen, calibrations(done.unseen, done.detector.calibration)
         shown["windows of held-out subjects"] = done.unseen
-    boards.write_training(done.detector.network, judged, shown, out / "tensorboard")
+    board = out / "tensorboard" / "judged"
+    shutil.rmtree(board, ignore_errors=True)  # of a training that was killed
+    boards.write_training(done.detector.network, judged, shown, board)
     with replacing(out / "card.md") as part:
         part.write_text(card.card(done.detector), encoding="utf-8")
     accounts = {file_hash(s.entry.path): s.windows.account() for s in [*scored, *done.unseen]}

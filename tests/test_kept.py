@@ -1,6 +1,7 @@
 """A training that was killed goes on where it was, and ends as it would have, bit for bit."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -64,13 +65,18 @@ def dying(function: Callable[..., object], calls: int) -> Callable[..., object]:
     return called
 
 
+def files_by_folder(root: Path) -> Counter[Path]:
+    """Return how many files lie in each folder: those of TensorBoard are called after the time."""
+    return Counter(path.parent.relative_to(root) for path in root.rglob("*") if path.is_file())
+
+
 @pytest.mark.parametrize(
     ("module", "name", "calls", "again"),
     [
         (validation, "fit", 1, 2),  # in the second fold: that and the final network are left to train
         # when the final network was trained, but not kept
         pytest.param(validation, "fit_calibration", 0, 1, marks=pytest.mark.slow),
-        (boards, "write_training", 0, 0),  # when the model was written, but not its card
+        (boards, "embedding", 0, 0),  # when the model was written and some for TensorBoard, but not its card
     ],
 )
 def test_an_interrupted_training_ends_as_if_nothing_had_been(
@@ -104,6 +110,7 @@ def test_an_interrupted_training_ends_as_if_nothing_had_been(
     assert {path.name for path in tmp_path.iterdir()} == {path.name for path in whole.iterdir()}
     for file in ("model.safetensors", "predictions.csv", "card.md", "run.json", "quality.json"):
         assert (tmp_path / file).read_bytes() == (whole / file).read_bytes(), file
+    assert files_by_folder(tmp_path / "tensorboard") == files_by_folder(whole / "tensorboard")
 
 
 def test_other_settings_or_data_than_the_folders_are_refused_by_the_first_that_differs(
