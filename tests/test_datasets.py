@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import subprocess
 import sys
@@ -196,6 +197,21 @@ def test_read_seizures_of_szcore(tmp_path: Path) -> None:
         )
         onset, duration = read_seizures(path)
         assert (onset.tolist(), duration.tolist()) == ([7.5, 100], [2, 20])
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ("5\t3\tseizure\n-1\tn/a\tstart\n", [(5, 3)]),  # as MNE-BIDS writes an annotation
+        ("5\t3\tSeizure\n9\t1\tinterictal spike\n20\t1\tno seizure\n", [(5, 3)]),
+        ("5\t0\tseizure onset\n8\tn/a\tseizure end\n30\tn/a\tsz\n", [(5, 3), (30, math.inf)]),
+    ],
+)
+def test_events_that_say_seizure(tmp_path: Path, rows: str, expected: list[tuple[float, float]]) -> None:
+    path = tmp_path / "e.tsv"
+    path.write_text(f"onset\tduration\ttrial_type\n{rows}")
+    onset, duration = read_seizures(path)
+    assert list(zip(onset.tolist(), duration.tolist(), strict=True)) == expected
 
 
 # --- bad input

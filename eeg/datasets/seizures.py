@@ -1,5 +1,8 @@
 """Annotated seizures: what is left out of an interictal recording."""
 
+import math
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +10,42 @@ import numpy as np
 from eeg.datasets.table import read_seconds, read_table
 from eeg.datasets.temple import read_temple
 
+Mark = tuple[float, float, str]  # onset and duration, s, and what is said of it
+
 _SZCORE = "eventType"  # in place of trial_type (Dan et al. 2024)
+
+# Not "interictal", "post-ictal" or "no seizure".
+_SEIZURE = re.compile(r"(?<![a-z])(seizures?|seiz|ictal|crisis|[a-z]{0,3}sz)(?![a-z])", re.IGNORECASE)
+_OTHER = re.compile(r"(inter|pre|post|peri|non|no|without)[\s_-]*(ictal|seizures?|sz)", re.IGNORECASE)
+_ENDS = re.compile(r"(?<![a-z])(end|stop|offset|over)(?![a-z])", re.IGNORECASE)
+
+
+def seizures_among(marks: Iterable[Mark], total: float = math.inf) -> list[tuple[float, float]]:
+    """Find the seizures among what somebody marked in a recording.
+
+    Parameters
+    ----------
+    marks
+        A mark counts whose text says seizure, ictal or the like.  One that is a mere point in time is the
+        start of a seizure, and lasts until the next that says its end, or to the end of the recording.
+    total
+        That end, s.
+
+    Returns
+    -------
+    Start and stop of each, s.
+    """
+    said = [mark for mark in marks if _says_seizure(mark[2])]
+    ends = [onset for onset, _, text in said if _ENDS.search(text)]
+    return [
+        (onset, onset + duration if duration else min((end for end in ends if end >= onset), default=total))
+        for onset, duration, text in said
+        if not _ENDS.search(text)
+    ]
+
+
+def _says_seizure(text: str) -> bool:
+    return _SEIZURE.search(text) is not None and _OTHER.search(text) is None
 
 
 def read_seizures(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -17,12 +55,14 @@ def read_seizures(path: Path) -> tuple[np.ndarray, np.ndarray]:
     ----------
     path
         A file of the Temple corpora (`eeg.datasets.temple.ENDINGS`), where a seizure is ``seiz`` or a word
-        in ``sz`` (``fnsz``, ``gnsz``), or an ``events.tsv`` of BIDS, where it begins with ``sz`` (SzCORE).
+        in ``sz`` (``fnsz``, ``gnsz``), or an ``events.tsv`` of BIDS, with the words of `seizures_among` in
+        ``trial_type``, or in ``eventType`` as SzCORE has it.
 
     Returns
     -------
     onset, duration
-        (M,) each, in seconds, in order and apart: seizures of several channels at once are one.
+        (M,) each, in seconds, in order and apart: seizures of several channels at once are one.  Infinite
+        is the duration of what nobody says to end.
 
     Raises
     ------
@@ -41,11 +81,16 @@ def _of_temple(path: Path) -> list[tuple[float, float]]:
 
 def _of_bids(path: Path) -> list[tuple[float, float]]:
     rows = read_table(path, {"onset", "duration"}, delimiter="\t")
-    found = [row for row in rows if row.get(_SZCORE, row.get("trial_type", "")).startswith("sz")]
-    starts = [read_seconds(path, row, "onset") for row in found]
-    return [
-        (start, start + read_seconds(path, row, "duration")) for start, row in zip(starts, found, strict=True)
-    ]
+    texts = [row.get(_SZCORE, row.get("trial_type", "")) for row in rows]
+    # Other events may have times that a seizure cannot: before the recording, or none.
+    return seizures_among(
+        _mark(path, row, text) for row, text in zip(rows, texts, strict=True) if _says_seizure(text)
+    )
+
+
+def _mark(path: Path, row: dict[str, str], text: str) -> Mark:
+    lasting = row["duration"].lower() not in {"", "n/a"}
+    return read_seconds(path, row, "onset"), read_seconds(path, row, "duration") if lasting else 0.0, text
 
 
 def _union(spans: list[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
