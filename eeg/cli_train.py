@@ -140,7 +140,7 @@ def train(
         corpus = _shuffled(corpus, plan, shuffle_labels)
     held = hold_out if isinstance(hold_out, float) else read_subjects(hold_out, corpus.entries)
     design = Design(folds, held, by_site, prototypes)
-    _opened(out, resume, runs.settings(plan, design, corpus))
+    _opened(out, resume, runs.settings(plan, design, corpus), corpus)
     failed: list[Entry] = []
     if not finished(out):
         how: dict[str, Any] = {"folder": cache, "jobs": jobs, "unlabelled": plan.finetune}
@@ -257,14 +257,16 @@ def _shuffled(corpus: Corpus, plan: Plan, seed: int) -> Corpus:
     return Corpus(f"{corpus.name}, diagnoses shuffled (seed {seed})", shuffled(known, seed), corpus.simulated)
 
 
-def _opened(out: Path, resume: bool, asked: Mapping[str, Any]) -> Path:
+def _opened(out: Path, resume: bool, asked: Mapping[str, Any], corpus: Corpus) -> Path:
     """Make a new folder, or make sure that it holds the very training that is resumed."""
-    from eeg.run_folder import refuse_other, started, sweep_up
+    from eeg.fingerprint import digest
+    from eeg.run_folder import refuse_changed, refuse_other, started, sweep_up
 
     if out.is_dir():
         sweep_up(out)
     if resume and started(out):
         refuse_other(out, asked)
+        refuse_changed(out, digest(corpus))
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise click.BadParameter(
             f"{out} is not empty; name a new folder, or --resume a training that was interrupted there",

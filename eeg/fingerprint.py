@@ -1,12 +1,15 @@
-"""By what a detector knows the files again that it was trained on."""
+"""By what the files of recordings are known again."""
 
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from eeg.datasets import Entry
+from eeg import cache
+from eeg.datasets import Corpus, Entry
 
 
 def fingerprint(entries: Sequence[Entry]) -> list[str]:
@@ -24,3 +27,21 @@ def file_hash(path: Path) -> str:
         return hashlib.sha256(parts.encode()).hexdigest()[:16]
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def files_of(entry: Entry) -> list[Path]:
+    """Name the files that a recording is read from: those that are called like it, and its seizures."""
+    stem = entry.path.name.split(".")[0].removesuffix("_eeg")
+    like = re.compile(re.escape(stem) + r"[-_.].*")
+    parts = {part for part in entry.path.parent.iterdir() if like.fullmatch(part.name)}
+    return sorted(parts | {entry.path} | ({entry.seizures} if entry.seizures else set()))
+
+
+def digest(corpus: Corpus) -> str:
+    """Return 32 hex digits by which all that a corpus tells is known again; they name nobody.
+
+    That is whose each recording is, his diagnosis, and the content of all files that can be read.
+    """
+    told = [[entry.subject, entry.label] for entry in corpus.entries]
+    files = (part for entry in corpus.entries for part in files_of(entry) if os.access(part, os.R_OK))
+    return cache.key(files, told)

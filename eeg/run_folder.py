@@ -58,6 +58,15 @@ def refuse_other(out: Path, asked: Mapping[str, Any]) -> None:
         raise DataError(f"{out / RECORD} is of another training: {found[0]}; name a new folder")
 
 
+def refuse_changed(out: Path, digest: str) -> None:
+    """Raise `DataError` if the training in a folder is of another corpus than the one of this `digest`."""
+    if _recorded(out).get("corpus_sha256") != digest:
+        raise DataError(
+            f"{out / RECORD}: the recordings of DATA, their annotations or diagnoses are not what they were; "
+            "name a new folder"
+        )
+
+
 def finish(out: Path, asked: Mapping[str, Any], training: Mapping[str, Any]) -> None:
     """Write what was asked for and what came of it, and remove the parts."""
     write(out / RECORD, {**asked, "training": training})

@@ -20,7 +20,7 @@ from eeg.design import Design
 from eeg.detector import Detector, save
 from eeg.detector import load as load_detector
 from eeg.embedding import readout
-from eeg.fingerprint import file_hash, fingerprint
+from eeg.fingerprint import digest, file_hash, fingerprint
 from eeg.plan import Plan
 from eeg.preprocess import Preprocessing
 from eeg.prototypes import choose
@@ -144,6 +144,7 @@ def run(
     parts = design.parts(train, plan.seed)
     asked = {
         **settings(plan, design, corpus),
+        "corpus_sha256": digest(corpus),
         "held_out": fingerprint(held),
         "data_sha256": kept.digest_of(loaded),
     }

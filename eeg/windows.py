@@ -1,6 +1,5 @@
 """Windows of a recording, labelled by diagnosis and annotated discharge; no others than of interictal EEG."""
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from tqdm import tqdm
 
 from eeg import cache, spool
 from eeg.datasets import Corpus, Entry, read_events
+from eeg.fingerprint import files_of
 from eeg.gaps import stretches, without_short
 from eeg.ictal import seizures
 from eeg.preprocess import Preprocessing, check_duration, clean, kernel, scaled
@@ -394,7 +394,7 @@ def _cached(entry: Entry, settings: Preprocessing, length: float, policy: Policy
     The diagnosis and the discharges are the corpus's word and no part of them.
     """
     decisive = [asdict(settings), length, policy, _VERSION, mne.__version__]
-    name = cache.key(_files(entry), decisive)
+    name = cache.key(files_of(entry), decisive)
     found = cache.recall(folder, name)
     if found is None:
         windows = windows_of(entry, settings, length, policy=policy)
@@ -413,11 +413,3 @@ def _cached(entry: Entry, settings: Preprocessing, length: float, policy: Policy
         Quality.recorded(facts["quality"]),
         **{name: facts[name] for name in _LEFT_OUT},
     )
-
-
-def _files(entry: Entry) -> list[Path]:
-    """Name the files that a recording is read from: those that are called like it, and its seizures."""
-    stem = entry.path.name.split(".")[0].removesuffix("_eeg")
-    like = re.compile(re.escape(stem) + r"[-_.].*")
-    parts = {part for part in entry.path.parent.iterdir() if like.fullmatch(part.name)}
-    return sorted(parts | {entry.path} | ({entry.seizures} if entry.seizures else set()))

@@ -126,6 +126,39 @@ def test_a_training_that_is_finished_is_shown_again_and_no_other_goes_on_in_its_
     assert said.endswith("is of another training: plan.rule was backprop, is dfa; name a new folder")
 
 
+@pytest.mark.parametrize("change", ["samples", "discharges", "diagnosis", "subject"])
+def test_a_training_of_data_that_has_changed_is_not_shown_again(
+    change: str, trained: Trained, cohort: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(cohort, tmp_path / cohort.name))
+    again = (
+        "train",
+        folder,
+        "--out",
+        trained.out,
+        "--resume",
+        "--epochs",
+        1,
+        "--folds",
+        2,
+        "--hold-out",
+        0.25,
+    )
+    assert eeg(*again).exit_code == 0  # wherever it lies
+    first = sorted(folder.glob("sub-*/eeg/*_eeg.edf"))[0]
+    if change == "samples":
+        first.write_bytes(first.read_bytes()[:-1] + b"\1")
+    elif change == "discharges":
+        events = first.with_name(first.name.replace("_eeg.edf", "_events.tsv"))
+        events.write_text(events.read_text() + "1.0\t0.1\tdischarge\n")
+    elif change == "diagnosis":
+        relabelled(folder, {"*": "epilepsy"})
+    else:
+        shutil.rmtree(first.parents[1])
+    said = refused(1, *again)
+    assert said.endswith("their annotations or diagnoses are not what they were; name a new folder")
+
+
 def test_machines_are_told_the_same_and_nothing_else(trained: Trained, cohort: Path, tmp_path: Path) -> None:
     options = ("--resume", "--epochs", 1, "--folds", 2, "--hold-out", 0.25)
     shown = json.loads(eeg("train", cohort, "--out", trained.out, *options, "--json").stdout)
