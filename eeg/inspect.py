@@ -4,6 +4,7 @@ Nothing here names a person: recordings are numbered, and who and when is told o
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -87,7 +88,11 @@ def inspect(path: Path, *, show_ids: bool = False, progress: bool = True) -> Ins
     """
     corpus, told = _opened(path)
     bar = tqdm(corpus.entries, desc="recordings", disable=None if progress else True)
-    found = tuple(_look(number, entry, show_ids) for number, entry in enumerate(bar, start=1))
+    both = _of_both_groups(corpus.entries) if told else set()
+    found = tuple(
+        _look(number, entry, show_ids, ["its subject has both diagnoses"] if entry.subject in both else [])
+        for number, entry in enumerate(bar, start=1)
+    )
     return Inspection(corpus.name, corpus.simulated, _subjects(corpus.entries) if told else None, found)
 
 
@@ -115,9 +120,14 @@ def _subjects(entries: Sequence[Entry]) -> dict[str, int]:
     return {group: counts[group] for group in _GROUPS.values()}
 
 
-def _look(number: int, entry: Entry, show_ids: bool) -> Found:
-    """Look at one recording; what is wrong with it becomes a line of its own."""
-    problems: list[str] = []
+def _of_both_groups(entries: Sequence[Entry]) -> set[str]:
+    epilepsy, control = ({entry.subject for entry in entries if entry.label == label} for label in (1, 0))
+    return epilepsy & control
+
+
+def _look(number: int, entry: Entry, show_ids: bool, doubts: Sequence[str]) -> Found:
+    """Look at one recording; what is wrong with it, after the ``doubts``, becomes a line of its own."""
+    problems = list(doubts)
     facts: Header | None = None
     size, seizures, readable = None, None, False
     try:
@@ -176,8 +186,8 @@ def _nameless(message: str, entry: Entry) -> str:
     """Leave out of a message whatever names the file or the person."""
     if entry.seizures:
         message = message.replace(str(entry.seizures), "the file of seizures")
-    for name in (str(entry.path), entry.path.name, entry.path.stem):
-        message = message.replace(name, "the file")
+    for name in (str(entry.path.absolute()), str(entry.path), entry.path.name, entry.path.stem):
+        message = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "the file", message)  # of "a.fif" no letter else
     return message.removeprefix("the file: ")
 
 

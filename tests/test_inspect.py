@@ -175,6 +175,29 @@ def test_what_cannot_be_read_is_told_without_names(tmp_path: Path) -> None:
     assert "recorded 2012-05-03T00:00:00" in shown.output
 
 
+def test_a_folder_that_names_a_person_is_not_told_by_a_reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "Mueller_Zebulon"
+    folder.mkdir()
+    (folder / "b.fif").write_bytes(b"abc" * 500)  # MNE's message has the whole path
+    monkeypatch.chdir(folder)
+    for place in (Path("b.fif"), Path(), folder):
+        result = eeg(place)
+        assert result.exit_code == 1
+        assert "problem: cannot be read as EEG (" in result.output  # with every b
+        assert "Mueller" not in result.output
+
+
+def test_a_subject_of_both_groups_is_told(tmp_path: Path) -> None:
+    for name in "abc":
+        write(tmp_path / f"{name}.edf")
+    table = tmp_path / "t.csv"
+    table.write_text("path,subject,label\na.edf,1,epilepsy\nb.edf,1,control\nc.edf,2,control\n")
+    both = "its subject has both diagnoses"
+    assert [both in one.problems for one in inspect(table, progress=False).recordings] == [True, True, False]
+
+
 def test_seizures_that_cannot_be_read_are_no_seizures_that_nobody_had(tmp_path: Path) -> None:
     for group, name in (("00_epilepsy", "aaaaaanr"), ("01_no_epilepsy", "aaaaaaoo")):
         folder = tmp_path / group / name / "s001_2003" / "01_tcp_ar"
