@@ -135,11 +135,14 @@ def _after(detector: Detector, alpha: float, pictures: Path | None) -> None:
     from eeg.conformal import EXCHANGEABILITY
     from eeg.statements import NORMAL_EEG
 
-    n = detector.calibration.conformal.n
-    click.echo(
-        f"Groups are told with an error rate of at most {alpha:g} each, by n = {n} calibrating subjects of"
-    )
-    click.echo(f"the smaller group. {EXCHANGEABILITY}")
+    subjects = detector.calibration.conformal
+    if few := subjects.too_few(alpha):
+        click.echo(f"Nobody is told a group: {few}.")
+    else:
+        click.echo(
+            f"Groups are told with an error rate of at most {alpha:g} each, by n = {subjects.n} calibrating "
+            f"subjects of\nthe smaller group. {EXCHANGEABILITY}"
+        )
     if pictures is not None:
         click.echo(f"Pictures: tensorboard --logdir {pictures}")
     click.echo(NORMAL_EEG)

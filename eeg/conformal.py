@@ -95,6 +95,12 @@ class Conformal:
                 f"least 1/(n+1) = {1 / (self.n + 1):.3g} and below 1; take a larger alpha or more subjects"
             )
 
+    def too_few(self, alpha: float) -> str:
+        """Say why nobody can be told a group at this error rate, "" where there are subjects enough."""
+        if alpha >= 1 / (self.n + 1):
+            return ""
+        return f"n = {self.n} calibrating subjects of the smaller group are too few for alpha = {alpha:g}"
+
     def group(self, score: float, alpha: float = ALPHA) -> Group | None:
         """Return the one group that a raw score is usual in, None where it is so in both or in neither.
 
@@ -113,8 +119,7 @@ class Conformal:
 
     def answer(self, score: float, prevalence: float, alpha: float = ALPHA) -> Answer:
         """Say which group a raw score resembles, or that so few subjects permit no answer."""
-        if alpha < 1 / (self.n + 1):
-            few = f"n = {self.n} calibrating subjects of the smaller group are too few for alpha = {alpha:g}"
+        if few := self.too_few(alpha):
             return Answer(None, alpha, self.n, why=few)
         group = self.group(score, alpha)
         if group is None:
