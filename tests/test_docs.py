@@ -5,8 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mne
 import numpy as np
 import pytest
+
+from eeg.preprocess import Preprocessing, clean
+from eeg.recording import TEN_TWENTY
 
 ROOT = Path(__file__).parent.parent
 
@@ -19,6 +23,17 @@ def test_the_code_of_the_readme_runs():
     for line in block.splitlines():  # the lines that swap the rule run as well
         if line.startswith("# rule = "):
             exec(line[2:].split("<-")[0], names)
+
+
+def test_the_calls_of_mne_in_the_docs_give_the_same():
+    page = (ROOT / "docs" / "preprocessing.md").read_text()
+    calls = next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "raw" in block)
+    volts = np.random.default_rng(0).normal(0, 2e-5, (19, 30 * 250))
+    raw = mne.io.RawArray(volts, mne.create_info(TEN_TWENTY[::-1], 250, "eeg"), verbose="error")
+    ours = clean(raw, Preprocessing(TEN_TWENTY)).get_data()
+    with mne.use_log_level("error"):
+        exec(calls, {"raw": raw, "channels": list(TEN_TWENTY)})
+    np.testing.assert_allclose(raw.get_data(), ours, rtol=0, atol=1e-12)
 
 
 def test_every_file_that_the_readme_names_exists():
