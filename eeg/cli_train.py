@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,13 +141,13 @@ def train(
         corpus = _shuffled(corpus, plan, shuffle_labels)
     held = hold_out if isinstance(hold_out, float) else read_subjects(hold_out, corpus.entries)
     design = Design(folds, held, by_site, prototypes)
-    _opened(out, resume, runs.settings(plan, design, corpus), corpus)
     failed: list[Entry] = []
-    if not finished(out):
-        how: dict[str, Any] = {"folder": cache, "jobs": jobs, "unlabelled": plan.finetune}
-        loaded = loaded_from(corpus, plan, failed, machine, **how)
-        click.echo(about(plan, corpus), err=machine)
-        runs.run(plan, corpus, loaded, design, out=out, jobs=jobs, said=partial(click.echo, err=True))
+    with _opened(out, resume, runs.settings(plan, design, corpus), corpus):
+        if not finished(out):
+            how: dict[str, Any] = {"folder": cache, "jobs": jobs, "unlabelled": plan.finetune}
+            loaded = loaded_from(corpus, plan, failed, machine, **how)
+            click.echo(about(plan, corpus), err=machine)
+            runs.run(plan, corpus, loaded, design, out=out, jobs=jobs, said=partial(click.echo, err=True))
     if machine:
         files = {"model": str(out / "model.safetensors"), "card": str(out / "card.md")}
         echo_json({**files, "results": runs.recorded_results(out)})
@@ -257,19 +258,20 @@ def _shuffled(corpus: Corpus, plan: Plan, seed: int) -> Corpus:
     return Corpus(f"{corpus.name}, diagnoses shuffled (seed {seed})", shuffled(known, seed), corpus.simulated)
 
 
-def _opened(out: Path, resume: bool, asked: Mapping[str, Any], corpus: Corpus) -> Path:
-    """Make a new folder, or make sure that it holds the very training that is resumed."""
+@contextmanager
+def _opened(out: Path, resume: bool, asked: Mapping[str, Any], corpus: Corpus) -> Iterator[None]:
+    """Make a new folder, or make sure that it holds the training that is resumed, and keep others out."""
     from eeg.fingerprint import digest
-    from eeg.run_folder import refuse_changed, refuse_other, started, sweep_up
+    from eeg.run_folder import alone, refuse_changed, refuse_other, started, sweep_up
 
-    if out.is_dir():
+    with alone(made(out)):
         sweep_up(out)
-    if resume and started(out):
-        refuse_other(out, asked)
-        refuse_changed(out, digest(corpus))
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise click.BadParameter(
-            f"{out} is not empty; name a new folder, or --resume a training that was interrupted there",
-            param_hint="--out",
-        )
-    return made(out)
+        if resume and started(out):
+            refuse_other(out, asked)
+            refuse_changed(out, digest(corpus))
+        elif any(out.iterdir()):
+            raise click.BadParameter(
+                f"{out} is not empty; name a new folder, or --resume a training that was interrupted there",
+                param_hint="--out",
+            )
+        yield

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,34 @@ def sweep_up(out: Path) -> None:
     """Remove what a training that was killed while it wrote one of its files has left beside it."""
     for name in _FILES:
         sweep(out / name)
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Keep other trainings out of an existing folder; the system forgets that with the process.
+
+    Windows, and disks that know no such locks, keep nobody out.
+
+    Raises
+    ------
+    DataError
+        If another training is at work there.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    with ExitStack() as stack:
+        folder = os.open(out, os.O_RDONLY)
+        stack.callback(os.close, folder)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataError(f"{out}: another training is at work there; name a new folder") from None
+        except OSError:  # the disk has no locks
+            pass
+        yield
 
 
 def started(out: Path) -> bool:

@@ -21,6 +21,7 @@ from eeg.detector import Detector, load, save
 from eeg.fingerprint import file_hash
 from eeg.preprocess import Preprocessing
 from eeg.recording import TEN_TWENTY
+from eeg.run_folder import alone
 from eeg.statements import NORMAL_EEG, RESEARCH_USE
 
 DATA = Path(os.environ.get("HEBBIAN_DATA", "")) / "eeg"
@@ -124,6 +125,43 @@ def test_a_training_that_is_finished_is_shown_again_and_no_other_goes_on_in_its_
     assert "hold_out was 0.25, is 0.0; name a new folder" in refused(1, *again)
     said = refused(1, *again, "--hold-out", 0.25, "--seed", 1, "--rule", "dfa")
     assert said.endswith("is of another training: plan.rule was backprop, is dfa; name a new folder")
+
+
+needs_locks = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
+
+
+@needs_locks
+@pytest.mark.parametrize("options", [(), ("--resume",)])
+def test_a_second_training_keeps_out_of_a_folder_where_one_is_at_work(
+    options: tuple[str, ...], cohort: Path, tmp_path: Path
+) -> None:
+    half_written = tmp_path / ".partial-run.json-x"
+    half_written.mkdir()
+    again = ("train", cohort, "--out", tmp_path, *options)
+    with alone(tmp_path):
+        assert "another training is at work there; name a new folder" in refused(1, *again)
+        assert half_written.exists()
+    (tmp_path / "letter.txt").touch()
+    assert "is not empty" in refused(2, *again)  # whoever was at work is forgotten
+    assert not half_written.exists()
+
+
+@needs_locks
+def test_disks_and_systems_without_locks_keep_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*args: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fcntl.flock", no_locks)
+        with alone(tmp_path), alone(tmp_path):
+            pass
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.platform", "win32")
+        patch.setitem(sys.modules, "fcntl", None)
+        with alone(tmp_path), alone(tmp_path):
+            pass
 
 
 @pytest.mark.parametrize("change", ["samples", "discharges", "diagnosis", "subject"])
