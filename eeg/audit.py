@@ -260,7 +260,7 @@ def as_text(found: Audit, model: Estimate | None = None) -> str:
     for f in found.findings:
         more = [f"{f.within:+.2f} (p = {f.within_p:.2g})"] if f.within is not None else []
         rows.append([f.cue, str(f.auc), f"{f.p:.2g}", *more])
-    lines = [text(rows)]
+    lines = [text(rows)] if found.findings else []
     if found.alike:
         lines.append(f"alike in all: {', '.join(found.alike)}")
     if found.unknown:

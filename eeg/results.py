@@ -249,7 +249,7 @@ def answered(results: Results) -> str:
     if found.alpha is None:
         return (
             f"answers: none, for n = {found.n} calibrating subjects of the smaller group are too few for "
-            f"alpha = {conformal.ALPHA:g}"
+            f"alpha = {conformal.ALPHA:g}."
         )
     groups = ", ".join(
         f"of the {name} group {rates.right:.0%} right, {rates.wrong:.0%} wrong, {rates.unsaid:.0%} cannot say"
@@ -259,10 +259,13 @@ def answered(results: Results) -> str:
 
 
 def sureness(results: Results) -> str:
-    """Say how many errors there are among the surest decisions."""
+    """Say how many errors there are among the surest quarter, half and three quarters of the decisions.
+
+    Those that are as sure as each other are taken together, and so may be more.
+    """
+    places = {int(np.searchsorted(results.coverage, share - 1e-9)) for share in (0.25, 0.5, 0.75)}
     points = [
-        f"{results.risk[i]:.0%} of the surest {target:.0%}"
-        for target in (0.25, 0.5, 0.75)
-        for i in [int(np.searchsorted(results.coverage, target - 1e-9))]
+        f"{results.risk[i]:.0%} of the surest {results.coverage[i]:.0%}"
+        for i in sorted(places - {len(results.coverage) - 1})
     ]
-    return f"errors at even prevalence: {', '.join(points)}, {results.risk[-1]:.0%} of all"
+    return f"errors at even prevalence: {', '.join([*points, f'{results.risk[-1]:.0%} of all'])}"

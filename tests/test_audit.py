@@ -199,6 +199,8 @@ def test_the_verdict_is_plain() -> None:
     nothing = audit(people([0, 1] * 10, device=["A", "A", "B", "B"] * 5))
     assert "no cue that could be read" in as_text(nothing)
     assert "What nobody wrote down cannot be ruled out" in as_text(nothing)
+    alike = as_text(audit(people([0, 1] * 10, device=["A"] * 20)))
+    assert alike.startswith("alike in all: device")
 
 
 # --- from recordings

@@ -24,7 +24,7 @@ from eeg.fingerprint import file_hash, fingerprint
 from eeg.plan import Plan, recipe
 from eeg.preprocess import Preprocessing
 from eeg.recording import TEN_TWENTY
-from eeg.results import describe, judge, recorded
+from eeg.results import describe, judge, recorded, sureness
 from eeg.splits import folds
 from eeg.training import Loaded
 from eeg.validation import Scored
@@ -450,6 +450,14 @@ def test_discharges_in_no_window_leave_the_windows_without_figures() -> None:
     assert math.isnan(found.levels["windows"]["roc_auc"].value)
     assert not math.isnan(found.levels["subjects"]["roc_auc"].value)
     assert "nan" in describe(found, PLAN)
+
+
+def test_the_share_that_errs_is_told_of_the_share_that_was_decided() -> None:
+    """Four fifths are as sure as each other: of a quarter of all nothing can be said."""
+    found = judge(PLAN, made_up(1), None, folds=2, cues={})
+    tied = replace(found, coverage=(0.8, 1.0), risk=(0.25, 0.5))
+    assert sureness(tied) == "errors at even prevalence: 25% of the surest 80%, 50% of all"
+    assert sureness(replace(found, coverage=(1.0,), risk=(0.5,))) == "errors at even prevalence: 50% of all"
 
 
 # --- a run
