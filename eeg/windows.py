@@ -25,7 +25,7 @@ UNANNOTATED = "a recording has no annotated discharges; use --labels recording"
 
 _TOLERANCE = 1e-6  # an event cut in two equal halves lies in both windows, whatever the rounding
 _INSTANT = 1e-3  # s: what an event lasts at least, also one that is annotated as a point in time
-_VERSION = 2  # of what is done to a recording: what an older one prepared is not taken for its own
+_VERSION = 3  # of what is done to a recording: what an older one prepared is not taken for its own
 _LEFT_OUT = ("flawed", "ictal", "short")  # what `Windows` counts of what it does not hold
 _WHOLE = 0.9  # share of an event that makes a window a clear example of it
 
