@@ -23,6 +23,7 @@ from eeg.recording import TEN_TWENTY
 from eeg.results import describe
 from eeg.statements import NORMAL_EEG, RESEARCH_USE
 from eeg.validation import Scored
+from trainers.errors import DataError
 
 Say = Callable[[str], None]
 
@@ -34,7 +35,15 @@ def run(out: Path, seed: int, say: Say) -> None:
     """Simulate, train, evaluate, detect and explain, and say what to open.
 
     A cohort that is there already is used again; the rest is made anew.
+
+    Raises
+    ------
+    DataError
+        ``out`` holds a ``run`` that is of no demo.
     """
+    folder = out / "run"
+    if folder.exists() and not any(out.glob("cohort-*")):
+        raise DataError(f"{folder}: is of no demo, which would replace it; name another --out")
     say(f"Everything here is SIMULATED and shows how the software works.  {RESEARCH_USE}\n")
     cohort = out / f"cohort-{seed}"
     if not cohort.exists():
@@ -45,7 +54,6 @@ def run(out: Path, seed: int, say: Say) -> None:
         Preprocessing(TEN_TWENTY), "events", WINDOW["events"], AGGREGATION["events"], "tvgg-gap", seed=seed
     )
     say("2/4  Training t-VGG GAP by backprop on annotated discharges, cross-validated by subject")
-    folder = out / "run"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     loaded = runs.load_corpus(corpus, plan.preprocessing, plan.window)
