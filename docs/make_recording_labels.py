@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eeg.finding import FOLDS, RARE, ROUNDS
+from eeg.finding import FOLDS, RARE
+from eeg.multiple import Bags
 from trainers.table import markdown
 
 ROOT = Path(__file__).parent.parent
@@ -28,12 +29,12 @@ learns its subjects by heart.  What helps?
 
 - `--labels recording`, the diagnosis on every window, and `--augment` to hide whose EEG it is.
 - `--labels bag`: the windows of a subject are pooled to one logit, and the loss sees that one
-  (`--aggregation` names the pooling).
-- `--labels found`: networks find the discharges.  To begin with all windows of a patient count as such.  The
-  training subjects are split into {folds} folds, and each fold is judged by a network of the others, to whom
-  what they know by heart is of no use here.  Then those windows of a patient count as discharges that stand
-  out of his recording as only {rare:.0%} of the controls' windows do, and his lower half as none; what lies
-  between is left out.  After {rounds} rounds the network that is kept learns from what was found.  It takes
+  (`--aggregation` names the pooling).  A bag holds up to {windows} windows: a small one often holds no discharge.
+- `--labels found`: networks find the discharges.  The training subjects are split into {folds} folds, and each
+  fold is judged by a network that learned the others by bags: what it knows by heart of these is of no use
+  here.  Those windows of a patient count as discharges that stand out of his recording as only {rare:.0%} of
+  the controls' windows do, and his lower half as none; what lies between is left out.  The network that is
+  kept learns from what was found, as if it were annotated, and then the diagnoses by bags.  It takes
   {networks} trainings instead of one.
 
 ```console
@@ -62,8 +63,8 @@ def page(outcomes: Sequence[Outcome]) -> str:
     return _TEXT.format(
         folds=FOLDS,
         rare=RARE,
-        rounds=ROUNDS,
-        networks=FOLDS * ROUNDS + 1,
+        networks=FOLDS + 2,
+        windows=Bags.windows,
         sections="\n".join(_section(seed, outcomes) for seed in seeds),
     )
 

@@ -30,7 +30,7 @@ def planned(
 
     from eeg import runs
     from eeg.mains import mains
-    from eeg.plan import AGGREGATION, WINDOW, Plan
+    from eeg.plan import AGGREGATION, AUGMENT, WINDOW, Plan
     from eeg.preprocess import Preprocessing
     from eeg.recording import harmonise
 
@@ -46,13 +46,12 @@ def planned(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     paper = preset == "paper" and kind == "recording"
+    usual = tuple(a for a in AUGMENT[kind] if (a, reference) != ("turn", "bipolar"))  # type: ignore[index]
     return Plan(
         preprocessing=settings,
         labels=kind,  # type: ignore[arg-type]
         window=window or WINDOW[kind],  # type: ignore[index]
-        augment=tuple(
-            a for a in augment or (("none",) if reference == "bipolar" else ("turn",)) if a != "none"
-        ),
+        augment=tuple(a for a in augment if a != "none") if augment else usual,
         aggregation=aggregation or ("mean-probability" if paper else AGGREGATION[kind]),  # type: ignore[index]
         **same,
     )

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     "--augment",
     multiple=True,
     type=click.Choice(["turn", "gain", "silence", "flip", "shift", "whiten", "mix", "none"]),
-    help="What hides whose EEG it is from a network; once for each.  [default: turn, none for bipolar]",
+    help="What hides whose EEG it is from a network; once for each.  "
+    "[default: flip for bag, else turn, which bipolar cannot]",
 )
 @click.option(
     "--labels",
@@ -73,7 +74,7 @@ if TYPE_CHECKING:
     "--aggregation",
     type=click.Choice(["mean", "mean-probability", "top", "peak", "noisy-or", "attention", "chosen"]),
     help="From windows to a recording; chosen: inside each fold, at the cost of another training.  "
-    "[default: mean for recording, else top]",
+    "[default: mean for recording, noisy-or for bag, else top]",
 )
 @click.option("--folds", type=click.IntRange(2), default=5, show_default=True, help="By subject.")
 @click.option("--by-site", is_flag=True, help="Leave out one site in each fold instead.")

@@ -1,15 +1,14 @@
 """Finding discharges where only diagnoses are known: networks point them out to one another.
 
-A diagnosis says that somewhere in a recording there are discharges, not where.  To begin with all windows of
-a patient count as such.  Then the subjects are split into folds, and a network that learned from the other
-folds judges the windows of each: what it knows by heart of its own subjects is of no use there, so those
-windows rank high that patients have in common.  What counts is how far a window stands out of its own
-recording.  From then on those of a patient count as discharges that stand out as hardly any window of the
-fold's controls does, and his lower half as none; what lies between is left out.  Each round learns from truer
-examples.
+A diagnosis says that somewhere in a recording there are discharges, not where.  The subjects are split into
+folds, and a network that learned from the others, each subject's windows as a bag (`eeg.multiple`), judges
+those of each fold: what it knows by heart of its own subjects is of no use there, so those windows rank high
+that patients have in common.  What counts is how far a window stands out of its own recording.  Those of a
+patient count as discharges that stand out as hardly any window of the fold's controls does, and his lower
+half as none; what lies between is left out.
 
-This is the mi-SVM of Andrews, Tsochantaridis & Hofmann 2003 with networks, with controls as the measure of
-what is rare, and with cross-fitting, which keeps networks from finding again what they memorised.
+This is one step of the mi-SVM of Andrews, Tsochantaridis & Hofmann 2003 with networks, with controls as the
+measure of what is rare, and with cross-fitting, which keeps networks from finding again what they memorised.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ from trainers.errors import DataError
 Judge = Callable[[np.ndarray], np.ndarray]
 """Windows (N, C, T) -> their logits (N,)."""
 
-Learn = Callable[[Sequence[Windows]], Judge]
-"""Recordings with annotated discharges -> what has learned from them."""
+Learn = Callable[[Sequence[Entry]], Judge]
+"""Recordings whose subjects have a diagnosis -> what has learned from them."""
 
-FOLDS, ROUNDS = 3, 3
+FOLDS = 3
 RARE = 0.02
 """Share of the controls' windows that stand out as much as the least discharge of a patient."""
 
@@ -47,7 +46,7 @@ def found(
     entries
         Recordings whose subjects have a diagnosis.
     learn
-        Makes a judge from recordings as this function returns them.
+        Makes a judge from recordings of other subjects than he judges.
     seed
         Draws the folds.
 
@@ -61,16 +60,14 @@ def found(
     if rarest < FOLDS:
         raise DataError(
             f"{rarest} training subject(s) of one class; finding discharges needs {FOLDS} of each, "
-            "or take --labels recording"
+            "or take --labels bag"
         )
-    parts = splits.folds(entries, FOLDS, seed)
-    told = {e: annotated(loaded[e], np.full(len(loaded[e].data), e.label == 1)) for e in entries}
-    for _ in range(ROUNDS):
-        judges = [learn([told[e] for e in train]) for train, _ in parts]
-        for judge, (_, test) in zip(judges, parts, strict=True):
-            height = {e: outstanding(judge(loaded[e].data)) for e in test}
-            controls = np.concatenate([height[e] for e in test if e.label == 0])
-            told |= {e: narrowed(loaded[e], height[e], controls) for e in test if e.label == 1}
+    told = {e: annotated(loaded[e], np.zeros(len(loaded[e].data), bool)) for e in entries if e.label == 0}
+    for train, test in splits.folds(entries, FOLDS, seed):
+        judge = learn(train)
+        height = {e: outstanding(judge(loaded[e].data)) for e in test}
+        controls = np.concatenate([height[e] for e in test if e.label == 0])
+        told |= {e: narrowed(loaded[e], height[e], controls) for e in test if e.label == 1}
     return [told[e] for e in entries]
 
 

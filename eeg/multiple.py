@@ -91,7 +91,9 @@ class Bags:
     bags
         A batch, even.
     windows
-        A bag; they are drawn anew for each, with replacement only where a subject has fewer.
+        A bag, or as many as the longest subject has; drawn anew for each, with replacement only where a
+        subject has fewer.  They must be many: a patient with one discharge a minute has it in one of 30
+        windows of 2 s, and a bag without any teaches that silence is epilepsy.
     augment
         What is done to each window, by a draw of its own.
 
@@ -105,7 +107,7 @@ class Bags:
     labels: Tensor
     generator: torch.Generator
     bags: int = 4
-    windows: int = 16
+    windows: int = 128
     augment: Augment | None = None
 
     def __post_init__(self) -> None:
@@ -128,7 +130,8 @@ class Bags:
             yield x, self.labels[drawn].to(x)[:, None]
 
     def _bag(self, windows: Tensor) -> Tensor:
-        return windows[self._some(torch.arange(len(windows)), self.windows)]
+        size = min(self.windows, max(map(len, self.subjects)))
+        return windows[self._some(torch.arange(len(windows)), size)]
 
     def _some(self, of: Tensor, k: int) -> Tensor:
         """Draw ``k`` entries of ``of``, none twice where there are enough."""

@@ -19,11 +19,18 @@ from trainers.recipes import Phase, Recipe, recommended
 WINDOW: Mapping[Labels, float] = {"events": 2.0, "recording": 10.0, "bag": 2.0, "found": 2.0}
 """Seconds of a window: as short as the events that are looked for, or as in Uyttenhove et al. 2020."""
 
-AGGREGATION: Mapping[Labels, str] = {"events": "top", "recording": "mean", "bag": "top", "found": "top"}
+AGGREGATION: Mapping[Labels, str] = {"events": "top", "recording": "mean", "bag": "noisy-or", "found": "top"}
 
-_STEPS: Mapping[Labels, int] = {"events": 2500, "recording": 600, "bag": 2500, "found": 1000}
+AUGMENT: Mapping[Labels, tuple[str, ...]] = {
+    "events": ("turn",),
+    "recording": ("turn",),
+    "bag": ("flip",),
+    "found": ("turn",),
+}
+
+_STEPS: Mapping[Labels, int] = {"events": 2500, "recording": 600, "bag": 1000, "found": 1000}
 _EPOCHS: Mapping[Labels, int] = {"events": 10, "recording": 10, "bag": 10, "found": 1}
-"""How long a network learns at least; finding discharges takes ten networks."""
+"""How long a network learns at least."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +80,9 @@ class Plan:
             raise ValueError(
                 f"{self.rule} has labels from the start; fine-tuning follows a rule without them"
             )
-        if self.labels == "bag" and self.rule != "backprop" and not self.finetune:
+        if self.labels in ("bag", "found") and self.rule != "backprop" and not self.finetune:
             raise ValueError(f"bags are learned by backprop, not by {self.rule}; fine-tune after it")
-        if self.labels == "bag" and self.aggregation not in POOLINGS:
+        if self.labels in ("bag", "found") and self.aggregation not in POOLINGS:
             raise ValueError(
                 f"bags cannot be learned through the aggregation {self.aggregation!r}; "
                 f"choose one of {', '.join(POOLINGS)}"
@@ -85,6 +92,12 @@ class Plan:
 def one_cycle(optimizer: Optimizer, steps: int) -> LRScheduler:
     """Warm up and anneal the rate once over ``steps`` (Smith & Topin 2018)."""
     return OneCycleLR(optimizer, [group["lr"] for group in optimizer.param_groups], total_steps=steps)
+
+
+def diagnosed(plan: Plan) -> Plan:
+    """Return the same by bags, which need nothing but each subject's diagnosis."""
+    kind: Labels = "bag"
+    return replace(plan, labels=kind, aggregation=AGGREGATION[kind], augment=AUGMENT[kind])
 
 
 def recipe(plan: Plan) -> Recipe:
@@ -101,3 +114,9 @@ def recipe(plan: Plan) -> Recipe:
     if plan.epochs is not None:
         learn = replace(learn, epochs=plan.epochs, least_steps=0)
     return replace(found, learn=learn, scale="standard")
+
+
+def last_phase(plan: Plan) -> Phase:
+    """Return how a network that has learned the discharges that were found goes on with bags: gently."""
+    adam = partial(AdamW, lr=1e-3, weight_decay=0.05)
+    return Phase(adam, plan.epochs or 1, schedule=one_cycle, least_steps=0 if plan.epochs else 400)

@@ -17,7 +17,7 @@ from eeg.datasets import Entry
 from eeg.detector import Labels, network_logits
 from eeg.features import FEATURES, FeatureModel
 from eeg.multiple import POOLINGS, Bags, Pooled
-from eeg.plan import Plan, recipe
+from eeg.plan import Plan, diagnosed, last_phase, recipe
 from eeg.readout import OwnReadout, has_own, scores_of
 from eeg.windows import UNANNOTATED, Windows, examples
 from hebbian.backprop import Backprop
@@ -26,6 +26,7 @@ from trainers.data import Augment, Batches
 from trainers.errors import DataError
 from trainers.phases import descend
 from trainers.phases import train as train_rule
+from trainers.recipes import Phase
 
 Loaded = Mapping[Entry, Windows]
 
@@ -73,15 +74,17 @@ def network_of(
 ) -> nn.Module:
     """Train the plan's network on the recordings in ``entries``; see `fit_network` and `eeg.finding`."""
     unlabelled = [loaded[e].data for e in without_diagnosis(loaded, entries)]
-    if plan.labels == "found":
-        plan.check()
-
-        def learn(told: Sequence[Windows], callbacks: Sequence[object] = ()) -> nn.Module:
-            return _fit(plan, told, labelled(told, "events"), callbacks, unlabelled)
-
-        told = finding.found(loaded, entries, lambda told: partial(network_logits, learn(told)), plan.seed)
-        return learn(told, callbacks)
-    return fit_network(plan, learned_from(plan, loaded, entries), callbacks, unlabelled)
+    if plan.labels != "found":
+        return fit_network(plan, learned_from(plan, loaded, entries), callbacks, unlabelled)
+    plan.check()
+    bags = diagnosed(plan)
+    told = finding.found(
+        loaded, entries, lambda others: partial(network_logits, network_of(bags, loaded, others)), plan.seed
+    )
+    network = _fit(plan, told, labelled(told, "events"), callbacks, unlabelled)
+    last = replace(bags, aggregation=plan.aggregation)
+    fit_bags(last, network, learned_from(bags, loaded, entries), last_phase(plan), callbacks, "finish")
+    return network.eval()
 
 
 def without_diagnosis(loaded: Loaded, entries: Sequence[Entry]) -> list[Entry]:
@@ -147,15 +150,13 @@ def _fit(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed)
         network = models.build(plan.model, x.shape[1], x.shape[2], classes)
-    augment = augmentation(
-        plan.augment, plan.preprocessing.channels, _backgrounds(training), np.random.default_rng(plan.seed)
-    )
+    augment = _augmentation(plan, training)
     if plan.finetune:
         more = [torch.from_numpy(windows) for windows in unlabelled]
         pretrain(plan, network, torch.cat([x, *more]), augment, callbacks)
         plan = replace(plan, rule="backprop", finetune=False)
     if plan.labels == "bag":
-        fit_bags(plan, network, training, augment, callbacks)
+        fit_bags(plan, network, training, recipe(plan).learn, callbacks)
         return network.eval()
     if classes == 2:
         x, y = _evenly(x, y)
@@ -190,9 +191,11 @@ def _evenly(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return x[order], classes[order]
 
 
-def _backgrounds(training: Sequence[Windows]) -> Tensor:
-    """Return the windows of controls, (M, C, T)."""
-    return torch.from_numpy(np.concatenate([w.data for w in training if w.label == 0]))
+def _augmentation(plan: Plan, training: Sequence[Windows]) -> Augment:
+    """Return what is done to windows; controls lend the backgrounds (M, C, T) for it."""
+    backgrounds = torch.from_numpy(np.concatenate([w.data for w in training if w.label == 0]))
+    rng = np.random.default_rng(plan.seed)
+    return augmentation(plan.augment, plan.preprocessing.channels, backgrounds, rng)
 
 
 def pretrain(
@@ -210,16 +213,17 @@ def fit_bags(
     plan: Plan,
     network: nn.Module,
     subjects: Sequence[Windows],
-    augment: Augment,
+    phase: Phase,
     callbacks: Sequence[object] = (),
+    name: str = "train",
 ) -> None:
     """Train a network through the plan's aggregation, on the windows of each subject together."""
     labels = torch.tensor([int(w.label == 1) for w in subjects])
     windows = [torch.from_numpy(w.data) for w in subjects]
     with _seeded(plan.seed) as generator:
-        bags = Bags(windows, labels, generator, augment=augment)
+        bags = Bags(windows, labels, generator, augment=_augmentation(plan, subjects))
         rule = Backprop(Pooled(network, POOLINGS[plan.aggregation]), nn.BCEWithLogitsLoss())
-        descend(rule, recipe(plan).learn, bags, callbacks)
+        descend(rule, phase, bags, callbacks, name)
 
 
 @contextmanager

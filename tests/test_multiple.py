@@ -72,7 +72,7 @@ def test_each_window_is_augmented_by_a_draw_of_its_own() -> None:
         assert x.shape == (12, 3, 8)
         return x + torch.rand((len(x), 1, 1), generator=generator)
 
-    subjects = [torch.zeros(5, 3, 8)] * 2
+    subjects = [torch.zeros(6, 3, 8)] * 2
     made = Bags(subjects, torch.tensor([0, 1]), torch.Generator(), 2, 6, noise)
     (x, _) = next(iter(made))
     assert len(x[:, :, 0, 0].unique()) == 12
