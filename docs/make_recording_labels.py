@@ -29,12 +29,13 @@ learns its subjects by heart.  What helps?
 
 - `--labels recording`, the diagnosis on every window, and `--augment` to hide whose EEG it is.
 - `--labels bag`: the windows of a subject are pooled to one logit, and the loss sees that one
-  (`--aggregation` names the pooling).  A bag holds up to {windows} windows: a small one often holds no discharge.
-- `--labels found`: networks find the discharges.  The training subjects are split into {folds} folds, and each
-  fold is judged by a network that learned the others by bags: what it knows by heart of these is of no use
-  here.  Those windows of a patient count as discharges that stand out of his recording as only {rare:.0%} of
-  the controls' windows do, and his lower half as none; what lies between is left out.  The network that is
-  kept learns from what was found, as if it were annotated, and then the diagnoses by bags.  It takes
+  (`--aggregation` names the pooling).  A bag holds up to {windows} windows: a small one often holds no
+  discharge.
+- `--labels found`: networks find the discharges.  The training subjects are split into {folds} folds, and
+  each fold is judged by a network that learned the others by bags: what it knows by heart of these is of no
+  use here.  Those windows of a patient count as discharges that stand out of his recording as only {rare:.0%}
+  of the controls' windows do, and his lower half as none; what lies between is left out.  The network that
+  is kept learns from what was found, as if it were annotated, and then the diagnoses by bags.  It takes
   {networks} trainings instead of one.
 
 ```console
