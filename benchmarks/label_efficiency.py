@@ -86,7 +86,7 @@ def features(plan: Plan, windows: Sequence[Windows]) -> State:
 
 def learned(plan: Plan, way: str, told: Sequence[Windows], first: Callable[[], State]) -> nn.Module:
     """Return a network that has learned from labelled windows."""
-    x, y = training.labelled(told, plan.labels)
+    x, y, _ = training.labelled(told, plan.labels)
     network = new(plan, x)
     if way == "SoftHebb first":
         network.load_state_dict(first())

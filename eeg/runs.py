@@ -203,7 +203,7 @@ def _final(
             callbacks.append(stack.enter_context(TensorBoard(out / "tensorboard")))
         network = training.network_of(plan, loaded, train, callbacks)
     windows = [loaded[e] for e in train]
-    learned = training.labelled(windows, plan.labels) if prototypes else None
+    learned = training.labelled(windows, plan.labels)[:2] if prototypes else None
     found = Detector(
         network=network,
         model=plan.model,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -74,14 +75,15 @@ def network_of(
 ) -> nn.Module:
     """Train the plan's network on the recordings in ``entries``; see `fit_network` and `eeg.finding`."""
     unlabelled = [loaded[e].data for e in without_diagnosis(loaded, entries)]
+    counts = None if plan.labels == "bag" else shares(entries)
     if plan.labels != "found":
-        return fit_network(plan, learned_from(plan, loaded, entries), callbacks, unlabelled)
+        return fit_network(plan, learned_from(plan, loaded, entries), callbacks, unlabelled, counts)
     plan.check()
     bags = diagnosed(plan)
     told = finding.found(
         loaded, entries, lambda others: partial(network_logits, network_of(bags, loaded, others)), plan.seed
     )
-    network = _fit(plan, told, labelled(told, "events"), callbacks, unlabelled)
+    network = _fit(plan, told, "events", callbacks, unlabelled, counts)
     last = replace(bags, aggregation=plan.aggregation)
     fit_bags(last, network, learned_from(bags, loaded, entries), last_phase(plan), callbacks, "finish")
     return network.eval()
@@ -94,6 +96,14 @@ def without_diagnosis(loaded: Loaded, entries: Sequence[Entry]) -> list[Entry]:
     """
     judged = {e.subject for e in loaded if e.label is not None} - {e.subject for e in entries}
     return [e for e in loaded if e.label is None and e.subject not in judged]
+
+
+def shares(entries: Sequence[Entry]) -> Tensor | None:
+    """Return what each recording counts, (n,), for all subjects to count the same; None if all have one."""
+    of = Counter(e.subject for e in entries)
+    if max(of.values(), default=1) == 1:
+        return None
+    return torch.tensor([1 / of[e.subject] for e in entries])
 
 
 def learned_from(plan: Plan, loaded: Loaded, entries: Sequence[Entry]) -> list[Windows]:
@@ -114,11 +124,13 @@ def fit_network(
     training: Sequence[Windows],
     callbacks: Sequence[object] = (),
     unlabelled: Sequence[np.ndarray] = (),
+    counts: Tensor | None = None,
 ) -> nn.Module:
     """Train a new network on ``training``; the same plan and data give the same weights on a CPU.
 
     Both classes weigh the same in the loss.  Where the plan fine-tunes, a rule without labels learns first,
-    also from ``unlabelled`` windows (N_i, C, T).
+    also from ``unlabelled`` windows (N_i, C, T).  ``counts`` (n,) says how often windows of each recording
+    are drawn, in proportion; of bags all subjects count the same.
 
     Raises
     ------
@@ -131,19 +143,21 @@ def fit_network(
     plan.check()
     if plan.labels == "found":
         raise ValueError("labels = 'found' needs to know whose each recording is; call network_of")
-    return _fit(plan, training, labelled(training, plan.labels), callbacks, unlabelled)
+    return _fit(plan, training, plan.labels, callbacks, unlabelled, counts)
 
 
 def _fit(
     plan: Plan,
     training: Sequence[Windows],
-    learned: tuple[Tensor, Tensor],
+    labels: Labels,
     callbacks: Sequence[object],
     unlabelled: Sequence[np.ndarray],
+    counts: Tensor | None,
 ) -> nn.Module:
     """Train a network on what `labelled` gives of the recordings in ``training``."""
-    x, y = learned
-    positive = float(y.mean())
+    x, y, recording = labelled(training, labels)
+    weights = None if counts is None else counts[recording]
+    positive = float(y.mean() if weights is None else weights @ y[:, 0] / weights.sum())
     if not 0 < positive < 1:
         raise DataError(f"all {len(y)} training windows are of one class; both are needed")
     classes = scores_of(plan.rule)
@@ -158,8 +172,10 @@ def _fit(
     if plan.labels == "bag":
         fit_bags(plan, network, training, recipe(plan).learn, callbacks)
         return network.eval()
-    if classes == 2:
-        x, y = _evenly(x, y)
+    if classes == 2:  # such rules' losses cannot be weighted: the rarer class is drawn more often
+        y = y[:, 0].long()
+        rarity = torch.tensor([1 / (1 - positive), 1 / positive])[y]
+        weights = rarity if weights is None else weights * rarity
     rule = train_rule(
         plan.rule,
         network,
@@ -171,24 +187,17 @@ def _fit(
         seed=plan.seed,
         callbacks=callbacks,
         augment=augment,
+        weights=weights,
     )
     return OwnReadout(rule).eval() if has_own(plan.rule) else network.eval()
 
 
-def labelled(training: Sequence[Windows], labels: Labels) -> tuple[Tensor, Tensor]:
-    """Return the windows (N, C, T) that are learned from, and 1 or 0 for each, (N, 1)."""
+def labelled(training: Sequence[Windows], labels: Labels) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what is learned from: windows (N, C, T), 1 or 0 (N, 1), and which recording each is of (N,)."""
     pairs = [examples(w) if labels == "events" else (w.data, targets(w, labels)) for w in training]
     x = torch.from_numpy(np.concatenate([x for x, _ in pairs]))
-    return x, torch.from_numpy(np.concatenate([y for _, y in pairs])).float()[:, None]
-
-
-def _evenly(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Repeat windows of the rarer class, for rules whose loss cannot be weighted, and give classes (M,)."""
-    classes = y[:, 0].long()
-    of = [torch.nonzero(classes == k)[:, 0] for k in (0, 1)]
-    most = max(map(len, of))
-    order = torch.cat([index.repeat(-(-most // len(index)))[:most] for index in of])
-    return x[order], classes[order]
+    y = torch.from_numpy(np.concatenate([y for _, y in pairs])).float()[:, None]
+    return x, y, torch.arange(len(pairs)).repeat_interleave(torch.tensor([len(y) for _, y in pairs]))
 
 
 def _augmentation(plan: Plan, training: Sequence[Windows]) -> Augment:

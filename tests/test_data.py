@@ -36,11 +36,25 @@ def test_each_epoch_has_its_own_order_and_a_seed_repeats_it():
     assert [first, second] == orders()
 
 
+def test_samples_are_drawn_in_proportion_to_their_weights():
+    weights = torch.tensor([0.0, 1.0, 2.0, 5.0])
+    batches = Batches(torch.arange(4), None, 4, torch.Generator().manual_seed(0), weights=weights)
+    epochs = 2000
+    counts = torch.bincount(torch.cat([x for _ in range(epochs) for x, _ in batches]), minlength=4)
+    share = weights / weights.sum()
+    spread = (4 * epochs * share * (1 - share)).sqrt()  # binomial
+    assert ((counts - 4 * epochs * share).abs() <= 4 * spread).all()
+
+
 def test_batches_refuse_what_cannot_be_paired():
     with pytest.raises(ValueError, match="equally long, got 3 and 2"):
         Batches(torch.zeros(3), torch.zeros(2), 1)
     with pytest.raises(ValueError, match="size must be at least 1, got 0"):
         Batches(torch.zeros(3), None, 0)
+    with pytest.raises(ValueError, match=r"one a sample, \(3,\), got \(2,\)"):
+        Batches(torch.zeros(3), None, 1, torch.Generator(), weights=torch.ones(2))
+    with pytest.raises(ValueError, match="need a generator"):
+        Batches(torch.zeros(3), None, 1, weights=torch.ones(3))
 
 
 def test_data_sets_from_python_are_read_into_memory():

@@ -110,6 +110,38 @@ def test_both_classes_weigh_the_same_in_the_loss(monkeypatch: pytest.MonkeyPatch
     assert float(logit.grad.abs().sum()) > 0.1
 
 
+@pytest.mark.parametrize("rule", ["backprop", "forward-forward"])  # whose loss weighs classes, and does not
+def test_subjects_count_the_same_however_many_recordings_they_have(
+    rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recordings = {"a": 1, "b": 5, "c": 2, "d": 1, "e": 3}
+    entries = [
+        Entry(Path(f"{name}{i}.edf"), name, int(name in "bc"))
+        for name, n in recordings.items()
+        for i in range(n)
+    ]
+    loaded = {e: windows_of(e.label or 0, number) for number, e in enumerate(entries)}
+    seen = {}
+
+    def spy(rule: str, network: nn.Module, x: torch.Tensor, y: torch.Tensor, **rest: object) -> object:
+        seen.update(rest, x=x, y=y)
+        raise InterruptedError
+
+    monkeypatch.setattr(training, "train_rule", spy)
+    plan = replace(PLAN, labels="recording", rule=rule, model="tvgg-gap")
+    with pytest.raises(InterruptedError):
+        training.fit(plan, loaded, list(loaded))
+    whose = {x.tobytes(): e.subject for e, w in loaded.items() for x in w.data}
+    drawn = dict.fromkeys("abcde", 0.0)
+    for x, weight in zip(seen["x"].numpy(), seen["weights"], strict=True):
+        drawn[whose[x.tobytes()]] += float(weight)
+    classes = [[drawn[n] for n in names] for names in ("ade", "bc")]
+    for of_class in classes:
+        np.testing.assert_allclose(of_class, of_class[0], rtol=1e-5)
+    ratio = float(seen["criterion"].pos_weight) if rule == "backprop" else 1
+    assert sum(classes[0]) == pytest.approx(ratio * sum(classes[1]))
+
+
 def test_targets_are_annotated_discharges_or_the_diagnosis() -> None:
     patient, control = windows_of(1, 0), windows_of(0, 0)
     assert training.targets(patient, "events").tolist() == [True, False, True, False, False, False]
@@ -261,7 +293,9 @@ def test_recordings_without_a_diagnosis_are_for_pre_training_only(monkeypatch: p
     loaded[unknown] = replace(windows_of(0, 99), label=None)
     seen = {}
 
-    def spy(plan: Plan, data: list[Windows], callbacks: object, unlabelled: list[np.ndarray]) -> nn.Module:
+    def spy(
+        plan: Plan, data: list[Windows], callbacks: object, unlabelled: list[np.ndarray], counts: object
+    ) -> nn.Module:
         seen["labelled"], seen["unlabelled"] = len(data), unlabelled
         return nn.Sequential(nn.Flatten(), nn.Linear(4 * 128, 1))
 
@@ -281,7 +315,9 @@ def test_nothing_is_learned_from_who_is_judged_be_it_a_recording_without_a_diagn
     }
     seen: list[list[np.ndarray]] = []
 
-    def spy(plan: Plan, data: list[Windows], callbacks: object, unlabelled: list[np.ndarray]) -> nn.Module:
+    def spy(
+        plan: Plan, data: list[Windows], callbacks: object, unlabelled: list[np.ndarray], counts: object
+    ) -> nn.Module:
         seen.append(unlabelled)
         return nn.Sequential(nn.Flatten(), nn.Linear(4 * 128, 1))
 

@@ -36,6 +36,8 @@ class Batches:
     share
         Which of how many processes this is: it gets its equal part of each batch (see
         `trainers.distributed`).  Samples that cannot be shared equally are left out at the end of an epoch.
+    weights
+        How often each sample is drawn, (N,), in proportion; without them each is drawn once an epoch.
     """
 
     def __init__(
@@ -47,17 +49,20 @@ class Batches:
         drop_last: bool = False,
         augment: Augment | None = None,
         share: tuple[int, int] = (0, 1),
+        weights: Tensor | None = None,
     ) -> None:
-        if augment is not None and generator is None:
-            raise ValueError("augment draws at random and needs a generator")
+        if (augment is not None or weights is not None) and generator is None:
+            raise ValueError("augment and weights draw at random and need a generator")
         if size < 1:
             raise ValueError(f"size must be at least 1, got {size}")
         if size % share[1]:
             raise ValueError(f"size must be a multiple of the {share[1]} processes, got {size}")
         if y is not None and len(x) != len(y):
             raise ValueError(f"x and y must be equally long, got {len(x)} and {len(y)}")
+        if weights is not None and weights.shape != (len(x),):
+            raise ValueError(f"weights must be one a sample, ({len(x)},), got {tuple(weights.shape)}")
         self.x, self.y, self.size, self.generator, self.drop_last = x, y, size, generator, drop_last
-        self.augment = augment
+        self.augment, self.weights = augment, weights
         self.rank, self.world = share
 
     def __len__(self) -> int:
@@ -80,7 +85,10 @@ class Batches:
     def _order(self) -> Tensor:
         if self.generator is None:
             return torch.arange(self._samples(), device=self.x.device)
-        order = torch.randperm(len(self.x), generator=self.generator)
+        if self.weights is None:
+            order = torch.randperm(len(self.x), generator=self.generator)
+        else:
+            order = self.weights.multinomial(len(self.x), replacement=True, generator=self.generator)
         return order[: self._samples()].to(self.x.device)
 
 

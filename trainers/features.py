@@ -96,6 +96,8 @@ class Feed:
         What such a batch passes before it reaches that part.
     keep
         Where the outputs of what lies below are kept otherwise.
+    weights
+        How often each sample is drawn, in proportion; see `trainers.data.Batches`.
     """
 
     x: Tensor
@@ -104,6 +106,7 @@ class Feed:
     augment: Augment | None = None
     below: nn.Sequential = field(default_factory=nn.Sequential)
     keep: Cache = Cache()
+    weights: Tensor | None = None
 
     def through(self, part: nn.Sequential) -> Feed:
         """Return the feed of what follows ``part``, which no longer learns and runs in eval mode."""

@@ -45,6 +45,7 @@ def train(
     cache: Cache | None = None,
     checkpoint: Checkpoint | None = None,
     autocast: torch.dtype | None = None,
+    weights: Tensor | None = None,
 ) -> Rule:
     """Train ``model`` in place by the rule called ``name``, on the device where it lies.
 
@@ -88,6 +89,9 @@ def train(
         Where the state of the training is kept; where there is one of the same training, it goes on.
     autocast
         The dtype in which the rule runs where torch deems that safe, in all phases.
+    weights
+        How often each sample is drawn, (N,), in proportion, in all phases in steps; without them each is
+        drawn once an epoch.
 
     Returns
     -------
@@ -118,6 +122,7 @@ def train(
             augment=augment,
             frozen=frozen,
             autocast=str(autocast),
+            weights=None if weights is None else digest([weights]),
         )
         checkpoint.open(model, identity)
     device = next(model.parameters()).device
@@ -137,7 +142,7 @@ def train(
             checkpoint=checkpoint,
             autocast=autocast,
         )
-        feed = Feed(x, y, held, augment, keep=cache or Cache()).through(below)
+        feed = Feed(x, y, held, augment, keep=cache or Cache(), weights=weights).through(below)
         rule = training.phases(top, feed)
     return (Above(model, below, rule) if frozen else rule).eval()
 
@@ -293,6 +298,7 @@ class _Training:
             drop_last=len(feed.x) >= phase.batch,
             augment=feed.altered(),
             share=(rank(), world()),
+            weights=feed.weights,
         )
         epochs = phase.epochs_for(len(batches))
         optimizer = phase.optimizer(rule.parameters())
