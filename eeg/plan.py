@@ -94,7 +94,7 @@ def one_cycle(optimizer: Optimizer, steps: int) -> LRScheduler:
     return OneCycleLR(optimizer, [group["lr"] for group in optimizer.param_groups], total_steps=steps)
 
 
-def diagnosed(plan: Plan) -> Plan:
+def bagged(plan: Plan) -> Plan:
     """Return the same by bags, which need nothing but each subject's diagnosis."""
     kind: Labels = "bag"
     return replace(plan, labels=kind, aggregation=AGGREGATION[kind], augment=AUGMENT[kind])

@@ -18,7 +18,7 @@ from eeg.datasets import Entry
 from eeg.detector import Labels, network_logits
 from eeg.features import FEATURES, FeatureModel
 from eeg.multiple import POOLINGS, Bags, Pooled
-from eeg.plan import Plan, diagnosed, last_phase, recipe
+from eeg.plan import Plan, bagged, last_phase, recipe
 from eeg.readout import OwnReadout, has_own, scores_of
 from eeg.windows import UNANNOTATED, Windows, examples
 from hebbian.backprop import Backprop
@@ -79,7 +79,7 @@ def network_of(
     if plan.labels != "found":
         return fit_network(plan, learned_from(plan, loaded, entries), callbacks, unlabelled, counts)
     plan.check()
-    bags = diagnosed(plan)
+    bags = bagged(plan)
     told = finding.found(
         loaded, entries, lambda others: partial(network_logits, network_of(bags, loaded, others)), plan.seed
     )
