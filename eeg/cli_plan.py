@@ -32,14 +32,9 @@ def planned(
     from eeg.mains import mains
     from eeg.plan import AGGREGATION, AUGMENT, WINDOW, Plan
     from eeg.preprocess import Preprocessing
-    from eeg.recording import harmonise
 
     kind = labels or ("events" if all(e.events for e in corpus.entries) else "recording")
-    names = (
-        tuple(harmonise(name.strip()) for name in channels.split(","))
-        if channels
-        else runs.default_channels(corpus)
-    )
+    names = _electrodes(channels) if channels else runs.default_channels(corpus)
     try:
         settings = Preprocessing.paper(names) if preset == "paper" else Preprocessing(names)
         settings = replace(settings, reference=reference, notch=mains(notch) if notch else settings.notch)
@@ -55,6 +50,19 @@ def planned(
         aggregation=aggregation or ("mean-probability" if paper else AGGREGATION[kind]),  # type: ignore[index]
         **same,
     )
+
+
+def _electrodes(channels: str) -> tuple[str, ...]:
+    """Return the electrodes that --channels names."""
+    from eeg.recording import electrode, harmonise
+
+    names = [name.strip() for name in channels.split(",")]
+    if strange := [repr(name) for name in names if not electrode(name)]:
+        raise click.BadParameter(
+            f"{', '.join(strange)}: no electrode of 10-10; expected such as Fp1,C3,Cz",
+            param_hint="--channels",
+        )
+    return tuple(harmonise(name) for name in names)
 
 
 def refuse_unknown(model: str, rule: str) -> None:

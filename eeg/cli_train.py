@@ -145,6 +145,7 @@ def train(
     failed: list[Entry] = []
     with _opened(out, resume, runs.settings(plan, design, corpus), corpus):
         if not finished(out):
+            design.split(runs.diagnosed(corpus), plan.seed)  # refused, if need be, before all is loaded
             how: dict[str, Any] = {"folder": cache, "jobs": jobs, "unlabelled": plan.finetune}
             loaded = loaded_from(corpus, plan, failed, machine, **how)
             click.echo(about(plan, corpus), err=machine)
@@ -217,6 +218,7 @@ def compare(
     from functools import partial
 
     from eeg import compare as comparison
+    from eeg import runs
     from eeg.datasets import open_corpus
     from eeg.features import FEATURES
     from eeg.splits import folds as split
@@ -233,6 +235,7 @@ def compare(
         if plan.model not in FEATURES:
             refuse_unknown(plan.model, plan.rule)
             refuse_misfits(plan)
+    split(runs.diagnosed(corpus), folds, plans[0].seed)  # refused, if need be, before all is loaded
     failed: list[Entry] = []
     how: dict[str, Any] = {"folder": cache, "jobs": jobs}
     loaded = loaded_from(corpus, plans[0], failed, machine, **how)

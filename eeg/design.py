@@ -48,6 +48,19 @@ class Design:
         """Return the folds of the recordings to train on."""
         return splits.sites(train) if self.by_site else splits.folds(train, self.folds, seed)
 
+    def split(
+        self, entries: Sequence[Entry], seed: int
+    ) -> tuple[tuple[Entry, ...], tuple[Entry, ...], list[splits.Split]]:
+        """Return the recordings to train on, those that no training sees, and the folds of the former.
+
+        Raises
+        ------
+        DataError
+            If the subjects cannot be split so; see `eeg.splits`.
+        """
+        train, held = self.apart(entries, seed)
+        return train, held, self.parts(train, seed)
+
     def record(self) -> dict[str, Any]:
         """Return the choices as they are written down: they name nobody."""
         return {

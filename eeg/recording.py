@@ -228,8 +228,8 @@ def complete(raw: mne.io.BaseRaw, channels: Sequence[str]) -> mne.io.BaseRaw:
         raise DataError(
             f"{name_of(raw)}: lacks the channels {', '.join(absent)}; it has "
             f"{', '.join(n for n in raw.ch_names if n not in raw.info['bads'])}, and {', '.join(channels)} "
-            f"are expected, of which {limit} may be interpolated; use a model of channels that it has "
-            "(--channels)"
+            f"are expected, of which {limit} may be interpolated; train on channels that it has "
+            "(eeg train --channels)"
         )
     whole = raw.copy().load_data(verbose="error")
     if absent:

@@ -66,6 +66,21 @@ def default_channels(corpus: Corpus) -> tuple[str, ...]:
     raise DataError(f"{corpus.name}: none of its {len(corpus.entries)} recordings can be read as EEG")
 
 
+def diagnosed(corpus: Corpus) -> tuple[Entry, ...]:
+    """Return the recordings whose subject has a diagnosis.
+
+    Raises
+    ------
+    DataError
+        If there is none, or as `eeg.splits.subjects_of`.
+    """
+    known = tuple(e for e in corpus.entries if e.label is not None)
+    if not known:
+        raise DataError(f"{corpus.name}: no recording has a diagnosis; name them in the table of subjects")
+    splits.subjects_of(known)
+    return known
+
+
 def load_corpus(
     corpus: Corpus,
     settings: Preprocessing,
@@ -81,10 +96,7 @@ def load_corpus(
 
     For the rest see `eeg.windows.load`.
     """
-    known = tuple(e for e in corpus.entries if e.label is not None)
-    if not known:
-        raise DataError(f"{corpus.name}: no recording has a diagnosis; name them in the table of subjects")
-    splits.subjects_of(known)
+    known = diagnosed(corpus)
     wanted = corpus.entries if unlabelled else known
     chosen = Corpus(corpus.name, wanted, corpus.simulated)
     return load(chosen, settings, length, policy=policy, folder=folder, jobs=jobs, on_error=on_error)
@@ -140,8 +152,7 @@ def run(
     if design.prototypes:
         refuse_prototypes(plan)
     entries = [entry for entry in loaded if entry.label is not None]
-    train, held = design.apart(entries, plan.seed)
-    parts = design.parts(train, plan.seed)
+    train, held, parts = design.split(entries, plan.seed)
     asked = {
         **settings(plan, design, corpus),
         "corpus_sha256": digest(corpus),

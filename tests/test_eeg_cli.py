@@ -500,6 +500,7 @@ def usage(tmp_path: Path, cohort: Path, model: Path, recording: Path) -> dict[st
         "every link both ways and cannot use": (*train, "--rule", "eqprop", "--model", "shallow"),
         "eeg compare DATA --model tangent-bands": (*train, "--model", "tangent-bands"),
         "each once": (*train, "--channels", "Cz,Cz"),
+        "--channels: 'XX', '': no electrode of 10-10": (*train, "--channels", "Fp1,XX,"),
         "'x' is not one of": (*train, "--labels", "x"),
         "0 is not in the range": (*train, "--epochs", 0),
         "1 is not in the range": (*train, "--folds", 1),
@@ -551,17 +552,24 @@ def test_one_class_only(cohort: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("arguments", "words"),
     [
-        (("--folds", 5), "5 folds need 5 subjects of each class, found 4"),
-        (("--hold-out", 0.05), "cannot hold out 0.05 of 8 subjects"),
+        (("train", "--folds", 5), "5 folds need 5 subjects of each class, found 4"),
+        (("train", "--hold-out", 0.05), "cannot hold out 0.05 of 8 subjects"),
+        (("train", "--by-site"), "0 site(s) are known"),
+        (("compare", "--folds", 5), "5 folds need 5 subjects of each class, found 4"),
     ],
 )
-def test_too_few_subjects(cohort: Path, tmp_path: Path, options: tuple[object, ...], words: str) -> None:
-    result = eeg("train", cohort, "--out", tmp_path / "run", "--epochs", 1, *options)
-    assert result.exit_code == 1
-    assert words in result.stderr
-    assert not any((tmp_path / "run").iterdir())
+def test_subjects_that_cannot_be_split_so_are_told_before_any_is_loaded(
+    cohort: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[object, ...],
+    words: str,
+) -> None:
+    monkeypatch.setattr("eeg.runs.load", None)
+    assert words in refused(1, arguments[0], cohort, "--out", tmp_path / "run", *arguments[1:])
+    assert not any((tmp_path / "run").glob("*"))
 
 
 def test_a_folder_that_is_no_corpus(tmp_path: Path) -> None:
