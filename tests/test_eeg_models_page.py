@@ -64,3 +64,15 @@ def test_labels_are_summed_up_over_draws(generator, scores):
     row = table.splitlines()[2]
     # The t-interval of two values d apart is 12.706 * d / 2 to either side.
     assert row == "| somewhere | from scratch | 0.750 ± 3.177 | – | – | – |"
+
+
+def test_a_conclusion_that_no_longer_follows_stops_the_page(generator, scores):
+    right, wrong = ([scores.Scores("", 0, [0, 1], found, 1.0)] for found in ([0.0, 1.0], [1.0, 0.0]))
+    counts = ("5", "10", "20", "all")
+    better, worse = (
+        {f"{way}, {n}": of for n in counts for way, of in (("from scratch", a), ("SoftHebb first", b))}
+        for a, b in ((right, wrong), (wrong, right))
+    )
+    generator._check_labels({"somewhere": better})
+    with pytest.raises(ValueError, match="somewhere, 5 subjects: SoftHebb first helps"):
+        generator._check_labels({"somewhere": worse})
