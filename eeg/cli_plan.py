@@ -89,6 +89,11 @@ def refuse_misfits(plan: Plan, prototypes: int = 0) -> None:
     from eeg.readout import has_own, judging
 
     settings = plan.preprocessing
+    if settings.notch is not None and settings.notch >= settings.high:
+        raise click.UsageError(
+            f"--notch has nothing to do: the band ends at {settings.high:g} Hz, below the mains of "
+            f"{settings.notch:g} Hz; leave it out, or take --preset paper"
+        )
     readout = plan.rule if has_own(plan.rule) else None
     try:
         plan.check()

@@ -380,7 +380,7 @@ def test_the_mains_of_a_country(place: str, expected: float) -> None:
     assert mains(place) == expected
 
 
-@pytest.mark.parametrize("place", ["JP", "Belgium", "", "55"])
+@pytest.mark.parametrize("place", ["JP", "Belgium", "", "55", "ZZ", "UK"])
 def test_no_mains(place: str) -> None:
     with pytest.raises(ValueError, match=r"frequency|expected"):
         mains(place)
