@@ -6,7 +6,7 @@ from pathlib import Path
 
 from eeg.datasets import Entry
 from eeg.edf import EdfHeader, read_edf_header, years
-from eeg.recording import electrode, is_edf, open_raw, reading, reference
+from eeg.recording import electrodes, is_edf, open_raw, reading, reference
 
 _SLOWEST = 92.0  # Hz, that the usual band up to 45 Hz can be had from
 _SEX = {1: "M", 2: "F"}  # FIF's numbers
@@ -78,13 +78,15 @@ def header_of(path: Path) -> Header:
 
 
 def _from_edf(found: EdfHeader) -> Header:
-    scalp = [signal for signal in found.signals if electrode(signal.label)]
+    names = [signal.label for signal in found.signals]
+    of_scalp = electrodes(names)
+    scalp = [signal for signal in found.signals if signal.label in of_scalp]
     return Header(
         sfreqs=tuple(sorted({signal.sfreq for signal in scalp or found.signals})),
         duration=found.duration,
-        channels=tuple(signal.label for signal in found.signals),
-        electrodes=_electrodes([signal.label for signal in scalp]),
-        reference=reference([signal.label for signal in scalp]),
+        channels=tuple(names),
+        electrodes=_electrodes(names),
+        reference=reference(names),
         units=tuple(sorted({signal.dimension for signal in scalp})),
         filters=", ".join(sorted({signal.prefilter for signal in scalp} - {""})),
         recorded=found.recorded,
@@ -117,4 +119,5 @@ def _from_mne(path: Path) -> Header:
 
 
 def _electrodes(names: list[str]) -> tuple[str, ...]:
-    return tuple(found for name in names if (found := electrode(name)))
+    found = electrodes(names)
+    return tuple(found[name] for name in names if name in found)

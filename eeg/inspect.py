@@ -16,7 +16,7 @@ from tqdm import tqdm
 from eeg.datasets import Corpus, Entry, open_corpus, read_seizures, reader
 from eeg.gaps import stretches
 from eeg.header import Header, header
-from eeg.recording import PLAUSIBLE, TEN_TWENTY, amplitude, electrode, read
+from eeg.recording import PLAUSIBLE, TEN_TWENTY, amplitude, electrodes, read
 from trainers.errors import DataError
 
 _SUFFIXES = (
@@ -139,14 +139,15 @@ def _look(number: int, entry: Entry, show_ids: bool, doubts: Sequence[str]) -> F
         readable = size is not None
     except DataError as error:
         problems.append(_nameless(str(error), entry))
-    electrodes = facts.electrodes if facts else ()
+    found = facts.electrodes if facts else ()
+    known = electrodes(facts.channels) if facts else {}
     return Found(
         number=number,
         group=_GROUPS[entry.label],
         channels=len(facts.channels) if facts else None,
-        electrodes=electrodes,
-        missing=tuple(name for name in TEN_TWENTY if name not in electrodes),
-        others=tuple(name for name in facts.channels if not electrode(name)) if facts else (),
+        electrodes=found,
+        missing=tuple(name for name in TEN_TWENTY if name not in found),
+        others=tuple(name for name in facts.channels if name not in known) if facts else (),
         sfreq=facts.sfreq if facts else None,
         minutes=facts.duration / 60 if facts else None,
         amplitude=size,

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -36,13 +36,19 @@ EARS = ("A1", "A2", "M1", "M2")
 """Electrodes at the ears and mastoids: known to the montage, but references rather than scalp."""
 
 
-# "EEG Fp1-REF", "POL T3", "Fp1-A2", "Fc5.": what recorders write around the electrode's name.  A second
-# electrode of the scalp ("Fp1-F7") is no decoration: such a channel is a derivation.
-_REFERENCE = r"V?REF\d?|LE|AR|AVG?|AVE|CAR|[AM][12]|A1\+?A2|M1\+?M2|\(A1\+A2\)/2"
+# "EEG Fp1-REF", "POL T3", "Fp1-A2", "[Fp1]", "Fc5.": what recorders write around the electrode's name.  A
+# second electrode of the scalp ("Fp1-F7") is no decoration, unless all channels have the same: see `plain`.
+_REFERENCE = (
+    r"V?REF\d?|L[EM]|LINKED\s?(?:EARS|MASTOIDS)|AR|AVG?|AVE|CAR|[AM][12]|A1\+?A2|M1\+?M2|\(A1\+A2\)/2"
+    r"|NZ|GND|COM|ORG|G\d+|0"
+)
+_BEFORE = r"(?:(?:EEG|POL)[\s_:.-]*)*"
 _DECORATED = re.compile(
-    rf"(?:(?:EEG|POL)[\s_:.-]*)*(?P<electrode>[A-Z]+\d*)(?:\s*[-_\s]\s*(?P<reference>{_REFERENCE}))?\.*",
+    rf"{_BEFORE}\[?(?P<electrode>[A-Z]+\d*)\]?(?:\s*[-_/\s]\s*(?P<reference>{_REFERENCE}))?\.*",
     re.IGNORECASE,
 )
+_PAIR = re.compile(rf"(?P<first>{_BEFORE}\w+)\s*[-/]\s*(?P<second>[A-Z]+\d*)\.*", re.IGNORECASE)
+_ZERO = re.compile(rf"({_BEFORE}\[?)0(?=[12](?!\d))", re.IGNORECASE)  # "01" for "O1"
 
 # MNE tells channels of one name apart by a running number: "Fp1-0", "Fp1-1".
 _RUNNING_NUMBER = re.compile(r"-\d+$")
@@ -89,20 +95,53 @@ def ear(name: str) -> str | None:
     return found if found in EARS and not opposite else None
 
 
+def plain(names: Sequence[str]) -> dict[str, str]:
+    """Rid the names of a recording's channels of what only all of them together explain.
+
+    That is one electrode of the scalp that all are measured against (``Fp1-Cz``, ``F3-Cz``), and a zero in
+    ``O1`` and ``O2`` where there are other electrodes, so that it is no number of a channel.
+
+    Returns
+    -------
+    What to look for an `electrode` or an `ear` in, by each name.
+    """
+    pairs = _against_one(names)
+    found = {name: pairs[name]["first"] if name in pairs else name for name in names}
+    if not any(map(electrode, found.values())):
+        return found
+    return {name: _ZERO.sub(r"\1O", short.strip(), count=1) for name, short in found.items()}
+
+
+def _against_one(names: Sequence[str]) -> dict[str, re.Match[str]]:
+    """Find the channels that are measured against one electrode of the scalp, if it is the same for all."""
+    matches = {name: match for name in names if (match := _PAIR.fullmatch(name.strip()))}
+    pairs = {name: match for name, match in matches.items() if electrode(match["second"])}
+    common = {electrode(match["second"]) for match in pairs.values()}
+    others = {found for name in names if (found := electrode(name))} - common
+    return pairs if len(pairs) > 1 and len(common) == 1 and not others else {}
+
+
+def electrodes(names: Sequence[str]) -> dict[str, str]:
+    """Name the scalp electrodes of a recording's channels, by the names of those that are of one."""
+    return {name: found for name, short in plain(names).items() if (found := electrode(short))}
+
+
 def harmonise(name: str) -> str:
     """Give a channel the modern name of its `electrode`, or leave it alone where it has none."""
     return electrode(name) or name
 
 
-def reference(names: Iterable[str]) -> str:
+def reference(names: Sequence[str]) -> str:
     """Tell what the names of the scalp electrodes among ``names`` say of their common reference.
 
     Returns
     -------
-    ``REF``, ``LE``, ``A1A2`` or the like in capitals; "" where the names say nothing; more than one,
+    ``REF``, ``LE``, ``A1A2``, ``CZ`` or the like in capitals; "" where the names say nothing; more than one,
     with ``/`` between (``A1/A2``), where the channels have different references, which then no average
     takes out; ``?`` among these where some say nothing.
     """
+    if pairs := _against_one(names):
+        return next(iter(pairs.values()))["second"].upper()
     matches = [_DECORATED.fullmatch(name.strip()) for name in names if electrode(name)]
     written = {(match["reference"] or "").upper() for match in matches if match}
     return "/".join(sorted(name or "?" for name in written)) if written - {""} else ""
@@ -256,11 +295,12 @@ def _open_edf(path: Path, ears: bool) -> mne.io.BaseRaw:
     among them.
     """
     header = read_edf_header(path)
-    scalp = [signal for signal in header.signals if electrode(signal.label)]
+    names = plain([signal.label for signal in header.signals])
+    scalp = [signal for signal in header.signals if electrode(names[signal.label])]
     if not scalp:
-        raise _no_electrode(path, [signal.label for signal in header.signals])
+        raise _no_electrode(path, list(names))
     if ears:
-        scalp += [signal for signal in header.signals if ear(signal.label)]
+        scalp += [signal for signal in header.signals if ear(names[signal.label])]
     _check_units(scalp, path)
     several = len({signal.sfreq for signal in scalp}) > 1
     if several and not header.continuous:
@@ -303,11 +343,12 @@ def _check_amplitude(raw: mne.io.BaseRaw, path: Path) -> None:
 
 def _scalp(raw: mne.io.BaseRaw, path: Path, ears: bool) -> mne.io.BaseRaw:
     """Keep the scalp electrodes of ``raw``, under their modern names and at their places."""
-    modern = {name: electrode(_RUNNING_NUMBER.sub("", name)) for name in raw.ch_names}
-    kept = {name: found for name, found in modern.items() if found}
+    written = {name: _RUNNING_NUMBER.sub("", name) for name in raw.ch_names}
+    short = plain([*written.values()])
+    kept = {name: found for name, label in written.items() if (found := electrode(short[label]))}
     if not kept:
         raise _no_electrode(path, raw.ch_names)
-    beside = {name: found for name in raw.ch_names if ears and (found := ear(_RUNNING_NUMBER.sub("", name)))}
+    beside = {name: found for name, label in written.items() if ears and (found := ear(short[label]))}
     kept |= beside
     twice = [name for name, count in Counter(kept.values()).items() if count > 1]
     if twice:
@@ -342,4 +383,5 @@ def _bad(path: Path) -> set[str]:
     if not table.is_file():
         return set()
     rows = read_table(table, {"name"}, delimiter="\t")
-    return {harmonise(row["name"]) for row in rows if row.get("status") == "bad"}
+    short = plain([row["name"] for row in rows])
+    return {harmonise(short[row["name"]]) for row in rows if row.get("status") == "bad"}

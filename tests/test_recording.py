@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 
 from eeg.datasets import Entry
 from eeg.header import header
-from eeg.recording import TEN_TWENTY, amplitude, complete, harmonise, read, reference
+from eeg.preprocess import Preprocessing
+from eeg.recording import TEN_TWENTY, amplitude, complete, electrodes, harmonise, read, reference
+from eeg.windows import interictal
 from trainers.errors import DataError
 
 DATA = Path(os.environ.get("HEBBIAN_DATA", "")) / "eeg"
@@ -64,6 +66,12 @@ SCALP_19 += ["Fz", "Cz", "Pz"]
         ("EEG POL O1-Ref", "O1"),
         ("Oz_REF", "Oz"),
         ("EEG F4-Ref1", "F4"),
+        *((f"Fp1{reference}", "Fp1") for reference in ("-G2", "-G19", "-GND", "-COM", "-Nz", "-Org", "/REF")),
+        ("T3-LinkedEars", "T7"),
+        ("Cz-Linked Mastoids", "Cz"),
+        ("[Fp1]", "Fp1"),
+        ("EEG [T5]-G2", "P7"),
+        ("EEG Fp1-0", "Fp1"),
     ],
 )
 def test_common_spellings_become_modern_names(written: str, modern: str) -> None:
@@ -85,6 +93,7 @@ def test_common_spellings_become_modern_names(written: str, modern: str) -> None
         "Status",
         "EEG",
         "EEG 001",
+        "01",  # a channel's number, as long as nothing else is known
         "",
         "-REF",
     ],
@@ -112,6 +121,24 @@ def test_decoration_and_case_do_not_matter(
 
 
 @pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["Fp1-Cz", "EEG T3-CZ", "ECG"], ["Fp1", "T7"]),
+        (["Fp1-CPz", "F3 - CPz", "CPz-CPz"], ["Fp1", "F3", "CPz"]),
+        (["C3/Fz", "C4/Fz", "Fz"], ["C3", "C4", "Fz"]),
+        (["Fp1-F7", "F7-T3", "T3-Cz"], []),  # several second electrodes: derivations
+        (["C3-Cz", "ECG"], []),  # a single one: too
+        (["C3-Cz", "C4-Cz", "O1"], ["O1"]),  # beside an electrode against something else: too
+        (["01", "EEG 02-REF", "T3"], ["O1", "O2", "T7"]),
+        (["01-Cz", "02-Cz", "Pz-Cz"], ["O1", "O2", "Pz"]),
+        (["01", "02", "03", "ECG"], []),  # numbers
+    ],
+)
+def test_electrodes_that_only_all_names_together_tell(names: list[str], found: list[str]) -> None:
+    assert list(electrodes(names).values()) == found
+
+
+@pytest.mark.parametrize(
     ("names", "told"),
     [
         (["EEG FP1-REF", "EEG T3-REF"], "REF"),
@@ -120,6 +147,7 @@ def test_decoration_and_case_do_not_matter(
         (["Fp1-A1", "Fp2-A2"], "A1/A2"),
         (["Fp1-M2", "ECG", "Fp1-F7"], "M2"),  # what is no electrode says nothing
         (["Fp1", "Cz-REF"], "?/REF"),
+        (["Fp1-Cz", "F3-CZ", "ECG"], "CZ"),
         ([], ""),
     ],
 )
@@ -470,6 +498,33 @@ def test_a_bipolar_montage(labels: tuple[str, ...], tmp_path: Path) -> None:
     expect_one_line(
         write_edf(tmp_path, labels), "but differences of two; export it against one common reference"
     )
+
+
+def test_channels_against_one_electrode_of_the_scalp_are_its_recording(tmp_path: Path) -> None:
+    path = write_edf(tmp_path, ("FP1-Cz", "T3-Cz", "02-Cz", "A1-Cz"))
+    raw = read(path, ears=True)
+    assert raw.ch_names == ["Fp1", "T7", "O2", "A1"]
+    np.testing.assert_allclose(raw.get_data() * 1e6, MICROVOLTS, atol=0.01)
+    assert header(Entry(path, "", None)).electrodes == ("Fp1", "T7", "O2")
+
+
+@pytest.mark.parametrize("zeros", [False, True])
+def test_the_electrode_of_the_reference_is_interpolated(zeros: bool, tmp_path: Path) -> None:
+    """As if it were missing; splines keep what is the same everywhere, and the average takes it out."""
+    volts = 5e-5 * np.random.default_rng(0).standard_normal((19, 10 * RATE))
+
+    def prepared(name: str, data: np.ndarray, labels: list[str]) -> np.ndarray:
+        path = tmp_path / f"{name}_raw.fif"
+        info = mne.create_info(labels, RATE, "eeg")
+        mne.io.RawArray(data, info, verbose="error").save(path, fmt="double", verbose="error")
+        return interictal(read(path), Preprocessing(TEN_TWENTY, scale=1e6), 2.0)[1].data
+
+    cz = TEN_TWENTY.index("Cz")
+    others = [i for i in range(19) if i != cz]
+    kept = list(range(19)) if zeros else others
+    missing = prepared("missing", volts[others], [f"{TEN_TWENTY[i]}-REF" for i in others])
+    against = prepared("against", (volts - volts[cz])[kept], [f"{TEN_TWENTY[i]}-Cz" for i in kept])
+    np.testing.assert_allclose(against, missing, atol=1e-3)
 
 
 def test_another_csv_names_what_it_lacks(tmp_path: Path) -> None:
