@@ -54,9 +54,9 @@ INGREDIENTS: Mapping[str, Mapping[str, Any]] = {
         f"bags, noisy-or, {name}": {"labels": "bag", "aggregation": "noisy-or", "augment": (name,)}
         for name in ("turn", "flip", "mix")
     },
-    "discharges found": {"labels": "found", "aggregation": "top", "augment": ("turn",)},
     "tangent space of five bands": {"model": "tangent-bands"},
     "random forest on four bands": {"model": "rf"},
+    "discharges found": {"labels": "found", "aggregation": "top", "augment": ("turn",)},
     "annotated discharges, for comparison": {"labels": "events", "aggregation": "top", "augment": ("turn",)},
 }
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from eeg.finding import FOLDS, RARE
 from eeg.multiple import Bags
-from trainers.table import markdown
+from trainers.table import interval, markdown
 
 ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "benchmarks" / "results" / "recording_labels.jsonl"
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import recording_labels  # noqa: E402
+
 PAGE = ROOT / "docs" / "recording_labels.md"
 
 Outcome = Mapping[str, Any]
@@ -55,25 +59,46 @@ cohort, the split and the training.  Settings were tried on the cohorts of seeds
 patients differ from controls by their discharges and by nothing else; of people's recordings these figures
 say nothing.  Research use only.
 
+Mean over seeds, ± half the 95 % t-interval:
+
+{means}
+
 {sections}"""
 
 
 def page(outcomes: Sequence[Outcome]) -> str:
     """Return the page that these outcomes make, the last one of each ingredient and seed."""
     seeds = sorted({outcome["seed"] for outcome in outcomes})
+    place = {name: i for i, name in enumerate(recording_labels.INGREDIENTS)}
+    ordered = sorted(outcomes, key=lambda outcome: place[outcome["name"]])
+    last = {(outcome["name"], outcome["seed"]): outcome for outcome in ordered}
     return _TEXT.format(
         folds=FOLDS,
         rare=RARE,
         networks=FOLDS + 2,
         windows=Bags.windows,
-        sections="\n".join(_section(seed, outcomes) for seed in seeds),
+        means=_means(list(last.values())),
+        sections="\n".join(_section(seed, list(last.values())) for seed in seeds),
     )
 
 
+def _means(outcomes: Sequence[Outcome]) -> str:
+    """Return what was learned with three seeds and more."""
+    found: dict[str, list[float]] = {}
+    for outcome in outcomes:
+        found.setdefault(outcome["name"], []).append(outcome["scores"][outcome["aggregation"]][0])
+    rows = [("learned from", "seeds", "ROC-AUC")]
+    for name, values in found.items():
+        if len(values) >= 3:
+            mean, half = interval(values)
+            rows.append((name, str(len(values)), f"{mean:.3f} ± {half:.3f}"))
+    return markdown(rows)
+
+
 def _section(seed: int, outcomes: Sequence[Outcome]) -> str:
-    last = {outcome["name"]: outcome for outcome in outcomes if outcome["seed"] == seed}
-    rows = [("learned from", "ROC-AUC", "by", *(f"by {name}" for name in _SHOWN), "seconds")]
-    return f"### Seed {seed}\n\n{markdown([*rows, *map(_row, last.values())])}\n"
+    rows = [("learned from", "ROC-AUC", "by", *(f"by {name}" for name in _SHOWN))]
+    of_seed = [outcome for outcome in outcomes if outcome["seed"] == seed]
+    return f"### Seed {seed}\n\n{markdown([*rows, *map(_row, of_seed)])}\n"
 
 
 def _row(outcome: Outcome) -> tuple[str, ...]:
@@ -83,13 +108,14 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
         f"{value:.3f} ({low:.3f}–{high:.3f})",
         outcome["aggregation"],
         *(f"{outcome['scores'][name][0]:.3f}" for name in _SHOWN),
-        f"{outcome['seconds']:.0f}",
     )
 
 
 def current() -> str:
     """Return the page as it is to be today."""
-    return page([json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()])
+    return page(
+        [json.loads(line) for line in recording_labels.JOURNAL.read_text(encoding="utf-8").splitlines()]
+    )
 
 
 if __name__ == "__main__":
