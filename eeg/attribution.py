@@ -6,7 +6,7 @@ logit: exactly for those that are `complete`, one part at a time for those that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -26,7 +26,6 @@ from captum.attr import (
     ShapleyValueSampling,
 )
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from eeg.masks import cells, groups, region
 from hebbian.rule import evaluating
@@ -249,7 +248,6 @@ def attribute(
     target: int = 1,
     batch: int = 64,
     seed: int = 0,
-    progress: bool = False,
 ) -> Tensor:
     """Return what each moment of windows adds to the decision for class ``target``.
 
@@ -270,8 +268,6 @@ def attribute(
         How many windows the network sees at once at most: it bounds the memory.
     seed
         Of the methods that draw samples.
-    progress
-        Whether a bar is shown.
 
     Returns
     -------
@@ -284,6 +280,26 @@ def attribute(
     ValueError
         If there is no such method or class.
     """
+    chunks = zip(x.split(batch), baseline.split(batch), strict=True)
+    found = attribute_each(scores, chunks, montage, method=method, target=target, batch=batch, seed=seed)
+    return torch.cat(list(found))
+
+
+def attribute_each(
+    scores: Scores,
+    chunks: Iterable[tuple[Tensor, Tensor]],
+    montage: Montage,
+    *,
+    method: str = DEFAULT,
+    target: int = 1,
+    batch: int = 64,
+    seed: int = 0,
+) -> Iterator[Tensor]:
+    """Give what `attribute` returns chunk by chunk, for recordings whose evidence memory does not hold.
+
+    ``chunks`` are windows and their baselines, (n, C, T) each, of at most ``batch``.  Until the last one is
+    taken, the network is in eval mode, and Captum's global generators draw by ``seed``.
+    """
     if method not in METHODS:
         raise ValueError(f"no method named {method!r}; known: {', '.join(METHODS)}")
     chosen = METHODS[method]
@@ -295,12 +311,10 @@ def attribute(
     contrast = Contrast(scores, target)
     if chosen.gradients:
         contrast = _safe(contrast)
-    chunks = zip(x.split(batch), baseline.split(batch), strict=True)
-    bar = tqdm(chunks, method, total=-(-len(x) // batch), disable=None if progress else True, delay=1)
     with evaluating(contrast), _seeded(seed), catch_warnings():
         filterwarnings("ignore", category=UserWarning, module="captum")  # DeepLift tells of its hooks
-        parts = [chosen.attribute(contrast, one, other, montage, batch) for one, other in bar]
-    return torch.cat(parts).detach()
+        for one, other in chunks:
+            yield chosen.attribute(contrast, one, other, montage, batch).detach()
 
 
 def channel_effects(scores: Scores, x: Tensor, emptied: Tensor, montage: Montage) -> Tensor:

@@ -14,13 +14,14 @@ Baseline = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 def zero(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return a flat line, which a disconnected electrode would give too."""
-    return np.zeros_like(x)
+    return spool.zeros(x.shape, x.dtype)
 
 
 def mean(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return each channel's mean over its window."""
     out = spool.zeros(x.shape, x.dtype)
-    out[:] = x.mean(-1, keepdims=True)
+    for windows, flat in zip(spool.blocks(x), spool.blocks(out), strict=True):
+        flat[:] = windows.mean(-1, keepdims=True)
     return out
 
 
@@ -30,14 +31,13 @@ def phase(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     All channels of a window get the same random phases on top of their own (Prichard & Theiler 1994).
     """
     out = spool.zeros(x.shape, x.dtype)
-    for window, surrogate in zip(x, out, strict=True):  # one by one: spectra take more room than windows
-        spectrum = np.fft.rfft(window, axis=-1)
-        turn = np.exp(2j * np.pi * rng.random(spectrum.shape[-1]))
-        turn[0] = 1  # the mean stays
+    for windows, surrogates in zip(spool.blocks(x), spool.blocks(out), strict=True):
+        spectrum = np.fft.rfft(windows, axis=-1)
+        turn = np.exp(2j * np.pi * rng.random((len(windows), 1, spectrum.shape[-1])))
+        turn[..., 0] = 1  # the mean stays
         if x.shape[-1] % 2 == 0:
-            turn[-1] = np.sign(turn[-1].real)  # real, as the Nyquist frequency has it
-        surrogate[:] = np.fft.irfft(spectrum * turn, x.shape[-1], axis=-1)
-        spool.rest(out)
+            turn[..., -1] = np.sign(turn[..., -1].real)  # real, as the Nyquist frequency has it
+        surrogates[:] = np.fft.irfft(spectrum * turn, x.shape[-1], axis=-1)
     return out
 
 
@@ -47,7 +47,8 @@ def bank(healthy: np.ndarray) -> Baseline:
     def draw(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         if healthy.shape[1:] != x.shape[1:]:
             raise ValueError(f"healthy windows are {healthy.shape[1:]}, the others are {x.shape[1:]}")
-        return healthy[rng.integers(len(healthy), size=len(x))].astype(x.dtype)
+        drawn = spool.take(healthy, rng.integers(len(healthy), size=len(x)))
+        return drawn.astype(x.dtype, copy=False)
 
     return draw
 

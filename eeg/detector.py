@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from scipy.special import expit
 from torch import Tensor, nn
 
-from eeg import outlier
+from eeg import outlier, spool
 from eeg.aggregate import AGGREGATIONS
 from eeg.calibrate import Calibration, interval
 from eeg.conformal import ALPHA, Answer, Conformal
@@ -145,7 +145,7 @@ def network_logits(network: nn.Module, windows: np.ndarray, batch: int = 64) -> 
     """
     network.eval()
     with torch.inference_mode():
-        scores = torch.cat([network(x) for x in torch.from_numpy(windows).split(batch)])
+        scores = torch.cat([network(torch.from_numpy(some)) for some in spool.blocks(windows, batch)])
     return (scores[:, -1] - (scores[:, 0] if scores.shape[1] == 2 else 0)).double().numpy()
 
 

@@ -13,8 +13,10 @@ from itertools import cycle
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
-from eeg.attribution import DEFAULT, Montage, attribute, channel_effects
+from eeg import spool
+from eeg.attribution import DEFAULT, Montage, attribute_each, channel_effects
 from eeg.baselines import BASELINES, Baseline
 from eeg.detector import Detector, network_logits
 from eeg.segments import LONGEST, Segment, Span, over_time, peaks, without
@@ -22,6 +24,7 @@ from eeg.segments import LONGEST, Segment, Span, over_time, peaks, without
 _CANDIDATES = 3  # times as many peaks as are shown are looked at
 _REPEATS = 20
 _NOISE = 0.1  # of the median absolute deviation, added in the repetitions
+_LOOKS = 500  # windows at most, from all over the recording, that this is taken of
 _DRAWS = 100
 _QUANTILE = 0.95
 
@@ -116,17 +119,11 @@ def explain(
     rng = np.random.default_rng(seed)
     filled = baselines[baseline](windows, rng)
     montage = Montage(detector.preprocessing.inputs, detector.preprocessing.sfreq)
-    evidence = attribute(
-        detector.network,
-        torch.from_numpy(windows),
-        torch.from_numpy(filled),
-        montage,
-        method=method,
-        batch=batch,
-        seed=seed,
-        progress=progress,
-    )
-    relevance = over_time(evidence.double().numpy(), montage.sfreq)
+    pairs = zip(*(map(torch.from_numpy, spool.blocks(x, batch)) for x in (windows, filled)), strict=True)
+    bar = tqdm(pairs, method, -(-len(windows) // batch), disable=None if progress else True, delay=1)
+    found_in = attribute_each(detector.network, bar, montage, method=method, batch=batch, seed=seed)
+    summed = [evidence.double().numpy().sum(1, keepdims=True) for evidence in found_in]
+    relevance = over_time(np.concatenate(summed), montage.sfreq)
     removal = Removal(detector, batch)
     found = peaks(relevance, montage.samples(LONGEST), _CANDIDATES * most)
     losses = removal.lost(windows, filled, found)
@@ -207,7 +204,7 @@ class Removal:
         rng: np.random.Generator,
     ) -> np.ndarray:
         """Return how often each of ``spans`` is among the first ``shown``, with noise and other baselines."""
-        spread = _NOISE * np.median(np.abs(windows))
+        spread = _NOISE * np.median(np.abs(spool.some(windows, _LOOKS)))
         stayed = np.zeros(len(spans))
         touched, own = without(windows, windows, spans)
         among = _moved(spans, touched, windows.shape[2])

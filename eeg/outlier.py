@@ -9,7 +9,11 @@ import numpy as np
 from scipy.signal import welch
 from scipy.stats import kurtosis
 
+from eeg import spool
+
 _BANDS = {"delta": (0.5, 4.0), "theta": (4.0, 8.0), "alpha": (8.0, 13.0), "beta": (13.0, 30.0)}
+_AMPLITUDE = "amplitude"
+_LOOKS = 5000  # windows at most, from all over the recording: hours
 _TINY = 1e-12  # below any power: the logarithm of a flat channel stays finite
 
 
@@ -25,31 +29,37 @@ def statistics(windows: np.ndarray, sfreq: float) -> dict[str, float]:
 
     Returns
     -------
-    Medians over windows and channels: the log power of the bands and of what lies above them, the
-    kurtosis, how alike channels are, and how different their amplitudes.
+    Medians over windows (5000 of them where there are more) and channels: the log power of the bands and of
+    what lies above them, the kurtosis, how alike channels are, and how different their amplitudes.
     """
+    parts = [_of_windows(few, sfreq) for few in spool.blocks(spool.some(windows, _LOOKS))]
+    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    amplitude = np.log(np.median(found.pop(_AMPLITUDE), 0) + _TINY)  # (C,)
+    medians = {name: float(np.median(values)) for name, values in found.items()}
+    return medians | {"spread of channels": float(amplitude.max() - amplitude.min())}
+
+
+def _of_windows(windows: np.ndarray, sfreq: float) -> dict[str, np.ndarray]:
+    """Return the figures of each window (N, C, T) that `statistics` takes the medians of, (N, ...) each."""
     frequency, power = welch(windows, sfreq, nperseg=min(windows.shape[-1], round(2 * sfreq)))
     bands = {**_BANDS, "gamma": (_BANDS["beta"][1], sfreq / 2)}
-    amplitude = np.log(np.median(windows.std(-1), 0) + _TINY)  # (C,)
     return {
         **{
-            f"{name} power": float(
-                np.median(np.log(power[..., (frequency >= low) & (frequency < high)].sum(-1) + _TINY))
-            )
+            f"{name} power": np.log(power[..., (frequency >= low) & (frequency < high)].sum(-1) + _TINY)
             for name, (low, high) in bands.items()
         },
-        "kurtosis": float(np.median(np.nan_to_num(kurtosis(windows, axis=-1)))),
+        "kurtosis": np.nan_to_num(kurtosis(windows, axis=-1)),
         "likeness of channels": _likeness(windows),
-        "spread of channels": float(amplitude.max() - amplitude.min()),
+        _AMPLITUDE: windows.std(-1),
     }
 
 
-def _likeness(windows: np.ndarray) -> float:
-    """Return the median absolute correlation of two channels over all windows."""
+def _likeness(windows: np.ndarray) -> np.ndarray:
+    """Return the absolute correlation of every two of C channels in each window, (N, C (C - 1) / 2)."""
     z = windows - windows.mean(-1, keepdims=True)
     z /= np.sqrt((z**2).sum(-1, keepdims=True)) + _TINY
     pairs = np.triu_indices(windows.shape[1], 1)
-    return float(np.median(np.abs(z @ z.swapaxes(-1, -2))[:, *pairs]))
+    return np.asarray(np.abs(z @ z.swapaxes(-1, -2))[:, *pairs])
 
 
 @dataclass(frozen=True)

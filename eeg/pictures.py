@@ -10,6 +10,7 @@ import mne
 import numpy as np
 from matplotlib.figure import Figure
 
+from eeg import spool
 from eeg.case import Case
 from eeg.gaps import looks
 from eeg.preprocess import signals
@@ -212,7 +213,9 @@ def _seen(raw: mne.io.BaseRaw) -> np.ndarray:
     """Return some of a recording, (C, T) volts: pages from all over it."""
     size = round(_PAGE * raw.info["sfreq"])
     starts = looks(raw, size, _LOOKS)
-    return np.concatenate([raw.get_data(start=at, stop=at + size) for at in starts], axis=1)
+    seen = np.concatenate([raw.get_data(start=at, stop=at + size) for at in starts], axis=1)
+    spool.rest(signals(raw))  # around what is read of a mapped file, the system reads much more
+    return seen
 
 
 def _sensitivity(data: np.ndarray) -> float:

@@ -9,7 +9,7 @@ from eeg.attribution import DEFAULT, Montage, attribute
 from eeg.detector import Detector, network_logits
 from eeg.multiple import POOLINGS
 
-_STEPS = 200
+_STEPS, _AT_ONCE = 200, 10
 
 
 def attribute_recording(
@@ -20,7 +20,6 @@ def attribute_recording(
     method: str = DEFAULT,
     batch: int = 64,
     seed: int = 0,
-    progress: bool = False,
 ) -> np.ndarray:
     """Return what each moment adds to the raw logit of a recording.
 
@@ -39,9 +38,7 @@ def attribute_recording(
     """
     montage = Montage(detector.preprocessing.inputs, detector.preprocessing.sfreq)
     x, filled = torch.from_numpy(windows), torch.from_numpy(baseline)
-    evidence = attribute(
-        detector.network, x, filled, montage, method=method, batch=batch, seed=seed, progress=progress
-    )
+    evidence = attribute(detector.network, x, filled, montage, method=method, batch=batch, seed=seed)
     logits, nothing = (network_logits(detector.network, data, batch) for data in (windows, baseline))
     share = shares(detector.aggregation, logits, nothing)
     return evidence.double().numpy() * share[:, None, None]
@@ -66,6 +63,9 @@ def shares(aggregation: str, logits: np.ndarray, nothing: np.ndarray) -> np.ndar
     """
     start, end = torch.from_numpy(nothing), torch.from_numpy(logits)
     along = ((torch.arange(_STEPS) + 0.5) / _STEPS).double()[:, None]
-    points = (start + along * (end - start)).requires_grad_()
-    (slopes,) = torch.autograd.grad(POOLINGS[aggregation](points).sum(), points)
-    return slopes.mean(0).numpy()
+    total = torch.zeros_like(end)
+    for some in along.split(_AT_ONCE):  # a day of windows at all steps would take a gigabyte
+        points = (start + some * (end - start)).requires_grad_()
+        (slopes,) = torch.autograd.grad(POOLINGS[aggregation](points).sum(), points)
+        total += slopes.sum(0)
+    return (total / _STEPS).numpy()

@@ -144,8 +144,10 @@ def touched(onsets: np.ndarray, length: float, starts: np.ndarray, durations: np
     -------
     (N,) bool.
     """
-    lasting = np.maximum(durations, _INSTANT)
-    return ((onsets[:, None] < starts + lasting) & (starts < onsets[:, None] + length)).any(axis=1)
+    order = np.argsort(starts)
+    ends = (starts + np.maximum(durations, _INSTANT))[order]
+    latest = np.maximum.accumulate(np.concatenate([[-np.inf], ends]))  # of none, one, two, ... spans
+    return np.asarray(onsets < latest[np.searchsorted(starts[order], onsets + length)])
 
 
 def held_share(

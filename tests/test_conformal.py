@@ -166,6 +166,17 @@ def test_statistics_follow_gain_and_rhythm() -> None:
     assert common["likeness of channels"] > 0.9
 
 
+def test_statistics_do_not_depend_on_the_order_of_windows() -> None:
+    x = np.random.default_rng(4).normal(size=(150, 3, 128)) * np.linspace(0.1, 3, 150)[:, None, None]
+    assert outlier.statistics(x[::-1], 64.0) == pytest.approx(outlier.statistics(x, 64.0), rel=1e-9)
+
+
+def test_the_statistics_of_a_day_are_those_of_windows_all_over_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outlier, "_LOOKS", 50)
+    x = np.random.default_rng(5).normal(size=(120, 3, 128))
+    assert outlier.statistics(x, 64.0) == outlier.statistics(x[::3], 64.0)
+
+
 def test_a_flat_channel_is_finite_and_far_out() -> None:
     rng = np.random.default_rng(3)
     gate = outlier.fit([outlier.statistics(rng.normal(size=(4, 3, 256)), 128.0) for _ in range(12)])

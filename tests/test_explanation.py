@@ -11,15 +11,19 @@ from scipy.special import expit
 from scipy.stats import kurtosis
 from torch import Tensor, nn
 
+from eeg import spool
 from eeg.attribution import METHODS, Montage, attribute
 from eeg.baselines import BASELINES, bank, phase
 from eeg.detector import Detector
 from eeg.explanation import Check, Removal, explain
 from eeg.groundtruth import hits, largest_deflections
 from eeg.masks import cells, groups, region
+from eeg.outlier import fit, statistics
+from eeg.pooling import contributions
 from eeg.preprocess import Preprocessing
 from eeg.recording import TEN_TWENTY
 from eeg.segments import over_time, peaks, without
+from trainers.own_process import in_own_process, peak_memory
 
 CHANNELS = ("Fp1", "T7", "Cz", "O2")
 RATE = 128
@@ -315,6 +319,62 @@ def test_an_explanation_can_be_repeated(detector: Detector) -> None:
     assert one.segments == other.segments
     assert one.check == other.check
     np.testing.assert_array_equal(one.relevance, other.relevance)
+
+
+@pytest.mark.parametrize("baseline", BASELINES)
+def test_an_explanation_is_the_same_where_windows_lie_on_disk(
+    detector: Detector, baseline: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector, x = planted(detector)
+    small = explain(detector, x, baseline=baseline, most=3, batch=4)
+    monkeypatch.setattr("eeg.spool.LARGE", 1000)
+    spooled = spool.zeros(x.shape, x.dtype)
+    spooled[:] = x
+    large = explain(detector, spooled, baseline=baseline, most=3, batch=4)
+    assert large.segments == small.segments
+    assert large.check == small.check
+    np.testing.assert_array_equal(large.relevance, small.relevance)
+
+
+def test_evidence_is_that_of_all_windows_at_once(detector: Detector) -> None:
+    x = np.random.default_rng(0).normal(size=(10, 19, 256)).astype(np.float32)
+    windows, montage = torch.from_numpy(x), Montage(TEN_TWENTY, RATE)
+    found = explain(detector, x, method="gradient-shap", batch=4, seed=3)
+    whole = attribute(
+        detector.network, windows, 0 * windows, montage, method="gradient-shap", batch=4, seed=3
+    )
+    np.testing.assert_allclose(found.relevance, over_time(whole.double().numpy(), RATE), rtol=1e-9)
+
+
+class Loudness(nn.Module):
+    """The logit is the mean square."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Give one logit."""
+        return x.square().mean((1, 2))[:, None]
+
+
+def judged(detector: Detector, hours: float) -> float:
+    """Judge and explain so many hours of 64 channels at 128 Hz, and return this process's peak, MiB."""
+    torch.set_num_threads(1)
+    rng = np.random.default_rng(0)
+    windows = spool.zeros((round(1800 * hours), 64, 256), np.float32)
+    for some in spool.blocks(windows):
+        some[:] = rng.standard_normal(some.shape, np.float32)
+    detector.decide(windows, 2.0 * np.arange(len(windows)))
+    explain(detector, windows, baseline="mean", most=3)
+    contributions(detector, windows, BASELINES["phase"](windows, rng))
+    return peak_memory()
+
+
+@pytest.mark.slow
+def test_memory_hardly_grows_with_the_length(detector: Detector) -> None:
+    """What an hour more takes leaves room for a day in a gigabyte."""
+    channels = tuple(f"E{i}" for i in range(64))
+    gate = fit([statistics(np.random.default_rng(0).normal(size=(2, 64, 256)), RATE)])
+    detector = replace(detector, network=Loudness(), preprocessing=Preprocessing(channels), gate=gate)
+    short, long = (in_own_process(judged, detector, hours) for hours in (3, 6))
+    assert long + 18 / 3 * (long - short) < 1000e6 / 2**20
 
 
 def test_explaining_leaves_the_network_as_it_was(detector: Detector) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,6 +15,7 @@ from visualizers.style import FAINT, GRID, INK, MARK, quieten
 
 _PAGE = 10.0  # s, what readers of EEG are used to
 _NARROW_ROW = 0.22
+_COLUMNS = 1500  # of a strip: about as many as it has pixels
 _ROW = 0.33  # inches a channel: 70 µV a division is then close to the usual 7 to 10 µV/mm
 
 # Rows of the 10-10 system (ACNS guideline 2), front to back.
@@ -223,6 +225,8 @@ def strip(
 ) -> Figure:
     """Draw the evidence of a whole recording: each window's logit, and the attribution over time.
 
+    Of what lies closer than can be drawn, only the least and the greatest are.
+
     Parameters
     ----------
     times, relevance
@@ -244,14 +248,18 @@ def strip(
     rows = 2 if contribution is None else 3
     figure = Figure(figsize=(11, 0.4 + 1.5 * rows), dpi=160, layout="constrained")
     evidence, *between, attribution = figure.subplots(rows, sharex=True)
-    ends = window_onset + window_length
-    evidence.hlines(window_logit, window_onset, ends, color=INK, linewidth=1.8, zorder=3)
+    length = max(window_onset.max() + window_length, times.max())
+    width = max(window_length, length / (2 * _COLUMNS))
+    told = _telling(window_logit)
+    onset = window_onset[told]
+    evidence.hlines(window_logit[told], onset, onset + width, color=INK, linewidth=1.8, zorder=3)
     evidence.set_ylabel("window evidence\n(logit)", fontsize=8, color=INK)
-    # Rasterised: an hour at 128 Hz would weigh megabytes as a vector.
-    attribution.plot(times, relevance, color=INK, linewidth=0.7, zorder=3, rasterized=True)
+    told = _telling(relevance)
+    attribution.plot(times[told], relevance[told], color=INK, linewidth=0.7, zorder=3, rasterized=True)
     attribution.set_ylabel("attribution\n(logit)", fontsize=8, color=INK)
     if contribution is not None:
-        between[0].bar(window_onset, contribution, window_length, align="edge", color=INK, zorder=3)
+        told = _telling(contribution)
+        between[0].bar(window_onset[told], contribution[told], width, align="edge", color=INK, zorder=3)
         between[0].set_ylabel("adds to the\nrecording (logit)", fontsize=8, color=INK)
     for axes in figure.axes:
         axes.axhline(0, color=FAINT, linewidth=0.6, zorder=2)
@@ -260,11 +268,19 @@ def strip(
         for axes in figure.axes:
             _mark_on_strip(axes, span)
         _label(evidence, span.onset + span.duration / 2, span.label, lift=3 + 9 * (place % 3))
-    length = max(ends.max(), times.max())
     attribution.set_xlim(0, length)
     attribution.xaxis.set_major_locator(MultipleLocator(_tick(length)))
     _show_clock(attribution)
     return figure
+
+
+def _telling(values: np.ndarray) -> np.ndarray:
+    """Return where the least and the greatest of each column of ``values`` (N,) are; all of few values."""
+    if len(values) <= 2 * _COLUMNS:
+        return np.arange(len(values))
+    columns = pairwise(np.linspace(0, len(values), _COLUMNS + 1).astype(int))
+    ends = [start + end(values[start:stop]) for start, stop in columns for end in (np.argmin, np.argmax)]
+    return np.unique(ends)
 
 
 def _mark_on_strip(axes: Axes, span: Span) -> None:
