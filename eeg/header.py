@@ -8,7 +8,9 @@ from eeg.datasets import Entry
 from eeg.edf import EdfHeader, read_edf_header, years
 from eeg.recording import electrodes, is_edf, open_raw, reading, reference
 
-_SLOWEST = 92.0  # Hz, that the usual band up to 45 Hz can be had from
+SLOWEST = 92.0
+"""Hz: the least that the usual band up to 45 Hz can be had from."""
+
 _SEX = {1: "M", 2: "F"}  # FIF's numbers
 
 
@@ -49,8 +51,8 @@ class Header:
         if len(self.sfreqs) > 1:
             rates = ", ".join(f"{rate:g}" for rate in self.sfreqs)
             found.append(f"electrodes of different sampling rates ({rates} Hz), brought to the highest")
-        if self.sfreq < _SLOWEST:
-            found.append(f"sampled at {self.sfreq:g} Hz; the usual band wants {_SLOWEST:g} Hz")
+        if self.sfreq < SLOWEST:
+            found.append(f"sampled at {self.sfreq:g} Hz; the usual band wants {SLOWEST:g} Hz")
         return found
 
 

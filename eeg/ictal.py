@@ -5,7 +5,7 @@ from pathlib import Path
 import mne
 import numpy as np
 
-from eeg.datasets.seizures import read_seizures, seizures_among
+from eeg.datasets.seizures import read_seizures, seizures_among, union
 
 
 def seizures(raw: mne.io.BaseRaw, table: Path | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -21,7 +21,7 @@ def seizures(raw: mne.io.BaseRaw, table: Path | None = None) -> tuple[np.ndarray
     Returns
     -------
     onset, duration
-        (M,) each, s from the start of the recording.
+        (M,) each, s from the start of the recording, in order and apart.
 
     Raises
     ------
@@ -33,9 +33,8 @@ def seizures(raw: mne.io.BaseRaw, table: Path | None = None) -> tuple[np.ndarray
         for a in raw.annotations
     ]
     spans = seizures_among(marks, raw.n_times / raw.info["sfreq"])
-    onset, stop = np.array(spans, dtype=float).reshape(-1, 2).T
-    duration = stop - onset
-    if table is None:
-        return onset, duration
-    more_onset, more_duration = read_seizures(table)
-    return np.concatenate([onset, more_onset]), np.concatenate([duration, more_duration])
+    if table is not None:
+        onset, duration = read_seizures(table)
+        spans += zip(onset.tolist(), (onset + duration).tolist(), strict=True)
+    onset, stop = union(sorted(spans))
+    return onset, stop - onset

@@ -10,13 +10,26 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import mne
 import numpy as np
 from tqdm import tqdm
 
-from eeg.datasets import Corpus, Entry, open_corpus, read_seizures, reader
+from eeg.datasets import Corpus, Entry, open_corpus, reader
 from eeg.gaps import stretches
-from eeg.header import Header, header
-from eeg.recording import PLAUSIBLE, TEN_TWENTY, amplitude, electrodes, read
+from eeg.header import SLOWEST, Header, header
+from eeg.ictal import seizures
+from eeg.preprocess import Preprocessing, kernel
+from eeg.quality import LEAST, clipped
+from eeg.recording import (
+    INTERPOLATED,
+    PLAUSIBLE,
+    TEN_TWENTY,
+    amplitude,
+    electrodes,
+    lacking,
+    read,
+    sample,
+)
 from trainers.errors import DataError
 
 _SUFFIXES = (
@@ -129,13 +142,14 @@ def _look(number: int, entry: Entry, show_ids: bool, doubts: Sequence[str]) -> F
     """Look at one recording; what is wrong with it, after the ``doubts``, becomes a line of its own."""
     problems = list(doubts)
     facts: Header | None = None
-    size, seizures, readable = None, None, False
+    size, marked, readable = None, None, False
     try:
         facts = header(entry)
         problems += facts.problems
-        size, signal_problems = _signal(entry.path)
-        problems += signal_problems
-        seizures = len(read_seizures(entry.seizures)[0]) if entry.seizures else None
+        raw = read(entry.path, preload=False)
+        size, signal_problems = _signal(raw)
+        problems += [*signal_problems, *_refusals(raw)]
+        marked = _seizures(raw, entry.seizures)
         readable = size is not None
     except DataError as error:
         problems.append(_nameless(str(error), entry))
@@ -154,16 +168,15 @@ def _look(number: int, entry: Entry, show_ids: bool, doubts: Sequence[str]) -> F
         reference=facts.reference if facts else "",
         filters=facts.filters if facts else "",
         montage=entry.montage,
-        seizures=seizures,
+        seizures=marked,
         readable=readable,
         problems=tuple(problems),
         identity=_identity(entry, facts) if show_ids else None,
     )
 
 
-def _signal(path: Path) -> tuple[float | None, list[str]]:
+def _signal(raw: mne.io.BaseRaw) -> tuple[float | None, list[str]]:
     """Return the amplitude of a typical channel, µV, and what is wrong with channels or in time."""
-    raw = read(path, preload=False)
     sizes = amplitude(raw)
     low, high = PLAUSIBLE
     faults = {
@@ -181,6 +194,29 @@ def _signal(path: Path) -> tuple[float | None, list[str]]:
         problems.append(f"in {len(pieces)} pieces, {longest}, with gaps between them")
     finite = sizes[np.isfinite(sizes)]
     return float(np.median(finite)) * 1e6 if finite.size else None, problems
+
+
+def _refusals(raw: mne.io.BaseRaw) -> Iterable[str]:
+    """Tell why a model of the 19 electrodes of 10-20 would refuse a recording, as far as a sample shows."""
+    absent, limit = lacking(raw, TEN_TWENTY), round(INTERPOLATED * len(TEN_TWENTY))
+    if limit < len(absent) <= _TOLD:  # what lacks more is of another set of electrodes
+        yield f"{len(absent)} of 10-20 are missing or bad, of which {limit} may be interpolated"
+    if raw.info["sfreq"] >= SLOWEST:  # else its header tells
+        longest = max((stop - start for start, stop in stretches(raw)), default=0) / raw.info["sfreq"]
+        needed = kernel(raw, Preprocessing(TEN_TWENTY))
+        if longest < needed:
+            yield f"{longest:.1f} s long, and the usual filter wants {needed:.1f} s"
+    looked = sample(raw)
+    finite = np.concatenate([*looked], axis=1)[np.isfinite(looked).all(axis=(0, 2))]
+    seconds = {int(flaw.onset) for flaw in clipped(finite, looked.shape[2])}
+    if len(seconds) > (1 - LEAST) * len(looked):
+        yield f"clipped in {len(seconds)} of the {len(looked)} s that were looked at"
+
+
+def _seizures(raw: mne.io.BaseRaw, table: Path | None) -> int | None:
+    """Count the seizures that a table and the recording's own annotations tell; None where neither does."""
+    onset, _ = seizures(raw, table)
+    return None if table is None and not len(onset) else len(onset)
 
 
 def _nameless(message: str, entry: Entry) -> str:

@@ -143,7 +143,7 @@ def examine(raw: mne.io.BaseRaw, channels: Sequence[str]) -> Quality:
         for start, piece in _pieces(raw, names):
             spectra.append(_spectrum(piece))
             still, flat = _still(piece)
-            found = [*still, *_clipped(piece)]
+            found = [*still, *clipped(piece.get_data(), raw.info["sfreq"])]
             if len(flat) < len(names):
                 # What the recorder's reference brings to all channels at once would pass for muscle.
                 piece.drop_channels(flat).set_eeg_reference("average")
@@ -200,12 +200,12 @@ def _still(piece: mne.io.BaseRaw) -> tuple[list[Flaw], list[str]]:
     return _flaws("flat", annotations), flat
 
 
-def _clipped(piece: mne.io.BaseRaw) -> list[Flaw]:
-    """Find where a channel stays at the end of its range, to which it comes more than once."""
-    found, rate = [], piece.info["sfreq"]
-    for volts in piece.get_data():
-        for end in (volts.min(), volts.max()):
-            at = [span for (span,) in find_objects(label(np.abs(volts - end) <= _STILL)[0])]
+def clipped(volts: np.ndarray, rate: float) -> list[Flaw]:
+    """Find where a channel of (C, T), V, stays at the end of its range, to which it comes more than once."""
+    found = []
+    for channel in volts:
+        for end in (channel.min(), channel.max()):
+            at = [span for (span,) in find_objects(label(np.abs(channel - end) <= _STILL)[0])]
             held = [span for span in at if span.stop - span.start >= _RAIL]
             if len(held) >= _RAIL:
                 found += [Flaw("clipped", s.start / rate, (s.stop - s.start) / rate) for s in held]

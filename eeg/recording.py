@@ -215,16 +215,21 @@ def open_raw(path: Path) -> mne.io.BaseRaw:
     return read_emotiv(path) if is_emotiv(path) else mne.io.read_raw(path, verbose="error")
 
 
+def sample(raw: mne.io.BaseRaw) -> np.ndarray:
+    """Return up to 60 seconds of a recording, spread evenly over it, (K, C, T) V."""
+    second = max(round(raw.info["sfreq"]), 1)
+    return np.stack([raw[:, start : start + second][0] for start in looks(raw, second, _LOOKS)])
+
+
 def amplitude(raw: mne.io.BaseRaw) -> np.ndarray:
     """Estimate how much every channel varies within a second.
 
     Returns
     -------
-    (C,) V: 1.4826 times the median absolute deviation within a second, the median over up to 60 seconds
-    spread evenly over the recording, so that neither drift nor artefacts count.
+    (C,) V: 1.4826 times the median absolute deviation within a second, the median over a `sample`, so that
+    neither drift nor artefacts count.
     """
-    second = max(round(raw.info["sfreq"]), 1)
-    blocks = np.stack([raw[:, start : start + second][0] for start in looks(raw, second, _LOOKS)])
+    blocks = sample(raw)
     with np.errstate(invalid="ignore"):  # infinite values, of which nothing is known
         deviation = np.abs(blocks - np.median(blocks, axis=2, keepdims=True))
     return 1.4826 * np.median(np.median(deviation, axis=2), axis=0)

@@ -158,6 +158,35 @@ def test_headers(settings: dict[str, object], problem: str, tmp_path: Path) -> N
     assert problems(write(tmp_path / "a.edf", **settings)) == (problem,)  # type: ignore[arg-type]
 
 
+def test_what_a_model_of_10_20_would_refuse(tmp_path: Path) -> None:
+    short = write(tmp_path / "short.edf", microvolts=noise(19, 3))
+    assert problems(short) == ("3.0 s long, and the usual filter wants 6.6 s",)
+    for lost, told in ((2, ()), (3, ("3 of 10-20 are missing or bad, of which 2 may be interpolated",))):
+        assert problems(write(tmp_path / "few.edf", TEN_TWENTY[lost:])) == told
+    held = 2000 * np.sin(np.arange(30 * RATE) * 2 * np.pi * 4 / RATE)
+    amount = np.where(np.arange(30 * RATE) < 20 * RATE, 1, 0.01)  # of the time, two thirds at the rails
+    clipped = write(tmp_path / "clipped.edf", microvolts=np.clip(noise(19) + held * amount, -300, 300))
+    (problem,) = problems(clipped)
+    assert problem == "clipped in 20 of the 30 s that were looked at"
+
+
+def test_seizures_of_the_recordings_own_annotations_are_counted_once(tmp_path: Path) -> None:
+    signals = [
+        edfio.EdfSignal(row, RATE, label=name) for name, row in zip(TEN_TWENTY, noise(19), strict=True)
+    ]
+    folder = tmp_path / "00_epilepsy" / "aaaaaanr" / "s001_2003" / "01_tcp_ar"
+    folder.mkdir(parents=True)
+    notes = [edfio.EdfAnnotation(4, 5, "seizure"), edfio.EdfAnnotation(20, 5, "seizure")]
+    path = folder / "aaaaaanr_s001_t001.edf"
+    edfio.Edf(signals, annotations=notes, data_record_duration=1).write(path)
+    assert inspect(path, progress=False).recordings[0].seizures == 2
+    path.with_suffix(".csv_bi").write_text(
+        "channel,start_time,stop_time,label\nTERM,5,8,seiz\nTERM,12,13,seiz\n"
+    )
+    assert inspect(tmp_path, progress=False).recordings[0].seizures == 3
+    assert inspect(write(tmp_path / "none.edf"), progress=False).recordings[0].seizures is None
+
+
 def test_what_cannot_be_read_is_told_without_names(tmp_path: Path) -> None:
     path = write(tmp_path / "Mueller_Zebulon_1999.edf")
     whole = path.read_bytes()

@@ -70,7 +70,7 @@ def read_seizures(path: Path) -> tuple[np.ndarray, np.ndarray]:
         The file lacks a column or cannot be understood, or a time is no number.
     """
     spans = _of_bids(path) if path.suffix.lower() == ".tsv" else _of_temple(path)
-    onset, end = _union(sorted(spans))
+    onset, end = union(sorted(spans))
     return onset, end - onset
 
 
@@ -93,8 +93,8 @@ def _mark(path: Path, row: dict[str, str], text: str) -> Mark:
     return read_seconds(path, row, "onset"), read_seconds(path, row, "duration") if lasting else 0.0, text
 
 
-def _union(spans: list[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
-    """Join spans, sorted by onset, that touch."""
+def union(spans: list[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
+    """Join spans, sorted by onset, that touch; return starts and stops (M,)."""
     joined: list[tuple[float, float]] = []
     for start, end in spans:
         if joined and start <= joined[-1][1]:
