@@ -18,6 +18,7 @@ from eeg.detector import Decision, Detector
 from eeg.explanation import Explanation
 from eeg.faithfulness import Faithfulness, curves, measure
 from eeg.likeness import Comparison, compare
+from eeg.quality import Policy
 from eeg.segments import Segment, without
 from eeg.windows import Windows
 
@@ -60,6 +61,8 @@ class Case:
         The recording's raw score, and those of the subjects that the model was calibrated on.
     windows
         What was found in the recording and left out of it, where that is known.
+    policy
+        What the windows may not touch; see `eeg.quality.EXCLUDED`.
     effects
         (K, C): what the logit loses when one channel of one of the first K segments is taken out.
     contribution
@@ -80,6 +83,7 @@ class Case:
     score: float
     calibrated: Conformal
     windows: Windows | None = None
+    policy: Policy = "exclude"
     effects: np.ndarray | None = None
     contribution: np.ndarray | None = None
     removal: Removal | None = None

@@ -140,6 +140,7 @@ def detect(
         score=float(detector.score(decision.window_logit)),
         calibrated=detector.calibration.conformal,
         windows=windows,
+        policy=detector.quality,
         effects=effects(detector, windows.data, found.segments),
         contribution=contributions(detector, windows.data, nothing, batch),
         removal=removal(detector, windows.data, found) if found.segments else None,

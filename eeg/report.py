@@ -14,6 +14,7 @@ from eeg.detector import Decision
 from eeg.explanation import Explanation
 from eeg.faithfulness import Faithfulness
 from eeg.pictures import Picture
+from eeg.quality import Policy
 from eeg.statements import NORMAL_EEG, NOT_A_FINDING, RESEARCH_USE
 from eeg.windows import Windows
 from trainers.files import replacing
@@ -69,6 +70,13 @@ _NO_PROTOTYPES = (
     "This model keeps no training windows to set the segments beside; <code>eeg train --prototypes 8</code> "
     "makes one that does."
 )
+_LEAVES_OUT: Mapping[Policy, str] = {
+    "keep": "No window was left out for its signal.",
+    "exclude": "Windows that touch flat or clipped signal were left out. Blinks and muscle stay, for a "
+    "discharge can look like them.",
+    "strict": "Windows that touch flat or clipped signal, blinks or muscle were left out, and with them "
+    "discharges that look like these.",
+}
 _TAG = ("detection",)  # mne.Report counts tags and fails on content without one; the style hides them
 
 _STYLE = """
@@ -145,7 +153,7 @@ def write_report(case: Case, path: Path, *, title: str) -> None:
             tags=_TAG,
         )
     if case.windows is not None:
-        report.add_html(_quality_html(case.windows), "Signal quality", tags=_TAG)
+        report.add_html(_quality_html(case.windows, case.policy), "Signal quality", tags=_TAG)
     report.add_html(_model_html(case.model), "The model", tags=_TAG)
     if case.card:
         report.add_html(_card_html(case.card), "Model card", tags=_TAG)
@@ -187,7 +195,7 @@ def _interval(decision: Decision) -> str:
     return f' <span class="eeg-interval">(95 % interval {low:.2f} to {high:.2f})</span>'
 
 
-def _quality_html(windows: Windows) -> str:
+def _quality_html(windows: Windows, policy: Policy) -> str:
     """Say what was wrong with the recording and what was left out."""
     quality = windows.quality
     found = escape(quality.flagged) if quality and quality.flagged else "nothing found"
@@ -203,8 +211,7 @@ def _quality_html(windows: Windows) -> str:
     rows = "".join(f"<tr><th>{name}</th><td>{fact}</td></tr>" for name, fact in facts.items())
     return (
         f'<table class="eeg-table"><tbody>{rows}</tbody></table>'
-        "<p>A discharge can look like a blink: unless asked for, only flat and clipped signal is left "
-        "out.</p>"
+        f"<p>{_LEAVES_OUT[policy]} Seizures are always left out.</p>"
     )
 
 

@@ -24,6 +24,7 @@ from eeg.explanation import Check, Explanation
 from eeg.faithfulness import Faithfulness
 from eeg.likeness import Comparison, Neighbour
 from eeg.pictures import page_starts
+from eeg.quality import EXCLUDED, Kind, Policy
 from eeg.report import write_report
 from eeg.segments import Segment
 from eeg.statements import NORMAL_EEG, NOT_A_FINDING, RESEARCH_USE
@@ -137,6 +138,19 @@ def test_what_was_left_out_is_counted(tmp_path: Path) -> None:
     write_report(replace(case(), windows=windows), tmp_path / "report.html", title="A recording")
     text = body((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert "no clean EEG11Left out: within a seizure12Stretches between gaps that are too short13" in text
+
+
+@pytest.mark.parametrize(("policy", "kinds"), [*EXCLUDED.items()])
+def test_the_policy_that_the_model_has_is_told(
+    policy: Policy, kinds: tuple[Kind, ...], tmp_path: Path
+) -> None:
+    windows = Windows(np.zeros((5, 4, 256)), np.arange(5.0), 2.0, None, None)
+    write_report(
+        replace(case(), windows=windows, policy=policy), tmp_path / "report.html", title="A recording"
+    )
+    text = body((tmp_path / "report.html").read_text(encoding="utf-8"))
+    (told,) = re.findall(r"(?:No window|Windows that touch)[^.]*left out[^.]*\.", text)
+    assert {kind for kind in EXCLUDED["strict"] if kind in told} == set(kinds)
 
 
 def test_segments_are_listed_in_rank_order_and_drawn(page: str) -> None:
