@@ -261,6 +261,8 @@ def as_text(found: Audit, model: Estimate | None = None) -> str:
         more = [f"{f.within:+.2f} (p = {f.within_p:.2g})"] if f.within is not None else []
         rows.append([f.cue, str(f.auc), f"{f.p:.2g}", *more])
     lines = [text(rows)] if found.findings else []
+    if any(f.auc.value < 0.5 for f in found.findings):
+        lines.append("A ROC-AUC below 0.5 is chance: it is usual where few subjects are cross-validated.")
     if found.alike:
         lines.append(f"alike in all: {', '.join(found.alike)}")
     if found.unknown:

@@ -18,7 +18,18 @@ from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
-from eeg.audit import Cues, Person, as_text, audit, categories, cue_scores, verdict, within_classes
+from eeg.audit import (
+    Audit,
+    Cues,
+    Finding,
+    Person,
+    as_text,
+    audit,
+    categories,
+    cue_scores,
+    verdict,
+    within_classes,
+)
 from eeg.cues import audit_of, band_edges, cues_of, read_cues
 from eeg.datasets import Entry, open_corpus
 from eeg.evaluate import Estimate, stratified_auc
@@ -201,6 +212,12 @@ def test_the_verdict_is_plain() -> None:
     assert "What nobody wrote down cannot be ruled out" in as_text(nothing)
     alike = as_text(audit(people([0, 1] * 10, device=["A"] * 20)))
     assert alike.startswith("alike in all: device")
+
+
+@pytest.mark.parametrize(("value", "told"), [(0.0, True), (0.5, False)])
+def test_nobody_is_alarmed_by_a_value_below_chance(value: float, told: bool) -> None:
+    text = as_text(Audit((Finding("site", Estimate(value, 0.0, 1.0), 1.0),), (), ()))
+    assert ("below 0.5 is chance" in text) is told
 
 
 # --- from recordings
