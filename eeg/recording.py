@@ -198,6 +198,8 @@ def reading(path: Path) -> Iterator[None]:
     """Turn whatever goes wrong with a recording into one line, a `DataError`."""
     if not path.exists():
         raise DataError(f"{path}: no such file")
+    if path.is_file() and not path.stat().st_size:
+        raise DataError(f"{path}: empty, 0 bytes; copy or export it anew")
     try:
         yield
     except DataError:

@@ -241,7 +241,7 @@ def test_events_that_cannot_be_understood(content: str, words: str, tmp_path: Pa
 def test_a_table_that_is_no_text(tmp_path: Path) -> None:
     path = tmp_path / "e.tsv"
     path.write_bytes(bytes(range(256)))
-    with pytest.raises(DataError, match="not a readable table"):
+    with pytest.raises(DataError, match="not UTF-8; save it as UTF-8"):
         read_events(path)
 
 
@@ -423,6 +423,8 @@ def test_labels_of_a_table(label: str, number: int | None, tmp_path: Path) -> No
         ("path,subject,label\na.edf,S1,1\nb.edf,S2,epilpsy\n", "row 3: label 'epilpsy'"),
         ("path,subject,label\na.edf,S1,1\na.edf,S1,1\n", "names a recording twice"),
         ("path,subject,label,date\na.edf,S1,1,23.5.2020\n", "row 2: the date; expected YYYY-MM-DD"),
+        ("path,subject,label,sex\na.edf,S1,1,\nb.edf,S2,1,w\n", "row 3: the sex; expected F, M or nothing"),
+        ("path,subject,label,age\na.edf,S1,1,n/a\nb.edf,S2,1,x\n", "row 3: the age; expected years"),
         ("", "no column"),
     ],
 )
@@ -434,7 +436,7 @@ def test_tables_that_cannot_be_understood(text: str, words: str, tmp_path: Path)
 
 def test_a_table_in_another_encoding(tmp_path: Path) -> None:
     (tmp_path / "clinic.csv").write_bytes("path,subject,label\nM\u00fcller.edf,1,1\n".encode("latin-1"))
-    with pytest.raises(DataError, match="not a readable table"):
+    with pytest.raises(DataError, match="not UTF-8; save it as UTF-8"):
         open_corpus(tmp_path / "clinic.csv")
 
 

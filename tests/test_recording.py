@@ -487,6 +487,11 @@ def test_old_and_new_name_of_one_electrode(tmp_path: Path) -> None:
     expect_one_line(write_edf(tmp_path, ("T3", "T7", "Cz", "O2")), "several channels for T7;")
 
 
+def test_an_empty_file(tmp_path: Path) -> None:
+    (tmp_path / "a.edf").touch()
+    expect_one_line(tmp_path / "a.edf", "empty, 0 bytes")
+
+
 def test_no_scalp_channel(tmp_path: Path) -> None:
     expect_one_line(write_edf(tmp_path, ("A1", "EMG", "CH-1", "Resp")), "no scalp electrode", "CH-1")
 

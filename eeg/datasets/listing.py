@@ -4,10 +4,11 @@ from datetime import datetime
 from pathlib import Path
 
 from eeg.datasets.corpus import Corpus, Entry
-from eeg.datasets.table import GROUPS, age_of, read_table, sex_of
+from eeg.datasets.table import GROUPS, NOT_UTF_8, age_of, read_table, sex_of
 from trainers.errors import DataError
 
-_LABELS: dict[str, int | None] = {**GROUPS, "1": 1, "0": 0, "": None, "n/a": None, "unknown": None}
+_UNKNOWN = ("", "n/a", "unknown")
+_LABELS: dict[str, int | None] = {**GROUPS, "1": 1, "0": 0, **dict.fromkeys(_UNKNOWN)}
 
 
 def open_listing(path: Path) -> Corpus:
@@ -39,7 +40,9 @@ def _delimiter(path: Path) -> str:
     try:
         with path.open(encoding="utf-8-sig") as file:
             return max(",;\t", key=file.readline().count)
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: {NOT_UTF_8}") from None
+    except OSError as error:
         raise DataError(f"{path}: not a readable table ({error})") from error
 
 
@@ -55,6 +58,10 @@ def _entry(table: Path, number: int, row: dict[str, str]) -> Entry:
         recorded = datetime.fromisoformat(day) if day else None
     except ValueError:
         raise DataError(f"{table}: row {number}: the date; expected YYYY-MM-DD or empty") from None
+    sex, age = sex_of(row), age_of(row)
+    for name, expected, value in (("sex", "F, M", sex), ("age", "years", age)):
+        if value is None and row.get(name, "").strip().lower() not in _UNKNOWN:
+            raise DataError(f"{table}: row {number}: the {name}; expected {expected} or nothing")
     return Entry(
         recording,
         row["subject"],
@@ -62,6 +69,6 @@ def _entry(table: Path, number: int, row: dict[str, str]) -> Entry:
         recorded=recorded,
         session=row.get("session") or None,
         site=row.get("site") or None,
-        sex=sex_of(row),
-        age=age_of(row),
+        sex=sex,
+        age=age,
     )

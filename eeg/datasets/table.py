@@ -8,6 +8,8 @@ from trainers.errors import DataError
 
 GROUPS = {"epilepsy": 1, "epileptic": 1, "control": 0, "healthy": 0}  # label by a group in small letters
 
+NOT_UTF_8 = "its letters are not UTF-8; save it as UTF-8"
+
 
 def read_table(
     path: Path, columns: set[str], *, delimiter: str, comment: str | None = None
@@ -36,7 +38,9 @@ def read_table(
             reader = csv.DictReader(lines, delimiter=delimiter, restkey="", strict=True)
             rows = list(reader)
             header = reader.fieldnames or []
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: {NOT_UTF_8}") from None
+    except (OSError, csv.Error) as error:
         raise DataError(f"{path}: not a readable table ({error})") from error
     missing = columns.difference(header)
     if missing:

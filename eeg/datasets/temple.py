@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from eeg.datasets.table import read_seconds, read_table
+from eeg.datasets.table import NOT_UTF_8, read_seconds, read_table
 from trainers.errors import DataError
 
 ENDINGS = (".csv_bi", ".csv", ".tse_bi", ".tse", ".lbl_bi", ".lbl")
@@ -78,7 +78,9 @@ def _lines(path: Path) -> Iterator[str]:
     """Give the lines that say something, but for the version."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: {NOT_UTF_8}") from None
+    except OSError as error:
         raise DataError(f"{path}: not a readable file of annotations ({error})") from error
     return (line.strip() for line in lines if line.strip() and not line.startswith(("#", "version")))
 
