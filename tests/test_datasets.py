@@ -57,6 +57,11 @@ def test_a_simulated_cohort_in_bids(tmp_path: Path) -> None:
     assert second.events is not None  # annotated, and nothing found
 
 
+@pytest.mark.parametrize("description", [{}, {"Name": ""}, {"Name": "[Unspecified]"}])
+def test_a_description_without_a_name(description: dict[str, str], tmp_path: Path) -> None:
+    assert open_corpus(bids(tmp_path / "Mueller", COHORT, **description)).name == "unnamed"
+
+
 def test_events_of_a_task_are_not_taken_for_discharges(tmp_path: Path) -> None:
     corpus = open_corpus(
         bids(tmp_path / "c", COHORT, {"sub-001": TASK, "sub-002": TASK}, Name="Motor imagery")
@@ -173,10 +178,10 @@ def test_what_mne_bids_writes(tmp_path: Path) -> None:
     np.testing.assert_allclose(mine.get_data(), peer.get_data(["T3", "Cz"]), atol=1e-12)
 
 
-def test_a_corpus_without_a_description_is_called_as_its_folder(tmp_path: Path) -> None:
-    root = bids(tmp_path / "clinic", COHORT)
+def test_a_corpus_without_a_description_is_not_called_as_its_folder(tmp_path: Path) -> None:
+    root = bids(tmp_path / "Mueller", COHORT)
     (root / "dataset_description.json").unlink()
-    assert open_corpus(root).name == "clinic"
+    assert open_corpus(root).name == "unnamed"
 
 
 def test_read_events_keeps_the_discharges(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ _DESCRIPTION = "dataset_description.json"
 _SUFFIXES = [".bdf", ".edf", ".set", ".vhdr"]  # the formats that BIDS admits for EEG
 _DIAGNOSIS_COLUMNS = ("group", "diagnosis")
 _DISCHARGE = "discharge"
+_UNNAMED = "unnamed"
+_NO_NAMES = ("", "[Unspecified]")  # the latter is what MNE-BIDS writes
 
 Row = dict[str, str]
 
@@ -44,7 +46,7 @@ def open_bids(path: Path) -> Corpus:
     if not any(_tells_discharges(events) for events in {entry.events for entry in entries} if events):
         entries = tuple(replace(entry, events=None) for entry in entries)
     name, simulated = _description(path / _DESCRIPTION)
-    return Corpus(name or path.resolve().name, entries, simulated)
+    return Corpus(name, entries, simulated)
 
 
 def read_events(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -144,13 +146,16 @@ def _tells_discharges(events: Path) -> bool:
 
 
 def _description(path: Path) -> tuple[str, bool]:
-    """Read the corpus's name, and whether its name or origin says that it was simulated."""
+    """Read the corpus's name, and whether its name or origin says that it was simulated.
+
+    A folder's name, which may be a person's, does not stand for one that is missing.
+    """
     if not path.is_file():
-        return "", False
+        return _UNNAMED, False
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
         name = str(description.get("Name", ""))
     except (ValueError, AttributeError) as error:
         raise DataError(f"{path}: not a JSON object ({error})") from error
     origin = json.dumps([name, description.get("GeneratedBy", "")]).lower()
-    return name, "simulated" in origin
+    return _UNNAMED if name in _NO_NAMES else name, "simulated" in origin
