@@ -187,7 +187,9 @@ def in_time(explanation: Explanation, windows: Windows) -> Explanation:
         replace(segment, onset=float(start))
         for segment, start in zip(explanation.segments, starts, strict=True)
     )
-    return replace(explanation, segments=segments, times=windows.in_recording(explanation.times))
+    times = explanation.times.reshape(len(windows.onset), -1)
+    shift = windows.onset - windows.length * np.arange(len(times))
+    return replace(explanation, segments=segments, times=(times + shift[:, None]).ravel())
 
 
 @contextmanager

@@ -361,6 +361,29 @@ def test_the_overview_shows_what_windows_add_to_the_recording() -> None:
     assert bars == [(0, 2, 0), (2, 2, -0.25), (10, 2, 1.5)]
 
 
+def test_the_overview_of_a_day_shows_its_least_and_greatest_and_no_more_than_can_be_seen() -> None:
+    onset = 2.0 * np.arange(43_200)
+    logit, added = np.random.default_rng(0).normal(size=(2, 43_200))
+    times = np.arange(0, 86_400, 0.125)
+    relevance = np.sin(times)
+    for values, at in ((logit, 20_000), (added, 30_000), (relevance, 500_000)):
+        values[at : at + 2] = 9.0, -8.0
+    figure = strip(times, relevance, onset, logit, [], window_length=2.0, contribution=added)
+    evidence, between, attribution = figure.axes
+    windows = np.array(evidence.collections[0].get_segments())
+    bars = np.array([(bar.get_x(), bar.get_height()) for bar in between.patches])
+    for found, at in (
+        (windows[:, 0], onset[20_000]),
+        (bars, onset[30_000]),
+        (attribution.lines[0].get_xydata(), times[500_000]),
+    ):
+        assert 2000 < len(found) < 5000
+        assert found[found[:, 1].argmax()].tolist() == [at, 9.0]
+        assert found[:, 1].min() == -8.0
+        assert (np.diff(found[:, 0]) > 0).all()
+    assert attribution.get_xlim() == (0, 86_400)
+
+
 def test_windows_stand_side_by_side_to_one_scale() -> None:
     first, other = np.zeros((4, 200)), np.zeros((4, 200))
     other[2, 50] = -6.0  # T7 at 0.5 s
