@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from eeg import spool
 from eeg.attribution import METHODS, Montage, attribute
 from eeg.baselines import BASELINES, bank, phase
+from eeg.detect import in_time
 from eeg.detector import Detector
-from eeg.explanation import Check, Removal, explain
+from eeg.explanation import Check, Explanation, Removal, explain
 from eeg.groundtruth import hits, largest_deflections
 from eeg.masks import cells, groups, region
 from eeg.outlier import fit, statistics
@@ -23,6 +24,7 @@ from eeg.pooling import contributions
 from eeg.preprocess import Preprocessing
 from eeg.recording import TEN_TWENTY
 from eeg.segments import over_time, peaks, without
+from eeg.windows import Windows
 from trainers.own_process import in_own_process, peak_memory
 
 CHANNELS = ("Fp1", "T7", "Cz", "O2")
@@ -344,6 +346,15 @@ def test_evidence_is_that_of_all_windows_at_once(detector: Detector) -> None:
         detector.network, windows, 0 * windows, montage, method="gradient-shap", batch=4, seed=3
     )
     np.testing.assert_allclose(found.relevance, over_time(whole.double().numpy(), RATE), rtol=1e-9)
+
+
+def test_evidence_lies_in_the_recording_where_its_windows_do() -> None:
+    onset = np.array([0.0, 2.0, 7.5, 9.5])
+    windows = Windows(np.zeros((4, 1, 256), np.float32), onset, 2.0, None, None)
+    times = np.arange(4 * 256) / RATE
+    found = in_time(Explanation("occlusion", (), times, np.zeros(len(times))), windows)
+    expected = [start + i / RATE for start in onset for i in range(256)]
+    np.testing.assert_allclose(found.times, expected, atol=1e-9)
 
 
 class Loudness(nn.Module):
