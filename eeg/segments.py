@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eeg import spool
+
 LONGEST = 1.0
 """Seconds: one event is one segment."""
 
@@ -90,4 +92,7 @@ def without(
         gone[start:stop] = True
     gone = gone.reshape(len(windows), length)
     index = np.flatnonzero(gone.any(1))
-    return index, np.where(gone[index, None], baseline[index], windows[index])
+    emptied = np.where(gone[index, None], baseline[index], windows[index])
+    for array in (windows, baseline):
+        spool.rest(array)
+    return index, emptied
