@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from eeg.audit import as_text
 from eeg.detector import Detector
 from eeg.quality import EXCLUDED
-from eeg.results import Results, answered, recorded, sureness, table
+from eeg.results import Results, answered, audited, recorded, sureness, table
 from eeg.statements import NORMAL_EEG, RESEARCH_USE
 from trainers.table import markdown
 
@@ -118,5 +117,4 @@ def _section(title: str, results: Results) -> list[str]:
         f"Controls:\n\n{_listed(controls)}",
         f"Abstention: {answered(results)} {sureness(results).capitalize()}.",
     ]
-    told = as_text(results.audit, results.levels["subjects"]["roc_auc"])
-    return [*parts, f"What predicts the label without any EEG:\n\n```\n{told}\n```"]
+    return [*parts, f"What predicts the label without any EEG:\n\n```\n{audited(results)}\n```"]

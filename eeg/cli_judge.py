@@ -43,7 +43,7 @@ def evaluate(
     """
     from eeg import judging
     from eeg.datasets import open_corpus
-    from eeg.results import describe
+    from eeg.results import audited, describe
 
     one_thread()
     detector = opened(run, network, quality)
@@ -72,7 +72,7 @@ def evaluate(
     else:
         if seen:
             click.echo(f"{seen} recording(s) were in its training data and are left out.")
-        click.echo(describe(results, plan))
+        click.echo(f"{describe(results, plan)}\n\n{audited(results)}")
         if precision is not None:
             click.echo(precision.describe(method))
         if versus is not None:

@@ -62,10 +62,14 @@ def about(plan: Plan, corpus: Corpus) -> str:
 def echo_results(figures: Mapping[str, Results], plan: Plan) -> None:
     """Print what `eeg.runs.recorded_results` gives for people."""
     from eeg.card import TITLES
-    from eeg.results import describe
+    from eeg.results import audited, describe
 
+    told: set[str] = set()
     for key, results in figures.items():
+        audit = audited(results)
         click.echo(f"\n{TITLES[key]}:\n{describe(results, plan)}\n")
+        click.echo("What predicts the label without any EEG: as above.\n" if audit in told else f"{audit}\n")
+        told.add(audit)
 
 
 def echo_json(facts: Mapping[str, Any]) -> None:

@@ -278,4 +278,8 @@ def _opened(out: Path, resume: bool, asked: Mapping[str, Any], corpus: Corpus) -
                 f"{out} is not empty; name a new folder, or --resume a training that was interrupted there",
                 param_hint="--out",
             )
-        yield
+        try:
+            yield
+        except KeyboardInterrupt:
+            click.echo("Interrupted; the same command with --resume goes on.", err=True)
+            raise

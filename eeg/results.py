@@ -229,7 +229,7 @@ def table(results: Results) -> list[list[str]]:
 
 
 def describe(results: Results, plan: Plan) -> str:
-    """Return the figures as text for people."""
+    """Return the figures as text for people, without what `audited` tells."""
     lines = [text(table(results))]
     lines.append(
         f"{results.subjects} subjects, {results.epilepsy} with epilepsy; 95 % intervals from a bootstrap "
@@ -239,8 +239,12 @@ def describe(results: Results, plan: Plan) -> str:
         lines.append("(a window counts as positive when it holds an annotated discharge)")
     lines += [f"beside it, ROC-AUC of {name}: {value}" for name, value in results.baselines.items()]
     lines += [answered(results), sureness(results)]
-    lines += ["", as_text(results.audit, results.levels["subjects"]["roc_auc"])]
     return "\n".join(lines)
+
+
+def audited(results: Results) -> str:
+    """Return the audit as text for people."""
+    return as_text(results.audit, results.levels["subjects"]["roc_auc"])
 
 
 def answered(results: Results) -> str:

@@ -109,11 +109,19 @@ def left_out(loaded: Loaded) -> str:
     total = sum(len(w.data) for w in windows) + flawed + ictal
     bad = sum(bool(w.quality and (w.quality.flat or w.quality.not_finite)) for w in windows)
     short = sum(w.short for w in windows)
-    return (
-        f"Left out of {total} windows: {ictal} within seizures, {flawed} that are no clean EEG; and "
-        f"{short} stretch(es) between gaps that are too short.  "
-        f"Channels are flat or not finite, and interpolated if used, in {bad} of {len(loaded)} recording(s)."
-    )
+    counts = {
+        "within seizures": ictal,
+        "that are no clean EEG": flawed,
+        "stretch(es) between gaps that are too short": short,
+    }
+    found = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    lines = [f"Left out of {total} windows: {found or 'none'}."]
+    if bad:
+        lines.append(
+            f"Channels are flat or not finite, and interpolated if used, in {bad} of {len(loaded)} "
+            "recording(s)."
+        )
+    return "  ".join(lines)
 
 
 def run(

@@ -16,12 +16,15 @@ import pytest
 from click.testing import CliRunner, Result
 
 from eeg.cli import main
+from eeg.cli_steps import echo_results
 from eeg.datasets import open_corpus
 from eeg.detector import Detector, load, save
 from eeg.fingerprint import file_hash
+from eeg.judging import plan_of
 from eeg.preprocess import Preprocessing
 from eeg.recording import TEN_TWENTY
 from eeg.run_folder import alone
+from eeg.runs import recorded_results
 from eeg.statements import NORMAL_EEG, RESEARCH_USE
 
 DATA = Path(os.environ.get("HEBBIAN_DATA", "")) / "eeg"
@@ -295,6 +298,29 @@ def test_the_audit_is_printed_beside_every_score_and_alone(trained: Trained, coh
     found = json.loads(eeg("audit", cohort, "--json").output)
     assert "sampling rate" in found["alike"]
     assert "sub-" not in alone.output
+
+
+def test_an_audit_that_is_the_same_is_printed_once(
+    trained: Trained, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = recorded_results(trained.out)["cross_validated"]
+    plan = plan_of(load(trained.out / "model.safetensors"))
+    echo_results({"cross_validated": figures, "held_out": figures}, plan)
+    said = capsys.readouterr().out
+    assert said.count("Verdict: ") == said.count("without any EEG: as above") == 1
+    assert said.count("ROC-AUC of amplitude") == 2
+
+
+def test_who_interrupts_a_training_is_told_how_it_goes_on(
+    cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("eeg.runs.load", interrupted)
+    result = eeg("train", cohort, "--out", tmp_path / "run", "--folds", 2)
+    assert result.exit_code == 1
+    assert "Interrupted; the same command with --resume goes on." in result.stderr
 
 
 def test_sites_are_left_out_and_diagnoses_shuffled(cohort: Path, tmp_path: Path) -> None:

@@ -88,7 +88,8 @@ def test_training_keeps_its_policy_and_evaluation_takes_it_up(cohort: Path, tmp_
         "windows that touch flat, clipped, muscle, blink, seizure" in (tmp_path / "run/card.md").read_text()
     )
     (left_out,) = [line for line in told.splitlines() if line.startswith("Left out of")]
-    assert " 0 that are no clean EEG" not in left_out
+    assert " that are no clean EEG" in left_out
+    assert "within seizures" not in left_out
     evaluate = ("evaluate", tmp_path / "run", cohort, "--method", "grad-cam")
     assert left_out in eeg(*evaluate).output
-    assert " 0 that are no clean EEG" in eeg(*evaluate, "--quality", "keep").output
+    assert " windows: none." in eeg(*evaluate, "--quality", "keep").output
