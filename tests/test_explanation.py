@@ -19,13 +19,10 @@ from eeg.detector import Detector
 from eeg.explanation import Check, Explanation, Removal, explain
 from eeg.groundtruth import hits, largest_deflections
 from eeg.masks import cells, groups, region
-from eeg.outlier import fit, statistics
-from eeg.pooling import contributions
 from eeg.preprocess import Preprocessing
 from eeg.recording import TEN_TWENTY
 from eeg.segments import over_time, peaks, without
 from eeg.windows import Windows
-from trainers.own_process import in_own_process, peak_memory
 
 CHANNELS = ("Fp1", "T7", "Cz", "O2")
 RATE = 128
@@ -355,36 +352,6 @@ def test_evidence_lies_in_the_recording_where_its_windows_do() -> None:
     found = in_time(Explanation("occlusion", (), times, np.zeros(len(times))), windows)
     expected = [start + i / RATE for start in onset for i in range(256)]
     np.testing.assert_allclose(found.times, expected, atol=1e-9)
-
-
-class Loudness(nn.Module):
-    """The logit is the mean square."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Give one logit."""
-        return x.square().mean((1, 2))[:, None]
-
-
-def judged(detector: Detector, hours: float) -> float:
-    """Judge and explain so many hours of 19 channels at 128 Hz, and return this process's peak, MiB."""
-    torch.set_num_threads(1)
-    rng = np.random.default_rng(0)
-    windows = spool.zeros((round(1800 * hours), 19, 256), np.float32)
-    for some in spool.blocks(windows):
-        some[:] = rng.standard_normal(some.shape, np.float32)
-    detector.decide(windows, 2.0 * np.arange(len(windows)))
-    explain(detector, windows, baseline="mean", most=3)
-    contributions(detector, windows, BASELINES["phase"](windows, rng))
-    return peak_memory()
-
-
-@pytest.mark.slow
-def test_memory_hardly_grows_with_the_length(detector: Detector) -> None:
-    """What an hour more takes leaves room for a day in a gigabyte."""
-    gate = fit([statistics(np.random.default_rng(0).normal(size=(2, 19, 256)), RATE)])
-    detector = replace(detector, network=Loudness(), gate=gate)
-    short, long = (in_own_process(judged, detector, hours) for hours in (2, 6))
-    assert long + 18 / 4 * (long - short) < 1000e6 / 2**20
 
 
 def test_explaining_leaves_the_network_as_it_was(detector: Detector) -> None:
