@@ -212,10 +212,11 @@ def _at_peak(raw: mne.io.BaseRaw, segment: Segment) -> np.ndarray:
 def _seen(raw: mne.io.BaseRaw) -> np.ndarray:
     """Return some of a recording, (C, T) volts: pages from all over it."""
     size = round(_PAGE * raw.info["sfreq"])
-    starts = looks(raw, size, _LOOKS)
-    seen = np.concatenate([raw.get_data(start=at, stop=at + size) for at in starts], axis=1)
-    spool.rest(signals(raw))  # around what is read of a mapped file, the system reads much more
-    return seen
+    seen = []
+    for at in looks(raw, size, _LOOKS):
+        seen.append(raw.get_data(start=at, stop=at + size))
+        spool.rest(signals(raw))  # around what is read of a mapped file, the system reads much more
+    return np.concatenate(seen, axis=1)
 
 
 def _sensitivity(data: np.ndarray) -> float:

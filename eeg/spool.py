@@ -48,7 +48,8 @@ def blocks(array: np.ndarray, rows: int = 64) -> Iterator[np.ndarray]:
 
 def some(array: np.ndarray, most: int) -> np.ndarray:
     """Return at most so many rows of an array, evenly spread: all where it has no more."""
-    return array[:: -(-len(array) // most)]
+    step = -(-len(array) // most)
+    return array if step == 1 else take(array, np.arange(0, len(array), step))
 
 
 def take(array: np.ndarray, index: np.ndarray) -> np.ndarray:
