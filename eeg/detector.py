@@ -144,9 +144,12 @@ def network_logits(network: nn.Module, windows: np.ndarray, batch: int = 64) -> 
     Two scores a window become the log odds of the second class.
     """
     network.eval()
+    logits = np.empty(len(windows))  # filled in place: small results that stay would fragment the heap
     with torch.inference_mode():
-        scores = torch.cat([network(torch.from_numpy(some)) for some in spool.blocks(windows, batch)])
-    return (scores[:, -1] - (scores[:, 0] if scores.shape[1] == 2 else 0)).double().numpy()
+        for part, some in zip(spool.blocks(logits, batch), spool.blocks(windows, batch), strict=True):
+            scores = network(torch.from_numpy(some))
+            part[:] = (scores[:, -1] - (scores[:, 0] if scores.shape[1] == 2 else 0)).numpy()
+    return logits
 
 
 def save(detector: Detector, path: Path) -> None:

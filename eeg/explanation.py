@@ -122,8 +122,10 @@ def explain(
     pairs = zip(*(map(torch.from_numpy, spool.blocks(x, batch)) for x in (windows, filled)), strict=True)
     bar = tqdm(pairs, method, -(-len(windows) // batch), disable=None if progress else True, delay=1)
     found_in = attribute_each(detector.network, bar, montage, method=method, batch=batch, seed=seed)
-    summed = [evidence.double().numpy().sum(1, keepdims=True) for evidence in found_in]
-    relevance = over_time(np.concatenate(summed), montage.sfreq)
+    summed = np.empty((len(windows), 1, windows.shape[2]))
+    for part, evidence in zip(spool.blocks(summed, batch), found_in, strict=True):
+        part[:] = evidence.double().numpy().sum(1, keepdims=True)
+    relevance = over_time(summed, montage.sfreq)
     removal = Removal(detector, batch)
     found = peaks(relevance, montage.samples(LONGEST), _CANDIDATES * most)
     losses = removal.lost(windows, filled, found)

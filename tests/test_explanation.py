@@ -19,10 +19,13 @@ from eeg.detector import Detector
 from eeg.explanation import Check, Explanation, Removal, explain
 from eeg.groundtruth import hits, largest_deflections
 from eeg.masks import cells, groups, region
+from eeg.outlier import fit, statistics
+from eeg.pooling import contributions
 from eeg.preprocess import Preprocessing
 from eeg.recording import TEN_TWENTY
 from eeg.segments import over_time, peaks, without
 from eeg.windows import Windows
+from trainers.own_process import in_own_process, peak_memory
 
 CHANNELS = ("Fp1", "T7", "Cz", "O2")
 RATE = 128
@@ -361,3 +364,33 @@ def test_explaining_leaves_the_network_as_it_was(detector: Detector) -> None:
     explain(detector, x, most=2)
     assert all(torch.equal(value, before[name]) for name, value in detector.network.state_dict().items())
     np.testing.assert_array_equal(detector.logits(x), logits)
+
+
+class Loudness(nn.Module):
+    """The logit is the mean square."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Give one logit."""
+        return x.square().mean((1, 2))[:, None]
+
+
+def judged(detector: Detector, hours: float) -> float:
+    """Judge and explain so many hours of 19 channels at 128 Hz, and return this process's peak, MiB."""
+    torch.set_num_threads(1)
+    rng = np.random.default_rng(0)
+    windows = spool.zeros((round(1800 * hours), 19, 256), np.float32)
+    for some in spool.blocks(windows):
+        some[:] = rng.standard_normal(some.shape, np.float32)
+    detector.decide(windows, 2.0 * np.arange(len(windows)))
+    explain(detector, windows, baseline="mean", most=3)
+    contributions(detector, windows, BASELINES["phase"](windows, rng))
+    return peak_memory()
+
+
+@pytest.mark.slow
+def test_memory_hardly_grows_with_the_length(detector: Detector) -> None:
+    """What an hour more takes leaves room for a day in a gigabyte."""
+    gate = fit([statistics(np.random.default_rng(0).normal(size=(2, 19, 256)), RATE)])
+    detector = replace(detector, network=Loudness(), gate=gate)
+    short, long = (in_own_process(judged, detector, hours) for hours in (2, 6))
+    assert long + 18 / 4 * (long - short) < 1000e6 / 2**20
