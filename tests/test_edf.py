@@ -136,10 +136,19 @@ def test_sex_and_age(patient: str, sex: str | None, age: float | None, tmp_path:
     assert found.age == (age if age is None else pytest.approx(age, abs=0.01))
 
 
-@pytest.mark.parametrize("content", [b"", b"0       " + b" " * 248, b"0       " * 40, b"0" * 600])
-def test_no_header(content: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "empty, 0 bytes"),
+        *(
+            (text, "not an EDF or BDF file")
+            for text in (b"0       " + b" " * 248, b"0       " * 40, b"0" * 600)
+        ),
+    ],
+)
+def test_no_header(content: bytes, told: str, tmp_path: Path) -> None:
     (tmp_path / "a.edf").write_bytes(content)
-    with pytest.raises(DataError, match="not an EDF or BDF file"):
+    with pytest.raises(DataError, match=told):
         header(Entry(tmp_path / "a.edf", "a", None))
 
 
