@@ -75,15 +75,15 @@ def network_of(
 ) -> nn.Module:
     """Train the plan's network on the recordings in ``entries``; see `fit_network` and `eeg.finding`."""
     unlabelled = [loaded[e].data for e in without_diagnosis(loaded, entries)]
-    counts = None if plan.labels == "bag" else shares(entries)
+    share = None if plan.labels == "bag" else shares(entries)
     if plan.labels != "found":
-        return fit_network(plan, learned_from(plan, loaded, entries), callbacks, unlabelled, counts)
+        return fit_network(plan, learned_from(plan, loaded, entries), callbacks, unlabelled, share)
     plan.check()
     bags = bagged(plan)
     told = finding.found(
         loaded, entries, lambda others: partial(network_logits, network_of(bags, loaded, others)), plan.seed
     )
-    network = _fit(plan, told, "events", callbacks, unlabelled, counts)
+    network = _fit(plan, told, "events", callbacks, unlabelled, share)
     last = replace(bags, aggregation=plan.aggregation)
     fit_bags(last, network, learned_from(bags, loaded, entries), last_phase(plan), callbacks, "finish")
     return network.eval()
@@ -124,12 +124,12 @@ def fit_network(
     training: Sequence[Windows],
     callbacks: Sequence[object] = (),
     unlabelled: Sequence[np.ndarray] = (),
-    counts: Tensor | None = None,
+    share: Tensor | None = None,
 ) -> nn.Module:
     """Train a new network on ``training``; the same plan and data give the same weights on a CPU.
 
     Both classes weigh the same in the loss.  Where the plan fine-tunes, a rule without labels learns first,
-    also from ``unlabelled`` windows (N_i, C, T).  ``counts`` (n,) says how often windows of each recording
+    also from ``unlabelled`` windows (N_i, C, T).  ``share`` (n,) says how often windows of each recording
     are drawn, in proportion; of bags all subjects count the same.
 
     Raises
@@ -143,7 +143,7 @@ def fit_network(
     plan.check()
     if plan.labels == "found":
         raise ValueError("labels = 'found' needs to know whose each recording is; call network_of")
-    return _fit(plan, training, plan.labels, callbacks, unlabelled, counts)
+    return _fit(plan, training, plan.labels, callbacks, unlabelled, share)
 
 
 def _fit(
@@ -152,11 +152,11 @@ def _fit(
     labels: Labels,
     callbacks: Sequence[object],
     unlabelled: Sequence[np.ndarray],
-    counts: Tensor | None,
+    share: Tensor | None,
 ) -> nn.Module:
     """Train a network on what `labelled` gives of the recordings in ``training``."""
     x, y, recording = labelled(training, labels)
-    weights = None if counts is None else counts[recording]
+    weights = None if share is None else share[recording]
     positive = float(y.mean() if weights is None else weights @ y[:, 0] / weights.sum())
     if not 0 < positive < 1:
         raise DataError(f"all {len(y)} training windows are of one class; both are needed")
