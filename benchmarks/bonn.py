@@ -20,7 +20,7 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from eeg.datasets.bonn import segments
-from eeg.features import BUETTNER, band_power
+from eeg.models.features import BUETTNER, band_power
 
 PATH = RESULTS / "bonn.json"
 SEEDS, FOLDS = 3, 10

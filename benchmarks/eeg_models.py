@@ -26,19 +26,21 @@ from sklearn.metrics import roc_auc_score
 from subject_scores import Scores, append, read
 from torch.nn import functional as F
 
-from eeg import amplitude, runs, splits, training, validation
-from eeg.compare import name_of
-from eeg.cues import audit_of, read_cues
-from eeg.datasets import Entry, open_corpus
+from eeg.datasets import Entry, open_corpus, splits
 from eeg.datasets.guinea_bissau import METADATA
-from eeg.datasets.simulated import write_cohort
-from eeg.datasets.table import read_table
-from eeg.features import FEATURES
-from eeg.plan import Plan
-from eeg.preprocess import Preprocessing
-from eeg.training import Loaded
-from eeg.validation import Scored
-from trainers.table import text
+from eeg.evaluation.recording_metadata import audit_of, read_cues
+from eeg.io.tables import read_table
+from eeg.models import amplitude
+from eeg.models.features import FEATURES
+from eeg.preprocessing.pipeline import Preprocessing
+from eeg.simulation.write_bids import write_cohort
+from eeg.training import cross_validation, fit
+from eeg.training.cross_validation import Scored
+from eeg.training.fit import Loaded
+from eeg.training.plan import Plan
+from eeg.workflows import train as train_workflow
+from eeg.workflows.compare import name_of
+from trainers.comparison.table import text
 from trainers.trainer import Trainer, predict
 
 SUBJECTS, FOLDS, INNER, KEPT, SHUFFLES = 200, 5, 4, 0.25, 20
@@ -98,8 +100,8 @@ def load(corpus: str, folder: Path) -> tuple[Preprocessing, Loaded]:
     if corpus == "simulated" and not folder.exists():
         write_cohort(folder, subjects=SUBJECTS, seed=0)
     opened = open_corpus(folder)
-    settings = Preprocessing(runs.default_channels(opened))
-    return settings, runs.load_corpus(opened, settings, 2.0 if corpus == "simulated" else 10.0)
+    settings = Preprocessing(train_workflow.default_channels(opened))
+    return settings, train_workflow.load_corpus(opened, settings, 2.0 if corpus == "simulated" else 10.0)
 
 
 def simulated(settings: Preprocessing) -> Iterator[tuple[str, int, Task]]:
@@ -224,7 +226,7 @@ def by_subject(scores: Mapping[Entry, float]) -> dict[str, float]:
 
 def plain(plan: Plan, loaded: Loaded, parts: Parts, seed: int) -> Judged:
     """Let a network score subjects: a fixed length, all training subjects, nothing to choose."""
-    return means(validation.cross_validate(replace(plan, seed=seed), loaded, parts)), {}
+    return means(cross_validation.cross_validate(replace(plan, seed=seed), loaded, parts)), {}
 
 
 def chosen(plan: Plan, loaded: Loaded, parts: Parts, seed: int, early: bool = False) -> Judged:
@@ -238,18 +240,18 @@ def chosen(plan: Plan, loaded: Loaded, parts: Parts, seed: int, early: bool = Fa
     for train, test in parts:
         most, kept = splits.hold_out(train, KEPT, seed)
         best = Best(loaded, kept)
-        network = training.network_of(plan, loaded, most, [best] if early else [])
+        network = fit.network_of(plan, loaded, most, [best] if early else [])
         if early:
             network.load_state_dict(best.state)
-        how = validation.chosen(validation.score(network, loaded, kept, "kept", plan.aggregation))
+        how = cross_validation.chosen(cross_validation.score(network, loaded, kept, "kept", plan.aggregation))
         taken.append([how, best.epoch] if early else how)
-        found |= means(validation.score(network, loaded, test, "test", how))
+        found |= means(cross_validation.score(network, loaded, test, "test", how))
     return found, {"chosen": taken}
 
 
 def means(found: Sequence[Scored]) -> dict[str, float]:
     """Return each subject's score."""
-    scores, _, names = validation.subject_scores(found)
+    scores, _, names = cross_validation.subject_scores(found)
     return dict(zip(names, scores.tolist(), strict=True))
 
 

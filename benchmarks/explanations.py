@@ -23,21 +23,22 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from eeg import splits, training
-from eeg.attribution import DEFAULT, METHODS, Contrast, Montage, ablation, attribute
-from eeg.calibrate import Calibration
-from eeg.datasets import Entry, open_corpus
-from eeg.datasets.simulated import write_cohort
-from eeg.detector import Detector, network_logits
-from eeg.explanation import explain
-from eeg.faithfulness import Explain, agreement, cascade, measure
-from eeg.groundtruth import Discharges, locate, read_discharges
-from eeg.models import build
-from eeg.plan import AGGREGATION, WINDOW, Plan
-from eeg.preprocess import Preprocessing
-from eeg.recording import TEN_TWENTY
-from eeg.segments import LONGEST, Span, over_time, peaks
-from eeg.windows import Windows, windows_of
+from eeg.datasets import Entry, open_corpus, splits
+from eeg.detector.calibration import Calibration
+from eeg.detector.detector import Detector, network_logits
+from eeg.evaluation.localization import Discharges, locate, read_discharges
+from eeg.explanation.attribution import DEFAULT, METHODS, Contrast, Montage, ablation, attribute
+from eeg.explanation.explain import explain
+from eeg.explanation.faithfulness import Explain, agreement, cascade, measure
+from eeg.explanation.segments import LONGEST, Span, over_time, peaks
+from eeg.io.electrodes import TEN_TWENTY
+from eeg.models.registry import build
+from eeg.preprocessing.loading import windows_of
+from eeg.preprocessing.pipeline import Preprocessing
+from eeg.preprocessing.windows import Windows
+from eeg.simulation.write_bids import write_cohort
+from eeg.training import fit
+from eeg.training.plan import AGGREGATION, WINDOW, Plan
 
 FILE = Path(__file__).parent / "results" / "explanations.jsonl"
 SPEED = FILE.with_name("explanations_speed.json")
@@ -130,7 +131,7 @@ def _network(rule: str, path: Path, data: Callable[[], list[Windows]]) -> nn.Mod
     if path.exists():
         network.load_state_dict(load_file(path))
         return network.eval()
-    network = training.fit_network(replace(PLAN, rule=rule), data())
+    network = fit.fit_network(replace(PLAN, rule=rule), data())
     save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, path)
     return network
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from trainers.table import interval
+from trainers.comparison.table import interval
 
 RESULTS = Path(__file__).parent / "results"
 RULES = RESULTS / "rules.jsonl"

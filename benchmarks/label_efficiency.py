@@ -25,14 +25,15 @@ from journal import RESULTS
 from subject_scores import Scores, append, read
 from torch import Tensor, nn
 
-from eeg import models, splits, training, validation
-from eeg.augment import augmentation
-from eeg.datasets import Entry
-from eeg.plan import Plan, recipe
-from eeg.windows import Windows
-from trainers.data import Augment
+from eeg.datasets import Entry, splits
+from eeg.models import registry
+from eeg.preprocessing.windows import Windows
+from eeg.training import cross_validation, fit
+from eeg.training.augment import augmentation
+from eeg.training.plan import Plan, recipe
+from trainers.comparison.table import text
+from trainers.data.batches import Augment
 from trainers.phases import train
-from trainers.table import text
 
 PATHS = {name: RESULTS / f"label_efficiency_{name}.jsonl" for name in ("simulated", "guinea-bissau")}
 LABELLED: Sequence[int | None] = (5, 10, 20, None)
@@ -64,8 +65,8 @@ def main() -> None:
             began = time.monotonic()
             told = [loaded[e] for e in some(most, count, draw)]
             network = learned(seeded, way, told, first)
-            scored = validation.score(network, loaded, test, "kept", plan.aggregation)
-            scores, labels, _ = validation.subject_scores(scored)
+            scored = cross_validation.score(network, loaded, test, "kept", plan.aggregation)
+            scores, labels, _ = cross_validation.subject_scores(scored)
             found = Scores(name, draw, labels.tolist(), scores.tolist(), time.monotonic() - began)
             append(path, found)
             print(name, draw, found.auc(), f"{found.seconds:.0f} s", sep="  ", flush=True)
@@ -80,13 +81,13 @@ def features(plan: Plan, windows: Sequence[Windows]) -> State:
     """Return the weights that SoftHebb gives a new network, which sees all training subjects and no label."""
     x = torch.from_numpy(np.concatenate([w.data for w in windows]))
     network = new(plan, x)
-    training.pretrain(replace(plan, rule="softhebb"), network, x, augmented(plan))
+    fit.pretrain(replace(plan, rule="softhebb"), network, x, augmented(plan))
     return network.state_dict()
 
 
 def learned(plan: Plan, way: str, told: Sequence[Windows], first: Callable[[], State]) -> nn.Module:
     """Return a network that has learned from labelled windows."""
-    x, y, _ = training.labelled(told, plan.labels)
+    x, y, _ = fit.labelled(told, plan.labels)
     network = new(plan, x)
     if way == "SoftHebb first":
         network.load_state_dict(first())
@@ -111,7 +112,7 @@ def new(plan: Plan, x: Tensor) -> nn.Sequential:
     """Return a network as a seed draws it."""
     with torch.random.fork_rng():
         torch.manual_seed(plan.seed)
-        return models.build(plan.model, x.shape[1], x.shape[2])
+        return registry.build(plan.model, x.shape[1], x.shape[2])
 
 
 def augmented(plan: Plan) -> Augment:

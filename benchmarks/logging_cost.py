@@ -26,12 +26,12 @@ import torch
 import torch.nn.functional as F
 
 from hebbian.backprop import Backprop
-from trainers.data import Batches
-from trainers.experiment import Experiment, run
-from trainers.images import load_images
-from trainers.models import convnet, mlp
+from trainers.comparison.experiment import Experiment, run
+from trainers.comparison.table import interval
+from trainers.data.batches import Batches
+from trainers.data.images import load_images
+from trainers.networks import convnet, mlp
 from trainers.recipes import recommended
-from trainers.table import interval
 from trainers.trainer import Trainer
 from visualizers.tensorboard import TensorBoard
 

@@ -19,9 +19,10 @@ import mne
 import numpy as np
 from edfio import Edf, EdfSignal
 
-from eeg.preprocess import Preprocessing
-from eeg.recording import MONTAGE, electrode, read
-from eeg.windows import interictal
+from eeg.io.electrodes import MONTAGE, electrode
+from eeg.io.reader import read
+from eeg.preprocessing.loading import interictal
+from eeg.preprocessing.pipeline import Preprocessing
 
 CHANNELS, RATE, WINDOW = 64, 256, 10.0
 

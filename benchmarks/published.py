@@ -30,12 +30,12 @@ from torch.optim import Adam
 from hebbian.diagnostics import alignment
 from hebbian.registry import find
 from hebbian.rule import Rule
-from trainers.data import Augment, Split
-from trainers.images import load_images
-from trainers.models import lenet, mlp, uniform
+from trainers.data.batches import Augment, Split
+from trainers.data.images import load_images
+from trainers.networks import lenet, mlp, uniform
 from trainers.phases import train
+from trainers.provenance import plain, read, versions, write
 from trainers.recipes import Phase, Recipe
-from trainers.record import plain, read, versions, write
 from trainers.trainer import Trainer
 
 TRIAL = 4_000

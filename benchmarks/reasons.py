@@ -15,8 +15,7 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from journal import NETS
-from journal import REASONS as FILE
+from journal import NETS, REASONS as FILE
 from rules import BATCH, SETTINGS, images, make, recipe_for
 from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor, nn
@@ -27,7 +26,7 @@ from hebbian.registry import build
 from hebbian.rule import Rule
 from hebbian.spiking import PairSTDP
 from hebbian.synapse import Synaptic, synaptic, weight_layers
-from trainers.models import convnet
+from trainers.networks import convnet
 from trainers.phases import train
 from trainers.recipes import Recipe, recommended
 from trainers.trainer import accuracy, predict

@@ -23,16 +23,17 @@ import numpy as np
 import torch
 from journal import RESULTS
 
-from eeg import runs, splits, training, validation
-from eeg.aggregate import AGGREGATIONS
-from eeg.datasets import open_corpus
-from eeg.datasets.simulated import write_cohort
-from eeg.evaluate import auc
-from eeg.plan import Plan
-from eeg.preprocess import Preprocessing
-from eeg.recording import TEN_TWENTY
-from eeg.training import Loaded
-from trainers.table import text
+from eeg.datasets import open_corpus, splits
+from eeg.evaluation.metrics import auc
+from eeg.io.electrodes import TEN_TWENTY
+from eeg.models.aggregation import AGGREGATIONS
+from eeg.preprocessing.pipeline import Preprocessing
+from eeg.simulation.write_bids import write_cohort
+from eeg.training import cross_validation, fit
+from eeg.training.fit import Loaded
+from eeg.training.plan import Plan
+from eeg.workflows import train as train_workflow
+from trainers.comparison.table import text
 
 SUBJECTS, TESTED = 200, 0.4
 JOURNAL = RESULTS / "recording_labels.jsonl"
@@ -104,7 +105,7 @@ def cohort(work: Path, seed: int) -> Loaded:
     folder = work / f"cohort-{seed}"
     if not folder.exists():
         write_cohort(folder, subjects=SUBJECTS, seed=seed)
-    return runs.load_corpus(open_corpus(folder), BASELINE.preprocessing, BASELINE.window)
+    return train_workflow.load_corpus(open_corpus(folder), BASELINE.preprocessing, BASELINE.window)
 
 
 def measured(name: str, seed: int, loaded: Loaded) -> Outcome:
@@ -112,7 +113,7 @@ def measured(name: str, seed: int, loaded: Loaded) -> Outcome:
     plan = replace(BASELINE, seed=seed, **INGREDIENTS[name])
     train, test = splits.hold_out(list(loaded), TESTED, seed)
     start = time.monotonic()
-    scored = validation.score(training.fit(plan, loaded, train), loaded, test, "held out", plan.aggregation)
+    scored = cross_validation.score(fit.fit(plan, loaded, train), loaded, test, "held out", plan.aggregation)
     seconds = time.monotonic() - start
     labels, subjects = np.array([e.label for e in test]), np.array([e.subject for e in test])
     scores = {}

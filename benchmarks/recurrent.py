@@ -17,7 +17,7 @@ from journal import RECURRENT, Run, append, cell, read, summarise
 from torch import nn
 
 from hebbian.recurrent import LeakyRNN
-from trainers.images import load_images
+from trainers.data.images import load_images
 from trainers.phases import train
 from trainers.recipes import recommended
 from trainers.trainer import accuracy, predict

@@ -34,10 +34,10 @@ from torch.optim import SGD, Adam
 
 from hebbian.nn import RePU, Triangle
 from hebbian.registry import build, find, rules
-from trainers.compare import CONTROLS
-from trainers.data import Split
-from trainers.images import load_images
-from trainers.models import convnet, mlp
+from trainers.comparison.compare import CONTROLS
+from trainers.data.batches import Split
+from trainers.data.images import load_images
+from trainers.networks import convnet, mlp
 from trainers.phases import train
 from trainers.recipes import Phase, Recipe, linear, recommended
 from trainers.trainer import accuracy, predict

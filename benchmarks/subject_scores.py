@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eeg.evaluate import Estimate, auc
+from eeg.evaluation.metrics import Estimate, auc
 
 
 @dataclass(frozen=True)

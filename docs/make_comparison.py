@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from hebbian.registry import find
-from trainers.record import read
-from trainers.results import read_results
-from trainers.table import HEAD, cells, markdown, summarise
+from trainers.comparison.results import read_results
+from trainers.comparison.table import HEAD, cells, markdown, summarise
+from trainers.provenance import read
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "digits"

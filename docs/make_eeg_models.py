@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from eeg.evaluate import Estimate
-from eeg.significance import delong
-from trainers.table import interval, markdown
+from eeg.evaluation.metrics import Estimate
+from eeg.evaluation.significance import delong
+from trainers.comparison.table import interval, markdown
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from eeg.attribution import DEFAULT
-from trainers.table import markdown
+from eeg.explanation.attribution import DEFAULT
+from trainers.comparison.table import markdown
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "explanations.jsonl"

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eeg.finding import FOLDS, RARE
-from eeg.multiple import Bags
-from trainers.table import interval, markdown
+from eeg.training.bags import Bags
+from eeg.training.pseudo_labels import FOLDS, RARE
+from trainers.comparison.table import interval, markdown
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))

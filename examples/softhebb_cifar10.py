@@ -26,7 +26,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR
 
 from hebbian.synapse import synaptic, weight_layers
 from trainers import Phase, Recipe, Split, Trainer, accuracy, load_images, max_normalise, predict, train
-from trainers.models import softhebb_net, uniform
+from trainers.networks import softhebb_net, uniform
 
 WIDTHS = (96, 384, 1536)
 KERNELS = ("0.1", "1.1", "2.1")  # where the convolutions lie in the net

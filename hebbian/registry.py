@@ -17,21 +17,21 @@ import torch
 from torch import Tensor, nn
 
 from hebbian import plasticity as p
-from hebbian.adaptive import BCM, Foldiak
 from hebbian.backprop import Backprop
 from hebbian.contrastive import Clapp
 from hebbian.equilibrium import EquilibriumPropagation
 from hebbian.feedback import DirectFeedback, FeedbackAlignment, KolenPollack, SignSymmetry, WeightMirror
-from hebbian.forward import ForwardForward
-from hebbian.hebbian import Hebbian, Reduction
+from hebbian.forward_forward import ForwardForward
 from hebbian.local import MonoForward, pred, predsim, sim
 from hebbian.perturbation import NodePerturbation, RewardModulatedHebb, WeightPerturbation
+from hebbian.plasticity import BCM, Foldiak
 from hebbian.predictive import FixedPrediction, PredictiveCoding
 from hebbian.recurrent import RandomFeedbackOnline
 from hebbian.rule import Criterion, Rule
 from hebbian.spiking import RewardSpikeTiming, SpikeTiming
 from hebbian.synapse import synaptic, weight_layers
 from hebbian.target import DifferenceTarget
+from hebbian.two_factor import Hebbian, Reduction
 
 Trait = Literal["local", "noisy", "batch statistics", "rewrites weights", "own readout", "graph breaks"]
 """What a rule declares of itself, so that the laws of the tests know what must hold:
@@ -167,7 +167,7 @@ BUILT_IN = (
         source="Rumelhart, Hinton & Williams 1986",
         equation="dw = -dL/dw",
         needs="any model; labels",
-        oracle=("equals autograd (tests/test_rules.py::test_backprop_is_autograd)"),
+        oracle=("equals autograd (tests/test_hebbian/test_rules.py::test_backprop_is_autograd)"),
         traits=frozenset(),
     ),
     _two_factor(
@@ -176,7 +176,7 @@ BUILT_IN = (
         "control: random features",
         "dw = 0",
         "the gradient is minus the update written out sample by sample: 0 "
-        "(tests/test_plasticity.py::test_gradient_is_minus_the_update_written_out)",
+        "(tests/test_hebbian/test_plasticity.py::test_gradient_is_minus_the_update_written_out)",
     ),
     _two_factor(
         "hebb",
@@ -184,7 +184,7 @@ BUILT_IN = (
         "Hebb 1949",
         "dw = y x', y = u",
         "with unit norm, finds the mean of data that have one "
-        "(tests/test_two_factor_theory.py::"
+        "(tests/test_hebbian/test_two_factor_theory.py::"
         "test_covariance_finds_the_first_component_where_hebb_finds_the_mean)",
     ),
     _two_factor(
@@ -193,7 +193,7 @@ BUILT_IN = (
         "Sejnowski 1977",
         "dw = (y - <y>) (x - <x>)', y = u; <> the batch mean",
         "with unit norm, finds the first principal component whatever the mean "
-        "(tests/test_two_factor_theory.py::"
+        "(tests/test_hebbian/test_two_factor_theory.py::"
         "test_covariance_finds_the_first_component_where_hebb_finds_the_mean)",
         "batch statistics",
     ),
@@ -203,7 +203,7 @@ BUILT_IN = (
         "Oja 1982",
         "dw = y (x - y w)', y = u",
         "converges to the first principal component with norm 1 "
-        "(tests/test_two_factor_theory.py::test_oja_finds_the_first_principal_component_with_norm_one)",
+        "(tests/test_hebbian/test_two_factor_theory.py::test_oja_finds_the_first_principal_component_with_norm_one)",
     ),
     _two_factor(
         "subspace",
@@ -211,7 +211,7 @@ BUILT_IN = (
         "Oja 1989",
         "dw = y (x - W' y)', y = u",
         "W'W converges to the projector on the first components "
-        "(tests/test_two_factor_theory.py::"
+        "(tests/test_hebbian/test_two_factor_theory.py::"
         "test_subspace_finds_the_space_of_the_first_components_but_not_themselves)",
         but=", without groups",
     ),
@@ -221,7 +221,7 @@ BUILT_IN = (
         "Sanger 1989",
         "dw_i = y_i (x - sum_{k<=i} y_k w_k)', y = u",
         "rows converge to the principal components in order, orthonormal "
-        "(tests/test_two_factor_theory.py::test_sanger_finds_the_principal_components_in_order)",
+        "(tests/test_hebbian/test_two_factor_theory.py::test_sanger_finds_the_principal_components_in_order)",
         but=", without groups",
     ),
     _two_factor(
@@ -230,7 +230,7 @@ BUILT_IN = (
         "Lagani et al. 2021",
         "dw_i = y_i (x - sum_{k<=i} y_k w_k)', y = relu(u)",
         "stands still where what fires rebuilds the input "
-        "(tests/test_two_factor_theory.py::test_relu_makes_sanger_rebuild_the_input_from_what_fires)",
+        "(tests/test_hebbian/test_two_factor_theory.py::test_relu_makes_sanger_rebuild_the_input_from_what_fires)",
         but=", without groups",
     ),
     _two_factor(
@@ -239,7 +239,7 @@ BUILT_IN = (
         "Bienenstock, Cooper & Munro 1982; Intrator & Cooper 1992",
         "dw = y (y - theta) x', y = relu(u); theta follows the mean of y^2",
         "of K patterns a unit answers one, with K: selectivity 1 - 1/K "
-        "(tests/test_two_factor_theory.py::test_bcm_units_come_to_answer_one_pattern_each_with_k)",
+        "(tests/test_hebbian/test_two_factor_theory.py::test_bcm_units_come_to_answer_one_pattern_each_with_k)",
         "rewrites weights",
     ),
     _two_factor(
@@ -248,7 +248,7 @@ BUILT_IN = (
         "Grossberg 1976; MacQueen 1967",
         "dw = y (x - w)'; y = 1 for the k units nearest to x, else 0",
         "with steps of 1/wins it is sequential k-means "
-        "(tests/test_two_factor_theory.py::test_instar_with_steps_of_one_over_wins_is_sequential_k_means)",
+        "(tests/test_hebbian/test_two_factor_theory.py::test_instar_with_steps_of_one_over_wins_is_sequential_k_means)",
         but=", without groups",
     ),
     _two_factor(
@@ -257,7 +257,7 @@ BUILT_IN = (
         "Nowlan 1990",
         "dw = y (x - w)'; y = softmax(-|x - w|^2 / (2 temperature))",
         "the update is the gradient of a mixture's log-likelihood "
-        "(tests/test_two_factor_theory.py::"
+        "(tests/test_hebbian/test_two_factor_theory.py::"
         "test_soft_instar_climbs_the_likelihood_of_a_mixture_of_gaussians)",
         but=", without groups",
     ),
@@ -267,7 +267,7 @@ BUILT_IN = (
         "Földiák 1990",
         "dw = y (x - w)'; y fires at u + v y > t; dv = -alpha (y y' - p^2), v <= 0; dt = gamma (y - p)",
         "the bars problem: each bar gets a unit of its own "
-        "(tests/test_two_factor_theory.py::test_foldiak_gives_each_bar_a_unit_of_its_own)",
+        "(tests/test_hebbian/test_two_factor_theory.py::test_foldiak_gives_each_bar_a_unit_of_its_own)",
         "rewrites weights",
         but=", with inputs that are not negative",
     ),
@@ -277,7 +277,7 @@ BUILT_IN = (
         "Krotov & Hopfield 2019",
         "dw = g (x - u w)'; g = 1 for the strongest unit, -delta for the k-th; u = sum sign(w) |w|^(p-1) x",
         "a step equals the published formula; winners converge to norm 1 and their cluster's direction "
-        "(tests/test_two_factor_theory.py::"
+        "(tests/test_hebbian/test_two_factor_theory.py::"
         "test_krotov_without_anti_hebb_converges_to_norm_one_cluster_directions)",
     ),
     _two_factor(
@@ -286,7 +286,7 @@ BUILT_IN = (
         "Moraitis et al. 2022; Journé et al. 2023",
         "dw = y (x - u w)'; y = softmax(u / temperature), negative for all but the strongest unit",
         "stationary at norm 1, equally likely clusters share the units equally "
-        "(tests/test_two_factor_theory.py::test_softhebb_is_stationary_at_norm_one_with_equal_usage)",
+        "(tests/test_hebbian/test_two_factor_theory.py::test_softhebb_is_stationary_at_norm_one_with_equal_usage)",
     ),
     _feedback(
         "fa",
@@ -294,7 +294,7 @@ BUILT_IN = (
         "Lillicrap et al. 2016",
         "dW = -(B d) f'(a) x'; B fixed and random, d the error of the next layer",
         "written out; B = W is backprop on any graph; its angle to backprop falls below 60 degrees "
-        "(tests/test_feedback.py::test_feedback_alignment_turns_towards_backprop)",
+        "(tests/test_hebbian/test_feedback.py::test_feedback_alignment_turns_towards_backprop)",
     ),
     _feedback(
         "usf",
@@ -302,7 +302,7 @@ BUILT_IN = (
         "Liao et al. 2016; Moskovitz et al. 2018",
         "as fa with B = sign(W) / sqrt(fan-in)",
         "B has the signs of W; is backprop where all weights have that magnitude "
-        "(tests/test_feedback.py::"
+        "(tests/test_hebbian/test_feedback.py::"
         "test_uniform_sign_symmetry_is_backprop_where_all_weights_have_that_magnitude)",
     ),
     _feedback(
@@ -311,7 +311,7 @@ BUILT_IN = (
         "Liao et al. 2016; Moskovitz et al. 2018",
         "as fa with B = M sign(W); M positive and random, drawn anew each batch",
         "B has the signs of W as they are now, with magnitudes drawn anew "
-        "(tests/test_feedback.py::test_sign_symmetry_keeps_the_signs_of_the_weights_as_they_are_now)",
+        "(tests/test_hebbian/test_feedback.py::test_sign_symmetry_keeps_the_signs_of_the_weights_as_they_are_now)",
         "noisy",
     ),
     _feedback(
@@ -320,7 +320,7 @@ BUILT_IN = (
         "Liao et al. 2016; Moskovitz et al. 2018",
         "as fa with B = M sign(W); M positive and random, drawn once",
         "B has the signs of W as they are now, with magnitudes that stay "
-        "(tests/test_feedback.py::test_sign_symmetry_keeps_the_signs_of_the_weights_as_they_are_now)",
+        "(tests/test_hebbian/test_feedback.py::test_sign_symmetry_keeps_the_signs_of_the_weights_as_they_are_now)",
     ),
     _feedback(
         "kolen-pollack",
@@ -328,7 +328,7 @@ BUILT_IN = (
         "Kolen & Pollack 1994; Akrout et al. 2019",
         "as fa with dB = dW; weight decay on both makes them one",
         "W and B get the same update, and decay makes them one "
-        "(tests/test_feedback.py::"
+        "(tests/test_hebbian/test_feedback.py::"
         "test_kolen_pollack_teaches_feedback_and_weights_alike_and_decay_makes_them_one)",
     ),
     _feedback(
@@ -337,7 +337,7 @@ BUILT_IN = (
         "Akrout et al. 2019",
         "as fa with dB = rate (mean(u n') - B); n noise at the layer's input, u its response",
         "B becomes W' up to the sampling error of the noise "
-        "(tests/test_feedback.py::test_weight_mirror_becomes_the_weights_up_to_its_sampling_error)",
+        "(tests/test_hebbian/test_feedback.py::test_weight_mirror_becomes_the_weights_up_to_its_sampling_error)",
         "noisy",
         "rewrites weights",
     ),
@@ -350,7 +350,7 @@ BUILT_IN = (
         needs="a chain of blocks (nn.Sequential); labels",
         oracle=(
             "written out; with the transposed weights above it is backprop where these are linear "
-            "(tests/test_feedback.py::"
+            "(tests/test_hebbian/test_feedback.py::"
             "test_deep_direct_feedback_by_the_product_of_the_weights_above_is_backprop_where_these_are_linear)"
         ),
         traits=frozenset(),
@@ -361,7 +361,7 @@ BUILT_IN = (
         "Belilovsky et al. 2019; Nøkland & Eidnes 2019",
         "each block descends criterion(C h, y), its own linear classifier",
         "a block's update is autograd of its own loss, bit for bit whatever lies above "
-        "(tests/test_local.py::test_the_update_of_a_block_is_autograd_of_its_own_loss_alone)",
+        "(tests/test_hebbian/test_local.py::test_the_update_of_a_block_is_autograd_of_its_own_loss_alone)",
     ),
     _local(
         "sim",
@@ -369,7 +369,7 @@ BUILT_IN = (
         "Nøkland & Eidnes 2019",
         "each block descends |S(E h) - S(y)|^2; S all pairs' cosines, E its own linear embedding",
         "the loss equals a loop over pairs; a block's update is autograd of it alone "
-        "(tests/test_local.py::test_similarity_matching_against_a_loop)",
+        "(tests/test_hebbian/test_local.py::test_similarity_matching_against_a_loop)",
         "batch statistics",
     ),
     _local(
@@ -378,7 +378,7 @@ BUILT_IN = (
         "Nøkland & Eidnes 2019",
         "each block descends .01 pred + .99 sim",
         "a block's update is autograd of its own loss, bit for bit whatever lies above "
-        "(tests/test_local.py::test_the_update_of_a_block_is_autograd_of_its_own_loss_alone)",
+        "(tests/test_hebbian/test_local.py::test_the_update_of_a_block_is_autograd_of_its_own_loss_alone)",
         "batch statistics",
     ),
     _local(
@@ -387,7 +387,7 @@ BUILT_IN = (
         "Gong et al. 2025",
         "each block descends criterion(G, y), G = M h; the sum of all G predicts",
         "a block's update is autograd of its own loss alone; the sum of goodness predicts "
-        "(tests/test_local.py::"
+        "(tests/test_hebbian/test_local.py::"
         "test_mono_forward_predicts_by_the_sum_of_goodness_with_a_whole_path_to_the_input)",
         "own readout",
     ),
@@ -400,7 +400,7 @@ BUILT_IN = (
         needs="a chain of blocks (nn.Sequential); one unit a class; labels",
         oracle=(
             "written out sample by sample; a false label is never the true one "
-            "(tests/test_local.py::test_forward_forward_written_out_sample_by_sample)"
+            "(tests/test_hebbian/test_local.py::test_forward_forward_written_out_sample_by_sample)"
         ),
         traits=frozenset({"local", "noisy", "own readout"}),
         one_logit=False,
@@ -414,7 +414,7 @@ BUILT_IN = (
         needs="a chain of blocks (nn.Sequential); a readout",
         oracle=(
             "the contrastive hinge equals a loop over pairs; no label is looked at "
-            "(tests/test_local.py::test_the_contrastive_hinge_against_a_loop)"
+            "(tests/test_hebbian/test_local.py::test_the_contrastive_hinge_against_a_loop)"
         ),
         traits=frozenset({"local", "noisy", "batch statistics"}),
         supervised=False,
@@ -428,7 +428,7 @@ BUILT_IN = (
         needs="a chain of blocks (nn.Sequential); labels",
         oracle=(
             "linear nets settle at the closed form; backprop as precision goes to 0, with an error linear "
-            "in it (tests/test_predictive.py::"
+            "in it (tests/test_hebbian/test_predictive.py::"
             "test_strict_coding_nears_backprop_as_the_output_weighs_less_and_only_then)"
         ),
         traits=frozenset(),
@@ -442,7 +442,7 @@ BUILT_IN = (
         needs="a chain of blocks (nn.Sequential); labels",
         oracle=(
             "equals backprop after one step a hidden block "
-            "(tests/test_predictive.py::test_fixed_prediction_is_backprop_after_one_step_a_hidden_block)"
+            "(tests/test_hebbian/test_predictive.py::test_fixed_prediction_is_backprop_after_one_step_a_hidden_block)"
         ),
         traits=frozenset(),
     ),
@@ -455,7 +455,7 @@ BUILT_IN = (
         needs="a chain of blocks of Linear, ConvNd, pooling and pointwise layers; labels; one unit a class",
         oracle=(
             "error against backprop through time of slope 1 in beta (one-sided) and 2 (symmetric) "
-            "(tests/test_equilibrium.py::test_the_error_against_backprop_through_time_falls_with_beta)"
+            "(tests/test_hebbian/test_equilibrium.py::test_the_error_against_backprop_through_time_falls_with_beta)"
         ),
         traits=frozenset({"own readout"}),
         one_logit=False,
@@ -469,7 +469,7 @@ BUILT_IN = (
         needs="a chain of blocks (nn.Sequential), with one hidden block it is backprop; labels",
         oracle=(
             "with exact inverses it is backprop for orthogonal weights, and not for others "
-            "(tests/test_target.py::test_it_is_backprop_for_orthogonal_weights_and_not_for_others)"
+            "(tests/test_hebbian/test_target.py::test_it_is_backprop_for_orthogonal_weights_and_not_for_others)"
         ),
         traits=frozenset({"noisy"}),
     ),
@@ -482,7 +482,7 @@ BUILT_IN = (
         needs="any model; labels; few parameters, for its error grows with their square root",
         oracle=(
             "unbiased, with a relative error of sqrt((P + 1) / n) "
-            "(tests/test_perturbation.py::"
+            "(tests/test_hebbian/test_perturbation.py::"
             "test_weight_perturbation_is_off_by_the_root_of_parameters_over_draws)"
         ),
         traits=frozenset({"noisy"}),
@@ -496,7 +496,7 @@ BUILT_IN = (
         needs="Linear or ConvNd layers anywhere in any model; labels; criterion a mean over samples",
         oracle=(
             "the gradient on average; written out "
-            "(tests/test_perturbation.py::test_node_perturbation_is_the_gradient_on_average)"
+            "(tests/test_hebbian/test_perturbation.py::test_node_perturbation_is_the_gradient_on_average)"
         ),
         traits=frozenset({"noisy"}),
     ),
@@ -509,7 +509,7 @@ BUILT_IN = (
         needs="Linear or ConvNd layers anywhere in any model; labels, or minus the reward as criterion",
         oracle=(
             "climbs the expected reward of a bandit; reward 1 leaves the two-factor rule exactly "
-            "(tests/test_perturbation.py::test_reward_modulation_climbs_the_expected_reward_of_a_bandit)"
+            "(tests/test_hebbian/test_perturbation.py::test_reward_modulation_climbs_the_expected_reward_of_a_bandit)"
         ),
         traits=frozenset({"noisy", "rewrites weights"}),
     ),
@@ -522,7 +522,7 @@ BUILT_IN = (
         needs="Linear or ConvNd layers anywhere in any model; activity that is not negative; a readout",
         oracle=(
             "traces equal the double sum over spike pairs "
-            "(tests/test_spiking.py::test_traces_are_the_double_sum_over_pairs)"
+            "(tests/test_hebbian/test_spiking.py::test_traces_are_the_double_sum_over_pairs)"
         ),
         traits=frozenset({"local", "noisy"}),
         supervised=False,
@@ -536,7 +536,7 @@ BUILT_IN = (
         needs="Linear or ConvNd layers anywhere in any model; activity that is not negative; labels",
         oracle=(
             "the change by the spikes within, times the reward less its mean "
-            "(tests/test_spiking.py::test_the_gradient_is_minus_the_change_by_the_spikes_within)"
+            "(tests/test_hebbian/test_spiking.py::test_the_gradient_is_minus_the_change_by_the_spikes_within)"
         ),
         traits=frozenset({"noisy", "batch statistics"}),
     ),
@@ -549,7 +549,7 @@ BUILT_IN = (
         needs="a chain of blocks (nn.Sequential) with a LeakyRNN, without which it is dfa; labels",
         oracle=(
             "is backprop through time where the truncation is exact; without a recurrent cell it is dfa "
-            "(tests/test_recurrent.py::test_it_is_backprop_through_time_where_the_truncation_is_exact)"
+            "(tests/test_hebbian/test_recurrent.py::test_it_is_backprop_through_time_where_the_truncation_is_exact)"
         ),
         traits=frozenset(),
     ),
@@ -563,7 +563,7 @@ MODULES = (
         needs="patterns of -1 and 1 that are hardly correlated: `hebbian.Hopfield(units)`, `store`, `recall`",
         oracle=(
             "recalls up to 0.138 random patterns a unit, and beyond that hardly one "
-            "(tests/test_memory.py::test_hopfield_holds_about_0_138_patterns_a_unit)"
+            "(tests/test_hebbian/test_memory.py::test_hopfield_holds_about_0_138_patterns_a_unit)"
         ),
     ),
     Card(
@@ -574,7 +574,7 @@ MODULES = (
         needs="patterns of -1 and 1: `hebbian.Storkey(units)`, `store`, `recall`",
         oracle=(
             "holds n / sqrt(2 ln n) patterns without error, where Hebb's storage has lost them "
-            "(tests/test_memory.py::test_storkey_holds_patterns_exactly_where_hopfield_has_lost_them)"
+            "(tests/test_hebbian/test_memory.py::test_storkey_holds_patterns_exactly_where_hopfield_has_lost_them)"
         ),
     ),
     Card(
@@ -585,7 +585,7 @@ MODULES = (
         needs="Linear or ConvNd layers anywhere in any model: `hebbian.genomic.express`, `bake`, `Innate`",
         oracle=(
             "learns weights that follow a rule of the addresses, and not those that are noise "
-            "(tests/test_genomic.py::"
+            "(tests/test_hebbian/test_genomic.py::"
             "test_a_genome_learns_weights_that_follow_a_rule_and_not_those_that_are_noise)"
         ),
     ),

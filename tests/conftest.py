@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from eeg.calibrate import Calibration
-from eeg.conformal import Conformal
-from eeg.datasets.simulated import write_cohort
-from eeg.detector import Detector
-from eeg.models import build
-from eeg.preprocess import Preprocessing
-from eeg.recording import TEN_TWENTY
+from eeg.detector.calibration import Calibration
+from eeg.detector.conformal import Conformal
+from eeg.detector.detector import Detector
+from eeg.io.electrodes import TEN_TWENTY
+from eeg.models.registry import build
+from eeg.preprocessing.pipeline import Preprocessing
+from eeg.simulation.write_bids import write_cohort
 
 torch.set_num_threads(1)
 

@@ -1,17 +1,15 @@
 """The page of the comparison is what its stored results say."""
 
 import importlib.util
-from pathlib import Path
 
 import pytest
 
-from trainers.compare import Comparison
-from trainers.data import Split
-from trainers.experiment import Result
-from trainers.images import load_images
-from trainers.results import open_folder, write_results
-
-ROOT = Path(__file__).parent.parent
+from tests.helpers import ROOT
+from trainers.comparison.compare import Comparison
+from trainers.comparison.experiment import Result
+from trainers.comparison.results import open_folder, write_results
+from trainers.data.batches import Split
+from trainers.data.images import load_images
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,9 @@ import mne
 import numpy as np
 import pytest
 
-from eeg.preprocess import Preprocessing, clean
-from eeg.recording import TEN_TWENTY
-
-ROOT = Path(__file__).parent.parent
+from eeg.io.electrodes import TEN_TWENTY
+from eeg.preprocessing.pipeline import Preprocessing, clean
+from tests.helpers import ROOT
 
 
 def test_the_code_of_the_readme_runs():

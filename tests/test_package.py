@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.helpers import ROOT
+
 ROOMS = ["eeg", "trainers", "visualizers", "hebbian"]  # each may import whatever stands to its right
 FILES = sorted(p for room in ROOMS for p in (ROOT / room).rglob("*.py"))
 

@@ -1,11 +1,11 @@
 """The page on recording labels is what its stored results say."""
 
 import importlib.util
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.helpers import ROOT
+
 NAME = "bags, mean"
 
 

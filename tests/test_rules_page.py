@@ -5,14 +5,13 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from scipy.stats import ttest_1samp
 
 from hebbian.registry import BUILT_IN, MODULES
+from tests.helpers import ROOT
 
-ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "rules.md"
 
 
@@ -45,7 +44,7 @@ def generator():
 
 @pytest.mark.parametrize("entry", [*BUILT_IN, *MODULES], ids=lambda entry: entry.name)
 def test_the_oracle_of_every_rule_names_a_test_that_exists(entry):
-    theory, file, name = re.fullmatch(r"(.+) \((tests/test_\w+\.py)::(test_\w+)\)", entry.oracle).groups()
+    theory, file, name = re.fullmatch(r"(.+) \((tests/[\w/]+\.py)::(test_\w+)\)", entry.oracle).groups()
     assert len(theory.split()) > 1
     assert re.search(rf"^def {name}\(", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE)
 

@@ -3,7 +3,7 @@
 import os
 from contextlib import redirect_stdout
 
-from trainers.cli import main
+from trainers.cli.main import main
 
 
 def run() -> None:

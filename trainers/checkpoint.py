@@ -17,7 +17,7 @@ from torch import nn
 from trainers.distributed import anywhere, rank
 from trainers.errors import DataError
 from trainers.files import replacing, sweep
-from trainers.record import differences, plain, versions
+from trainers.provenance import differences, plain, versions
 from trainers.trainer import Trainer
 
 _FORMAT = "hebbian-eeg checkpoint 1"
@@ -83,7 +83,7 @@ class Checkpoint:
         model
             Of which all phases train some part.
         settings
-            All that the outcome depends on, as `trainers.record.plain` knows it.
+            All that the outcome depends on, as `trainers.provenance.plain` knows it.
 
         Raises
         ------

@@ -16,14 +16,14 @@ from hebbian.backprop import Backprop
 from hebbian.registry import build, find
 from hebbian.rule import Criterion, Rule, blocks
 from hebbian.synapse import synaptic, weight_layers
+from trainers.cached_features import Cache, Feed
 from trainers.callbacks import Schedule
 from trainers.checkpoint import Checkpoint
-from trainers.data import Augment, Batches, digest
+from trainers.data.batches import Augment, Batches, digest
 from trainers.distributed import agree, joined, rank, world
-from trainers.features import Cache, Feed
+from trainers.provenance import suppliers
 from trainers.readout import ClassifierReadout, Features, fit, fit_scaling, fold, last_linear, with_dropout
 from trainers.recipes import Phase, Recipe
-from trainers.record import suppliers
 from trainers.trainer import Held, Loader, Trainer
 
 

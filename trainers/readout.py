@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hebbian.rule import Rule
 from hebbian.synapse import synaptic, weight_layers
-from trainers.features import Feed
+from trainers.cached_features import Feed
 from trainers.recipes import Scale
 
 

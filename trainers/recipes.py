@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler
 from hebbian.nn import RePU, Triangle
 from hebbian.registry import find
 from trainers.callbacks import max_normalise, unit_norm
-from trainers.models import gaussian, uniform
+from trainers.networks import gaussian, uniform
 
 Scale = Literal["none", "mean", "standard"]
 
@@ -92,7 +92,7 @@ class Recipe:
         How the features are scaled for the readout: ``none``, ``mean`` (divided by their overall mean,
         for features that are never negative) or ``standard`` (each with zero mean and unit variance).
     activation, centred
-        What `trainers.models.mlp` is to be built with.
+        What `trainers.networks.mlp` is to be built with.
     initialise
         Draws the weights of that net.
     """

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
 from hebbian.rule import Rule, evaluating, probabilities
-from trainers import distributed, draws
+from trainers import distributed, rng_state
 from trainers.errors import DataError
 
 Held = tuple[Tensor, Tensor | None]
@@ -118,7 +118,7 @@ class Trainer:
         """Train for ``epochs`` more passes over ``loader``, in train mode; one under way is the first."""
         self.held, self._scored, self._loader = held, None, loader
         if self._resumed is not None:
-            draws.restore(self._resumed, loader)
+            rng_state.restore(self._resumed, loader)
             self._resumed = None
         made = math.ceil(self.batch / self.accumulate)
         self.goal = self.step - made + epochs * math.ceil(len(loader) / self.accumulate)
@@ -143,7 +143,7 @@ class Trainer:
             "scaler": self.scaler.state_dict(),
             "callbacks": {name: callback.state_dict() for name, callback in self._remembering().items()},
             "progress": {name: getattr(self, name) for name in _PROGRESS},
-            "draws": {"began": self._began, "now": draws.states(self._loader)},
+            "draws": {"began": self._began, "now": rng_state.states(self._loader)},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -206,15 +206,15 @@ class Trainer:
     def _rest(self, loader: Loader) -> Iterator[Any]:
         """Return the batches of the epoch under way that were not seen yet."""
         if not self.batch:
-            self._began = draws.states(loader)
+            self._began = rng_state.states(loader)
             return iter(loader)
         assert self._began is not None
-        now = draws.states(loader)
-        draws.restore(self._began, loader)
+        now = rng_state.states(loader)
+        rng_state.restore(self._began, loader)
         batches = iter(loader)
         for _ in islice(batches, self.batch):
             pass
-        draws.restore(now, loader)
+        rng_state.restore(now, loader)
         return batches
 
     def _learn(self, group: Sequence[tuple[Tensor, Tensor | None]]) -> None:

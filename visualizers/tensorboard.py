@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from hebbian import diagnostics
-from hebbian.hebbian import Hebbian
 from hebbian.rule import Rule, probabilities
 from hebbian.synapse import synaptic, weight_layers
+from hebbian.two_factor import Hebbian
 from visualizers.curves import confusion
 from visualizers.weights import pictures, receptive_fields
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eeg.datasets.corpus import Corpus, Entry
-from eeg.datasets.table import GROUPS, age_of, read_seconds, read_table, sex_of
+from eeg.io.tables import GROUPS, age_of, read_seconds, read_table, sex_of
 from trainers.errors import DataError
 
 if TYPE_CHECKING:

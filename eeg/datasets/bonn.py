@@ -5,13 +5,12 @@ were recorded in different ways, and nobody tells whose a segment is: a score on
 epilepsy in scalp EEG.
 """
 
-import re
 from pathlib import Path
 
 from eeg.datasets.corpus import Corpus, Entry
+from eeg.io.text import SEGMENT
 from trainers.errors import DataError
 
-SEGMENT = re.compile(r"(?P<set>[ZONFS])\d{3}\.txt", re.IGNORECASE)
 _HEALTHY = "ZO"
 _SIZE = 500
 

@@ -9,7 +9,7 @@ from pathlib import Path
 class Entry:
     """One recording of a corpus: where it lies, whose it is, and what the corpus says about it.
 
-    What only the recording's own header says, `eeg.header.header` reads.
+    What only the recording's own header says, `eeg.evaluation.recording_metadata.header` reads.
     """
 
     path: Path

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from eeg.datasets.corpus import Corpus, Entry
-from eeg.datasets.table import GROUPS, read_table
+from eeg.io.tables import GROUPS, read_table
 from trainers.errors import DataError
 
 METADATA = "metadata_guineabissau.csv"

@@ -4,7 +4,7 @@ from datetime import datetime
 from pathlib import Path
 
 from eeg.datasets.corpus import Corpus, Entry
-from eeg.datasets.table import GROUPS, NOT_UTF_8, age_of, read_table, sex_of
+from eeg.io.tables import GROUPS, NOT_UTF_8, age_of, read_table, sex_of
 from trainers.errors import DataError
 
 _UNKNOWN = ("", "n/a", "unknown")

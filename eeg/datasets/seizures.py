@@ -5,10 +5,11 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+import mne
 import numpy as np
 
-from eeg.datasets.table import read_seconds, read_table
 from eeg.datasets.temple import read_temple
+from eeg.io.tables import read_seconds, read_table
 
 Mark = tuple[float, float, str]  # onset and duration, s, and what is said of it
 
@@ -103,3 +104,35 @@ def union(spans: list[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
             joined.append((start, end))
     onset, stop = np.array(joined, dtype=float).reshape(-1, 2).T
     return onset, stop
+
+
+def seizures(raw: mne.io.BaseRaw, table: Path | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Find the seizures that somebody annotated.
+
+    Parameters
+    ----------
+    raw
+        The recording, whose annotations are looked through as `seizures_among` does.
+    table
+        The corpus's own, for `eeg.datasets.read_seizures`, where there is one.
+
+    Returns
+    -------
+    onset, duration
+        (M,) each, s from the start of the recording, in order and apart.
+
+    Raises
+    ------
+    DataError
+        The table cannot be read.
+    """
+    marks = [
+        (float(a["onset"] - raw.first_time), float(a["duration"]), str(a["description"]))
+        for a in raw.annotations
+    ]
+    spans = seizures_among(marks, raw.n_times / raw.info["sfreq"])
+    if table is not None:
+        onset, duration = read_seizures(table)
+        spans += zip(onset.tolist(), (onset + duration).tolist(), strict=True)
+    onset, stop = union(sorted(spans))
+    return onset, stop - onset

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from eeg.datasets.table import NOT_UTF_8, read_seconds, read_table
+from eeg.io.tables import NOT_UTF_8, read_seconds, read_table
 from trainers.errors import DataError
 
 ENDINGS = (".csv_bi", ".csv", ".tse_bi", ".tse", ".lbl_bi", ".lbl")

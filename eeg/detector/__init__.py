@@ -1,0 +1,1 @@
+"""The saved detector: network, calibration, conformal sets, novelty gate, prototypes."""

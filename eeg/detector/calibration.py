@@ -1,0 +1,98 @@
+"""From a recording's raw logit to a probability at a stated prevalence, and to an answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.special import expit, logit as log_odds
+from sklearn.linear_model import LogisticRegression
+
+from eeg.detector import conformal
+from eeg.detector.conformal import Conformal
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """An affine map of the raw logit, fitted on ``n`` subjects.
+
+    ``prevalence`` is the share of these subjects who had epilepsy, ``conformal`` their scores, by which
+    a recording is said to resemble a group.
+    """
+
+    slope: float
+    intercept: float
+    prevalence: float
+    n: int
+    conformal: Conformal = field(default_factory=Conformal)
+
+    def logit(self, score: np.ndarray | float, prevalence: float | None = None) -> np.ndarray:
+        """Return the calibrated logit at ``prevalence`` (0 to 1; the training subjects' by default).
+
+        The prior is moved as Bayes has it: the log odds of the new prevalence replace those of the
+        old (Saerens et al. 2002).
+        """
+        shift = 0.0
+        if prevalence is not None:
+            if not 0 < prevalence < 1:
+                raise ValueError(f"prevalence must lie between 0 and 1, got {prevalence}")
+            shift = float(log_odds(prevalence) - log_odds(self.prevalence))
+        return self.slope * np.asarray(score, float) + self.intercept + shift
+
+
+def fit(scores: np.ndarray, labels: np.ndarray) -> Calibration:
+    """Fit Platt's sigmoid (Platt 1999, with his smoothed targets) to one score a subject.
+
+    ``scores`` (n,) and ``labels`` (n,) of 0 and 1 must come from subjects the network has not seen.
+    A score that ranks subjects the wrong way round says nothing: its slope is set to 0.
+    """
+    positive, negative = int(np.sum(labels == 1)), int(np.sum(labels == 0))
+    if min(positive, negative) == 0:
+        raise ValueError(
+            f"calibration needs both classes, got {positive} with and {negative} without epilepsy"
+        )
+    prevalence = positive / len(labels)
+    kept = conformal.calibrate(scores, labels)
+    target = np.where(labels == 1, (positive + 1) / (positive + 2), 1 / (negative + 2))
+    centre, spread = float(np.mean(scores)), float(np.std(scores)) or 1.0
+    z = ((scores - centre) / spread)[:, None]
+    model = LogisticRegression(C=np.inf, max_iter=1000)
+    model.fit(
+        np.concatenate([z, z]),
+        np.repeat([1, 0], len(scores)),
+        sample_weight=np.concatenate([target, 1 - target]),
+    )
+    slope = float(model.coef_[0, 0]) / spread
+    if slope <= 0:
+        return Calibration(0.0, float(log_odds(prevalence)), prevalence, len(labels), kept)
+    intercept = float(model.intercept_[0]) - slope * centre
+    return Calibration(slope, intercept, prevalence, len(labels), kept)
+
+
+def interval(
+    calibration: Calibration,
+    score: float,
+    prevalence: float | None = None,
+    *,
+    seed: int = 0,
+    resamples: int = 200,
+) -> tuple[float, float]:
+    """Return the 95 % interval of the probability of a raw score: a bootstrap over calibrating subjects.
+
+    Each group is drawn by itself, and the sigmoid fitted anew.  How well the network was trained is no part
+    of it.
+
+    Raises
+    ------
+    ValueError
+        If the calibration remembers no subjects of one group.
+    """
+    kept = calibration.conformal
+    labels = np.repeat([1, 0], [len(kept.epilepsy), len(kept.control)])
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for _ in range(resamples):
+        scores = np.concatenate([rng.choice(group, len(group)) for group in (kept.epilepsy, kept.control)])
+        drawn.append(float(expit(fit(scores, labels).logit(score, prevalence))))
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(low), float(high)

@@ -1,0 +1,265 @@
+"""The saved thing: preprocessing, weights and calibration in one safe file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import mne
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from scipy.special import expit
+from torch import Tensor, nn
+
+from eeg import large_arrays
+from eeg.detector import novelty
+from eeg.detector.calibration import Calibration, interval
+from eeg.detector.conformal import ALPHA, Answer, Conformal
+from eeg.detector.novelty import Gate
+from eeg.detector.prototypes import Prototypes
+from eeg.io.reader import read
+from eeg.models.aggregation import AGGREGATIONS
+from eeg.models.local_readout import judging
+from eeg.models.registry import own
+from eeg.preprocessing.loading import interictal
+from eeg.preprocessing.pipeline import Preprocessing
+from eeg.preprocessing.quality import EXCLUDED, Policy
+from eeg.preprocessing.windows import Windows
+from trainers.errors import DataError
+from trainers.files import replacing
+
+FORMAT = 2
+"""Version of the file's layout; a reader refuses what it does not know."""
+
+_PROTOTYPES = ("prototypes.epilepsy", "prototypes.control")
+
+Labels = Literal["events", "recording", "bag", "found"]
+"""What is learned: annotated discharges; a subject's diagnosis on every window or on all together; or the
+discharges that networks find where only diagnoses are known."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The answer for one recording.
+
+    ``window_onset`` (N,) in seconds and ``window_logit`` (N,) are the network's raw evidence;
+    ``logit`` is the recording's calibrated logit at ``prevalence`` and ``probability`` its sigmoid;
+    ``answer`` is the group that the recording resembles, if any; ``interval`` holds the 95 % interval of the
+    probability over calibrating subjects, None where the calibration does not remember any.
+    """
+
+    probability: float
+    prevalence: float
+    logit: float
+    window_onset: np.ndarray
+    window_logit: np.ndarray
+    window_length: float  # s
+    answer: Answer
+    interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A trained network with everything that is needed to use it on a new recording.
+
+    ``network`` takes (N, C, T) and gives one logit a window, or one score a class; ``readout`` names the rule
+    whose own readout it is (`eeg.models.local_readout.OwnReadout`), None for most.  ``training`` tells
+    what it was trained
+    on: corpus, simulated or not, numbers of subjects, fingerprint, rule, versions, held-out figures.
+    ``prototypes`` are windows of its training that are kept, None where nobody asked for that.
+    """
+
+    network: nn.Module
+    model: str
+    preprocessing: Preprocessing
+    window: float  # s
+    labels: Labels
+    aggregation: str
+    calibration: Calibration
+    gate: Gate | None = None  # None where nobody knows what the training recordings were like
+    quality: Policy = "exclude"  # what its windows may not touch, in training as in use
+    training: Mapping[str, Any] = field(default_factory=dict)
+    prototypes: Prototypes | None = None
+    readout: str | None = None
+
+    def read(self, path: Path) -> mne.io.BaseRaw:
+        """Open a recording, with the electrodes that its reference needs."""
+        return read(path, preload=False, ears=self.preprocessing.reference == "mastoids")
+
+    def windows(self, raw: mne.io.BaseRaw) -> tuple[mne.io.BaseRaw, Windows]:
+        """Return a recording as it is cleaned, and the windows of it that are judged."""
+        return interictal(raw, self.preprocessing, self.window, policy=self.quality)
+
+    def logits(self, windows: np.ndarray) -> np.ndarray:
+        """Return the network's logit of each window (N, C, T) -> (N,)."""
+        return network_logits(self.network, windows)
+
+    def score(self, window_logits: np.ndarray) -> np.ndarray:
+        """Return the raw logit of a recording from those of its windows (..., N) -> (...)."""
+        return AGGREGATIONS[self.aggregation](window_logits)
+
+    def probability(self, window_logits: np.ndarray, prevalence: float | None = None) -> np.ndarray:
+        """Return the calibrated probability from the windows' logits (..., N) -> (...)."""
+        return np.asarray(expit(self.calibration.logit(self.score(window_logits), prevalence)))
+
+    def decide(
+        self,
+        windows: np.ndarray,
+        onset: np.ndarray,
+        prevalence: float | None = None,
+        alpha: float = ALPHA,
+    ) -> Decision:
+        """Return the decision from a recording's windows, at ``prevalence`` or the training subjects'.
+
+        At most a share ``alpha`` of each group is taken for the other one.
+        """
+        logits = self.logits(windows)
+        score = float(self.score(logits))
+        calibrated = float(self.calibration.logit(score, prevalence))
+        stated = self.calibration.prevalence if prevalence is None else prevalence
+        return Decision(
+            probability=float(expit(calibrated)),
+            prevalence=stated,
+            logit=calibrated,
+            window_onset=onset,
+            window_logit=logits,
+            window_length=self.window,
+            answer=self._answer(windows, score, stated, alpha),
+            interval=interval(self.calibration, score, stated) if self.calibration.conformal.n else None,
+        )
+
+    def _answer(self, windows: np.ndarray, score: float, prevalence: float, alpha: float) -> Answer:
+        conformal = self.calibration.conformal
+        found = self.gate and self.gate.complaint(novelty.statistics(windows, self.preprocessing.sfreq))
+        if found:
+            return Answer(None, alpha, conformal.n, why=f"the recording is unlike the training data: {found}")
+        return conformal.answer(score, prevalence, alpha)
+
+
+def network_logits(network: nn.Module, windows: np.ndarray, batch: int = 64) -> np.ndarray:
+    """Return one logit a window, (N, C, T) -> (N,) float64, in eval mode.
+
+    Two scores a window become the log odds of the second class.
+    """
+    network.eval()
+    logits = np.empty(len(windows))  # filled in place: small results that stay would fragment the heap
+    with torch.inference_mode():
+        for part, some in zip(
+            large_arrays.blocks(logits, batch), large_arrays.blocks(windows, batch), strict=True
+        ):
+            scores = network(torch.from_numpy(some))
+            part[:] = (scores[:, -1] - (scores[:, 0] if scores.shape[1] == 2 else 0)).numpy()
+    return logits
+
+
+def save(detector: Detector, path: Path) -> None:
+    """Write ``detector`` as one safetensors file; all else travels as JSON in its header.
+
+    The file appears whole or not at all.
+    """
+    facts = {
+        "format": FORMAT,
+        "model": detector.model,
+        "readout": detector.readout,
+        "n_times": round(detector.window * detector.preprocessing.sfreq),
+        "preprocessing": asdict(detector.preprocessing),
+        "window": detector.window,
+        "labels": detector.labels,
+        "aggregation": detector.aggregation,
+        "calibration": asdict(detector.calibration),
+        "gate": detector.gate and asdict(detector.gate),
+        "quality": detector.quality,
+        "training": dict(detector.training),
+    }
+    tensors = {k: v.contiguous() for k, v in detector.network.state_dict().items()}
+    if (kept := detector.prototypes) is not None:
+        tensors |= dict(zip(_PROTOTYPES, (kept.epilepsy, kept.control), strict=True))
+    with replacing(path) as part:
+        save_file(tensors, part, metadata={"eeg.detector.detector": json.dumps(facts)})
+
+
+def load(path: Path, network: str | None = None) -> Detector:
+    """Read a detector; runs no code from the file.
+
+    Parameters
+    ----------
+    path
+        What `save` wrote.
+    network
+        The code ``package.module:function`` that may be run where the file names it as its network.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, it is no detector, of a format that this version does not know, or names
+        code of somebody's own that ``network`` does not allow.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; expected a model written by `eeg train`")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            header = (file.metadata() or {}).get("eeg.detector.detector")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError:
+        raise DataError(f"{path}: no safetensors file; expected a model written by `eeg train`") from None
+    if header is None:
+        raise DataError(f"{path}: holds weights but no detector; expected a model written by `eeg train`")
+    try:
+        return _rebuilt(json.loads(header), tensors, network)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError):
+        raise DataError(f"{path}: its settings or weights are damaged; copy or train it anew") from None
+
+
+def _rebuilt(facts: Mapping[str, Any], tensors: Mapping[str, Tensor], allowed: str | None) -> Detector:
+    if facts.get("format") != FORMAT:
+        raise DataError(f"detector format {facts.get('format')}, this version reads {FORMAT}; train it anew")
+    if own(facts["model"]) and facts["model"] != allowed:
+        raise DataError(
+            f"its network is {facts['model']}, code that is not in the file; "
+            f"if you trust that code, say --network {facts['model']}"
+        )
+    settings = facts["preprocessing"]
+    preprocessing = Preprocessing(**{**settings, "channels": tuple(settings["channels"])})
+    readout, shape = facts.get("readout"), (len(preprocessing.inputs), facts["n_times"])
+    network = judging(facts["model"], readout, *shape)
+    network.load_state_dict({name: held for name, held in tensors.items() if name not in _PROTOTYPES})
+    if facts["aggregation"] not in AGGREGATIONS:
+        raise ValueError(f"no aggregation named {facts['aggregation']!r}")
+    quality = facts.get("quality", "exclude")  # an older file does not tell: that was the default
+    if quality not in EXCLUDED:
+        raise ValueError(f"no policy named {quality!r}")
+    return Detector(
+        network=network.eval(),
+        model=facts["model"],
+        preprocessing=preprocessing,
+        window=facts["window"],
+        labels=facts["labels"],
+        aggregation=facts["aggregation"],
+        calibration=_calibration(facts["calibration"]),
+        gate=facts["gate"] and Gate(**facts["gate"]),
+        quality=quality,
+        training=facts["training"],
+        prototypes=_prototypes(tensors, shape),
+        readout=readout,
+    )
+
+
+def _prototypes(tensors: Mapping[str, Tensor], shape: tuple[int, int]) -> Prototypes | None:
+    if not any(name in tensors for name in _PROTOTYPES):
+        return None
+    kept = Prototypes(*(tensors[name] for name in _PROTOTYPES))
+    if not all(len(held) and held.shape[1:] == shape for held in (kept.epilepsy, kept.control)):
+        raise ValueError(f"prototypes are no windows of shape {shape}")
+    return kept
+
+
+def _calibration(facts: Mapping[str, Any]) -> Calibration:
+    kept = Conformal(*(tuple(facts["conformal"][group]) for group in ("epilepsy", "control")))
+    return Calibration(**{**facts, "conformal": kept})

@@ -1,0 +1,63 @@
+"""Windows that a detector keeps of its training, for segments to be set beside.
+
+To keep EEG of people in a file is for its owner to decide; the windows go in without name, date or subject,
+but EEG can tell by itself whose it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from eeg.models.embedding import embed
+
+
+@dataclass(frozen=True)
+class Prototypes:
+    """Training windows of each class, (P, C, T) and (Q, C, T) float32, as the network gets them.
+
+    The classes are windows with and without an annotated discharge where these were learned; else, also where
+    networks had to find them, windows of patients and of controls.
+    """
+
+    epilepsy: Tensor
+    control: Tensor
+
+
+def choose(network: nn.Module, x: Tensor, y: Tensor, number: int, seed: int) -> Prototypes:
+    """Return ``number`` windows of each class that stand for the others, or all where there are fewer.
+
+    k-means groups the directions of what the network's readout is given; of each group the window nearest
+    to its centre is kept.
+
+    Parameters
+    ----------
+    x, y
+        Windows (N, C, T), and 1 for epilepsy or 0 for control, (N, 1).
+    """
+    places, positive = directions(network, x), y[:, 0] > 0.5
+
+    def of_class(held: Tensor) -> Tensor:
+        index = torch.nonzero(held)[:, 0]
+        return x[index[_central(places[index].numpy(), number, seed)]].clone()
+
+    return Prototypes(of_class(positive), of_class(~positive))
+
+
+def directions(network: nn.Module, x: Tensor) -> Tensor:
+    """Return where windows (N, C, T) lie before the readout, vectors (N, D) of length 1 (0 stays 0)."""
+    return F.normalize(embed(network, x), dim=1)
+
+
+def _central(points: np.ndarray, number: int, seed: int) -> np.ndarray:
+    """Return the indices of the points (N, D) that are nearest to the centres of ``number`` groups."""
+    if len(points) <= number:
+        return np.arange(len(points))
+    from sklearn.cluster import KMeans  # takes a second
+
+    distance = KMeans(number, n_init=1, random_state=seed).fit_transform(points)
+    return np.unique(distance.argmin(0))

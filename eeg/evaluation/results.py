@@ -1,0 +1,276 @@
+"""What a training showed: scores of unseen subjects, their metrics, and the controls beside them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eeg.datasets import Entry
+from eeg.detector import conformal
+from eeg.detector.calibration import Calibration, fit as fit_calibration
+from eeg.detector.conformal import EXCHANGEABILITY, Answers, Rates
+from eeg.evaluation.confounds import Audit, Cues, Finding, Matched, as_text
+from eeg.evaluation.metrics import CALIBRATED, DECIDING, RANKING, Estimate, auc, evaluate, risk_coverage
+from eeg.evaluation.recording_metadata import audit_of
+from eeg.evaluation.significance import permutation_p
+from eeg.models import amplitude
+from eeg.training.cross_validation import Scored, recording_score, subject_scores
+from eeg.training.fit import targets
+from eeg.training.plan import Plan
+from trainers.comparison.table import text
+from trainers.files import replacing
+
+Level = Mapping[str, Estimate]
+_HEADS = {
+    "roc_auc": "ROC-AUC",
+    "pr_auc_epilepsy": "PR-AUC epilepsy",
+    "pr_auc_control": "PR-AUC control",
+    "sensitivity": "sensitivity at 90 % specificity",
+    "balanced_accuracy": "balanced accuracy",
+    "brier": "Brier",
+    "calibration_error": "ECE",
+}
+
+
+@dataclass(frozen=True)
+class Results:
+    """Figures of one set of unseen subjects, each with its 95 % interval over subjects."""
+
+    subjects: int
+    epilepsy: int
+    levels: Mapping[str, Level]  # windows, recordings, subjects -> metric -> estimate
+    permutation_p: float  # of the subjects' ROC-AUC when labels are shuffled among subjects
+    baselines: Mapping[str, Estimate]  # ROC-AUC, subjects, of what needs no network
+    answers: Answers
+    coverage: tuple[float, ...]  # share of subjects that is decided, the surest first,
+    risk: tuple[float, ...]  # and its share of errors, where both groups are as frequent
+    audit: Audit
+
+
+def judge(
+    plan: Plan,
+    scored: Sequence[Scored],
+    calibration: Calibration | None,
+    *,
+    folds: int,
+    cues: Mapping[Entry, Cues],
+) -> Results:
+    """Return the figures of ``scored``.
+
+    Parameters
+    ----------
+    calibration
+        Makes probabilities, decisions (at even prevalence) and answers; without it that of every fold is
+        fitted to the other folds.
+    folds
+        How many folds the cues are cross-validated in.
+    cues
+        How each recording was made, as far as it is known.
+    """
+    fitted = calibrations(scored, calibration)
+    scores, labels, names = subject_scores(scored)
+    part = {s.entry.subject: s.part for s in scored}
+    mine = [fitted[part[name]] for name in names]
+    even = np.array([float(c.logit(z, 0.5)) for c, z in zip(mine, scores, strict=True)])
+    share = np.where(labels == 1, 0.5 / np.mean(labels == 1), 0.5 / np.mean(labels == 0))
+    coverage, risk = risk_coverage(labels, even, share)
+    return Results(
+        subjects=len(labels),
+        epilepsy=int(labels.sum()),
+        levels={
+            "windows": _windows(plan, scored),
+            "recordings": _recordings(scored, fitted),
+            "subjects": _level(labels, scores, mine, np.array(names), _comparable(scored)),
+        },
+        permutation_p=permutation_p(labels, scores if _comparable(scored) else even),
+        baselines=amplitude_aucs(scored),
+        answers=conformal.answers(labels, scores, [c.conformal for c in mine]),
+        coverage=tuple(coverage.tolist()),
+        risk=tuple(risk.tolist()),
+        audit=audit_of(
+            {s.entry: cues.get(s.entry, {}) for s in scored},
+            folds=folds,
+            scores=dict(zip(names, even.tolist(), strict=True)),
+        ),
+    )
+
+
+def amplitude_aucs(scored: Sequence[Scored]) -> dict[str, Estimate]:
+    """Return the ROC-AUC of the best amplitude detector, named with its statistic.
+
+    A subject's value is the mean over his recordings, as a model's score is.
+    """
+    rows: dict[str, list[dict[str, float]]] = {}
+    for s in scored:
+        rows.setdefault(s.entry.subject, []).append(amplitude.recording_scores(s.windows))
+    labels = {s.entry.subject: s.entry.label for s in scored}
+    names = np.array(list(rows))
+    found = {
+        f"amplitude ({name}, best of {len(amplitude.AMPLITUDE)})": auc(
+            np.array([labels[n] for n in names]),
+            np.array([np.mean([row[name] for row in rows[n]]) for n in names]),
+            names,
+        )
+        for name in amplitude.AMPLITUDE
+    }
+    best = max(found, key=lambda name: found[name].value)
+    return {best: found[best]}
+
+
+def _comparable(scored: Sequence[Scored]) -> bool:
+    """Whether raw scores of all parts are made alike; else only what is calibrated can be pooled."""
+    return len({s.aggregation for s in scored}) == 1
+
+
+def calibrations(scored: Sequence[Scored], calibration: Calibration | None) -> dict[str, Calibration]:
+    """Return what each part is calibrated by."""
+    parts = {s.part: s.aggregation for s in scored}
+    if calibration is not None:
+        return dict.fromkeys(parts, calibration)
+    return {
+        part: fit_calibration(
+            *subject_scores([replace(s, aggregation=how) for s in scored if s.part != part])[:2]
+        )
+        for part, how in parts.items()
+    }
+
+
+def _level(
+    labels: np.ndarray,
+    raw: np.ndarray,
+    calibrations: Sequence[Calibration],
+    subjects: np.ndarray,
+    comparable: bool,
+) -> Level:
+    pairs = list(zip(calibrations, raw, strict=True))
+    even = np.array([float(c.logit(z, 0.5)) for c, z in pairs])
+    return {
+        **evaluate(labels, raw if comparable else even, subjects, metrics=RANKING),
+        **evaluate(labels, even, subjects, metrics=DECIDING),
+        **evaluate(labels, np.array([float(c.logit(z)) for c, z in pairs]), subjects, metrics=CALIBRATED),
+    }
+
+
+def _windows(plan: Plan, scored: Sequence[Scored]) -> Level:
+    labels = np.concatenate([targets(s.windows, plan.labels) for s in scored]).astype(int)
+    logits = np.concatenate([s.logits for s in scored])
+    subjects = np.repeat([s.entry.subject for s in scored], [len(s.logits) for s in scored])
+    return evaluate(labels, logits, subjects, resamples=200, metrics={**RANKING, **DECIDING})
+
+
+def _recordings(scored: Sequence[Scored], fitted: Mapping[str, Calibration]) -> Level:
+    return _level(
+        np.array([s.entry.label for s in scored]),
+        np.array([recording_score(s) for s in scored]),
+        [fitted[s.part] for s in scored],
+        np.array([s.entry.subject for s in scored]),
+        _comparable(scored),
+    )
+
+
+def write_predictions(plan: Plan, scored: Sequence[Scored], path: Path) -> None:
+    """Write every window's logit as CSV; subjects and recordings are numbered, not named."""
+    subjects = {name: i for i, name in enumerate(sorted({s.entry.subject for s in scored}), 1)}
+    with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["part", "subject", "recording", "label", "onset", "target", "logit"])
+        for number, s in enumerate(scored, 1):
+            target = targets(s.windows, plan.labels).astype(int)
+            for onset, y, logit in zip(s.windows.onset, target, s.logits, strict=True):
+                rows.writerow(
+                    [s.part, subjects[s.entry.subject], number, s.entry.label, onset, y, f"{logit:.6g}"]
+                )
+
+
+def recorded(figures: Mapping[str, Any]) -> Results:
+    """Return the results that a run's record or a detector's header holds as JSON."""
+
+    def estimates(level: Mapping[str, Any]) -> Level:
+        return {name: Estimate(**value) for name, value in level.items()}
+
+    told = figures["answers"]
+    return Results(
+        subjects=figures["subjects"],
+        epilepsy=figures["epilepsy"],
+        levels={name: estimates(level) for name, level in figures["levels"].items()},
+        permutation_p=figures["permutation_p"],
+        baselines=estimates(figures["baselines"]),
+        answers=Answers(
+            **{**told, "epilepsy": Rates(**told["epilepsy"]), "control": Rates(**told["control"])}
+        ),
+        coverage=tuple(figures["coverage"]),
+        risk=tuple(figures["risk"]),
+        audit=_recorded_audit(figures["audit"]),
+    )
+
+
+def _recorded_audit(figures: Mapping[str, Any]) -> Audit:
+    def finding(f: Mapping[str, Any]) -> Finding:
+        matched = f["matched"] and Matched(**{**f["matched"], "auc": Estimate(**f["matched"]["auc"])})
+        return Finding(**{**f, "auc": Estimate(**f["auc"]), "matched": matched})
+
+    return Audit(
+        tuple(finding(f) for f in figures["findings"]), tuple(figures["alike"]), tuple(figures["unknown"])
+    )
+
+
+def table(results: Results) -> list[list[str]]:
+    """Return the figures as rows of cells, the first of them the heads."""
+    levels = results.levels
+    rows = [
+        [head, *(str(level[name]) if name in level else "" for level in levels.values())]
+        for name, head in _HEADS.items()
+    ]
+    return [["", *levels], *rows]
+
+
+def describe(results: Results, plan: Plan) -> str:
+    """Return the figures as text for people, without what `audited` tells."""
+    lines = [text(table(results))]
+    lines.append(
+        f"{results.subjects} subjects, {results.epilepsy} with epilepsy; 95 % intervals from a bootstrap "
+        f"over subjects; labels permuted among subjects: p = {results.permutation_p:.3g}"
+    )
+    if plan.labels == "events":
+        lines.append("(a window counts as positive when it holds an annotated discharge)")
+    lines += [f"beside it, ROC-AUC of {name}: {value}" for name, value in results.baselines.items()]
+    lines += [answered(results), sureness(results)]
+    return "\n".join(lines)
+
+
+def audited(results: Results) -> str:
+    """Return the audit as text for people."""
+    return as_text(results.audit, results.levels["subjects"]["roc_auc"])
+
+
+def answered(results: Results) -> str:
+    """Say in a paragraph how often subjects were told a group, and rightly."""
+    found = results.answers
+    if found.alpha is None:
+        return (
+            f"answers: none, for n = {found.n} calibrating subjects of the smaller group are too few for "
+            f"alpha = {conformal.ALPHA:g}."
+        )
+    groups = ", ".join(
+        f"of the {name} group {rates.right:.0%} right, {rates.wrong:.0%} wrong, {rates.unsaid:.0%} cannot say"
+        for name, rates in (("epilepsy", found.epilepsy), ("control", found.control))
+    )
+    return f"answers at alpha = {found.alpha:g} (n = {found.n}): {groups}. {EXCHANGEABILITY}"
+
+
+def sureness(results: Results) -> str:
+    """Say how many errors there are among the surest quarter, half and three quarters of the decisions.
+
+    Those that are as sure as each other are taken together, and so may be more.
+    """
+    places = {int(np.searchsorted(results.coverage, share - 1e-9)) for share in (0.25, 0.5, 0.75)}
+    points = [
+        f"{results.risk[i]:.0%} of the surest {results.coverage[i]:.0%}"
+        for i in sorted(places - {len(results.coverage) - 1})
+    ]
+    return f"errors at even prevalence: {', '.join([*points, f'{results.risk[-1]:.0%} of all'])}"

@@ -1,0 +1,1 @@
+"""Which segments drove a decision, and whether that is true."""

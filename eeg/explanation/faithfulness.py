@@ -1,0 +1,205 @@
+"""Is an explanation true to its network?  Measures that need no ground truth, on batches of windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.stats import rankdata
+from torch import Tensor, nn
+
+from eeg.explanation.attribution import OCCLUDED, Contrast, Montage, Scores
+from eeg.explanation.baselines import BASELINES, Baseline
+from hebbian.rule import probabilities
+
+CELL = 0.125
+"""Seconds that are taken out or put in at a time."""
+
+_PERTURBED = 40
+_RADIUS = 0.1  # of the median absolute deviation
+_NOISES = 4
+
+
+Explain = Callable[[Tensor, Tensor], Tensor]
+"""Windows and their baseline, (N, C, T) each -> evidence (N, C or 1, T)."""
+
+
+@dataclass(frozen=True)
+class Faithfulness:
+    """How true evidence is to the network, means over windows.
+
+    ``deletion`` (the lower, the better) and ``insertion`` (the higher) are the areas under `curves`;
+    ``infidelity`` and ``sensitivity`` (the lower, the better) as the functions below; ``baselines`` is the
+    mean rank correlation with the evidence from the other baselines.
+    """
+
+    deletion: float
+    insertion: float
+    infidelity: float
+    sensitivity: float
+    baselines: float
+
+
+def measure(
+    network: nn.Module,
+    x: np.ndarray,
+    montage: Montage,
+    explain: Explain,
+    *,
+    baseline: str = "zero",
+    baselines: Mapping[str, Baseline] = BASELINES,
+    batch: int = 64,
+    seed: int = 0,
+) -> Faithfulness:
+    """Return how true the evidence is that ``explain`` gives for windows (N, C, T)."""
+    rng = np.random.default_rng(seed)
+    windows = torch.from_numpy(x)
+    filled = {name: torch.from_numpy(fill(x, rng)) for name, fill in baselines.items()}
+    chosen = filled[baseline]
+
+    evidence = explain(windows, chosen)
+    others = [explain(windows, fill) for name, fill in filled.items() if name != baseline]
+    deletion, insertion = curves(network, windows, chosen, evidence, montage, batch=batch)
+    untold = infidelity(network, windows, chosen, evidence, montage, rng, batch=batch)
+    sensitivity = max_sensitivity(lambda noisy: explain(noisy, chosen), windows, rng)
+    return Faithfulness(
+        deletion=float(area(deletion).mean()),
+        insertion=float(area(insertion).mean()),
+        infidelity=float(untold.mean()),
+        sensitivity=float(sensitivity.nanmean().nan_to_num(0.0)),
+        baselines=float(np.mean([agreement(evidence, found, montage) for found in others])),
+    )
+
+
+def curves(
+    scores: Scores,
+    x: Tensor,
+    baseline: Tensor,
+    evidence: Tensor,
+    montage: Montage,
+    *,
+    target: int = 1,
+    batch: int = 64,
+) -> tuple[Tensor, Tensor]:
+    """Return the probability of ``target`` while the strongest evidence is taken out, and put in.
+
+    Deletion and insertion (Petsiuk et al. 2018): cells of 125 ms on all channels, from the strongest to
+    the weakest, change from the window to the baseline, or the other way round.
+
+    Parameters
+    ----------
+    x, baseline
+        (N, C, T) each.
+    evidence
+        (N, C, T) or (N, 1, T).
+
+    Returns
+    -------
+    (N, S + 1) each, for S cells.
+    """
+    size = montage.samples(CELL)
+    rank = _cells(evidence, size).argsort(1, descending=True).argsort(1)
+    deleted, inserted = [], []
+    for step in range(rank.shape[1] + 1):
+        chosen = (rank < step).repeat_interleave(size, 1)[:, None, : x.shape[2]]
+        deleted.append(_probability(scores, torch.where(chosen, baseline, x), target, batch))
+        inserted.append(_probability(scores, torch.where(chosen, x, baseline), target, batch))
+    return torch.stack(deleted, 1), torch.stack(inserted, 1)
+
+
+def area(curve: Tensor) -> Tensor:
+    """Return the area under curves (N, S + 1) over a unit length, (N,)."""
+    return torch.trapezoid(curve, dx=1 / (curve.shape[1] - 1), dim=1)
+
+
+def infidelity(
+    scores: Scores,
+    x: Tensor,
+    baseline: Tensor,
+    evidence: Tensor,
+    montage: Montage,
+    rng: np.random.Generator,
+    *,
+    target: int = 1,
+    batch: int = 64,
+) -> Tensor:
+    """Return how badly evidence foretells what random stretches of 0.25 s take from the logit, (N,).
+
+    Infidelity (Yeh et al. 2019) of evidence that is scaled as fits best, as a share of what the logit
+    loses: 0 where it is foretold, 1 where evidence of 0 would do as well.  Without the scaling it measures
+    the unit of the evidence (captum's ``normalize``).
+    """
+    contrast, size = Contrast(scores, target), montage.samples(OCCLUDED)
+    times = torch.arange(x.shape[2])
+    told, lost = [], []
+    with torch.no_grad():
+        before = _batched(contrast, x, batch)[:, 0]
+        for _ in range(_PERTURBED):
+            start = torch.from_numpy(rng.integers(1 - size, x.shape[2], len(x)))[:, None]
+            gone = ((times >= start) & (times < start + size))[:, None]
+            told.append((evidence * gone).sum((1, 2)))
+            lost.append(before - _batched(contrast, torch.where(gone, baseline, x), batch)[:, 0])
+    p, d = torch.stack(told, 1), torch.stack(lost, 1)
+    scale = (p * d).sum(1) / p.square().sum(1).clamp_min(1e-30)
+    return (scale[:, None] * p - d).square().mean(1) / d.square().mean(1).clamp_min(1e-30)
+
+
+def max_sensitivity(explain: Callable[[Tensor], Tensor], x: Tensor, rng: np.random.Generator) -> Tensor:
+    """Return the largest relative change of the evidence under a little noise, (N,).
+
+    Yeh et al. 2019: uniform noise, here of a tenth of the median amplitude, drawn four times.  NaN for a
+    window in which all evidence is 0.
+    """
+    radius = _RADIUS * float(x.abs().median())
+    own = explain(x)
+    noises = (torch.from_numpy(rng.uniform(-radius, radius, x.shape)).to(x) for _ in range(_NOISES))
+    norms = torch.stack([(explain(x + noise) - own).flatten(1).norm(dim=1) for noise in noises])
+    size = own.flatten(1).norm(dim=1)
+    return norms.amax(0) / size.where(size > 0, torch.nan)
+
+
+def agreement(one: Tensor, other: Tensor, montage: Montage) -> np.ndarray:
+    """Return Spearman's rank correlation over cells of 125 ms of two kinds of evidence, (N,).
+
+    It is 0 where one of them is constant.
+    """
+    size = montage.samples(CELL)
+    a, b = (rankdata(_cells(evidence, size).numpy(), axis=1) for evidence in (one, other))
+    a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
+    scale = np.sqrt((a**2).sum(1) * (b**2).sum(1))
+    return np.where(scale > 0, (a * b).sum(1) / np.maximum(scale, 1e-30), 0.0)
+
+
+def cascade(network: nn.Module, rng: np.random.Generator) -> list[nn.Module]:
+    """Return copies in which the learned numbers of more and more layers are shuffled, the readout's first.
+
+    Cascading randomisation (Adebayo et al. 2018): what explains the copies as the trained network does not
+    depend on what was learned.  Each tensor is shuffled in itself; layers are the network's children that
+    hold any numbers, as the blocks of a chain do, and in the last copy all are shuffled.
+    """
+    copy, found = deepcopy(network), []
+    for layer in reversed([child for child in copy.children() if child.state_dict()]):
+        for tensor in layer.state_dict().values():
+            order = torch.from_numpy(rng.permutation(tensor.numel()))
+            tensor.copy_(tensor.flatten()[order].reshape(tensor.shape))
+        found.append(deepcopy(copy))
+    return found
+
+
+def _cells(evidence: Tensor, size: int) -> Tensor:
+    """Sum evidence over channels and cells, (N, C or 1, T) -> (N, S); the last cell may be shorter."""
+    total = evidence.sum(1)
+    padded = nn.functional.pad(total, (0, -total.shape[1] % size))
+    return padded.unflatten(1, (-1, size)).sum(2)
+
+
+@torch.no_grad()
+def _probability(scores: Scores, x: Tensor, target: int, batch: int) -> Tensor:
+    return probabilities(_batched(scores, x, batch))[:, target]
+
+
+def _batched(scores: Scores, x: Tensor, batch: int) -> Tensor:
+    return torch.cat([scores(part) for part in x.split(batch)])

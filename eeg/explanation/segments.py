@@ -1,0 +1,98 @@
+"""From evidence over time to short segments, and recordings without them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from eeg import large_arrays
+
+LONGEST = 1.0
+"""Seconds: one event is one segment."""
+
+AROUND = 0.125
+"""Seconds over which evidence is summed before its peaks are sought: methods that answer for each sample
+change their sign within a discharge."""
+
+Span = tuple[int, int]
+"""Samples [start, stop) from the start of the recording."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """At most one second of EEG that drove the decision.
+
+    ``onset`` and ``duration`` are in seconds, ``channels`` the electrodes that carry it, the strongest
+    first.  ``attribution`` is what its windows' logits lose without it, ``change`` the recording's
+    probability with it minus the probability without it.  ``stability`` is the share of repetitions, with
+    noise and other baselines, in which it stays among the segments that are shown.
+    """
+
+    onset: float
+    duration: float
+    channels: tuple[str, ...]
+    attribution: float
+    change: float
+    stability: float = 1.0
+
+
+def over_time(evidence: np.ndarray, sfreq: float) -> np.ndarray:
+    """Return what a short stretch around each sample adds, (N, C or 1, T) in logits a sample -> (N * T,).
+
+    The sum over all channels and 125 ms, as if the windows adjoined.
+    """
+    width = max(1, round(AROUND * sfreq))
+    return np.convolve(evidence.sum(1).ravel(), np.ones(width), "same")
+
+
+def peaks(relevance: np.ndarray, longest: int, most: int) -> list[Span]:
+    """Return the spans of at most ``longest`` samples around the highest peaks of ``relevance`` (T,).
+
+    A span reaches from its peak as far as the evidence stays above half of it; spans are taken from
+    the highest peak down, and neither overlap nor touch within ``longest``, so that one event is one
+    segment.
+    """
+    left = relevance.astype(float).copy()
+    spans: list[Span] = []
+    while len(spans) < most:
+        top = int(np.argmax(left))
+        if left[top] <= 0:
+            break
+        low, high = max(0, top - longest // 2), min(len(left), top + longest // 2)
+        below = left[low:high] < left[top] / 2
+        start = low + int(np.flatnonzero(below[: top - low])[-1]) + 1 if below[: top - low].any() else low
+        stop = top + int(np.argmax(below[top - low :])) if below[top - low :].any() else high
+        spans.append((start, stop))
+        left[max(0, top - longest // 2) : top + longest // 2] = -np.inf
+    return spans
+
+
+def without(
+    windows: np.ndarray, baseline: np.ndarray, spans: Sequence[Span]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the windows that any of ``spans`` touches, with all of these taken out.
+
+    Parameters
+    ----------
+    windows, baseline
+        (N, C, T) each: adjoining windows, and what takes the place of a span in each.
+
+    Returns
+    -------
+    index
+        (M,) which windows, in order.
+    emptied
+        (M, C, T) copies with the spans replaced on all channels.
+    """
+    length = windows.shape[2]
+    gone = np.zeros(len(windows) * length, bool)
+    for start, stop in spans:
+        gone[start:stop] = True
+    gone = gone.reshape(len(windows), length)
+    index = np.flatnonzero(gone.any(1))
+    emptied = np.where(gone[index, None], baseline[index], windows[index])
+    for array in (windows, baseline):
+        large_arrays.rest(array)
+    return index, emptied

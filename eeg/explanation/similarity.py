@@ -1,0 +1,84 @@
+"""What a segment is like among the windows that a model keeps of its training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from eeg.detector.prototypes import Prototypes, directions
+from eeg.explanation.attribution import Montage, attribute
+from eeg.explanation.segments import LONGEST, Segment, over_time, peaks
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """The prototype of a class that a window is most like.
+
+    Parameters
+    ----------
+    number
+        Which of its class it is, from 1.
+    window
+        (C, T).
+    similarity
+        Cosine of the angle between the two before the network's readout, -1 to 1.
+    strongest
+        Onset and duration in s of what speaks most for epilepsy in it, None where nothing does.
+    """
+
+    number: int
+    window: np.ndarray
+    similarity: float
+    strongest: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The window (C, T) that holds a segment, ``onset`` s from its start, and its neighbour of each class."""
+
+    window: np.ndarray
+    onset: float
+    epilepsy: Neighbour
+    control: Neighbour
+
+
+def compare(
+    network: nn.Module,
+    prototypes: Prototypes,
+    windows: np.ndarray,
+    segments: Sequence[Segment],
+    montage: Montage,
+) -> tuple[Comparison, ...]:
+    """Return for each segment on adjoining ``windows`` (N, C, T) the most similar prototypes."""
+    if not segments:
+        return ()
+    length = windows.shape[2] / montage.sfreq
+    place = [min(int((s.onset + s.duration / 2) / length), len(windows) - 1) for s in segments]
+    seen = directions(network, torch.from_numpy(windows[place]))
+    epilepsy, control = (
+        _nearest(network, kept, seen, montage) for kept in (prototypes.epilepsy, prototypes.control)
+    )
+    onsets = [s.onset - length * i for s, i in zip(segments, place, strict=True)]
+    return tuple(map(Comparison, windows[place], onsets, epilepsy, control))
+
+
+def _nearest(network: nn.Module, kept: Tensor, seen: Tensor, montage: Montage) -> list[Neighbour]:
+    """Return the nearest of windows ``kept`` (P, C, T) to each of the directions ``seen`` (N, D)."""
+    best, index = (seen @ directions(network, kept).T).max(1)
+    marks = {i: _strongest(network, kept[i], montage) for i in set(index.tolist())}
+    return [
+        Neighbour(i + 1, kept[i].numpy(), min(cosine, 1.0), marks[i])
+        for i, cosine in zip(index.tolist(), best.tolist(), strict=True)
+    ]
+
+
+def _strongest(network: nn.Module, window: Tensor, montage: Montage) -> tuple[float, float] | None:
+    """Return onset and duration of the highest peak of evidence in a window (C, T)."""
+    evidence = attribute(network, window[None], torch.zeros_like(window)[None], montage)
+    relevance = over_time(evidence.double().numpy(), montage.sfreq)
+    found = peaks(relevance, montage.samples(LONGEST), 1)
+    return next(((start / montage.sfreq, (stop - start) / montage.sfreq) for start, stop in found), None)

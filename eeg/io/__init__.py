@@ -1,0 +1,1 @@
+"""Files: formats, names of electrodes, gaps, headers."""

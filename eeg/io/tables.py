@@ -1,0 +1,98 @@
+"""The small tables that lie beside recordings."""
+
+import csv
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from trainers.errors import DataError
+from trainers.files import replacing
+
+GROUPS = {"epilepsy": 1, "epileptic": 1, "control": 0, "healthy": 0}  # label by a group in small letters
+
+NOT_UTF_8 = "its letters are not UTF-8; save it as UTF-8"
+
+
+def read_table(
+    path: Path, columns: set[str], *, delimiter: str, comment: str | None = None
+) -> list[dict[str, str]]:
+    """Read the rows of a text table with a header line.
+
+    Parameters
+    ----------
+    path
+        The file, UTF-8.
+    columns
+        Columns that it must have.
+    delimiter
+        What stands between two cells.
+    comment
+        What a line begins with that is none of the table.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read, lacks a column, or has a row of another length than its header.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = (line for line in file if comment is None or not line.startswith(comment))
+            reader = csv.DictReader(lines, delimiter=delimiter, restkey="", strict=True)
+            rows = list(reader)
+            header = reader.fieldnames or []
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: {NOT_UTF_8}") from None
+    except (OSError, csv.Error) as error:
+        raise DataError(f"{path}: not a readable table ({error})") from error
+    missing = columns.difference(header)
+    if missing:
+        raise DataError(f"{path}: no column {', '.join(sorted(missing))}; found {', '.join(header)}")
+    for number, row in enumerate(rows, start=2):
+        if "" in row.keys() - set(header) or None in row.values():
+            raise DataError(f"{path}: row {number} has not {len(header)} cells as the header has")
+    return rows
+
+
+def read_seconds(path: Path, row: dict[str, str], column: str) -> float:
+    """Read a time of an event; raises `DataError` where it is no number or is negative."""
+    try:
+        value = float(row[column])
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise DataError(f"{path}: {column} {row[column]!r} of an event; expected seconds, not negative")
+    return value
+
+
+def sex_of(row: dict[str, str]) -> str | None:
+    """Return "F" or "M" by the column ``sex``, None where it says neither."""
+    return {"f": "F", "female": "F", "m": "M", "male": "M"}.get(row.get("sex", "").lower())
+
+
+def age_of(row: dict[str, str]) -> float | None:
+    """Return the years of the column ``age``, None where it holds no number."""
+    try:
+        age = float(row.get("age", ""))
+    except ValueError:
+        return None
+    return age if math.isfinite(age) else None
+
+
+def number(value: float) -> str:
+    """Write a number with six decimals at most, ``n/a`` for one that is not finite."""
+    return np.format_float_positional(value, precision=6, trim="-") if np.isfinite(value) else "n/a"
+
+
+def write_table(head: Iterable[str], rows: Iterable[Sequence[str]], path: Path) -> None:
+    """Write a table with the columns ``head``.
+
+    Raises
+    ------
+    DataError
+        When the folder of ``path`` cannot be written.
+    """
+    lines = ["\t".join(row) for row in (tuple(head), *rows)]
+    with replacing(path) as partial:
+        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,92 @@
+"""Signals that were published as text: the CSV of an Emotiv EPOC, and the segments of Bonn."""
+
+import csv
+import gzip
+import re
+from pathlib import Path
+from typing import TextIO
+
+import mne
+import numpy as np
+
+from trainers.errors import DataError
+
+SEGMENT = re.compile(r"(?P<set>[ZONFS])\d{3}\.txt", re.IGNORECASE)
+
+
+# The Emotiv EPOC as exported for van Hees et al. 2018; the file itself names neither rate nor unit.
+_EMOTIV_CHANNELS = ("AF3", "F7", "F3", "FC5", "T7", "P7", "O1", "O2", "P8", "T8", "FC6", "F4", "F8", "AF4")
+_EMOTIV_RATE = 128.0  # Hz
+
+# Andrzejak et al. 2001: one channel, nobody knows of which electrode.
+_BONN_RATE = 173.61  # Hz
+_BONN_SAMPLES = 4097
+
+_MICROVOLT = 1e-6  # V, the unit of both
+
+
+def is_emotiv(path: Path) -> bool:
+    """Whether a file's name says that it may be the CSV of an Emotiv EPOC."""
+    return path.name.lower().endswith((".csv", ".csv.gz"))
+
+
+def is_bonn(path: Path) -> bool:
+    """Whether a file is named as the segments of Bonn are: ``Z001.txt``."""
+    return SEGMENT.fullmatch(path.name) is not None
+
+
+def read_emotiv(path: Path) -> mne.io.RawArray:
+    """Read the CSV of an Emotiv EPOC; the amplifier's offset of about 4200 µV is taken out.
+
+    Raises
+    ------
+    DataError
+        A column is missing, or there is no sample.
+    ValueError
+        A cell is no number.
+    """
+    with _open_text(path) as file:
+        columns = next(csv.reader(file), [])
+        missing = {*_EMOTIV_CHANNELS, "COUNTER"}.difference(columns)
+        if missing:
+            names = ", ".join(sorted(missing))
+            raise DataError(f"{path}: not the CSV of an Emotiv EPOC (no column {names})")
+        rows = file.readlines()
+    if not rows:
+        raise DataError(f"{path}: holds no sample")
+    wanted = [columns.index(name) for name in _EMOTIV_CHANNELS]
+    microvolts = np.loadtxt(rows, delimiter=",", quotechar='"', usecols=wanted, ndmin=2).T
+    centred = microvolts - np.median(microvolts, axis=1, keepdims=True)
+    return _raw(path, centred, list(_EMOTIV_CHANNELS), _EMOTIV_RATE)
+
+
+def read_bonn(path: Path) -> mne.io.RawArray:
+    """Read a segment of the Bonn set: one channel, called ``EEG`` because its electrode is not known.
+
+    Raises
+    ------
+    DataError
+        The file does not hold 4097 numbers, one a line.
+    """
+    try:
+        microvolts = np.loadtxt(path, ndmin=2).T
+    except ValueError as error:
+        raise DataError(f"{path}: not a segment of the Bonn set ({error})") from None
+    if microvolts.shape != (1, _BONN_SAMPLES):
+        raise DataError(
+            f"{path}: holds {microvolts.size} numbers; expected {_BONN_SAMPLES}, one a line, as Bonn's have"
+        )
+    return _raw(path, microvolts, ["EEG"], _BONN_RATE)
+
+
+def _raw(path: Path, microvolts: np.ndarray, names: list[str], rate: float) -> mne.io.RawArray:
+    info = mne.create_info(names, rate, "eeg")
+    raw = mne.io.RawArray(microvolts * _MICROVOLT, info, verbose="error")
+    raw.filenames = [path]
+    return raw
+
+
+def _open_text(path: Path) -> TextIO:
+    if path.suffix.lower() == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8", newline="")
+    return path.open(encoding="utf-8", newline="")

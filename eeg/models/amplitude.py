@@ -1,0 +1,40 @@
+"""The cheap detectors that a network must beat: statistics of amplitude, no learning.
+
+Each takes windows (N, C, T) and returns (N,), the value at the channel where it is largest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from scipy.stats import kurtosis as excess_kurtosis
+
+from eeg.preprocessing.windows import Windows
+
+
+def line_length(x: np.ndarray) -> np.ndarray:
+    """Return the sum of absolute steps (Esteller et al. 2001)."""
+    return np.abs(np.diff(x, axis=-1)).sum(-1).max(-1)
+
+
+def kurtosis(x: np.ndarray) -> np.ndarray:
+    """Return the excess kurtosis: how much a window consists of a few large values."""
+    return np.asarray(excess_kurtosis(x, axis=-1)).max(-1)
+
+
+def peak_to_peak(x: np.ndarray) -> np.ndarray:
+    """Return the range."""
+    return np.ptp(x, axis=-1).max(-1)
+
+
+AMPLITUDE: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "line length": line_length,
+    "kurtosis": kurtosis,
+    "peak-to-peak": peak_to_peak,
+}
+
+
+def recording_scores(windows: Windows) -> dict[str, float]:
+    """Return the maximum over a recording's windows of each statistic."""
+    return {name: float(statistic(windows.data).max()) for name, statistic in AMPLITUDE.items()}

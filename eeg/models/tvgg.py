@@ -1,0 +1,53 @@
+"""t-VGG and t-VGG GAP (Uyttenhove et al. 2020)."""
+
+from __future__ import annotations
+
+from torch import nn
+
+SHORTEST = 64
+"""Samples that three poolings by four need."""
+
+
+def _conv(inputs: int, outputs: int, pool: bool) -> nn.Sequential:
+    layers = [nn.Conv1d(inputs, outputs, 3, padding=1), nn.BatchNorm1d(outputs), nn.ReLU()]
+    return nn.Sequential(*layers, nn.MaxPool1d(4)) if pool else nn.Sequential(*layers)
+
+
+class TVGG(nn.Sequential):
+    """t-VGG and t-VGG GAP (Uyttenhove et al. 2020; the net is that of Jonas et al. 2019).
+
+    Six convolutions over time (width 3; 16, 16, 32, 32, 32, 32 channels), each with batch
+    normalisation and ReLU, with a pooling by four after every second; then a dense layer of 16 with
+    dropout 0.5 and the readout, or with ``gap`` the mean over time and the readout.  With 19 channels
+    of 2560 samples it has 33,425 parameters, or 12,945 with ``gap``.
+
+    Raises
+    ------
+    ValueError
+        If ``n_times`` is shorter than 64 samples or a count is not positive.
+    """
+
+    def __init__(
+        self, n_channels: int = 19, n_times: int = 2560, gap: bool = False, n_outputs: int = 1
+    ) -> None:
+        if n_times < SHORTEST:
+            raise ValueError(f"t-VGG needs windows of at least {SHORTEST} samples, got {n_times}")
+        if n_channels < 1 or n_outputs < 1:
+            raise ValueError(f"t-VGG needs channels and outputs, got {n_channels} and {n_outputs}")
+        widths = [n_channels, 16, 16, 32, 32, 32, 32]
+        blocks: list[nn.Module] = [_conv(widths[i], widths[i + 1], pool=i % 2 == 1) for i in range(6)]
+        if gap:
+            blocks.append(nn.Sequential(nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(32, n_outputs)))
+        else:
+            flat = 32 * (n_times // 4 // 4 // 4)
+            blocks.append(nn.Sequential(nn.Flatten(), nn.Linear(flat, 16), nn.ReLU(), nn.Dropout(0.5)))
+            blocks.append(nn.Linear(16, n_outputs))
+        super().__init__(*blocks)
+        self.gap = gap
+
+    @property
+    def last_convolution(self) -> nn.Module:
+        """The block activation before the last pooling: where Grad-CAM looks, 16 samples a cell."""
+        block = self[5]
+        assert isinstance(block, nn.Sequential)
+        return block[2]

@@ -1,0 +1,39 @@
+"""Prepared recordings on disk, found again by the content of their files and the settings."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainers.errors import DataError
+from trainers.files import replacing, sweep
+
+
+def recall(folder: Path, name: str) -> tuple[np.ndarray, dict[str, Any]] | None:
+    """Return what `store` stored, the array mapped from its file; None where it is not there or not whole."""
+    try:
+        facts = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        return np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False), facts
+    except (OSError, ValueError, EOFError):
+        return None
+
+
+def store(folder: Path, name: str, array: np.ndarray, facts: dict[str, Any]) -> None:
+    """Store an array and what is known of it; the facts come last, so that nobody finds a part.
+
+    Raises
+    ------
+    DataError
+        The folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be made ({error.strerror}); choose another --cache") from error
+    for path in (folder / f"{name}.npy", folder / f"{name}.json"):
+        sweep(path)
+    with replacing(folder / f"{name}.npy") as part:
+        np.save(part, array, allow_pickle=False)
+    with replacing(folder / f"{name}.json") as part:
+        part.write_text(json.dumps(facts), encoding="utf-8")

@@ -1,0 +1,225 @@
+"""Windows of whole recordings and corpora: read, examine, prepare, cut, cache."""
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import mne
+import numpy as np
+from joblib import Parallel, delayed
+from tqdm import tqdm
+
+from eeg import large_arrays
+from eeg.datasets import Corpus, Entry, read_events
+from eeg.datasets.fingerprint import files_of, key
+from eeg.datasets.seizures import seizures
+from eeg.io.gaps import stretches, without_short
+from eeg.io.reader import name_of, read
+from eeg.preprocessing import cache
+from eeg.preprocessing.intervals import touched
+from eeg.preprocessing.pipeline import Preprocessing, check_duration, clean, kernel, scaled
+from eeg.preprocessing.quality import EXCLUDED, LEAST, Policy, Quality, examine, mark_bad
+from eeg.preprocessing.windows import _LEFT_OUT, Windows, cut
+from trainers.errors import DataError
+
+_VERSION = 3  # of what is done to a recording: what an older one prepared is not taken for its own
+
+
+def windows_of(
+    entry: Entry, settings: Preprocessing, length: float, *, policy: Policy = "exclude"
+) -> Windows:
+    """Read one recording, examine and prepare it, cut it and label its windows.
+
+    Channels that are flat or not finite are interpolated as missing ones are.  Windows that touch a seizure
+    are left out, for they are not interictal.
+
+    Parameters
+    ----------
+    entry
+        The recording.
+    settings
+        How it is prepared.
+    length
+        Seconds of a window.
+    policy
+        What a window may not touch; see `eeg.preprocessing.quality.EXCLUDED`.
+
+    Raises
+    ------
+    DataError
+        The recording or its events cannot be used, or less than half of it is left; the message names the
+        file.
+    """
+    raw = read(entry.path, preload=False, ears=settings.reference == "mastoids")
+    _, windows = interictal(raw, settings, length, table=entry.seizures, policy=policy)
+    events = None if entry.events is None else read_events(entry.events)
+    return replace(windows, label=entry.label, events=events)
+
+
+def interictal(
+    raw: mne.io.BaseRaw,
+    settings: Preprocessing,
+    length: float,
+    *,
+    table: Path | None = None,
+    policy: Policy = "exclude",
+) -> tuple[mne.io.BaseRaw, Windows]:
+    """Return a cleaned recording (`eeg.preprocessing.pipeline.clean`) and its windows, without a label.
+
+    ``table`` holds annotated seizures, where there is one; for the rest see `windows_of`.
+    """
+    check_duration(raw, settings)
+    lasting = without_short(raw, kernel(raw, settings))
+    quality = examine(lasting, settings.channels)
+    cleaned = clean(mark_bad(lasting, quality, settings.channels), settings)
+    signal, spans = scaled(cleaned, settings), seizures(raw, table)
+    try:
+        data, onset = cut(signal, settings.sfreq, length, stretches(cleaned))
+        flawed, ictal = unusable(onset, length, quality, spans, policy=policy)
+    except DataError as error:
+        raise DataError(f"{name_of(raw)}: {error}") from None
+    left = ~(flawed | ictal)
+    if not left.all():
+        data, onset = large_arrays.take(data, np.flatnonzero(left)), onset[left]
+    least = max(kernel(raw, settings), length)
+    short = len(stretches(raw)) - len(stretches(without_short(raw, least)))
+    counts = {"flawed": int(flawed.sum()), "ictal": int(ictal.sum()), "short": short}
+    return cleaned, Windows(data, onset, length, None, None, quality, **counts)
+
+
+def unusable(
+    onset: np.ndarray,
+    length: float,
+    quality: Quality,
+    ictal: tuple[np.ndarray, np.ndarray],
+    *,
+    policy: Policy = "exclude",
+) -> tuple[np.ndarray, np.ndarray]:
+    """Tell which windows are no EEG, and which are not interictal.
+
+    Parameters
+    ----------
+    onset, length
+        (N,) starts of the windows, and their length, s.
+    quality
+        What was found in the recording.
+    ictal
+        Onsets and durations (M,) of the seizures, s.
+    policy
+        What a window may not touch.
+
+    Returns
+    -------
+    flawed, ictal
+        (N,) bool each; a window is not both.
+
+    Raises
+    ------
+    DataError
+        Less than half of the windows outside seizures are EEG, or all are ictal.
+    """
+    in_seizure = touched(onset, length, *ictal)
+    flawed = touched(onset, length, *quality.spans(EXCLUDED[policy])) & ~in_seizure
+    rest = int((~in_seizure).sum())
+    if not rest:
+        raise DataError("within a seizure from beginning to end; expected interictal EEG")
+    if flawed.sum() > (1 - LEAST) * rest:
+        raise DataError(
+            f"too little clean signal: {flawed.sum()} of {rest} windows touch {', '.join(EXCLUDED[policy])}; "
+            f"expected at most {1 - LEAST:.0%}, or --quality keep"
+        )
+    return flawed, in_seizure
+
+
+def load(
+    corpus: Corpus,
+    settings: Preprocessing,
+    length: float,
+    *,
+    policy: Policy = "exclude",
+    folder: Path | None = None,
+    jobs: int = 1,
+    progress: bool = True,
+    on_error: Callable[[Entry, DataError], None] | None = None,
+) -> dict[Entry, Windows]:
+    """Prepare the windows of every recording of a corpus.
+
+    Parameters
+    ----------
+    corpus
+        The recordings.
+    settings
+        How each is prepared.
+    length
+        Seconds of a window.
+    policy
+        What a window may not touch; see `eeg.preprocessing.quality.EXCLUDED`.
+    folder
+        A cache for what was prepared, which then is not prepared again; it may be used by several
+        programs at once, and one that is killed leaves it whole.
+    jobs
+        Processes, unless ``joblib.parallel_config`` names a cluster.
+    progress
+        Whether a bar is shown.
+    on_error
+        Told of each recording that cannot be used, which is then left out.  Without it the first raises.
+
+    Raises
+    ------
+    DataError
+        A recording cannot be used, or none can.
+    """
+    results = Parallel(n_jobs=jobs, return_as="generator")(
+        delayed(_attempt)(entry, settings, length, policy, folder) for entry in corpus.entries
+    )
+    loaded: dict[Entry, Windows] = {}
+    bar = tqdm(results, desc="recordings", total=len(corpus.entries), disable=None if progress else True)
+    for entry, result in zip(corpus.entries, bar, strict=True):
+        if isinstance(result, Windows):
+            loaded[entry] = result
+        elif on_error is None:
+            raise result
+        else:
+            on_error(entry, result)
+    if not loaded:
+        raise DataError(f"{corpus.name}: none of its {len(corpus.entries)} recordings can be used")
+    return loaded
+
+
+def _attempt(
+    entry: Entry, settings: Preprocessing, length: float, policy: Policy, folder: Path | None
+) -> Windows | DataError:
+    """Hand a bad recording back rather than raise it: an exception would end its process's batch."""
+    try:
+        if folder is None:
+            return windows_of(entry, settings, length, policy=policy)
+        return _cached(entry, settings, length, policy, folder)
+    except DataError as error:
+        return error
+
+
+def _cached(entry: Entry, settings: Preprocessing, length: float, policy: Policy, folder: Path) -> Windows:
+    """Take the windows from a folder, or put them there.
+
+    The diagnosis and the discharges are the corpus's word and no part of them.
+    """
+    decisive = [asdict(settings), length, policy, _VERSION, mne.__version__]
+    name = key(files_of(entry), decisive)
+    found = cache.recall(folder, name)
+    if found is None:
+        windows = windows_of(entry, settings, length, policy=policy)
+        facts = {"onset": windows.onset.tolist(), **windows.account()}
+        cache.store(folder, name, windows.data, facts)
+        found = cache.recall(folder, name)
+    if found is None:
+        raise DataError(f"{folder}: what was written cannot be read; choose another --cache")
+    data, facts = found
+    return Windows(
+        data,
+        np.array(facts["onset"]),
+        length,
+        entry.label,
+        None if entry.events is None else read_events(entry.events),
+        Quality.recorded(facts["quality"]),
+        **{name: facts[name] for name in _LEFT_OUT},
+    )

@@ -1,0 +1,363 @@
+"""From a recording to what a network sees: reference, filter, rate and scale.
+
+Long recordings go through in blocks that overlap by more than the filters reach, so that nothing is seen of
+the seams and memory does not grow with the length.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Self
+
+import mne
+import numpy as np
+
+from eeg import large_arrays
+from eeg.io.electrodes import EARS
+from eeg.io.gaps import GAP, mark, part, stretches, without_short
+from eeg.io.reader import name_of
+from eeg.preprocessing.interpolation import complete, lacking
+from eeg.preprocessing.reference import Reference, derive, derived
+from trainers.errors import DataError
+
+_TRANSITION = 5.0  # Hz above the pass band: 45 Hz puts the mains of every country into the stop band
+_NARROWEST = 1.0  # Hz between the pass band and the Nyquist frequency
+_KERNEL = 3.3  # s Hz: length of MNE's Hamming FIR times its transition width
+_NOTCH_TRANSITION = 0.5  # Hz on either side of a notch, MNE's default
+_CLIP = 20.0  # robust scales: an artefact of hundreds would outweigh all else in what a network learns
+FLAT = 1e-7
+"""V: below the resolution of every clinical amplifier."""
+
+BLOCK = 600.0
+"""Seconds of a recording that are filtered at once."""
+
+_REACH = (
+    4.0  # kernels on either side of a block: the filters' own, and what resampling by FFT leaves of seams
+)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What is done to a recording before a network sees it.
+
+    Parameters
+    ----------
+    channels
+        Electrodes in the order of the network's input.
+    sfreq
+        Sampling rate afterwards, Hz.
+    low, high
+        Pass band, Hz.  ``high = sfreq / 2`` means as high as the recording's rate permits.
+    notch
+        Mains frequency, Hz; its multiples within the pass band are taken out.  ``None``: no notch.
+    scale
+        Factor on volts.  ``None``: each recording is divided by its own robust scale, and clipped at 20
+        times that.
+    reference
+        ``"average"`` of the channels, ``"mastoids"``, ``"bipolar"`` or ``"laplacian"``; see
+        `eeg.preprocessing.reference.derive`.
+
+    Raises
+    ------
+    ValueError
+        The settings contradict each other.
+    """
+
+    channels: tuple[str, ...]
+    sfreq: float = 128.0
+    low: float = 0.5
+    high: float = 45.0
+    notch: float | None = None
+    scale: float | None = None
+    reference: Reference = "average"
+
+    def __post_init__(self) -> None:
+        if len(set(self.channels)) != len(self.channels) or len(self.channels) < 2:
+            raise ValueError(f"channels = {self.channels}: expected two or more, each once")
+        top = self.sfreq / 2
+        if not (0 < self.low < self.high and (self.high <= top - _NARROWEST or self.high == top)):
+            raise ValueError(
+                f"low = {self.low}, high = {self.high}, sfreq = {self.sfreq} Hz: "
+                f"expected 0 < low < high, and high at most {top - _NARROWEST} or exactly {top}"
+            )
+        derived(self.reference, self.channels)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Channels of the network's input: the electrodes or, bipolar, pairs of them."""
+        return derived(self.reference, self.channels)
+
+    @classmethod
+    def paper(cls, channels: tuple[str, ...]) -> Self:
+        """Give the settings of Uyttenhove et al. 2020 (PMLR 136:355-366); the scale is ours."""
+        return cls(channels, sfreq=256.0, low=0.5, high=128.0, notch=60.0, scale=1e5)
+
+
+def prepare(raw: mne.io.BaseRaw, settings: Preprocessing) -> np.ndarray:
+    """Turn a recording into a network's input.
+
+    Parameters
+    ----------
+    raw
+        The recording in volts, as `eeg.io.reader.read` gives it; it stays as it is.
+    settings
+        What to do.
+
+    Returns
+    -------
+    (C, T) float32 without unit, in the order of ``settings.inputs`` and at ``settings.sfreq``.
+
+    Raises
+    ------
+    DataError
+        As `clean` and `scaled`.
+    """
+    return scaled(clean(raw, settings), settings)
+
+
+def scaled(cleaned: mne.io.BaseRaw, settings: Preprocessing) -> np.ndarray:
+    """Take the unit from a recording that `clean` gave.
+
+    Returns
+    -------
+    (C, T) float32.
+
+    Raises
+    ------
+    DataError
+        The recording is flat for most of its time and so has no scale of its own.
+    """
+    out = large_arrays.zeros((len(cleaned.ch_names), cleaned.n_times), np.float32)
+    own = settings.scale is None
+    scale = _robust_scale(cleaned) if own else 1.0
+    found = stretches(cleaned)
+    for row, volts in zip(out, _rows(cleaned), strict=True):
+        for start, stop in found:
+            lasting = volts[start:stop]
+            row[start:stop] = np.clip(lasting / scale, -_CLIP, _CLIP) if own else settings.scale * lasting
+        large_arrays.rest(out)
+    return out
+
+
+def clean(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw:
+    """Complete a recording, refer, filter and resample it, and leave it in volts.
+
+    Parameters
+    ----------
+    raw
+        The recording in volts; it stays as it is.  One that is long and not in memory is read in blocks.
+    settings
+        What to do; the scale is left out.
+
+    Returns
+    -------
+    A new recording of ``settings.inputs`` at ``settings.sfreq``, with the annotations.
+
+    Raises
+    ------
+    DataError
+        More channels are missing or marked bad than `eeg.preprocessing.interpolation.complete` makes up,
+        some are flat or
+        not finite, there are no mastoids where they are the reference, or the recording is too short for
+        the filter or sampled too slowly for the band.
+    """
+    check_duration(raw, settings)
+    complete(part(raw, 0, 2), settings.channels)  # what is missing is told before what is wrong with it
+    lasting = without_short(raw, kernel(raw, settings))
+    _check_signal(lasting, settings)
+    if stretches(lasting) == [(0, raw.n_times)]:
+        return _continuous(lasting, settings)
+    return _with_gaps(lasting, settings)
+
+
+def _continuous(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw:
+    blocks = list(_blocks(raw, settings))
+    if len(blocks) == 1:
+        # By FFT: the polyphase filter would droop below the Nyquist frequency, where the paper's band ends.
+        return _filtered(raw, settings).resample(settings.sfreq, method="fft", verbose="error")
+    return _joined(raw, blocks, settings)
+
+
+def _with_gaps(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw:
+    """Clean each stretch as a recording of its own, and leave it at its time."""
+    found, ratio = stretches(raw), _ratio(raw, settings)
+    out = large_arrays.zeros((len(settings.inputs), round(raw.n_times * ratio) + 1), np.float64)
+    ends, starts = [0], [round(start * ratio) for start, _ in found]
+    for at, (start, stop) in zip(starts, found, strict=True):
+        piece = _continuous(part(raw, start, stop), settings)
+        ends.append(at + piece.n_times)
+        for row, volts in zip(out[:, at : ends[-1]], _rows(piece), strict=True):
+            row[:] = volts
+        large_arrays.rest(out)
+    whole = _recording(out[:, : ends[-1]], piece.info, raw, settings)
+    mark(whole, [(end, start) for end, start in zip(ends[:-1], starts, strict=True) if end < start])
+    return whole
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Samples ``start`` to ``stop`` of a recording.
+
+    Of what they become, ``length`` samples from ``skip`` are kept, at ``out``.
+    """
+
+    start: int
+    stop: int
+    skip: int
+    length: int
+    out: int
+
+
+def _blocks(raw: mne.io.BaseRaw, settings: Preprocessing) -> Iterator[_Block]:
+    """Divide a recording at samples that fall on a sample of the new rate."""
+    rate = raw.info["sfreq"]
+    ratio = _ratio(raw, settings)
+    step = ratio.denominator * max(1, round(BLOCK * rate / ratio.denominator))
+    margin = ratio.denominator * int(np.ceil(_REACH * kernel(raw, settings) * rate / ratio.denominator))
+    total = round(raw.n_times * settings.sfreq / rate)
+    starts = range(0, max(raw.n_times - margin, 1), step)  # no block of next to nothing at the end
+    for start, end in zip(starts, [*starts[1:], raw.n_times], strict=True):
+        before, out = max(start - margin, 0), int(start * ratio)
+        until = total if end == raw.n_times else int(end * ratio)
+        yield _Block(before, min(end + margin, raw.n_times), out - int(before * ratio), until - out, out)
+
+
+def _ratio(raw: mne.io.BaseRaw, settings: Preprocessing) -> Fraction:
+    """Tell how many samples one becomes."""
+    return Fraction(settings.sfreq / raw.info["sfreq"]).limit_denominator(100_000)
+
+
+def _joined(raw: mne.io.BaseRaw, blocks: list[_Block], settings: Preprocessing) -> mne.io.BaseRaw:
+    """Clean a recording block by block."""
+    out = large_arrays.zeros((len(settings.inputs), sum(block.length for block in blocks)), np.float64)
+    for block in blocks:
+        filtered = _filtered(part(raw, block.start, block.stop), settings)
+        volts = _resampled(filtered.get_data(), _ratio(raw, settings))
+        out[:, block.out : block.out + block.length] = volts[:, block.skip : block.skip + block.length]
+        large_arrays.rest(out)
+    info = filtered.crop(0, 1).resample(settings.sfreq, verbose="error").info
+    return _recording(out, info, raw, settings)
+
+
+def _recording(
+    data: np.ndarray, info: mne.Info, raw: mne.io.BaseRaw, settings: Preprocessing
+) -> mne.io.BaseRaw:
+    """Give signals (C, T), V, the file, the start and the annotations of the recording that they come of."""
+    whole = mne.io.RawArray(
+        data, info, round(raw.first_samp * _ratio(raw, settings)), "auto", verbose="error"
+    )
+    whole.filenames = raw.filenames
+    said = raw.annotations[raw.annotations.description != GAP]
+    onset = said.onset - raw.first_time  # to which MNE adds that of the new recording
+    return whole.set_annotations(mne.Annotations(onset, said.duration, said.description), verbose="error")
+
+
+def _resampled(volts: np.ndarray, ratio: Fraction) -> np.ndarray:
+    """Resample by FFT, with lengths that leave no fraction of a sample, by which MNE would shift a block."""
+    whole = np.pad(volts, ((0, 0), (0, -volts.shape[1] % ratio.denominator)), mode="edge")
+    return mne.filter.resample(
+        whole, ratio.numerator, ratio.denominator, npad=ratio.denominator, method="fft", verbose="error"
+    )
+
+
+def _filtered(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw:
+    high, transition = _upper_edge(raw, settings)
+    work = derive(complete(raw, settings.channels), settings.reference, _ears(raw, settings))
+    work.filter(settings.low, high, h_trans_bandwidth=transition, verbose="error")
+    if settings.notch is not None and settings.notch < high:
+        work.notch_filter(np.arange(settings.notch, high, settings.notch), verbose="error")
+    return work
+
+
+def _ears(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw | None:
+    """Give the two electrodes at the ears or at the mastoids, if these are the reference."""
+    if settings.reference != "mastoids":
+        return None
+    pair = next((list(two) for two in (EARS[:2], EARS[2:]) if not lacking(raw, two)), None)
+    if pair is None:
+        raise DataError(
+            f"{name_of(raw)}: neither {' and '.join(EARS[:2])} nor {' and '.join(EARS[2:])} among its "
+            "good channels; expected both for linked mastoids"
+        )
+    return raw.copy().load_data(verbose="error").pick(pair)
+
+
+def _upper_edge(raw: mne.io.BaseRaw, settings: Preprocessing) -> tuple[float, float]:
+    """Upper edge of the pass band and the transition above it, Hz."""
+    rate = raw.info["sfreq"]
+    nyquist = min(rate, settings.sfreq) / 2
+    edge = min(settings.high, nyquist - _NARROWEST)
+    if edge < settings.high < settings.sfreq / 2:
+        raise DataError(
+            f"{name_of(raw)}: sampled at {rate:g} Hz; expected at least "
+            f"{2 * (settings.high + _NARROWEST):g} Hz for a band up to {settings.high:g} Hz"
+        )
+    return edge, min(_TRANSITION, nyquist - edge)
+
+
+def kernel(raw: mne.io.BaseRaw, settings: Preprocessing) -> float:
+    """Length of the longest filter kernel, s."""
+    _, transition = _upper_edge(raw, settings)
+    below = min(max(settings.low / 4, 2.0), settings.low)  # MNE's default transition below the band
+    return _KERNEL / min(below, transition, np.inf if settings.notch is None else _NOTCH_TRANSITION)
+
+
+def check_duration(raw: mne.io.BaseRaw, settings: Preprocessing) -> None:
+    """Refuse a recording that is nowhere as long, without a gap, as the longest filter kernel."""
+    longest = max((stop - start for start, stop in stretches(raw)), default=0)
+    needed, found = kernel(raw, settings), longest / raw.info["sfreq"]
+    if found < needed:
+        raise DataError(
+            f"{name_of(raw)}: {found:.1f} s long; expected at least {needed:.1f} s for the filter"
+        )
+
+
+def _check_signal(raw: mne.io.BaseRaw, settings: Preprocessing) -> None:
+    good = [name for name in raw.ch_names if name not in raw.info["bads"]]
+    # What is interpolated comes from all good channels.
+    names = good if lacking(raw, settings.channels) else list(settings.channels)
+    low, high = extremes(raw, names)
+    faults = {"not finite": ~(np.isfinite(low) & np.isfinite(high)), "flat": high < low + FLAT}
+    for fault, found in faults.items():
+        if found.any():
+            wrong = ", ".join(np.array(names)[found])
+            raise DataError(
+                f"{name_of(raw)}: {fault} signal in {wrong}; expected EEG, leave these channels out"
+            )
+
+
+def extremes(raw: mne.io.BaseRaw, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the least and the greatest value of channels, (C,) each, V, NaN where one is no number."""
+    step = round(BLOCK * raw.info["sfreq"])
+    low, high = np.full(len(names), np.inf), np.full(len(names), -np.inf)
+    for begin, end in stretches(raw):
+        for start in range(begin, end, step):
+            volts = raw.get_data(names, start, min(start + step, end))
+            low, high = np.minimum(low, volts.min(axis=1)), np.maximum(high, volts.max(axis=1))
+    return low, high
+
+
+def signals(raw: mne.io.BaseRaw) -> np.ndarray:
+    """Return the signals of a recording that `clean` gave, (C, T) V, where they lie: not to be written to."""
+    return np.asarray(raw._data)  # MNE has no other way to look at them without a copy
+
+
+def _rows(raw: mne.io.BaseRaw) -> Iterator[np.ndarray]:
+    """Give the channels of a recording one by one, (T,) each, as `signals`."""
+    volts = signals(raw)
+    for row in volts:
+        yield row
+        large_arrays.rest(volts)
+
+
+def _robust_scale(raw: mne.io.BaseRaw) -> float:
+    """Median over channels of 1.4826 times the median absolute deviation, V: blind to artefacts."""
+    found = stretches(raw)
+    rows = (np.concatenate([volts[start:stop] for start, stop in found]) for volts in _rows(raw))
+    deviation = [np.median(np.abs(volts - np.median(volts))) for volts in rows]
+    scale = 1.4826 * float(np.median(deviation))
+    if scale < FLAT:
+        raise DataError(
+            f"{name_of(raw)}: most channels are flat for most of the time once filtered; expected EEG"
+        )
+    return scale

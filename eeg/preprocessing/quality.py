@@ -1,0 +1,271 @@
+"""What of a recording is no EEG: flat and outlying channels, held and clipped signal, hum, muscle and blinks.
+
+Found with MNE's own functions where it has them, in blocks, so that a day needs no more memory than an hour.
+A spike can look like a blink: unless asked to, nobody takes out more than what cannot be EEG.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import mne
+import numpy as np
+from mne.preprocessing import (
+    annotate_amplitude,
+    annotate_muscle_zscore,
+    find_bad_channels_lof,
+    find_eog_events,
+)
+from scipy.ndimage import find_objects, label
+from scipy.signal import welch
+
+from eeg.io.gaps import looks, stretches
+from eeg.preprocessing.interpolation import INTERPOLATED, lacking
+from eeg.preprocessing.pipeline import BLOCK, FLAT, extremes
+
+Kind = Literal["flat", "clipped", "muscle", "blink"]
+
+Policy = Literal["keep", "exclude", "strict"]
+
+EXCLUDED: Mapping[Policy, tuple[Kind, ...]] = {
+    "keep": (),
+    "exclude": ("flat", "clipped"),
+    "strict": ("flat", "clipped", "muscle", "blink"),
+}
+"""What a window may not touch: nothing is wrong, only what cannot be EEG, or whatever was found."""
+
+LEAST = 0.5
+"""Share of a recording that must be left."""
+
+_HELD = 0.1  # s without any change that an amplifier's noise would not leave alone
+_STILL = 1e-9  # V: a change below the resolution of every recorder
+_MOSTLY = 50.0  # percent of a block in which a channel is flat, which makes it a flat channel
+_RAIL = 3  # times in a block that a channel stays at one and the same extreme, 3 samples or longer
+_MUSCLE = (70.0, 115.0)  # Hz, above all rhythms and discharges and between the harmonics of either mains
+_MUSCLE_WIDTH = 15.0  # Hz of that band that the sampling rate must leave
+_MUSCLE_Z = 4.0  # MNE's own
+_BLINK = 8.0  # robust deviations of the signal at the eyes: by MNE's threshold alone, everybody blinks
+_BLINKING = 0.25  # s on either side of its peak
+_EYES = (("Fp1", "Fp2"), ("AF3", "AF4"), ("F7", "F8"))
+_MAINS = (50.0, 60.0)  # Hz
+_LOWEST = 1.0  # Hz, of what the line's share is taken of
+_NEIGHBOURS = 10  # of a channel, which it is compared with
+_OUTLIER = 3.0  # times farther from them than they are from each other (Breunig et al. 2000)
+_LOOK, _LOOKS = 60.0, 10  # s of the recording, and in how many pieces, that channels are compared in
+
+
+@dataclass(frozen=True)
+class Flaw:
+    """A span of a recording, s from its start, in which something is wrong."""
+
+    kind: Kind
+    onset: float
+    duration: float
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What was found in a recording.
+
+    ``seconds`` is what was recorded, without gaps; ``flat`` and ``outlying`` are electrodes; ``line`` is
+    the share of the power above 1 Hz that lies within 1 Hz of 50 or of 60 Hz, whichever is more, in the
+    median channel: None where the sampling rate is too low to tell.  ``looked_for`` are the kinds of spans
+    that the recording let look for.  ``not_finite`` are channels, whether they matter or not, with a value
+    that is no number or infinite.
+    """
+
+    seconds: float
+    flat: tuple[str, ...]
+    outlying: tuple[str, ...]
+    line: float | None
+    looked_for: tuple[Kind, ...]
+    flaws: tuple[Flaw, ...]
+    not_finite: tuple[str, ...] = ()  # what an older version wrote down had none
+
+    def spans(self, kinds: Sequence[Kind]) -> tuple[np.ndarray, np.ndarray]:
+        """Return onsets and durations (M,) each, s, of the flaws of these kinds."""
+        found = [(flaw.onset, flaw.duration) for flaw in self.flaws if flaw.kind in kinds]
+        onset, duration = np.array(found, dtype=float).reshape(-1, 2).T
+        return onset, duration
+
+    def share(self, kind: Kind) -> float:
+        """Return the share of the recording's time that the flaws of a kind take, whatever the channels."""
+        onset, duration = self.spans([kind])
+        order = np.argsort(onset)
+        start, end = onset[order], np.maximum.accumulate((onset + duration)[order])
+        new = end - np.maximum(start, np.concatenate([[-np.inf], end])[:-1])
+        return float(np.maximum(new, 0).sum() / self.seconds)
+
+    @classmethod
+    def recorded(cls, facts: Mapping[str, Any]) -> Self:
+        """Return what was written down as JSON."""
+        names = "flat", "outlying", "looked_for", "not_finite"
+        lists = {name: tuple(facts.get(name, ())) for name in names}
+        return cls(**{**facts, **lists, "flaws": tuple(Flaw(**flaw) for flaw in facts["flaws"])})
+
+    @property
+    def flagged(self) -> str:
+        """One line on what was found, "" where nothing was."""
+        told = [f"flat: {', '.join(self.flat)}"] if self.flat else []
+        told += [f"not finite: {', '.join(self.not_finite)}"] if self.not_finite else []
+        told += [f"unlike all others: {', '.join(self.outlying)}"] if self.outlying else []
+        shares = {kind: self.share(kind) for kind in self.looked_for}
+        told += [f"{kind} for {share:.1%} of the time" for kind, share in shares.items() if share]
+        return "; ".join(told)
+
+
+def examine(raw: mne.io.BaseRaw, channels: Sequence[str]) -> Quality:
+    """Look for all that is wrong with a recording.
+
+    Parameters
+    ----------
+    raw
+        In volts, as `eeg.io.reader.read` gives it; it stays as it is.
+    channels
+        The electrodes that matter.  Those that it lacks or has marked as bad are passed over.
+    """
+    present = [name for name in channels if name not in lacking(raw, channels)]
+    low, high = (dict(zip(raw.ch_names, volts, strict=True)) for volts in extremes(raw, raw.ch_names))
+    not_finite = tuple(name for name in raw.ch_names if not np.isfinite([low[name], high[name]]).all())
+    dead = {name for name in present if high[name] < low[name] + FLAT}
+    names = [name for name in present if name not in {*dead, *not_finite}]
+    seconds = sum(stop - start for start, stop in stretches(raw)) / raw.info["sfreq"]
+    if not names:
+        return Quality(seconds, tuple(name for name in present if name in dead), (), None, (), (), not_finite)
+    flaws: list[Flaw] = []
+    flat_in: Counter[str] = Counter()
+    spectra = []
+    with mne.use_log_level("error"):
+        pieces = 0
+        for start, piece in _pieces(raw, names):
+            spectra.append(_spectrum(piece))
+            still, flat = _still(piece)
+            found = [*still, *clipped(piece.get_data(), raw.info["sfreq"])]
+            if len(flat) < len(names):
+                # What the recorder's reference brings to all channels at once would pass for muscle.
+                piece.drop_channels(flat).set_eeg_reference("average")
+                found += [*_muscle(piece), *_blinks(piece)]
+            flaws += [Flaw(flaw.kind, start + flaw.onset, flaw.duration) for flaw in found]
+            flat_in.update(flat)
+            pieces += 1
+        dead |= {name for name, count in flat_in.items() if 2 * count > pieces}
+        outlying = _outlying(raw, [name for name in names if name not in dead])
+    looked_for: list[Kind] = ["flat", "clipped"]
+    looked_for += ["muscle"] if _muscle_band(raw.info["sfreq"]) else []
+    looked_for += ["blink"] if _eyes(names) else []
+    return Quality(
+        seconds=seconds,
+        flat=tuple(name for name in present if name in dead),
+        outlying=tuple(outlying),
+        line=_line_share(np.mean(spectra, axis=0), raw.info["sfreq"]),
+        looked_for=tuple(looked_for),
+        flaws=tuple(sorted(flaws, key=lambda flaw: flaw.onset)),
+        not_finite=not_finite,
+    )
+
+
+def mark_bad(raw: mne.io.BaseRaw, quality: Quality, channels: Sequence[str]) -> mne.io.BaseRaw:
+    """Return the recording with channels marked as bad that are flat or not finite.
+
+    They are then interpolated as missing ones are.  Where that would be too many of ``channels``, all are
+    left alone, for `eeg.preprocessing.pipeline.clean` to refuse them as what they are.
+    """
+    marked = raw.copy()
+    marked.info["bads"] = list(dict.fromkeys([*raw.info["bads"], *quality.flat, *quality.not_finite]))
+    return raw if len(lacking(marked, channels)) > round(INTERPOLATED * len(channels)) else marked
+
+
+def _pieces(raw: mne.io.BaseRaw, names: Sequence[str]) -> Iterator[tuple[float, mne.io.BaseRaw]]:
+    """Give blocks of a recording in memory, none across a gap, each with its start, s."""
+    rate, step = raw.info["sfreq"], round(BLOCK * raw.info["sfreq"])
+    info = mne.create_info(list(names), rate, "eeg")
+    for begin, end in stretches(raw):
+        starts = range(begin, max(end - step // 2, begin + 1), step)
+        for start, stop in zip(starts, [*starts[1:], end], strict=True):
+            yield start / rate, mne.io.RawArray(raw.get_data(list(names), start, stop), info)
+
+
+def _flaws(kind: Kind, annotations: mne.Annotations) -> list[Flaw]:
+    return [Flaw(kind, float(a["onset"]), float(a["duration"])) for a in annotations]
+
+
+def _still(piece: mne.io.BaseRaw) -> tuple[list[Flaw], list[str]]:
+    """Find where a channel holds one value, and the channels that do for most of the time."""
+    annotations, flat = annotate_amplitude(
+        piece, flat=_STILL, bad_percent=_MOSTLY, min_duration=min(_HELD, piece.times[-1] / 2)
+    )
+    return _flaws("flat", annotations), flat
+
+
+def clipped(volts: np.ndarray, rate: float) -> list[Flaw]:
+    """Find where a channel of (C, T), V, stays at the end of its range, to which it comes more than once."""
+    found = []
+    for channel in volts:
+        for end in (channel.min(), channel.max()):
+            at = [span for (span,) in find_objects(label(np.abs(channel - end) <= _STILL)[0])]
+            held = [span for span in at if span.stop - span.start >= _RAIL]
+            if len(held) >= _RAIL:
+                found += [Flaw("clipped", s.start / rate, (s.stop - s.start) / rate) for s in held]
+    return found
+
+
+def _muscle_band(rate: float) -> tuple[float, float] | None:
+    """Give the band, Hz, in which there is muscle and hardly any brain, None where the rate has none."""
+    low, high = _MUSCLE
+    return (low, min(high, 0.45 * rate)) if 0.45 * rate >= low + _MUSCLE_WIDTH else None
+
+
+def _muscle(piece: mne.io.BaseRaw) -> list[Flaw]:
+    band = _muscle_band(piece.info["sfreq"])
+    if band is None:
+        return []
+    annotations, _ = annotate_muscle_zscore(piece, threshold=_MUSCLE_Z, ch_type="eeg", filter_freq=band)
+    return _flaws("muscle", annotations)
+
+
+def _eyes(names: Sequence[str]) -> list[str]:
+    """Name the pair of electrodes nearest to the eyes, none where there is no pair."""
+    return next((list(pair) for pair in _EYES if set(pair) <= set(names)), [])
+
+
+def _blinks(piece: mne.io.BaseRaw) -> list[Flaw]:
+    eyes = _eyes(piece.ch_names)
+    if not eyes:
+        return []
+    slow = piece.copy().pick(eyes).filter(1, 10).get_data()
+    usual = 1.4826 * float(np.median(np.abs(slow), axis=1).max())
+    threshold = max(_BLINK * usual, float(np.ptp(slow)) / 4)  # the latter is MNE's own
+    # MNE's own length, ten seconds rounded up to a power of 2, but for pieces that are not as long.
+    taps = min(2 ** int(np.ceil(np.log2(10 * piece.info["sfreq"]))), piece.n_times)
+    peaks = find_eog_events(piece, ch_name=eyes, thresh=threshold, filter_length=taps)[:, 0]
+    # MNE asks how far a peak rises from the trough before, and so takes the filter's rebound for a blink.
+    peaks = peaks[np.abs(slow[:, peaks]).max(axis=0) >= threshold]
+    onsets = np.maximum(peaks / piece.info["sfreq"] - _BLINKING, 0)
+    return [Flaw("blink", float(onset), 2 * _BLINKING) for onset in onsets]
+
+
+def _spectrum(piece: mne.io.BaseRaw) -> np.ndarray:
+    """Power of the channels at multiples of half a hertz, (C, F)."""
+    rate = piece.info["sfreq"]
+    return welch(piece.get_data(), rate, nperseg=min(round(2 * rate), piece.n_times))[1]
+
+
+def _line_share(spectrum: np.ndarray, rate: float) -> float | None:
+    frequency = np.linspace(0, rate / 2, spectrum.shape[1])
+    total = spectrum[:, frequency >= _LOWEST].sum(axis=1)
+    lines = [line for line in _MAINS if line + 1 <= rate / 2]
+    shares = [spectrum[:, np.abs(frequency - line) <= 1].sum(axis=1) / total for line in lines]
+    return float(max(np.median(share) for share in shares)) if shares else None
+
+
+def _outlying(raw: mne.io.BaseRaw, names: list[str]) -> list[str]:
+    """Find channels that are unlike all others."""
+    if len(names) <= _NEIGHBOURS:
+        return []
+    size = round(_LOOK / _LOOKS * raw.info["sfreq"])
+    seen = [raw.get_data(names, start, start + size) for start in looks(raw, size, _LOOKS)]
+    part = mne.io.RawArray(np.concatenate(seen, axis=1), mne.create_info(names, raw.info["sfreq"], "eeg"))
+    return find_bad_channels_lof(part, _NEIGHBOURS, threshold=_OUTLIER)

@@ -1,0 +1,92 @@
+"""What each channel is measured against: the derivations that readers of EEG know.
+
+Every one is MNE's own.  The electrodes are those of a `Preprocessing`, the derived channels what a network
+sees.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import mne
+import numpy as np
+
+from eeg.io.electrodes import MONTAGE, electrode
+
+Reference = Literal["average", "mastoids", "bipolar", "laplacian"]
+
+REFERENCES: tuple[Reference, ...] = get_args(Reference)
+
+TITLES: dict[Reference, str] = {
+    "average": "average reference",
+    "mastoids": "linked ears or mastoids",
+    "bipolar": "bipolar, longitudinal and central",
+    "laplacian": "Laplacian, against the four nearest electrodes",
+}
+
+_CHAINS = (
+    *("Fp1-F7", "F7-T7", "T7-P7", "P7-O1", "Fp2-F8", "F8-T8", "T8-P8", "P8-O2"),
+    *("T7-C3", "C3-Cz", "Cz-C4", "C4-T8"),
+    *("Fp1-F3", "F3-C3", "C3-P3", "P3-O1", "Fp2-F4", "F4-C4", "C4-P4", "P4-O2"),
+)
+"""The temporal central parasagittal montage of the Temple corpora (Ferrell et al. 2020), without its ears."""
+
+_NEIGHBOURS = 4  # Hjorth 1975
+
+
+def derived(reference: Reference, channels: Sequence[str]) -> tuple[str, ...]:
+    """Name the channels that a network sees.
+
+    Returns
+    -------
+    The electrodes themselves or, bipolar, the pairs of the chains whose electrodes are both among them.
+
+    Raises
+    ------
+    ValueError
+        The reference is unknown, or no pair is among the electrodes.
+    """
+    if reference not in REFERENCES:
+        raise ValueError(f"reference = {reference!r}; expected one of {', '.join(REFERENCES)}")
+    if reference != "bipolar":
+        return tuple(channels)
+    pairs = tuple(pair for pair in _CHAINS if set(pair.split("-")) <= set(channels))
+    if not pairs:
+        raise ValueError(f"channels = {tuple(channels)}: no pair of the bipolar chains is among them")
+    return pairs
+
+
+def derive(raw: mne.io.BaseRaw, reference: Reference, ears: mne.io.BaseRaw | None = None) -> mne.io.BaseRaw:
+    """Refer a recording, in place where that is possible.
+
+    Parameters
+    ----------
+    raw
+        The electrodes and nothing else, in memory.
+    ears
+        The electrodes at the ears or mastoids, which ``"mastoids"`` subtracts the mean of.
+    reference
+        ``"average"`` of the electrodes; ``"mastoids"``; ``"bipolar"``, neighbours in the longitudinal and
+        central chains; or ``"laplacian"``, each against the mean of the four electrodes nearest to it
+        (Hjorth 1975).
+    """
+    with mne.use_log_level("error"):
+        if ears is not None:
+            names = raw.ch_names
+            return raw.add_channels([ears]).set_eeg_reference(ears.ch_names, ch_type="eeg").pick(names)
+        if reference == "average":
+            return raw.set_eeg_reference("average")
+        if reference == "laplacian":
+            return mne.set_eeg_reference(raw, nearest(raw.ch_names), copy=False)[0]
+        pairs = list(derived("bipolar", raw.ch_names))
+        anodes, cathodes = zip(*(pair.split("-") for pair in pairs), strict=True)
+        return mne.set_bipolar_reference(raw, list(anodes), list(cathodes), pairs, copy=False).pick(pairs)
+
+
+def nearest(channels: Sequence[str]) -> dict[str, list[str]]:
+    """Name the four electrodes that are nearest to each, or all others where there are no more."""
+    places = mne.channels.make_standard_montage(MONTAGE).get_positions()["ch_pos"]
+    at = {electrode(name) or name: place for name, place in places.items()}
+    xyz = np.stack([at[name] for name in channels])
+    distance = np.linalg.norm(xyz[:, None] - xyz, axis=2)
+    order = np.argsort(distance, axis=1, kind="stable")[:, 1 : _NEIGHBOURS + 1]
+    return {name: [channels[i] for i in row] for name, row in zip(channels, order, strict=True)}

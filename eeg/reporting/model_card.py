@@ -1,0 +1,120 @@
+"""The model card: what a detector is, what it was judged on, and what nobody has tested."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from eeg.detector.detector import Detector
+from eeg.disclaimers import NORMAL_EEG, RESEARCH_USE
+from eeg.evaluation.results import Results, answered, audited, recorded, sureness, table
+from eeg.preprocessing.quality import EXCLUDED
+from trainers.comparison.table import markdown
+
+TITLES = {
+    "cross_validated": "Training subjects, each as seen by a fold that was not trained on him",
+    "held_out": "Held-out subjects, whom no training had seen",
+}
+"""What the subjects were to the network, by the name of the results."""
+
+_LABELS = {
+    "events": "annotated discharges",
+    "recording": "each subject's diagnosis on all windows",
+    "bag": "each subject's diagnosis on all windows together",
+    "found": "discharges that networks found where only each subject's diagnosis was known",
+}
+
+_INTENDED = (
+    "Research on routine, seizure-free EEG: to rank recordings and their segments for review by people who "
+    "read EEG. Not to diagnose, to exclude epilepsy, or to decide about treatment."
+)
+
+_UNTESTED = (
+    "recorders, hospitals, montages and referral patterns other than those of its data",
+    "people of other ages, with other diseases or drugs, or asleep, unless its data holds them",
+    "recordings with seizures, and long-term or intracranial recordings",
+    "mimickers of epilepsy: its controls are whoever the data calls so",
+    "whether it helps anybody who reads EEG",
+)
+
+
+def card(detector: Detector) -> str:
+    """Return the model card of a detector as Markdown; it names no subject and no date."""
+    return "\n\n".join(
+        [
+            f"# {detector.model}, trained by {detector.training.get('rule', 'an unknown rule')}",
+            f"**{RESEARCH_USE}** {NORMAL_EEG}",
+            *_simulated(detector.training),
+            "## Intended use",
+            _INTENDED,
+            "## Not tested on",
+            _listed(_UNTESTED),
+            "## Data and model",
+            _listed([f"{name}: {fact}" for name, fact in _facts(detector).items()]),
+            *(part for title, results in recorded_results(detector) for part in _section(title, results)),
+            "",
+        ]
+    )
+
+
+def recorded_results(detector: Detector) -> list[tuple[str, Results]]:
+    """Return the figures that a detector carries, each with what its subjects were to the network."""
+    found: Mapping[str, Any] = detector.training.get("results", {})
+    return [(title, recorded(found[key])) for key, title in TITLES.items() if found.get(key) is not None]
+
+
+def _simulated(training: Mapping[str, Any]) -> Sequence[str]:
+    if not training.get("simulated"):
+        return []
+    return ["**Trained on simulated EEG: its scores mean nothing for a real person.**"]
+
+
+def _listed(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _facts(detector: Detector) -> dict[str, Any]:
+    training, calibration, settings = detector.training, detector.calibration, detector.preprocessing
+    return {
+        "corpus": training.get("corpus", "unknown"),
+        "training subjects": f"{training.get('subjects', 'unknown')}, {training.get('epilepsy', 'unknown')} "
+        "with epilepsy",
+        "recordings": len(training.get("recordings", [])) or "unknown",
+        "learned from": _LABELS[detector.labels],
+        "splits": training.get("splits", "unknown"),
+        "seed": training.get("seed", "unknown"),
+        "channels": ", ".join(settings.inputs),
+        "band": f"{settings.low:g} to {settings.high:g} Hz at {settings.sfreq:g} Hz",
+        "windows": f"{detector.window:g} s, put together by: {detector.aggregation}",
+        "left out": f"windows that touch {', '.join((*EXCLUDED[detector.quality], 'seizure'))}",
+        "calibration": f"on one score of each of {calibration.n} subjects, {calibration.prevalence:.0%} of "
+        "them with epilepsy, from networks that had not seen them",
+        "training windows in the file": _kept(detector),
+        "versions": ", ".join(f"{k} {v}" for k, v in training.get("versions", {}).items()) or "unknown",
+    }
+
+
+def _kept(detector: Detector) -> str:
+    """Tell whether the file holds EEG of people, and how much."""
+    if (kept := detector.prototypes) is None:
+        return "none"
+    of = ("with a discharge", "without") if detector.labels == "events" else ("of patients", "of controls")
+    return (
+        f"{len(kept.epilepsy)} {of[0]} and {len(kept.control)} {of[1]}, {detector.window:g} s each, "
+        "without names; EEG can tell by itself whose it is"
+    )
+
+
+def _section(title: str, results: Results) -> list[str]:
+    """Return the parts that tell one set of figures."""
+    baselines = [f"ROC-AUC of {name}: {value}" for name, value in results.baselines.items()]
+    controls = [f"labels permuted among subjects: p = {results.permutation_p:.3g}", *baselines]
+    parts = [
+        f"## {title}",
+        f"{results.subjects} subjects, {results.epilepsy} with epilepsy; 95 % intervals from a bootstrap "
+        "over subjects.",
+        markdown(table(results)),
+        f"Controls:\n\n{_listed(controls)}",
+        f"Abstention: {answered(results)} {sureness(results).capitalize()}.",
+    ]
+    return [*parts, f"What predicts the label without any EEG:\n\n```\n{audited(results)}\n```"]

@@ -1,0 +1,205 @@
+"""The simulated cohort as a corpus on disk: EDF in BIDS layout, with every event written down."""
+
+import json
+import tempfile
+from collections.abc import Iterable, Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import edfio
+import joblib
+from tqdm import tqdm
+
+from eeg.simulation.cohort import LINE, Simulated, check, labels, simulate_subject
+from trainers.errors import DataError
+
+STEP = 0.1  # µV, the resolution of the EDF's 16 bits; what is simulated stays far within their range
+
+
+def write_cohort(
+    out: Path,
+    *,
+    subjects: int = 80,
+    minutes: float = 5.0,
+    sfreq: float = 256.0,
+    seed: int = 0,
+    jobs: int = 1,
+    progress: bool = True,
+) -> Path:
+    """Simulate a cohort, half of it with epilepsy, and write it as EDF in BIDS layout.
+
+    Parameters
+    ----------
+    out
+        The folder to write, which must be new or empty. It appears when it is complete and not before.
+    subjects, minutes, sfreq, seed
+        What to simulate; see `simulate_subject`.
+    jobs
+        Processes; they change nothing but the time.
+    progress
+        Show a progress bar.
+
+    Returns
+    -------
+    Path
+        `out`.
+
+    Raises
+    ------
+    DataError
+        If `out` holds something already or cannot be written.
+    ValueError
+        If there are fewer than 2 subjects, or as `simulate_subject` says.
+    """
+    if subjects < 2:
+        raise ValueError(f"subjects is {subjects}, expected at least 2, one for each group")
+    check(minutes, sfreq)
+    try:
+        if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+            raise DataError(f"{out}: holds something, expected a new or empty folder: name another")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as unfinished:
+            folder = Path(unfinished) / "cohort"
+            folder.mkdir()
+            groups = labels(subjects, seed)
+            one = joblib.delayed(partial(_write_subject, folder, seed=seed, minutes=minutes, sfreq=sfreq))
+            work = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(
+                one(index, label) for index, label in enumerate(groups)
+            )
+            for _ in tqdm(work, "simulating", total=subjects, unit="subject", disable=not progress):
+                pass
+            _write_description(folder, groups, f"{subjects} subjects, {minutes:g} min, seed {seed}")
+            folder.replace(out)
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written ({error.strerror}): name another folder") from error
+    return out
+
+
+def _write_subject(cohort: Path, index: int, label: int, *, seed: int, minutes: float, sfreq: float) -> None:
+    subject = simulate_subject(index, label, seed=seed, minutes=minutes, sfreq=sfreq)
+    folder = cohort / f"sub-{subject.subject}" / "eeg"
+    folder.mkdir(parents=True)
+    stem = f"sub-{subject.subject}_task-rest"
+    _edf(subject).write(folder / f"{stem}_eeg.edf")
+    _write_json(folder / f"{stem}_eeg.json", _sidecar(subject))
+    _write_table(
+        folder / f"{stem}_channels.tsv",
+        ("name", "type", "units", "sampling_frequency", "reference"),
+        ((name, "EEG", "uV", f"{sfreq:g}", "average") for name in subject.channels),
+    )
+    _write_table(
+        folder / f"{stem}_events.tsv",
+        ("onset", "duration", "trial_type", "channel", "amplitude"),
+        (
+            (f"{e.onset:.6f}", f"{e.duration:.6f}", e.kind, ",".join(e.channels), f"{e.amplitude:.3f}")
+            for e in subject.events
+        ),
+    )
+
+
+def _edf(subject: Simulated) -> edfio.Edf:
+    """Return the recording as an EDF in steps of 0.1 µV; an anonymous start date is EDF's 1985-01-01."""
+    microvolt = subject.data.astype(float) * 1e6
+    signals = [
+        edfio.EdfSignal(
+            signal,
+            subject.sfreq,
+            label=name,
+            physical_dimension="uV",
+            physical_range=(-(2**15) * STEP, (2**15 - 1) * STEP),
+        )
+        for name, signal in zip(subject.channels, microvolt, strict=True)
+    ]
+    return edfio.Edf(
+        signals,
+        patient=edfio.Patient(code=f"SIMULATED-{subject.subject}", additional=("SIMULATED",)),
+        recording=edfio.Recording(equipment_code="SIMULATED", additional=("SIMULATED",)),
+    )
+
+
+def _sidecar(subject: Simulated) -> dict[str, object]:
+    return {
+        "TaskName": "rest",
+        "TaskDescription": "Simulated resting EEG",
+        "SamplingFrequency": subject.sfreq,
+        "PowerLineFrequency": LINE,
+        "EEGReference": "average of the 19 electrodes",
+        "EEGPlacementScheme": "10-20",
+        "EEGChannelCount": len(subject.channels),
+        "SoftwareFilters": "n/a",
+        "RecordingDuration": subject.data.shape[1] / subject.sfreq,
+        "RecordingType": "continuous",
+    }
+
+
+def _write_description(cohort: Path, groups: Sequence[int], settings: str) -> None:
+    """Write what BIDS wants at the top of a data set."""
+    description = {
+        "Name": "Simulated EEG with and without interictal discharges",
+        "BIDSVersion": "1.10.0",
+        "DatasetType": "raw",
+        "License": "CC0",
+        "GeneratedBy": [
+            {
+                "Name": "hebbian-eeg",
+                "Version": version("hebbian-eeg"),
+                "Description": f"simulated: {settings}",
+            }
+        ],
+    }
+    _write_json(cohort / "dataset_description.json", description)
+    _write_json(cohort / "participants.json", _PARTICIPANTS)
+    _write_json(cohort / "task-rest_events.json", _EVENTS)
+    rows = ((f"sub-{i + 1:03d}", ("control", "epilepsy")[label]) for i, label in enumerate(groups))
+    _write_table(cohort / "participants.tsv", ("participant_id", "group"), rows)
+    (cohort / "README").write_text(_README.format(settings=settings), encoding="utf-8")
+
+
+def _write_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    path.write_text("".join("\t".join(row) + "\n" for row in (header, *rows)), encoding="utf-8")
+
+
+_PARTICIPANTS = {
+    "group": {
+        "Description": "The simulated diagnosis",
+        "Levels": {"epilepsy": "interictal discharges were added", "control": "no discharge was added"},
+    }
+}
+
+_EVENTS = {
+    "onset": {"Description": "Where the event's time course begins", "Units": "s"},
+    "duration": {"Description": "How long its time course lasts", "Units": "s"},
+    "trial_type": {
+        "Description": "What was simulated",
+        "Levels": {
+            "discharge": "interictal epileptiform discharge",
+            "wicket": "innocent wicket spike, alone or in a train",
+            "small_sharp_spike": "innocent small sharp spike",
+            "vertex_wave": "innocent vertex wave",
+            "blink": "eye blink",
+            "muscle": "burst of scalp muscle",
+            "electrode_pop": "jump at one electrode",
+        },
+    },
+    "channel": {
+        "Description": "Electrodes that see at least half of the event's largest peak, strongest first",
+        "Delimiter": ",",
+    },
+    "amplitude": {"Description": "Peak at the best electrode over the rms of the subject's background"},
+}
+
+_README = """\
+Simulated EEG: no person was recorded.  Research use only.
+
+{settings}.  Written by `eeg simulate` of hebbian-eeg.
+
+Background activity (1/f and alpha) and transients of known place and time, seen by the 19 electrodes of
+the 10-20 system through a sphere model of brain, fluid, skull and scalp; eyes, muscle and electrodes
+beside them.  Both groups share everything but the interictal discharges, which only the group "epilepsy"
+has.  Every event stands in the events.tsv of its recording, the innocent ones too.
+"""

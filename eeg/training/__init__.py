@@ -1,0 +1,1 @@
+"""Plan, fit and cross-validate."""

@@ -1,0 +1,190 @@
+"""Augmentation of EEG windows: what tells a discharge stays, what tells whose EEG it is goes.
+
+Each takes windows (N, C, T) and a generator, gives windows of the same shape, and treats each by draws of
+its own.  Most worth is the turned head: a training set knows few foci, as many as it has patients.  Turning
+the head below its electrodes moves a focus elsewhere and leaves the time course of every source as it is
+(Krell & Kim 2017).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import mne
+import numpy as np
+import torch
+from numpy.polynomial.legendre import legval
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+from torch.nn.functional import avg_pool1d
+
+from eeg.io.electrodes import MONTAGE
+from trainers.data.batches import Augment
+
+_ORDER, _TERMS, _RIDGE = 4, 50, 1e-5  # Perrin et al. 1989: m, and how far the series is summed
+
+
+@dataclass(frozen=True)
+class TurnedHead:
+    """Windows (N, C, T) as electrodes would see them on a head turned by up to ``most`` degrees.
+
+    The axis is drawn at random, every second head is mirrored as well.  ``maps`` (M, C, C) holds the
+    turns to draw from; each window gets its own.
+    """
+
+    maps: Tensor
+
+    @classmethod
+    def drawn(
+        cls, channels: Sequence[str], rng: np.random.Generator, most: float = 90.0, turns: int = 256
+    ) -> TurnedHead:
+        """Draw ``turns`` turns of at most ``most`` degrees for these channels."""
+        places = _on_sphere(channels)
+        maps = []
+        for i in range(turns):
+            axis = rng.normal(size=3)
+            angle = np.deg2rad(rng.uniform(0, most)) * axis / np.linalg.norm(axis)
+            turned = Rotation.from_rotvec(angle).apply(places * ([-1, 1, 1] if i % 2 else [1, 1, 1]))
+            maps.append(spline(places, turned))
+        return cls(torch.from_numpy(np.stack(maps)).float())
+
+    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Turn every window by a map of its own."""
+        drawn = torch.randint(len(self.maps), (len(x),), generator=generator)
+        return torch.bmm(self.maps[drawn], x)
+
+
+def gain(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Multiply each window by a factor from a half to two."""
+    return x * torch.exp2(_uniform(x, generator, -1, 1))
+
+
+def silence(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Set every tenth channel to 0."""
+    return x * (torch.rand(x.shape[:2], generator=generator)[..., None] >= 0.1)
+
+
+def flip(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Turn the sign of every second window: which way a focus points depends on the fold it lies in."""
+    return x * (1 - 2 * torch.randint(2, (len(x), 1, 1), generator=generator))
+
+
+def shift(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Rotate each window in time, its end to its beginning."""
+    start = torch.randint(x.shape[-1], (len(x), 1, 1), generator=generator)
+    return x.gather(-1, ((torch.arange(x.shape[-1]) + start) % x.shape[-1]).expand_as(x))
+
+
+def whiten(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Flatten the spectrum of each window, some a little and some wholly; its power stays.
+
+    The spectrum is the mean over channels, smoothed over nine frequencies so that only the background's
+    shape is taken away and not the discharge in it.
+    """
+    spectrum = torch.fft.rfft(x)
+    shape = avg_pool1d(spectrum.abs().mean(1, keepdim=True), 9, 1, 4, count_include_pad=False)
+    floor = 0.02 * shape.amax(-1, keepdim=True)  # what the band's filter has taken out stays out
+    flat = torch.fft.irfft(spectrum / shape.clamp_min(floor) ** _uniform(x, generator, 0, 1), x.shape[-1])
+    return flat * (_rms(x) / _rms(flat))
+
+
+@dataclass(frozen=True)
+class OtherBackground:
+    """Windows with up to half of a window of somebody else's background added.
+
+    ``backgrounds`` (M, C, T) are windows of controls: they hold no discharge, and are added to windows of
+    both classes.
+    """
+
+    backgrounds: Tensor
+
+    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Add a window of its own to every window."""
+        drawn = torch.randint(len(self.backgrounds), (len(x),), generator=generator)
+        return x + _uniform(x, generator, 0, 0.5) * self.backgrounds[drawn]
+
+
+@dataclass(frozen=True)
+class InTurn:
+    """One augmentation after the other."""
+
+    steps: tuple[Augment, ...]
+
+    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Apply all."""
+        for step in self.steps:
+            x = step(x, generator)
+        return x
+
+
+AUGMENTATIONS = ("turn", "gain", "silence", "flip", "shift", "whiten", "mix")
+"""Names of what `augmentation` knows."""
+
+
+def augmentation(
+    names: Sequence[str], channels: Sequence[str], backgrounds: Tensor, rng: np.random.Generator
+) -> Augment:
+    """Return the augmentations called ``names``, one after the other.
+
+    Parameters
+    ----------
+    names
+        Some of `AUGMENTATIONS`.
+    channels
+        Of the windows, (C,).
+    backgrounds
+        Windows (M, C, T) of controls, for ``mix``.
+    rng
+        Draws the turns of the head.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown.
+    """
+    if unknown := set(names) - set(AUGMENTATIONS):
+        raise ValueError(f"no augmentation {sorted(unknown)}; known: {', '.join(AUGMENTATIONS)}")
+    simple: dict[str, Augment] = {
+        "gain": gain, "silence": silence, "flip": flip, "shift": shift, "whiten": whiten
+    }  # fmt: skip
+
+    def one(name: str) -> Augment:
+        if name == "turn":
+            return TurnedHead.drawn(channels, rng)
+        return OtherBackground(backgrounds) if name == "mix" else simple[name]
+
+    return InTurn(tuple(one(name) for name in names))
+
+
+def _uniform(x: Tensor, generator: torch.Generator, low: float, high: float) -> Tensor:
+    """Draw a number for each window, (N, 1, 1)."""
+    return low + (high - low) * torch.rand((len(x), 1, 1), generator=generator)
+
+
+def _rms(x: Tensor) -> Tensor:
+    return x.square().mean((1, 2), keepdim=True).sqrt().clamp_min(1e-12)
+
+
+def spline(origin: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Return the spherical-spline interpolation (Perrin et al. 1989, eqs. 1-3).
+
+    ``origin`` (C, 3) and ``target`` (D, 3) are unit vectors; the result (D, C) takes potentials at the
+    one to potentials at the other.
+    """
+    n = np.arange(1, _TERMS + 1)
+    series = np.concatenate([[0], (2 * n + 1) / (n * (n + 1)) ** _ORDER]) / (4 * np.pi)
+    inner = legval(np.clip(origin @ origin.T, -1, 1), series) + _RIDGE * np.eye(len(origin))
+    system = np.block([[inner, np.ones((len(origin), 1))], [np.ones((1, len(origin))), np.zeros((1, 1))]])
+    across = np.hstack([legval(np.clip(target @ origin.T, -1, 1), series), np.ones((len(target), 1))])
+    return across @ np.linalg.pinv(system)[:, : len(origin)]
+
+
+def _on_sphere(channels: Sequence[str]) -> np.ndarray:
+    """Return the electrodes' directions (C, 3) from the centre of the head, x to the right."""
+    positions = mne.channels.make_standard_montage(MONTAGE).get_positions()["ch_pos"]
+    scalp = np.array(list(positions.values()))
+    # The sphere |p - c|² = r² is linear in its centre: 2 c·p + (r² - c²) = p².
+    centre = np.linalg.lstsq(np.c_[2 * scalp, np.ones(len(scalp))], (scalp**2).sum(1), rcond=None)[0][:3]
+    places = np.array([positions[name] for name in channels]) - centre
+    return places / np.linalg.norm(places, axis=1, keepdims=True)

@@ -1,0 +1,39 @@
+from .backprop import Backprop as Backprop
+from .contrastive import Clapp as Clapp
+from .equilibrium import EquilibriumPropagation as EquilibriumPropagation
+from .feedback import (
+    DirectFeedback as DirectFeedback,
+    FeedbackAlignment as FeedbackAlignment,
+    KolenPollack as KolenPollack,
+    SignSymmetry as SignSymmetry,
+    WeightMirror as WeightMirror,
+)
+from .forward_forward import ForwardForward as ForwardForward
+from .local import LocalLosses as LocalLosses, MonoForward as MonoForward
+from .memory import Hopfield as Hopfield, Storkey as Storkey
+from .perturbation import (
+    NodePerturbation as NodePerturbation,
+    RewardModulatedHebb as RewardModulatedHebb,
+    WeightPerturbation as WeightPerturbation,
+)
+from .plasticity import (
+    BCM as BCM,
+    Foldiak as Foldiak,
+    Instar as Instar,
+    Krotov as Krotov,
+    Sanger as Sanger,
+    SoftHebb as SoftHebb,
+    SoftInstar as SoftInstar,
+    Subspace as Subspace,
+    covariance as covariance,
+    frozen as frozen,
+    hebb as hebb,
+    oja as oja,
+)
+from .predictive import FixedPrediction as FixedPrediction, PredictiveCoding as PredictiveCoding
+from .recurrent import LeakyRNN as LeakyRNN, RandomFeedbackOnline as RandomFeedbackOnline
+from .registry import build as build
+from .rule import Rule as Rule, probabilities as probabilities
+from .spiking import PairSTDP as PairSTDP, RewardSpikeTiming as RewardSpikeTiming, SpikeTiming as SpikeTiming
+from .target import DifferenceTarget as DifferenceTarget
+from .two_factor import Hebbian as Hebbian

@@ -1,0 +1,95 @@
+"""A model judges the same windows in use as in training, unless --quality says otherwise."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import edfio
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from eeg.cli.main import main
+from eeg.detector.detector import Detector, load, save
+from eeg.explanation.explain import Explanation
+from eeg.explanation.segments import Segment
+from eeg.io.electrodes import TEN_TWENTY
+
+FLAT = 6.0  # s from the beginning in which one channel does not change: three windows of 2 s
+SECONDS = 40
+
+
+def eeg(*words: object) -> Result:
+    result = CliRunner().invoke(main, [str(word) for word in words])
+    assert result.exit_code == 0, result.output
+    return result
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    """Noise, much of it within the first seconds, in which one channel is flat."""
+    data = 2e-5 * np.random.default_rng(0).normal(size=(19, SECONDS * 128))
+    data[:, : int(FLAT * 128)] *= 3
+    data[4, : int(FLAT * 128)] = 0
+    signals = [
+        edfio.EdfSignal(1e6 * x, 128, label=name, physical_dimension="uV", physical_range=(-3276.8, 3276.7))
+        for name, x in zip(TEN_TWENTY, data, strict=True)
+    ]
+    edfio.Edf(signals).write(tmp_path / "recording.edf")
+    return tmp_path / "recording.edf"
+
+
+@pytest.mark.parametrize(
+    ("trained", "said", "flawed"),
+    [("exclude", (), 3), ("keep", (), 0), ("keep", ("--quality", "exclude"), 3)],
+)
+def test_detect_judges_what_the_training_would_have(
+    detector: Detector, recording: Path, tmp_path: Path, trained: str, said: tuple[str, ...], flawed: int
+) -> None:
+    save(replace(detector, quality=trained), tmp_path / "m.safetensors")
+    eeg("detect", tmp_path / "m.safetensors", recording, "--out", tmp_path / "out", *said)
+    (written,) = tmp_path.glob("out/*/quality.json")
+    found = json.loads(written.read_text())
+    assert (found["windows"], found["flawed"]) == (SECONDS // 2 - flawed, flawed)
+
+
+@pytest.mark.parametrize(("said", "first"), [((), FLAT), (("--quality", "keep"), 0.0)])
+def test_explain_looks_at_the_windows_that_detect_judges_and_tells_where_they_lie(
+    detector: Detector,
+    recording: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    said: tuple[str, ...],
+    first: float,
+) -> None:
+    save(detector, tmp_path / "m.safetensors")
+    looked_at: list[np.ndarray] = []
+
+    def the_very_first_second(detector: Detector, windows: np.ndarray, **how: object) -> Explanation:
+        looked_at.append(windows)
+        times = np.arange(windows.shape[0] * windows.shape[2]) / 128
+        return Explanation("occlusion", (Segment(0.0, 1.0, ("Cz",), 0.1, 0.1),), times, 0 * times)
+
+    for command in ("detect", "explain"):
+        monkeypatch.setattr(f"eeg.{command}.explain", the_very_first_second)
+        eeg(command, tmp_path / "m.safetensors", recording, "--out", tmp_path / command, *said)
+    np.testing.assert_array_equal(*looked_at)
+    (written,) = tmp_path.glob("explain/*/explanation.json")
+    (segment,) = json.loads(written.read_text())["segments"]
+    assert segment["onset"] == first
+
+
+def test_training_keeps_its_policy_and_evaluation_takes_it_up(cohort: Path, tmp_path: Path) -> None:
+    options = ("--epochs", 1, "--folds", 2, "--hold-out", 0.25, "--quality", "strict")
+    told = eeg("train", cohort, "--out", tmp_path / "run", *options).output
+    assert load(tmp_path / "run" / "model.safetensors").quality == "strict"
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["plan"]["quality"] == "strict"
+    assert (
+        "windows that touch flat, clipped, muscle, blink, seizure" in (tmp_path / "run/card.md").read_text()
+    )
+    (left_out,) = [line for line in told.splitlines() if line.startswith("Left out of")]
+    assert " that are no clean EEG" in left_out
+    assert "within seizures" not in left_out
+    evaluate = ("evaluate", tmp_path / "run", cohort, "--method", "grad-cam")
+    assert left_out in eeg(*evaluate).output
+    assert " windows: none." in eeg(*evaluate, "--quality", "keep").output

@@ -1,0 +1,450 @@
+import json
+import math
+import os
+import subprocess
+import sys
+from collections import Counter
+from datetime import datetime
+from pathlib import Path
+
+import mne
+import numpy as np
+import pytest
+from mne_bids import BIDSPath, read_raw_bids, write_raw_bids
+
+from eeg.datasets import Entry, open_corpus, read_events, read_seizures
+from eeg.io.reader import read
+from trainers.errors import DataError
+
+DATA = Path(os.environ.get("HEBBIAN_DATA", "")) / "eeg"
+needs_data = pytest.mark.skipif("HEBBIAN_DATA" not in os.environ, reason="HEBBIAN_DATA is not set")
+
+EVENTS = "onset\tduration\ttrial_type\tchannel\n"
+TASK = "onset\tduration\ttrial_type\n0\t4.1\tT0\n4.1\t4\tT1\n"
+
+
+def bids(root: Path, participants: str, events: dict[str, str] | None = None, **description: object) -> Path:
+    """Lay out empty recordings, one of everybody in ``participants``, with their events."""
+    root.mkdir(exist_ok=True)
+    (root / "participants.tsv").write_text(participants)
+    (root / "dataset_description.json").write_text(json.dumps(description))
+    for line in participants.splitlines()[1:]:
+        participant = line.split("\t")[0]
+        folder = root / participant / "eeg"
+        folder.mkdir(parents=True)
+        (folder / f"{participant}_task-rest_eeg.edf").touch()
+        (folder / f"{participant}_task-rest_eeg.json").write_text("{}")
+        if participant in (events or {}):
+            (folder / f"{participant}_task-rest_events.tsv").write_text((events or {})[participant])
+    return root
+
+
+COHORT = "participant_id\tage\tgroup\nsub-001\t30\tepilepsy\nsub-002\t31\tcontrol\n"
+
+
+def test_a_simulated_cohort_in_bids(tmp_path: Path) -> None:
+    events = {"sub-001": EVENTS + "1.5\t0.3\tdischarge\tT7\n", "sub-002": EVENTS + "2\t0.3\twicket\tT7\n"}
+    root = bids(
+        tmp_path / "c", COHORT, events, Name="A simulated cohort", GeneratedBy=[{"Name": "eeg simulate"}]
+    )
+    corpus = open_corpus(root)
+    assert corpus.name == "A simulated cohort"
+    assert corpus.simulated
+    assert [(e.subject, e.label) for e in corpus.entries] == [("001", 1), ("002", 0)]
+    first, second = corpus.entries
+    assert first.path == root / "sub-001" / "eeg" / "sub-001_task-rest_eeg.edf"
+    assert first.events == root / "sub-001" / "eeg" / "sub-001_task-rest_events.tsv"
+    assert second.events is not None  # annotated, and nothing found
+
+
+@pytest.mark.parametrize("description", [{}, {"Name": ""}, {"Name": "[Unspecified]"}])
+def test_a_description_without_a_name(description: dict[str, str], tmp_path: Path) -> None:
+    assert open_corpus(bids(tmp_path / "Mueller", COHORT, **description)).name == "unnamed"
+
+
+def test_events_of_a_task_are_not_taken_for_discharges(tmp_path: Path) -> None:
+    corpus = open_corpus(
+        bids(tmp_path / "c", COHORT, {"sub-001": TASK, "sub-002": TASK}, Name="Motor imagery")
+    )
+    assert [entry.events for entry in corpus.entries] == [None, None]
+    assert not corpus.simulated
+
+
+def test_simulated_may_also_stand_in_the_origin(tmp_path: Path) -> None:
+    assert open_corpus(
+        bids(tmp_path / "c", COHORT, Name="X", GeneratedBy=[{"Name": "Simulated by Y"}])
+    ).simulated
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "label"),
+    [("diagnosis", "Epilepsy", 1), ("Group", "healthy", 0), ("group", "n/a", None), ("group", "CONTROL", 0)],
+)
+def test_ways_to_say_a_diagnosis(column: str, value: str, label: int | None, tmp_path: Path) -> None:
+    table = f"participant_id\t{column}\nsub-1\t{value}\nsub-2\tepilepsy\n"
+    assert open_corpus(bids(tmp_path / "c", table)).entries[0].label == label
+
+
+def test_sessions_belong_to_their_subject(tmp_path: Path) -> None:
+    root = bids(tmp_path / "c", COHORT)
+    later = root / "sub-001" / "ses-2" / "eeg"
+    later.mkdir(parents=True)
+    (later / "sub-001_ses-2_task-rest_eeg.vhdr").touch()
+    assert Counter(entry.subject for entry in open_corpus(root).entries) == {"001": 2, "002": 1}
+
+
+def test_sessions_sites_dates_and_persons(tmp_path: Path) -> None:
+    table = (
+        "participant_id\tsex\tAge\tgroup\tsite\nsub-001\tF\t30.5\tepilepsy\tBissau\n"
+        "sub-002\tmale\t89+\tcontrol\tn/a\n"
+    )
+    root = bids(tmp_path / "c", table)
+    later = root / "sub-001" / "ses-2" / "eeg"
+    later.mkdir(parents=True)
+    (later / "sub-001_ses-2_task-rest_eeg.vhdr").touch()
+    (root / "sub-001" / "ses-2" / "sub-001_ses-2_scans.tsv").write_text(
+        "filename\tacq_time\neeg/another_eeg.vhdr\t1999-01-01T00:00:00\n"
+        "eeg/sub-001_ses-2_task-rest_eeg.vhdr\t2020-05-23T14:33:01.5Z\n"
+    )
+    (root / "sub-002" / "sub-002_scans.tsv").write_text(
+        "filename\tacq_time\neeg/sub-002_task-rest_eeg.edf\tn/a\n"
+    )
+    found = {(e.subject, e.session): e for e in open_corpus(root).entries}
+    assert set(found) == {("001", None), ("001", "2"), ("002", None)}
+    second, other = found["001", "2"], found["002", None]
+    assert second.recorded == datetime(2020, 5, 23, 14, 33, 1, 500_000)
+    assert (second.sex, second.age, second.site) == ("F", 30.5, "Bissau")
+    assert (other.sex, other.age, other.site, other.recorded) == ("M", None, None, None)
+    assert found["001", None].recorded is None
+
+
+def test_an_acquisition_time_that_is_none(tmp_path: Path) -> None:
+    root = bids(tmp_path / "c", COHORT)
+    (root / "sub-001" / "sub-001_scans.tsv").write_text(
+        "filename\tacq_time\neeg/sub-001_task-rest_eeg.edf\tin May\n"
+    )
+    with pytest.raises(DataError, match=r"sub-001_scans\.tsv: an acq_time; expected YYYY"):
+        open_corpus(root)
+
+
+def test_events_may_stand_higher_up_but_not_with_another_recording(tmp_path: Path) -> None:
+    """The inheritance principle of BIDS."""
+    root = bids(tmp_path / "c", COHORT)
+    (root / "sub-001" / "eeg" / "sub-001_task-sleep_events.tsv").write_text(EVENTS)
+    assert [entry.events for entry in open_corpus(root).entries] == [None, None]
+    (root / "task-rest_events.tsv").write_text(EVENTS + "1\t0.3\tdischarge\tT7\n")
+    assert [entry.events for entry in open_corpus(root).entries] == [root / "task-rest_events.tsv"] * 2
+
+
+def test_derivatives_are_no_recordings(tmp_path: Path) -> None:
+    root = bids(tmp_path / "c", COHORT)
+    (root / "derivatives").mkdir()
+    bids(root / "derivatives" / "filtered", COHORT)
+    assert len(open_corpus(root).entries) == 2
+
+
+def test_a_name_that_breaks_the_rules_of_bids(tmp_path: Path) -> None:
+    root = bids(tmp_path / "c", COHORT)
+    (root / "sub-001" / "eeg" / "sub-001_task-eyes-open_eeg.edf").touch()
+    with pytest.raises(DataError, match="not named as BIDS wants it"):
+        open_corpus(root)
+
+
+def test_what_mne_bids_writes(tmp_path: Path) -> None:
+    """The peer's writer makes the corpus, and its reader gives the same signals."""
+    volts = 30e-6 * np.random.default_rng(0).standard_normal((3, 1280))
+    for number in ("01", "02"):
+        raw = mne.io.RawArray(volts, mne.create_info(["T3", "Cz", "EOG"], 128, "eeg"), verbose="error")
+        raw.set_channel_types({"EOG": "eog"}, verbose="error").set_meas_date(1_600_000_000 + int(number))
+        raw.info["line_freq"] = 50
+        raw.info["bads"] = ["T3"]
+        place = BIDSPath(subject=number, session="a", task="rest", root=tmp_path / "c", datatype="eeg")
+        write_raw_bids(raw, place, format="EDF", allow_preload=True, verbose="error")
+    table = tmp_path / "c" / "participants.tsv"
+    rows = [line.split("\t") for line in table.read_text(encoding="utf-8-sig").splitlines()]
+    groups = ["group", "epilepsy", "control"]
+    table.write_text("".join("\t".join([*r, g]) + "\n" for r, g in zip(rows, groups, strict=True)))
+    corpus = open_corpus(tmp_path / "c")
+    assert [(e.subject, e.session, e.label) for e in corpus.entries] == [("01", "a", 1), ("02", "a", 0)]
+    assert [e.recorded and e.recorded.timestamp() for e in corpus.entries] == [
+        datetime(2020, 9, 13, 12, 26, 40 + i).timestamp() for i in (1, 2)
+    ]
+    peer = read_raw_bids(
+        BIDSPath(subject="01", session="a", task="rest", root=tmp_path / "c", datatype="eeg"), verbose="error"
+    )
+    mine = read(corpus.entries[0].path)
+    assert (mine.ch_names, mine.info["bads"]) == (["T7", "Cz"], ["T7"])
+    assert peer.info["bads"] == ["T3"]
+    np.testing.assert_allclose(mine.get_data(), peer.get_data(["T3", "Cz"]), atol=1e-12)
+
+
+def test_a_corpus_without_a_description_is_not_called_as_its_folder(tmp_path: Path) -> None:
+    root = bids(tmp_path / "Mueller", COHORT)
+    (root / "dataset_description.json").unlink()
+    assert open_corpus(root).name == "unnamed"
+
+
+def test_read_events_keeps_the_discharges(tmp_path: Path) -> None:
+    path = tmp_path / "e.tsv"
+    path.write_text(EVENTS + "1.5\t0.3\tdischarge\tT7\n2\tn/a\tblink\tFp1\n7.25\t0.1\tdischarge\tO2\n")
+    onset, duration = read_events(path)
+    assert onset.tolist() == [1.5, 7.25]
+    assert duration.tolist() == [0.3, 0.1]
+    path.write_text(EVENTS)
+    assert [values.shape for values in read_events(path)] == [(0,), (0,)]
+
+
+def test_read_seizures_of_szcore(tmp_path: Path) -> None:
+    path = tmp_path / "e.tsv"
+    for column in ("eventType", "trial_type"):
+        path.write_text(
+            f"onset\tduration\t{column}\n100\t20\tsz_foc_ia\n0\t10\tbckg\n7.5\t2\tsz\n9\tn/a\tblink\n"
+        )
+        onset, duration = read_seizures(path)
+        assert (onset.tolist(), duration.tolist()) == ([7.5, 100], [2, 20])
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ("5\t3\tseizure\n-1\tn/a\tstart\n", [(5, 3)]),  # as MNE-BIDS writes an annotation
+        ("5\t3\tSeizure\n9\t1\tinterictal spike\n20\t1\tno seizure\n", [(5, 3)]),
+        ("5\t0\tseizure onset\n8\tn/a\tseizure end\n30\tn/a\tsz\n", [(5, 3), (30, math.inf)]),
+    ],
+)
+def test_events_that_say_seizure(tmp_path: Path, rows: str, expected: list[tuple[float, float]]) -> None:
+    path = tmp_path / "e.tsv"
+    path.write_text(f"onset\tduration\ttrial_type\n{rows}")
+    onset, duration = read_seizures(path)
+    assert list(zip(onset.tolist(), duration.tolist(), strict=True)) == expected
+
+
+# --- bad input
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("onset\tduration\n1\t2\n", "no column trial_type"),
+        (EVENTS + "soon\t0.3\tdischarge\tT7\n", "onset 'soon'"),
+        (EVENTS + "1\tn/a\tdischarge\tT7\n", "duration 'n/a'"),
+        (EVENTS + "1\t-1\tdischarge\tT7\n", "duration '-1'"),
+        (EVENTS + "nan\t1\tdischarge\tT7\n", "onset 'nan'"),
+        (EVENTS + "1\t1\tdischarge\n", "row 2 has not 4 cells"),
+        (EVENTS + "1\t1\tdischarge\tT7\tO1\n", "row 2 has not 4 cells"),
+        ("", "no column"),
+    ],
+)
+def test_events_that_cannot_be_understood(content: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "e.tsv"
+    path.write_text(content)
+    with pytest.raises(DataError, match=words) as caught:
+        read_events(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_table_that_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "e.tsv"
+    path.write_bytes(bytes(range(256)))
+    with pytest.raises(DataError, match="not UTF-8; save it as UTF-8"):
+        read_events(path)
+
+
+@pytest.mark.parametrize(
+    ("participants", "words"),
+    [
+        ("participant_id\tage\nsub-1\t3\n", "no column group or diagnosis"),
+        ("participant_id\tgroup\nsub-1\tA\n", "nobody's group is known"),
+        ("participant_id\tgroup\n", "no column group or diagnosis"),
+        ("name\tgroup\nsub-1\tcontrol\n", "no column participant_id"),
+    ],
+)
+def test_participants_without_a_diagnosis(participants: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=words):
+        open_corpus(bids(tmp_path / "c", participants))
+
+
+def test_a_participant_twice(tmp_path: Path) -> None:
+    root = bids(tmp_path / "c", COHORT)
+    (root / "participants.tsv").write_text(COHORT + "sub-001\t30\tcontrol\n")
+    with pytest.raises(DataError, match="stands twice"):
+        open_corpus(root)
+
+
+def test_a_recording_of_nobody(tmp_path: Path) -> None:
+    root = bids(tmp_path / "c", COHORT)
+    (root / "participants.tsv").write_text("participant_id\tgroup\nsub-002\tcontrol\n")
+    with pytest.raises(DataError, match=r"sub-001 is not in participants\.tsv"):
+        open_corpus(root)
+
+
+def test_no_recordings(tmp_path: Path) -> None:
+    (tmp_path / "participants.tsv").write_text(COHORT)
+    with pytest.raises(DataError, match="no recording"):
+        open_corpus(tmp_path)
+
+
+def test_a_broken_description(tmp_path: Path) -> None:
+    root = bids(tmp_path / "c", COHORT)
+    for content in ("{", "[]"):
+        (root / "dataset_description.json").write_text(content)
+        with pytest.raises(DataError, match="not a JSON object"):
+            open_corpus(root)
+
+
+def test_no_folder_and_an_unknown_layout(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such folder"):
+        open_corpus(tmp_path / "gone")
+    with pytest.raises(DataError, match=r"unknown layout; expected participants\.tsv \(BIDS\)"):
+        open_corpus(tmp_path)
+
+
+# --- Guinea-Bissau
+
+
+METADATA = "subject.id,Group,Eyes.condition,Remarks,recordedPeriod,startTime\n"
+
+
+def guinea_bissau(root: Path, rows: str, present: tuple[int, ...]) -> Path:
+    (root / "metadata_guineabissau.csv").write_text(METADATA + rows)
+    (root / "EEGs_Guinea-Bissau").mkdir()
+    for number in present:
+        (root / "EEGs_Guinea-Bissau" / f"signal-{number}.csv.gz").touch()
+    return root
+
+
+def test_guinea_bissau_lists_what_is_present(tmp_path: Path) -> None:
+    rows = (
+        '1,Epilepsy,x,"a, b",301,27-05-2020 14:33\n'
+        "2,Epilepsy,x,NA,1,27-05-2020 15:00\n"
+        "5,Control,x,NA,302,23-05-2020 19:09\n"
+    )
+    corpus = open_corpus(guinea_bissau(tmp_path, rows, present=(1, 5)))
+    assert [(e.subject, e.label, e.events) for e in corpus.entries] == [("1", 1, None), ("5", 0, None)]
+    assert corpus.entries[0].recorded == datetime(2020, 5, 27, 14, 33)
+    assert not corpus.simulated
+
+
+def test_guinea_bissau_with_another_date(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="startTime of subject 1"):
+        open_corpus(guinea_bissau(tmp_path, "1,Epilepsy,x,NA,301,2020-05-27\n", present=(1,)))
+
+
+def test_guinea_bissau_without_recordings(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no recording"):
+        open_corpus(guinea_bissau(tmp_path, "1,Epilepsy,x,NA,301,27-05-2020 14:33\n", present=()))
+
+
+@needs_data
+def test_guinea_bissau_as_published() -> None:
+    corpus = open_corpus(DATA / "guinea_bissau")
+    assert Counter(entry.label for entry in corpus.entries) == {1: 39, 0: 34}
+    assert len({entry.subject for entry in corpus.entries}) == 73
+    assert all(entry.recorded and entry.path.is_file() for entry in corpus.entries)
+
+
+# --- Bonn
+
+
+def test_bonn_keeps_each_set_together(tmp_path: Path) -> None:
+    for letter, folder in zip("ZONFS", ("Z", "O", "N", "F", "S"), strict=True):
+        (tmp_path / folder).mkdir()
+        for number in range(1, 101):
+            suffix = "TXT" if letter == "N" else "txt"  # as the archives have it
+            (tmp_path / folder / f"{letter}{number:03d}.{suffix}").touch()
+    corpus = open_corpus(tmp_path)
+    counts = Counter((e.subject, e.label, e.montage) for e in corpus.entries)
+    assert counts == {
+        ("Z", 0, "scalp"): 100,
+        ("O", 0, "scalp"): 100,
+        ("N", 1, "intracranial"): 100,
+        ("F", 1, "intracranial"): 100,
+        ("S", 1, "intracranial"): 100,
+    }
+    (tmp_path / "S" / "S007.txt").unlink()
+    with pytest.raises(DataError, match="499 segments"):
+        open_corpus(tmp_path)
+    (tmp_path / "S" / "S008.txt").rename(tmp_path / "S" / "Z008.txt")
+    (tmp_path / "S" / "S101.txt").touch()
+    with pytest.raises(DataError, match="500 segments, 499 of them different"):
+        open_corpus(tmp_path)
+
+
+@needs_data
+def test_bonn_as_published() -> None:
+    corpus = open_corpus(DATA / "bonn")
+    assert Counter(e.label for e in corpus.entries) == {0: 200, 1: 300}
+
+
+# --- anybody's recordings
+
+
+TABLE = "path;subject;label;session;site;date;sex;age\n"
+
+
+def listing(folder: Path, text: str) -> Path:
+    for name in ("a.edf", "b.edf", "c.vhdr"):
+        (folder / name).touch()
+    (folder / "clinic.csv").write_text(text, encoding="utf-8-sig")
+    return folder / "clinic.csv"
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_table_of_recordings(delimiter: str, tmp_path: Path) -> None:
+    rows = (
+        "a.edf;S1;Epilepsy;1;north;2020-05-23T14:33;F;34\nb.edf;S1;1;2;north;2020-05-24;f;34.5\n"
+        "c.vhdr;S2;control;;;;;\n"
+    )
+    corpus = open_corpus(listing(tmp_path, (TABLE + rows).replace(";", delimiter)))
+    assert corpus.name == "clinic"
+    first, second, third = corpus.entries
+    assert first == Entry(
+        *(tmp_path / "a.edf", "S1", 1, datetime(2020, 5, 23, 14, 33)),
+        session="1",
+        site="north",
+        sex="F",
+        age=34.0,
+    )
+    assert (second.label, second.recorded, second.age) == (1, datetime(2020, 5, 24), 34.5)
+    assert third == Entry(tmp_path / "c.vhdr", "S2", 0)
+
+
+@pytest.mark.parametrize(
+    ("label", "number"), [("0", 0), ("healthy", 0), (" Epileptic ", 1), ("", None), ("n/a", None)]
+)
+def test_labels_of_a_table(label: str, number: int | None, tmp_path: Path) -> None:
+    table = listing(tmp_path, f"path,subject,label\na.edf,S1,{label}\n")
+    assert open_corpus(table).entries[0].label == number
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("path,subject\na.edf,S1\n", "no column label"),
+        ("path,subject,label\n", "names no recording"),
+        ("path,subject,label\nz.edf,S1,1\n", "row 2: no such file"),
+        ("path,subject,label\n,S1,1\n", "row 2: no such file"),
+        ("path,subject,label\na.edf,,1\n", "row 2: no subject"),
+        ("path,subject,label\na.edf,S1,1\nb.edf,S2,epilpsy\n", "row 3: label 'epilpsy'"),
+        ("path,subject,label\na.edf,S1,1\na.edf,S1,1\n", "names a recording twice"),
+        ("path,subject,label,date\na.edf,S1,1,23.5.2020\n", "row 2: the date; expected YYYY-MM-DD"),
+        ("path,subject,label,sex\na.edf,S1,1,\nb.edf,S2,1,w\n", "row 3: the sex; expected F, M or nothing"),
+        ("path,subject,label,age\na.edf,S1,1,n/a\nb.edf,S2,1,x\n", "row 3: the age; expected years"),
+        ("", "no column"),
+    ],
+)
+def test_tables_that_cannot_be_understood(text: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=words) as caught:
+        open_corpus(listing(tmp_path, text))
+    assert "clinic.csv" in str(caught.value)
+
+
+def test_a_table_in_another_encoding(tmp_path: Path) -> None:
+    (tmp_path / "clinic.csv").write_bytes("path,subject,label\nM\u00fcller.edf,1,1\n".encode("latin-1"))
+    with pytest.raises(DataError, match="not UTF-8; save it as UTF-8"):
+        open_corpus(tmp_path / "clinic.csv")
+
+
+def test_listing_a_corpus_loads_no_heavy_library() -> None:
+    script = "import sys, eeg.datasets; sys.exit(bool({'mne', 'torch', 'scipy'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -1,0 +1,169 @@
+"""The measures of explanations against known discharges, by hand and by slow second implementations."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+from torch import Tensor, nn
+
+from eeg.datasets import Entry
+from eeg.detector.detector import Detector
+from eeg.evaluation.localization import (
+    MOST,
+    WIDENED,
+    Discharges,
+    chance,
+    hits,
+    locate,
+    precision,
+    precision_at_r,
+    read_discharges,
+    recall,
+    spans,
+)
+from eeg.explanation.attribution import Montage
+from eeg.explanation.explain import explain
+from eeg.preprocessing.pipeline import Preprocessing
+from eeg.preprocessing.windows import Windows
+from eeg.training.cross_validation import Scored
+
+CHANNELS = ("Fp1", "T7", "Cz", "O2")
+RATE = 128
+
+
+class Energy(nn.Module):
+    """The logit of a window is its energy at T7."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Give one logit."""
+        return 0.02 * x[:, 1].square().sum(1, keepdim=True) - 1
+
+
+def planted(detector: Detector) -> tuple[Detector, np.ndarray]:
+    """Give that network, three transients for it, and a larger one where it does not look."""
+    signal = np.random.default_rng(3).normal(scale=0.01, size=(4, 30 * 256)).astype(np.float32)
+    for at, height in ((200, 1.0), (700, 3.0), (1100, 2.0)):
+        signal[:3, at : at + 20] += height
+    signal[0, 400:420] += 50
+    settings = Preprocessing(CHANNELS)
+    known = replace(detector, network=Energy(), preprocessing=settings, window=2.0, aggregation="mean")
+    return known, np.ascontiguousarray(signal.reshape(4, 30, -1).swapaxes(0, 1))
+
+
+def test_hits_by_hand() -> None:
+    onset, duration = np.array([10.0, 20.0]), np.array([0.5, 0.0])
+    segments = [(9.0, 0.85), (9.0, 0.95), (10.55, 1.0), (10.65, 1.0), (19.85, 0.1), (0.0, 1.0)]
+    assert hits(segments, onset, duration).tolist() == [False, True, True, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("true", "segments", "expected"),
+    [
+        (1, [(0.0, 0.5)], 1.0),
+        (1, [(5.0, 0.5), (0.0, 0.5)], 0.0),  # only the first counts
+        (2, [(0.0, 0.5)], 0.5),  # one is lacking
+        (2, [(0.0, 0.5), (0.1, 0.2), (10.0, 0.1)], 1.0),
+        (3, [], 0.0),
+        (12, [(10.0 * i, 0.1) for i in range(12)], 1.0),
+        (12, [(10.0 * i + 5 * (i > 4), 0.1) for i in range(12)], 0.5),  # of ten, not of twelve
+    ],
+)
+def test_precision_at_r_by_hand(true: int, segments: list[tuple[float, float]], expected: float) -> None:
+    assert precision_at_r(segments, 10.0 * np.arange(true), np.full(true, 0.2)) == expected
+
+
+def test_precision_at_r_needs_a_discharge() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        precision_at_r([(0.0, 1.0)], np.array([]), np.array([]))
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 29), st.floats(0, 2)), min_size=1, max_size=6),
+    st.floats(0.05, 1.0),
+)
+@settings(max_examples=30)
+def test_chance_is_that_of_segments_thrown_at_random(
+    events: list[tuple[float, float]], length: float
+) -> None:
+    onset, duration = np.array(events).T
+    thrown = np.linspace(0, 30 - length, 20_001)
+    share = hits([(start, length) for start in thrown], onset, duration).mean()
+    assert chance(length, 30.0, onset, duration) == pytest.approx(share, abs=0.002)
+
+
+def test_precision_of_a_recording_is_beside_amplitude_and_chance(detector: Detector, tmp_path: Path) -> None:
+    detector, x = planted(detector)
+    events = tmp_path / "events.tsv"
+    rows = [f"{at / RATE}\t{20 / RATE}\tdischarge" for at in (200, 700, 1100)]
+    events.write_text("\n".join(["onset\tduration\ttrial_type", *rows, "3\t1\tblink"]) + "\n")
+    windows = Windows(x, np.arange(30) * 2.0, 2.0, 1, None)
+    entry = Entry(Path("a.edf"), "a", 1, events=events)
+    scored = Scored(entry, "held out", windows, detector.logits(x), "mean")
+    found = precision(detector, scored, "occlusion")
+    assert found is not None
+    assert found.explanation == 1
+    assert found.amplitude == pytest.approx(2 / 3)  # its first is where the network does not look
+    lengths = [length for _, length in spans(explain(detector, x, most=MOST).segments)]
+    covered = [3 * (20 / RATE + 2 * WIDENED + length) / (60 - length) for length in lengths]
+    assert found.chance == pytest.approx(np.mean(covered), rel=0.05)
+    assert f"{found.explanation:.3f}" in found.describe("occlusion")
+    events.write_text("onset\tduration\ttrial_type\n3\t1\tblink\n")
+    assert precision(detector, scored, "occlusion") is None
+    assert precision(detector, replace(scored, entry=replace(scored.entry, events=None)), "occlusion") is None
+
+
+@pytest.mark.parametrize(
+    ("segments", "expected"),
+    [
+        ([], 0.0),
+        ([(0.0, 0.5)], 0.25),
+        ([(0.0, 0.5), (0.1, 0.1), (30.0, 0.1)], 0.5),
+        ([(5.0, 0.5)] * 10 + [(0.0, 0.5)], 0.0),  # only ten are looked at
+        ([(0.0, 31.0)], 1.0),
+    ],
+)
+def test_recall_by_hand(segments: list[tuple[float, float]], expected: float) -> None:
+    assert recall(segments, 10.0 * np.arange(4), np.full(4, 0.2)) == expected
+
+
+def test_a_located_discharge_by_hand() -> None:
+    montage = Montage(CHANNELS, 100.0)
+    windows = np.zeros((5, 4, 200), np.float32)
+    windows[1, 2, 50:60] = 1  # at 2.5 s on Cz, its peak at 2.55 s
+    windows[1, 2, 55] = 3
+    true = Discharges(np.array([2.5]), np.array([0.1]), (frozenset({"Cz"}),))
+    evidence = np.zeros((5, 4, 200))
+    evidence[1, 2, 52:58] = 1.0
+    evidence[3, 0, 10:12] = 0.5
+    relevance = evidence.sum(1).ravel()
+    relevance[257] += 1  # 20 ms after the peak
+    found = locate([(252, 258), (610, 612)], relevance, evidence, windows, true, montage)
+    assert found.pointing == found.channel == found.precision == found.recall == 1
+    assert found.peak_error == pytest.approx(0.02)
+    inside = np.zeros(1000, bool)
+    inside[250:260] = True
+    pairs = [np.sign(a - b) for a in relevance[inside] for b in relevance[~inside]]
+    assert found.auroc == pytest.approx((np.mean(pairs) + 1) / 2)
+    covered = 0.1 + 2 * WIDENED + 0.06
+    assert found.chance == pytest.approx(covered / (10 - 0.06))
+    missed = locate([(610, 612), (252, 258)], relevance, evidence, windows, true, montage)
+    assert missed.pointing == missed.precision == 0
+    assert missed.recall == 1
+    assert np.isnan(missed.peak_error)
+    assert np.isnan(missed.channel)
+    wrong = evidence[:, [2, 1, 0, 3]]
+    assert locate([(252, 258)], relevance, wrong, windows, true, montage).channel == 0
+    together = evidence.sum(1, keepdims=True)
+    assert np.isnan(locate([(252, 258)], relevance, together, windows, true, montage).channel)
+    nothing = locate([], relevance, evidence, windows, true, montage)
+    assert nothing.pointing == nothing.precision == nothing.recall == 0
+
+
+def test_discharges_of_a_simulated_subject_name_their_electrodes(cohort: Path) -> None:
+    found = [read_discharges(path) for path in sorted(cohort.glob("sub-*/eeg/*_events.tsv"))]
+    assert sum(len(d.onset) > 0 for d in found) == 4
+    for discharges in found:
+        assert len(discharges.onset) == len(discharges.duration) == len(discharges.channels)
+        assert all(channels for channels in discharges.channels)

@@ -1,0 +1,254 @@
+"""EDF headers, and what of an EDF must not be read as it stands."""
+
+from collections.abc import Callable, Sequence
+from datetime import date, datetime
+from pathlib import Path
+
+import edfio
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from eeg.datasets import Entry
+from eeg.evaluation.recording_metadata import header
+from eeg.io.edf import read_edf_header
+from eeg.io.reader import read
+from trainers.errors import DataError
+
+RATE = 128
+FOUR = ("Fp1", "T7", "Cz", "O2")
+PATIENT, RECORDING, START = slice(8, 88), slice(88, 168), slice(168, 184)
+
+
+def write(
+    path: Path,
+    rates: Sequence[int] = (RATE,) * 4,
+    unit: str = "uV",
+    scale: float = 30.0,
+    **fields: object,
+) -> Path:
+    """Write ten seconds of a sine of 7 Hz, its phase another in every channel."""
+    signals = [
+        edfio.EdfSignal(
+            scale * np.sin(2 * np.pi * 7 * np.arange(10 * rate) / rate + phase),
+            rate,
+            label=name,
+            physical_dimension=unit,
+            prefiltering="HP:0.1Hz",
+        )
+        for phase, (name, rate) in enumerate(zip(FOUR, rates, strict=True))
+    ]
+    edfio.Edf(signals, data_record_duration=1, **fields).write(path)
+    return path
+
+
+def patch(path: Path, where: slice, text: str) -> Path:
+    content = bytearray(path.read_bytes())
+    content[where] = text.ljust(where.stop - where.start).encode("latin-1")
+    path.write_bytes(content)
+    return path
+
+
+# --- facts, against edfio's own reader
+
+
+def test_facts_against_edfio(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "a.edf",
+        rates=(RATE, 64, RATE, RATE),
+        patient=edfio.Patient(code="7", sex="M", birthdate=date(1980, 3, 1), name="Mueller"),
+        recording=edfio.Recording(
+            startdate=date(2011, 3, 1), hospital_administration_code="8", equipment_code="Nihon"
+        ),
+        annotations=[edfio.EdfAnnotation(1, None, "spike")],
+    )
+    found, peer = read_edf_header(path), edfio.read_edf(path)
+    assert found.continuous
+    assert found.duration == peer.duration
+    assert [s.label for s in found.signals] == [s.label for s in peer.signals]
+    assert [s.sfreq for s in found.signals] == [s.sampling_frequency for s in peer.signals]
+    assert [s.dimension for s in found.signals] == [s.physical_dimension for s in peer.signals]
+    assert [s.prefilter for s in found.signals] == [s.prefiltering for s in peer.signals]
+    assert (found.sex, found.device) == (peer.patient.sex, peer.recording.equipment_code)
+    assert found.recorded == datetime(2011, 3, 1)
+    assert found.age == pytest.approx(31, abs=0.01)
+    assert "Mueller" not in repr(found)
+
+
+@given(day=st.dates(date(1985, 1, 1), date(2084, 12, 31)), time=st.times())
+@settings(max_examples=50, deadline=None)
+def test_two_digits_of_a_year_span_a_century(
+    day: date, time: object, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "century.edf"
+    if not path.exists():
+        write(path)
+    moment = datetime.combine(day, time).replace(microsecond=0)  # type: ignore[arg-type]
+    patch(patch(path, RECORDING, ""), START, f"{moment:%d.%m.%y%H.%M.%S}")
+    assert read_edf_header(path).recorded == moment
+
+
+@pytest.mark.parametrize(
+    ("recording", "start", "recorded"),
+    [
+        ("Startdate 02-MAR-2091 X X X", "02.03.yy10.00.00", datetime(2091, 3, 2, 10)),
+        ("Startdate X X X X", "02.03.0910.00.00", datetime(2009, 3, 2, 10)),
+        ("", "00.00.0000.00.00", None),
+        ("", "31.02.0900.00.00", None),
+        ("Startdate", "today  at noon  ", None),
+    ],
+)
+def test_start(recording: str, start: str, recorded: datetime | None, tmp_path: Path) -> None:
+    path = patch(patch(write(tmp_path / "a.edf"), RECORDING, recording), START, start)
+    assert read_edf_header(path).recorded == recorded
+    assert read(path).n_times == 10 * RATE  # readable all the same
+
+
+@pytest.mark.parametrize(
+    ("recording", "device"),
+    [
+        ("Startdate 02-MAR-2009 8 DrMueller Nihon", "Nihon"),
+        ("Startdate 02-MAR-2009 8 DrMueller X", None),
+        ("Startdate 02-MAR-2009 8 DrMueller", None),
+        ("Dr Mueller recorded this with care", None),  # free text may name people
+    ],
+)
+def test_device(recording: str, device: str | None, tmp_path: Path) -> None:
+    assert read_edf_header(patch(write(tmp_path / "a.edf"), RECORDING, recording)).device == device
+
+
+@pytest.mark.parametrize(
+    ("patient", "sex", "age"),
+    [
+        ("7 F 02-MAR-1980 X", "F", 29.0),
+        ("7 M X X Age:35", "M", 35.0),
+        ("7 M 02-MAR-1980 X Age: 3", "M", 3.0),
+        ("7 X X Mueller", None, None),
+        ("7 F 02-MAR-2010 X", "F", None),  # born after the recording
+        ("Mueller, Anna", None, None),
+    ],
+)
+def test_sex_and_age(patient: str, sex: str | None, age: float | None, tmp_path: Path) -> None:
+    path = patch(patch(write(tmp_path / "a.edf"), PATIENT, patient), RECORDING, "")
+    found = read_edf_header(patch(path, START, "02.03.0910.00.00"))
+    assert found.sex == sex
+    assert found.age == (age if age is None else pytest.approx(age, abs=0.01))
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "empty, 0 bytes"),
+        *(
+            (text, "not an EDF or BDF file")
+            for text in (b"0       " + b" " * 248, b"0       " * 40, b"0" * 600)
+        ),
+    ],
+)
+def test_no_header(content: bytes, told: str, tmp_path: Path) -> None:
+    (tmp_path / "a.edf").write_bytes(content)
+    with pytest.raises(DataError, match=told):
+        header(Entry(tmp_path / "a.edf", "a", None))
+
+
+@given(place=st.integers(0, 256 * 6 - 1), junk=st.binary(min_size=1, max_size=12))
+@settings(max_examples=200, deadline=None)
+def test_a_spoilt_header_is_read_or_refused_in_one_line(
+    place: int, junk: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Not one byte of the header, of the file or of any signal, brings a traceback from the depths."""
+    whole, path = (tmp_path_factory.getbasetemp() / name for name in ("whole.edf", "spoilt.edf"))
+    if not whole.exists():
+        write(whole)
+    content = bytearray(whole.read_bytes())
+    content[place : place + len(junk)] = junk
+    path.write_bytes(content)
+    for look in (header, lambda entry: read(entry.path)):
+        said = complaint(look, path)
+        assert said.startswith(f"{path}: ")
+        assert "\n" not in said
+
+
+def complaint(look: Callable[[Entry], object], path: Path) -> str:
+    try:
+        look(Entry(path, "a", None))
+    except DataError as error:
+        return str(error)
+    return f"{path}: read"
+
+
+def test_signals_that_would_begin_elsewhere(tmp_path: Path) -> None:
+    path = patch(write(tmp_path / "a.edf"), slice(184, 192), "1024")
+    with pytest.raises(DataError, match="not an EDF"):
+        read(path)
+
+
+def test_records_that_last_no_time(tmp_path: Path) -> None:
+    """Other readers take a second for granted, and every frequency from there."""
+    path = patch(write(tmp_path / "a.edf"), slice(244, 252), "0")
+    for look in (read, read_edf_header):
+        with pytest.raises(DataError, match="data records last 0 s, so nobody knows its sampling rate"):
+            look(path)
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such file"):
+        header(Entry(tmp_path / "a.edf", "a", None))
+
+
+# --- units
+
+
+@pytest.mark.parametrize(
+    ("unit", "volts"), [("uV", 1e-6), ("mV", 1e-3), ("V", 1.0), ("\u00b5V", 1e-6), ("", 1e-6)]
+)
+def test_every_unit_becomes_volts(unit: str, volts: float, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.edf", unit=unit if unit.isascii() else "uV", scale=30e-6 / volts)
+    if not unit.isascii():
+        path.write_bytes(path.read_bytes().replace(b"uV      ", unit.encode("latin-1") + b"      "))
+    assert np.abs(read(path).get_data()).max() == pytest.approx(30e-6, rel=1e-3)
+
+
+@pytest.mark.parametrize("unit", ["nV", "mmHg", "%"])
+def test_a_unit_that_eeg_cannot_have(unit: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=f"in the unit {unit}; expected uV, mV or V"):
+        read(write(tmp_path / "a.edf", unit=unit))
+
+
+@pytest.mark.parametrize(
+    ("unit", "scale"), [("mV", 30.0), ("V", 30.0), ("uV", 30e-6), ("uV", 30e-3), ("", 30e3)]
+)
+@pytest.mark.parametrize("preload", [True, False])
+def test_an_amplitude_that_eeg_cannot_have(unit: str, scale: float, preload: bool, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"varies by .* within a second; expected 0\.5 to 500 µV"):
+        read(write(tmp_path / "a.edf", unit=unit, scale=scale), preload=preload)
+
+
+# --- several sampling rates
+
+
+@pytest.mark.parametrize("preload", [True, False])
+def test_electrodes_of_several_rates_come_at_the_highest(preload: bool, tmp_path: Path) -> None:
+    """A sine of whole periods is brought to another rate exactly, but for the 16 bits of the file."""
+    raw = read(write(tmp_path / "a.edf", rates=(RATE, 64, 256, RATE)), preload=preload)
+    assert raw.info["sfreq"] == 256
+    time = np.arange(10 * 256) / 256
+    for phase, row in enumerate(raw.get_data()):
+        np.testing.assert_allclose(row * 1e6, 30 * np.sin(2 * np.pi * 7 * time + phase), atol=2e-3)
+
+
+# --- annotations and gaps
+
+
+def test_annotations_in_the_letters_of_another_century(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.edf", annotations=[edfio.EdfAnnotation(1, 2, "Muskelzucken")])
+    path.write_bytes(path.read_bytes().replace(b"Muskelzucken", b"Muskelkr\xe4mpf"))
+    (annotation,) = read(path).annotations
+    assert annotation["description"] == "Muskelkr\u00e4mpf"
+
+
+@pytest.mark.parametrize("kind", ["EDF+D", "BDF+D"])
+def test_gaps_of_which_nothing_tells_the_time(kind: str, tmp_path: Path) -> None:
+    path = patch(write(tmp_path / "a.edf"), slice(192, 197), kind)
+    with pytest.raises(DataError, match="discontinuous, and its data record 1 does not tell its time"):
+        read(path)

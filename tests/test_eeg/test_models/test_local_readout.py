@@ -1,0 +1,127 @@
+"""Rules that read out by themselves: a detector answers as the rule does, also from a file, with reasons."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from eeg.detector.calibration import Calibration
+from eeg.detector.detector import Detector, load, network_logits, save
+from eeg.explanation.attribution import METHODS, Montage, attribute
+from eeg.models import registry
+from eeg.models.local_readout import OwnReadout, has_own, judging, scores_of
+from eeg.preprocessing.pipeline import Preprocessing
+from eeg.preprocessing.windows import Windows
+from eeg.training.fit import fit_network
+from eeg.training.plan import Plan
+from trainers.errors import DataError
+
+CHANNELS = ("Fp1", "T7", "Cz", "O2")
+SHAPE = (len(CHANNELS), 128)
+OWN = ["mono-forward", "forward-forward", "eqprop"]
+WINDOWS = np.random.default_rng(0).standard_normal((5, *SHAPE)).astype(np.float32)
+
+
+def network(rule: str) -> OwnReadout:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        found = judging("tvgg-gap", rule, *SHAPE)
+    assert isinstance(found, OwnReadout)
+    return found.eval()
+
+
+def detector(rule: str) -> Detector:
+    settings = Preprocessing(CHANNELS)
+    calibration = Calibration(1.0, 0.0, 0.5, 20)
+    return Detector(
+        network(rule), "tvgg-gap", settings, 1.0, "events", "top", calibration, training={}, readout=rule
+    )
+
+
+def test_who_reads_out_by_himself_and_how() -> None:
+    assert [rule for rule in (*OWN, "backprop", "predsim") if has_own(rule)] == OWN
+    assert [scores_of(rule) for rule in (*OWN, "backprop")] == [1, 2, 2, 1]
+    assert isinstance(judging("tvgg", None, *SHAPE), registry.TVGG)
+
+
+@pytest.mark.parametrize("rule", OWN)
+def test_the_logit_is_what_the_rule_says_and_not_the_networks(rule: str) -> None:
+    found = network(rule)
+    said = found.rule.predict(torch.from_numpy(WINDOWS)).detach()
+    logit = said[:, -1] if said.shape[1] == 1 else said[:, 1] - said[:, 0]
+    np.testing.assert_allclose(network_logits(found, WINDOWS), logit, rtol=1e-4, atol=1e-5)
+    own = found.rule.model(torch.from_numpy(WINDOWS)).detach()
+    assert not torch.allclose(own, said, atol=1e-3)
+
+
+@pytest.mark.parametrize("rule", OWN)
+def test_a_loaded_detector_answers_bit_for_bit_the_same(rule: str, tmp_path: Path) -> None:
+    made = detector(rule)
+    save(made, tmp_path / "model.safetensors")
+    again = load(tmp_path / "model.safetensors")
+    assert again.readout == rule
+    np.testing.assert_array_equal(again.logits(WINDOWS), made.logits(WINDOWS))
+
+
+def test_a_readout_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    save(replace(detector("mono-forward"), readout="telepathy"), tmp_path / "model.safetensors")
+    with pytest.raises(DataError, match="damaged"):
+        load(tmp_path / "model.safetensors")
+
+
+def bumps(label: int, seed: int) -> Windows:
+    """Noise, in which two of six windows of those with label 1 hold a bump."""
+    x = np.random.default_rng(seed).standard_normal((6, *SHAPE)).astype(np.float32)
+    if label:
+        x[[0, 2], :, 26:39] += 4
+    events = (np.array([0.2, 2.2]), np.array([0.1, 0.1])) if label else (np.array([]), np.array([]))
+    return Windows(x, np.arange(6.0), 1.0, label, events)
+
+
+@pytest.mark.parametrize("rule", ["mono-forward", "forward-forward"])
+def test_it_is_trained_and_the_same_plan_gives_the_same_weights(rule: str) -> None:
+    plan = Plan(Preprocessing(CHANNELS), "events", 1.0, "top", rule=rule, epochs=2)
+    data = [bumps(i % 2, i) for i in range(4)]
+    once, again = fit_network(plan, data), fit_network(plan, data)
+    pairs = zip(once.state_dict().values(), again.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert isinstance(once, OwnReadout)
+    assert not once.training
+    assert np.isfinite(network_logits(once, data[0].data)).all()
+
+
+@pytest.mark.slow
+def test_mono_forward_learns_what_the_readout_of_the_network_never_sees() -> None:
+    plan = Plan(Preprocessing(CHANNELS), "events", 1.0, "top", rule="mono-forward", epochs=30)
+    network = fit_network(plan, [bumps(i % 2, i) for i in range(12)])
+    for seed in range(100, 106):
+        assert set(np.argsort(network_logits(network, bumps(1, seed).data))[-2:]) == {0, 2}
+
+
+# --- explained
+
+
+def evidence(rule: str, method: str) -> Tensor:
+    x = torch.from_numpy(WINDOWS)
+    return attribute(network(rule), x, torch.zeros_like(x), Montage(CHANNELS, 128.0), method=method)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_mono_forward_is_explained_by_every_method(method: str) -> None:
+    found = evidence("mono-forward", method)
+    assert found.shape in {(5, 4, 128), (5, 1, 128)}
+    assert found.abs().sum() > 0
+    if METHODS[method].complete and method != "gradient-shap":  # which adds up in the mean only
+        whole, nothing = network_logits(network("mono-forward"), np.stack([WINDOWS[0], 0 * WINDOWS[0]]))
+        assert float(found[0].sum()) == pytest.approx(whole - nothing, rel=0.05, abs=0.01)
+
+
+@pytest.mark.parametrize("rule", ["forward-forward", "eqprop"])
+def test_rules_without_gradients_are_explained_by_taking_parts_out(rule: str) -> None:
+    assert evidence(rule, "occlusion").abs().sum() > 0
+    for method in ("integrated-gradients", "grad-cam", "deeplift", "gradient-shap"):
+        with pytest.raises(DataError, match="occlusion"):
+            evidence(rule, method)

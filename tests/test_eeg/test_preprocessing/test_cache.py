@@ -1,0 +1,164 @@
+import multiprocessing
+import os
+import shutil
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import mne
+import numpy as np
+import pytest
+from joblib import parallel_config
+
+from eeg.datasets import Corpus, Entry
+from eeg.preprocessing import cache
+from eeg.preprocessing.loading import load
+from eeg.preprocessing.pipeline import Preprocessing
+from eeg.preprocessing.windows import Windows
+
+CHANNELS = ("Fp1", "T7", "Cz", "O2")
+SETTINGS = Preprocessing(CHANNELS)
+
+
+def write(path: Path, seed: int) -> Path:
+    volts = 2e-5 * np.random.default_rng(seed).standard_normal((4, 30 * 128))
+    volts[1, 1000:1100] = 0
+    info = mne.create_info(list(CHANNELS), 128, "eeg")
+    mne.io.RawArray(volts, info, verbose="error").save(path, overwrite=True, verbose="error")
+    return path
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Corpus:
+    events = tmp_path / "events.tsv"
+    events.write_text("onset\tduration\ttrial_type\n2.1\t0.2\tdischarge\n")
+    first = Entry(write(tmp_path / "a_raw.fif", 0), "a", 1, events=events)
+    return Corpus("two", (first, Entry(write(tmp_path / "b_raw.fif", 1), "b", 0)))
+
+
+def loaded(corpus: Corpus, folder: Path | None, **how: object) -> list[Windows]:
+    return [*load(corpus, SETTINGS, 2.0, folder=folder, progress=False, **how).values()]  # type: ignore[arg-type]
+
+
+def same(ones: list[Windows], others: list[Windows]) -> bool:
+    return len(ones) == len(others) and all(
+        np.array_equal(one.data, other.data)
+        and np.array_equal(one.onset, other.onset)
+        and one.account() == other.account()
+        and (one.label, one.positive is None) == (other.label, other.positive is None)
+        for one, other in zip(ones, others, strict=True)
+    )
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise AssertionError("prepared again")
+
+
+def test_what_is_cached_is_what_would_be_prepared(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, fresh = tmp_path / "cache", loaded(corpus, None)
+    assert [w.flawed for w in fresh] == [2, 2]
+    assert same(loaded(corpus, folder), fresh)
+    monkeypatch.setattr("eeg.preprocessing.loading.windows_of", refuse)
+    again = loaded(corpus, folder)
+    assert same(again, fresh)
+    relabelled = Corpus(
+        "two", tuple(replace(entry, label=1 - (entry.label or 0)) for entry in corpus.entries)
+    )
+    assert [w.label for w in loaded(relabelled, folder)] == [0, 1]
+
+
+@pytest.mark.parametrize("change", ["signal", "settings", "policy", "seizures", "bad channels"])
+def test_whatever_matters_is_prepared_anew(
+    change: str, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded(corpus, tmp_path / "cache")
+    entry, settings, policy = corpus.entries[0], SETTINGS, "exclude"
+    if change == "signal":
+        write(entry.path, seed=5)
+    elif change == "settings":
+        settings = replace(SETTINGS, high=40.0)
+    elif change == "policy":
+        policy = "keep"
+    elif change == "seizures":
+        (tmp_path / "a.csv_bi").write_text("start_time,stop_time,label\n0,1,seiz\n")
+        entry = replace(entry, seizures=tmp_path / "a.csv_bi")
+    else:
+        (tmp_path / "a_raw_channels.tsv").write_text("name\tstatus\nCz\tgood\n")
+    monkeypatch.setattr("eeg.preprocessing.loading.windows_of", refuse)
+    with pytest.raises(AssertionError, match="prepared again"):
+        load(
+            Corpus("one", (entry,)),
+            settings,
+            2.0,
+            folder=tmp_path / "cache",
+            policy=policy,  # type: ignore[arg-type]
+            progress=False,
+        )
+
+
+def test_names_are_of_content_and_not_of_places(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.write_text("signal")
+    shutil.copy(one, other)
+    assert cache.key([one], {"high": 45}) == cache.key([other], {"high": 45})
+    assert cache.key([one], {"high": 45}) != cache.key([one], {"high": 40})
+    other.write_text("another")
+    assert cache.key([one], {}) != cache.key([other], {})
+
+
+@pytest.mark.parametrize("damage", ["cut", "emptied", "no facts", "half the facts"])
+def test_damage_is_nothing_but_a_miss(damage: str, tmp_path: Path) -> None:
+    array = np.arange(1000.0)
+    cache.store(tmp_path, "x", array, {"onset": [1]})
+    found = cache.recall(tmp_path, "x")
+    assert found is not None
+    np.testing.assert_array_equal(found[0], array)
+    data, facts = tmp_path / "x.npy", tmp_path / "x.json"
+    if damage == "cut":
+        data.write_bytes(data.read_bytes()[:-10])
+    elif damage == "emptied":
+        data.write_bytes(b"")
+    elif damage == "no facts":
+        facts.unlink()
+    else:
+        facts.write_text(facts.read_text()[:5])
+    assert cache.recall(tmp_path, "x") is None
+
+
+def _store_for_ever(folder: Path) -> None:
+    while True:
+        cache.store(folder, "x", np.full(200_000, 7.0), {"whole": True})
+
+
+def test_killed_while_it_writes(tmp_path: Path) -> None:
+    """Killed at moments that it does not choose, it leaves the whole or nothing."""
+    start = multiprocessing.get_context("spawn")
+    for delay in (0.0, 0.003, 0.011):
+        writer = start.Process(target=_store_for_ever, args=(tmp_path,))
+        writer.start()
+        while not (tmp_path / "x.json").exists():
+            time.sleep(0.001)
+        time.sleep(delay)
+        os.kill(writer.pid or 0, signal.SIGKILL)
+        writer.join()
+        found = cache.recall(tmp_path, "x")
+        assert found is None or ((found[0] == 7).all() and found[1] == {"whole": True})
+    cache.store(tmp_path, "x", np.full(3, 7.0), {})
+    assert {path.name for path in tmp_path.iterdir()} == {"x.npy", "x.json"}  # and later ones clean up
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # the cluster's own
+def test_a_dask_cluster_prepares_the_same(corpus: Corpus, tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
+    fresh = loaded(corpus, None)
+    with (
+        distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.Client(cluster),
+        parallel_config("dask"),
+    ):
+        assert same(loaded(corpus, None, jobs=2), fresh)
+        assert same(loaded(corpus, tmp_path / "cache", jobs=2), fresh)

@@ -1,0 +1,328 @@
+"""What is wrong with a recording is planted here, and then found where it was planted."""
+
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import mne
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+from eeg.datasets.seizures import seizures
+from eeg.io.electrodes import TEN_TWENTY
+from eeg.preprocessing.loading import interictal, unusable
+from eeg.preprocessing.pipeline import Preprocessing
+from eeg.preprocessing.quality import EXCLUDED, Flaw, Quality, examine, mark_bad
+from eeg.simulation.cohort import simulate_subject
+from trainers.errors import DataError
+from trainers.provenance import plain
+
+RATE = 256
+SETTINGS = Preprocessing(TEN_TWENTY)
+
+
+def background(seconds: float = 60.0, rate: int = RATE, seed: int = 0) -> np.ndarray:
+    """Pink noise that neighbours share, (19, T) V."""
+    rng = np.random.default_rng(seed)
+    size = round(seconds * rate)
+    spectrum = np.fft.rfft(rng.standard_normal((19, size))) / np.sqrt(np.maximum(np.fft.rfftfreq(size), 1e-3))
+    volts = np.fft.irfft(spectrum, size)
+    volts += 2 * volts.mean(axis=0) * np.sqrt(19)
+    return 1e-5 * volts / volts.std()
+
+
+def recording(volts: np.ndarray, rate: float = RATE) -> mne.io.BaseRaw:
+    raw = mne.io.RawArray(volts, mne.create_info(list(TEN_TWENTY), rate, "eeg"), verbose="error")
+    return raw.set_montage("colin27_1020", verbose="error")
+
+
+def found(raw: mne.io.BaseRaw) -> Quality:
+    return examine(raw, TEN_TWENTY)
+
+
+def covers(quality: Quality, kind: str, start: float, stop: float) -> bool:
+    """Whether flaws of a kind lie over at least half of a span, and nowhere else by more than a second."""
+    spans = [(f.onset, f.onset + f.duration) for f in quality.flaws if f.kind == kind]
+    inside = sum(max(0.0, min(b, stop) - max(a, start)) for a, b in spans)
+    return inside >= (stop - start) / 2 and all(start - 1 <= a and b <= stop + 1 for a, b in spans)
+
+
+def test_nothing_is_found_in_noise() -> None:
+    quality = found(recording(background()))
+    assert (quality.flat, quality.outlying) == ((), ())
+    assert quality.flaws == ()
+    assert quality.looked_for == ("flat", "clipped", "muscle", "blink")
+
+
+def test_a_flat_channel_and_a_flat_span() -> None:
+    volts = background()
+    volts[4] = 2e-5
+    volts[7, 20 * RATE : 23 * RATE] = volts[7, 20 * RATE]
+    quality = found(recording(volts))
+    assert quality.flat == (TEN_TWENTY[4],)
+    assert covers(quality, "flat", 20, 23)
+
+
+def test_a_channel_that_is_flat_for_most_of_the_time_is_flat() -> None:
+    volts = background()
+    volts[4, 10 * RATE :] = 0
+    assert found(recording(volts)).flat == (TEN_TWENTY[4],)
+
+
+def test_clipping_is_where_the_range_ends() -> None:
+    volts = background()
+    swing = 4e-4 * np.sin(2 * np.pi * 2 * np.arange(10 * RATE) / RATE)
+    volts[2, 30 * RATE : 40 * RATE] += swing
+    quality = found(recording(np.clip(volts, -3e-4, 3e-4)))
+    held = [f for f in quality.flaws if f.kind == "clipped"]
+    assert len(held) == 40  # both ends of 20 swings
+    assert all(f.onset >= 30 and f.onset + f.duration <= 40 for f in held)
+    assert not any(f.kind == "clipped" for f in found(recording(volts)).flaws)
+
+
+def test_the_line_has_the_share_that_it_was_given() -> None:
+    volts = background()
+    low = np.abs(np.fft.rfftfreq(volts.shape[1], 1 / RATE)) < 1
+    spectrum = np.fft.rfft(volts)
+    spectrum[:, low] = 0
+    volts = np.fft.irfft(spectrum)
+    hum = np.sin(2 * np.pi * 60 * np.arange(volts.shape[1]) / RATE)
+    power = volts.var(axis=1, keepdims=True)
+    loud = found(recording(volts + np.sqrt(2 * power / 3) * hum)).line  # a third of the signal's power
+    assert loud == pytest.approx(0.25, abs=0.03)
+
+
+def test_the_line_is_unknown_where_the_rate_is_too_low() -> None:
+    assert found(recording(background(rate=100), 100)).line is None
+
+
+def test_muscle_is_found_and_not_looked_for_at_low_rates() -> None:
+    volts = background()
+    rng = np.random.default_rng(1)
+    burst = mne.filter.filter_data(rng.standard_normal((19, 2 * RATE)), RATE, 60, 120, verbose="error")
+    volts[:, 30 * RATE : 32 * RATE] += 3e-5 * burst
+    assert covers(found(recording(volts)), "muscle", 30, 32)
+    assert "muscle" not in found(recording(background(rate=128), 128)).looked_for
+
+
+def test_blinks_are_found_at_the_eyes() -> None:
+    volts = background()
+    lid = np.hanning(round(0.3 * RATE))
+    for second in (10, 25, 40):
+        for eye in ("Fp1", "Fp2"):
+            volts[TEN_TWENTY.index(eye), second * RATE : second * RATE + len(lid)] += 1e-4 * lid
+    blinks = [f.onset for f in found(recording(volts)).flaws if f.kind == "blink"]
+    np.testing.assert_allclose(blinks, [9.9, 24.9, 39.9], atol=0.05)  # a quarter of a second before the peak
+    short = recording(volts[:, 7 * RATE : 14 * RATE])  # shorter than MNE's filter, of which it would warn
+    assert [f.onset for f in found(short).flaws if f.kind == "blink"] == pytest.approx([2.9], abs=0.05)
+
+
+def test_a_channel_unlike_all_others() -> None:
+    volts = background()
+    volts[9] = 2e-4 * np.random.default_rng(1).standard_normal(volts.shape[1])
+    assert found(recording(volts)).outlying == (TEN_TWENTY[9],)
+
+
+def test_blocks_find_what_the_whole_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    volts = background(120)
+    volts[4] = 0
+    volts[7, 70 * RATE : 72 * RATE] = 0
+    whole = found(recording(volts))
+    monkeypatch.setattr("eeg.preprocessing.quality.BLOCK", 40.0)
+    parts = found(recording(volts))
+    assert parts.flat == whole.flat == (TEN_TWENTY[4],)
+    assert covers(parts, "flat", 70, 72)
+    assert covers(whole, "flat", 70, 72)
+
+
+def test_nothing_but_flat_channels() -> None:
+    assert found(recording(np.zeros((19, 20 * RATE)))).flat == TEN_TWENTY
+
+
+def test_what_was_written_down_reads_the_same() -> None:
+    volts = background(20)
+    volts[3, 1000:2000] = 0
+    volts[5, 7] = np.nan
+    quality = found(recording(volts))
+    assert quality.flaws
+    assert Quality.recorded(plain(quality)) == quality
+    older = plain(quality)
+    del older["not_finite"]
+    assert Quality.recorded(older) == replace(quality, not_finite=())
+
+
+@pytest.mark.slow
+def test_discharges_are_kept_and_muscle_is_found() -> None:
+    """On simulated subjects: what may be excluded by each policy, by what truly happens in windows of 2 s.
+
+    A blink has 4 to 12 times the background's rms, and is found from 8 robust deviations: the large ones.
+    """
+    counts: Counter[tuple[str, str, bool]] = Counter()
+    onset = np.arange(0, 300, 2.0)
+    for index in range(8):
+        subject = simulate_subject(index, int(index % 2 == 0), seed=9002)
+        quality = found(recording(subject.data.astype(float)))
+        inside = {
+            kind: np.isin(onset, [e.onset // 2 * 2 for e in subject.events if e.kind == kind])
+            for kind in ("discharge", "muscle", "blink")
+        }
+        large = np.isin(
+            onset, [e.onset // 2 * 2 for e in subject.events if e.kind == "blink" and e.amplitude >= 9]
+        )
+        pure = inside["discharge"] & ~inside["muscle"] & ~inside["blink"]
+        for policy in ("exclude", "strict"):
+            gone, _ = unusable(onset, 2.0, quality, (np.empty(0), np.empty(0)), policy=policy)
+            for name, held in (("discharge", pure), ("blink", large)):
+                for window in gone[held]:
+                    counts[policy, name, bool(window)] += 1
+    assert counts["exclude", "discharge", True] == 0
+    assert counts["strict", "discharge", True] < 0.15 * counts["strict", "discharge", False]
+    assert counts["strict", "blink", True] > 9 * counts["strict", "blink", False]
+
+
+# --- what becomes of it
+
+
+def test_a_few_flat_channels_are_interpolated_and_more_are_refused() -> None:
+    volts = background(20)
+    volts[[4, 8]] = 0
+    raw = recording(volts)
+    marked = mark_bad(raw, found(raw), TEN_TWENTY)
+    assert marked.info["bads"] == [TEN_TWENTY[4], TEN_TWENTY[8]]
+    assert interictal(raw, SETTINGS, 2.0)[1].data.shape == (10, 19, 256)
+    volts[12] = 0
+    with pytest.raises(
+        DataError, match=f"flat signal in {TEN_TWENTY[4]}, {TEN_TWENTY[8]}, {TEN_TWENTY[12]};"
+    ):
+        interictal(recording(volts), SETTINGS, 2.0)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("where", [slice(700, 701), slice(None)])
+def test_a_channel_that_is_not_finite_is_as_good_as_missing(value: float, where: slice) -> None:
+    volts = background(20)
+    whole = recording(volts.copy())
+    volts[4, where] = volts[8, where] = value
+    raw = recording(volts)
+    lost = [TEN_TWENTY[4], TEN_TWENTY[8]]
+    expected = interictal(whole.drop_channels(lost), SETTINGS, 2.0)[1]
+    windows = interictal(raw, SETTINGS, 2.0)[1]
+    np.testing.assert_allclose(windows.data, expected.data, rtol=1e-5)
+    assert windows.account()["quality"]["not_finite"] == lost
+    assert windows.quality is not None
+    assert windows.quality.flagged == f"not finite: {', '.join(lost)}"
+    volts[12] = 0  # with which it is one too many
+    with pytest.raises(DataError, match=f"not finite signal in {', '.join(lost)};"):
+        interictal(recording(volts), SETTINGS, 2.0)
+
+
+def test_a_channel_that_the_model_does_not_use_may_be_anything() -> None:
+    """Also where another is interpolated, of which it would be a neighbour."""
+    volts = background(20)
+    told = recording(volts.copy()).drop_channels([TEN_TWENTY[0]])
+    told.info["bads"] = [TEN_TWENTY[3]]
+    volts[3, 7] = np.inf
+    found_out = recording(volts).drop_channels([TEN_TWENTY[0]])
+    few = Preprocessing((*TEN_TWENTY[:3], *TEN_TWENTY[4:]))
+    windows, expected = (interictal(raw, few, 2.0)[1] for raw in (found_out, told))
+    np.testing.assert_allclose(windows.data, expected.data, rtol=1e-5)
+    assert windows.quality is not None
+    assert windows.quality.not_finite == (TEN_TWENTY[3],)
+
+
+def test_windows_with_flat_signal_go_unless_they_are_kept() -> None:
+    volts = background(20)
+    volts[7, round(7.9 * RATE) : round(8.3 * RATE)] = 0
+    raw = recording(volts)
+    _, windows = interictal(raw, SETTINGS, 2.0)
+    _, kept = interictal(raw, SETTINGS, 2.0, policy="keep")
+    assert (windows.flawed, kept.flawed) == (2, 0)  # on either side of 8 s
+    assert windows.onset.tolist() == [0, 2, 4, 10, 12, 14, 16, 18]
+    np.testing.assert_array_equal(windows.data, kept.data[[0, 1, 2, 5, 6, 7, 8, 9]])
+    np.testing.assert_allclose(windows.in_recording(np.array([0, 5.5, 6, 7.9])), [0, 5.5, 10, 11.9])
+
+
+def test_too_little_clean_signal() -> None:
+    quality = Quality(20, (), (), None, ("flat",), (Flaw("flat", 0, 12.5),))
+    nowhere = (np.empty(0), np.empty(0))
+    with pytest.raises(DataError, match="too little clean signal: 7 of 10 windows touch flat, clipped"):
+        unusable(np.arange(0, 20, 2.0), 2.0, quality, nowhere)
+    assert not np.any(unusable(np.arange(0, 20, 2.0), 2.0, quality, nowhere, policy="keep"))
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(EXCLUDED["strict"]), st.integers(0, 19), st.integers(1, 5)), max_size=3
+    )
+)
+def test_a_stricter_policy_leaves_out_no_less(spans: list[tuple[str, int, int]]) -> None:
+    flaws = tuple(Flaw(kind, onset, lasting) for kind, onset, lasting in spans)  # type: ignore[arg-type]
+    quality = Quality(60, (), (), None, (), flaws)
+    keep, exclude, strict = (
+        unusable(np.arange(0, 60, 2.0), 2.0, quality, (np.empty(0), np.empty(0)), policy=policy)[0]
+        for policy in EXCLUDED
+    )
+    assert not keep.any()
+    assert not (exclude & ~strict).any()
+
+
+@given(st.lists(st.tuples(st.integers(0, 80), st.integers(0, 20)), max_size=6))
+def test_time_that_is_flawed_on_two_channels_counts_once(spans: list[tuple[int, int]]) -> None:
+    flaws = tuple(Flaw("clipped", float(onset), float(lasting)) for onset, lasting in spans)
+    covered = {second for onset, lasting in spans for second in range(onset, onset + lasting)}
+    found = Quality(100.0, (), (), None, ("clipped",), (*flaws, Flaw("flat", 0.0, 50.0)))
+    assert found.share("clipped") == pytest.approx(len(covered) / 100)
+
+
+# --- seizures
+
+
+def annotated(*annotations: tuple[float, float, str]) -> mne.io.BaseRaw:
+    raw = recording(background(30))
+    onset, duration, text = zip(*annotations, strict=True)
+    return raw.set_annotations(mne.Annotations(onset, duration, text))
+
+
+@pytest.mark.parametrize("text", ["seizure", "Seizure 3", "ICTAL", "sz", "FNSZ", "seiz", "EEG seizure F7"])
+def test_who_says_seizure(text: str) -> None:
+    onset, duration = seizures(annotated((4.0, 3.0, text)))
+    assert (onset.tolist(), duration.tolist()) == ([4.0], [3.0])
+
+
+@pytest.mark.parametrize(
+    "text", ["interictal", "Inter-ictal spike", "no seizure", "postictal slowing", "tics"]
+)
+def test_who_does_not(text: str) -> None:
+    assert len(seizures(annotated((4.0, 3.0, text)))[0]) == 0
+
+
+@pytest.mark.parametrize("date", [None, datetime(2020, 1, 1, tzinfo=UTC)])
+def test_time_counts_from_the_start_of_what_is_left(date: datetime | None) -> None:
+    """MNE lets a recording begin at any sample, and annotations count from before it."""
+    raw = recording(background(30)).set_meas_date(date)
+    raw.set_annotations(mne.Annotations(14.0, 3.0, "seizure")).crop(10)
+    onset, duration = seizures(raw)
+    assert (onset.tolist(), duration.tolist()) == ([4.0], [3.0])
+
+
+def test_a_start_lasts_until_its_end_or_the_recordings() -> None:
+    raw = annotated((4, 0, "seizure onset"), (9, 0, "seizure end"), (20, 0, "Seizure start"))
+    onset, duration = seizures(raw)
+    assert (onset.tolist(), duration.tolist()) == ([4, 20], [5, 10])
+
+
+def test_windows_in_a_seizure_are_not_interictal(tmp_path: Path) -> None:
+    table = tmp_path / "seizures.csv_bi"
+    table.write_text(
+        "channel,start_time,stop_time,label,confidence\nTERM,25.0,25.5,seiz,1\nTERM,0,9,bckg,1\n"
+    )
+    _, windows = interictal(annotated((4.0, 3.0, "seizure")), SETTINGS, 2.0, table=table, policy="keep")
+    assert windows.ictal == 3
+    assert windows.onset.tolist() == [0, 2, 8, 10, 12, 14, 16, 18, 20, 22, 26, 28]
+
+
+def test_nothing_but_seizure() -> None:
+    with pytest.raises(DataError, match="within a seizure from beginning to end"):
+        interictal(annotated((0.0, 30.0, "status, ictal")), SETTINGS, 2.0)

@@ -1,0 +1,202 @@
+from pathlib import Path
+
+import mne
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+from eeg.datasets import Corpus, Entry
+from eeg.io.reader import read
+from eeg.preprocessing.intervals import holds, touched
+from eeg.preprocessing.loading import load, windows_of
+from eeg.preprocessing.pipeline import Preprocessing, prepare
+from eeg.preprocessing.windows import Windows, cut, examples
+from trainers.errors import DataError
+
+CHANNELS = ("Fp1", "T7", "Cz", "O2")
+SETTINGS = Preprocessing(CHANNELS)
+
+
+# --- cutting
+
+
+@given(
+    channels=st.integers(1, 4),
+    total=st.integers(1, 300),
+    sfreq=st.sampled_from([16.0, 100.0, 128.0]),
+    length=st.sampled_from([0.25, 0.5, 1.0]),
+)
+def test_windows_are_the_signal_in_order(channels: int, total: int, sfreq: float, length: float) -> None:
+    data = np.arange(channels * total, dtype=np.float32).reshape(channels, total)
+    size = int(length * sfreq)
+    if total < size:
+        with pytest.raises(DataError, match="at least one window"):
+            cut(data, sfreq, length)
+        return
+    windows, onsets = cut(data, sfreq, length)
+    assert windows.dtype == np.float32
+    assert len(windows) == len(onsets) == total // size
+    for window, onset in zip(windows, onsets, strict=True):
+        first = round(onset * sfreq)
+        np.testing.assert_array_equal(window, data[:, first : first + size])
+
+
+def test_too_short_says_what_was_found_and_needed() -> None:
+    with pytest.raises(DataError, match=r"1\.5 s long; expected at least one window of 2 s"):
+        cut(np.zeros((2, 192)), 128, 2.0)
+
+
+def test_a_window_without_samples_is_a_mistake() -> None:
+    with pytest.raises(ValueError, match="at least one sample"):
+        cut(np.zeros((2, 192)), 128, 0.001)
+
+
+# --- events
+
+
+def holds_slowly(onsets: np.ndarray, length: float, starts: np.ndarray, durations: np.ndarray) -> list[bool]:
+    """Count the milliseconds of each event that lie inside each window."""
+    held = []
+    for onset in onsets:
+        window = set(range(round(1000 * onset), round(1000 * (onset + length))))
+        events = [
+            range(round(1000 * s), round(1000 * (s + d))) for s, d in zip(starts, durations, strict=True)
+        ]
+        held.append(any(2 * len(window.intersection(event)) >= len(event) for event in events))
+    return held
+
+
+milliseconds = st.integers(0, 5000)
+
+
+@given(st.lists(st.tuples(milliseconds, st.integers(1, 3000)), max_size=5), st.sampled_from([0.5, 1.0, 2.0]))
+def test_holds_as_counted_by_the_millisecond(events: list[tuple[int, int]], length: float) -> None:
+    onsets = np.arange(0, 5, length)
+    starts, durations = np.array(events, dtype=float).reshape(-1, 2).T / 1000
+    assert holds(onsets, length, starts, durations).tolist() == holds_slowly(
+        onsets, length, starts, durations
+    )
+
+
+@given(st.floats(0, 9.4), st.floats(0.01, 0.6))
+def test_no_event_is_lost_between_two_windows(start: float, duration: float) -> None:
+    assert holds(np.arange(0.0, 10.0), 1.0, np.array([start]), np.array([duration])).any()
+
+
+# --- a small corpus on disk
+
+
+def write(path: Path, *, seconds: float = 20.0, flat: bool = False) -> Path:
+    volts = 2e-5 * np.random.default_rng(0).standard_normal((4, round(seconds * 128)))
+    if flat:
+        volts[1] = 0
+    mne.io.RawArray(volts, mne.create_info(list(CHANNELS), 128, "eeg"), verbose="error").save(
+        path, verbose="error"
+    )
+    return path
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Corpus:
+    events = tmp_path / "events.tsv"
+    events.write_text(
+        "onset\tduration\ttrial_type\n4.1\t0.2\tdischarge\n9.0\t0.2\twicket\n15.9\t0.2\tdischarge\n"
+    )
+    paths = [write(tmp_path / f"{name}_raw.fif", flat=name == "c") for name in "abcd"]
+    return Corpus(
+        "four",
+        (
+            Entry(paths[0], "a", 1, events=events),
+            Entry(paths[1], "b", 0),
+            Entry(paths[2], "c", 1),
+            Entry(paths[3], "d", None),
+        ),
+    )
+
+
+def test_windows_of_an_annotated_recording(corpus: Corpus) -> None:
+    entry = corpus.entries[0]
+    windows = windows_of(entry, SETTINGS, 2.0)
+    assert windows.data.shape == (10, 4, 256)
+    assert (windows.length, windows.label) == (2.0, 1)
+    assert windows.positive is not None
+    # 4.1 s lies in the third; 15.9 + 0.2 is cut in halves by 16 s; the wicket counts for nothing
+    assert np.flatnonzero(windows.positive).tolist() == [2, 7, 8]
+    np.testing.assert_array_equal(np.hstack(list(windows.data)), prepare(read(entry.path), SETTINGS))
+
+
+def test_where_nobody_annotated_there_are_no_negatives(corpus: Corpus) -> None:
+    assert windows_of(corpus.entries[1], SETTINGS, 2.0).positive is None
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_load_tells_of_the_bad_and_goes_on(
+    corpus: Corpus, jobs: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told: list[tuple[str, str]] = []
+    loaded = load(
+        corpus,
+        SETTINGS,
+        10.0,
+        jobs=jobs,
+        progress=False,
+        on_error=lambda e, x: told.append((e.subject, str(x))),
+    )
+    assert [entry.subject for entry in loaded] == ["a", "b", "d"]
+    assert [subject for subject, _ in told] == ["c"]
+    assert "flat signal in T7" in told[0][1]
+    for entry, windows in loaded.items():
+        assert isinstance(windows, Windows)
+        np.testing.assert_array_equal(windows.data, windows_of(entry, SETTINGS, 10.0).data)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_load_stops_at_the_first_bad_one_when_nobody_listens(corpus: Corpus) -> None:
+    with pytest.raises(DataError, match=r"c_raw\.fif: flat signal in T7"):
+        load(corpus, SETTINGS, 10.0, progress=False)
+
+
+def test_a_recording_shorter_than_one_window_is_named(corpus: Corpus) -> None:
+    with pytest.raises(DataError, match=r"a_raw\.fif: 20 s long; expected at least one window of 30 s"):
+        windows_of(corpus.entries[0], SETTINGS, 30.0)
+
+
+def test_nothing_usable_is_an_error(corpus: Corpus) -> None:
+    with pytest.raises(DataError, match="four: none of its 4 recordings"):
+        load(corpus, SETTINGS, 30.0, progress=False, on_error=lambda entry, error: None)
+
+
+# --- what is left out
+
+
+def touched_slowly(onset: np.ndarray, length: float, spans: list[tuple[int, int]]) -> list[bool]:
+    """Compare sets of milliseconds."""
+    bad = {t for start, lasting in spans for t in range(start, start + max(lasting, 1))}
+    return [bool(bad & set(range(round(1000 * o), round(1000 * (o + length))))) for o in onset]
+
+
+@given(st.lists(st.tuples(milliseconds, st.integers(0, 3000)), max_size=4), st.sampled_from([0.5, 1.0, 2.0]))
+def test_touched_as_compared_by_the_millisecond(spans: list[tuple[int, int]], length: float) -> None:
+    onset = np.arange(0, 5, length)
+    starts, durations = np.array(spans, dtype=float).reshape(-1, 2).T / 1000
+    assert touched(onset, length, starts, durations).tolist() == touched_slowly(onset, length, spans)
+
+
+def test_nothing_is_made_up_where_a_window_was_left_out() -> None:
+    signal = np.arange(12 * 4, dtype=np.float32).reshape(1, -1)
+    data, onset = cut(signal, 4, 2.0)
+    left = np.array([True, True, False, True, True, True])
+    nowhere = (np.empty(0), np.empty(0))
+    got, positive = examples(Windows(data[left], onset[left], 2.0, 1, nowhere))
+    assert not positive.any()
+    # five windows and the three between neighbours; each is a piece of the signal
+    assert got[:, 0, 0].tolist() == [0, 8, 24, 32, 40, 4, 28, 36]
+    assert (np.diff(got[:, 0]) == 1).all()
+
+
+@given(st.sets(st.integers(0, 9), min_size=1), st.floats(0, 0.999))
+def test_times_on_windows_are_times_in_the_recording(kept: set[int], within: float) -> None:
+    onset = 2.0 * np.array(sorted(kept))
+    windows = Windows(np.zeros((len(onset), 1, 4), np.float32), onset, 2.0, None, None)
+    laid = 2.0 * np.arange(len(onset)) + 2 * within
+    np.testing.assert_allclose(windows.in_recording(laid), onset + 2 * within)

@@ -1,0 +1,81 @@
+"""What is told of a recording beyond its segments, on a network whose answers are known by hand."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from eeg.detector.calibration import Calibration, fit, interval
+from eeg.detector.conformal import Conformal
+from eeg.detector.detector import Detector
+from eeg.explanation.explain import Explanation
+from eeg.explanation.segments import Segment
+from eeg.preprocessing.pipeline import Preprocessing
+from eeg.reporting.analysis import MAPPED, effects, removal
+
+CHANNELS = ("Fp1", "T7", "Cz", "O2")
+WEIGHTS = torch.tensor([0.0, 2.0, -1.0, 0.5])
+
+
+class Weighed(nn.Module):
+    """The logit is the weighted sum over channels and time."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x.sum(2) @ WEIGHTS)[:, None]
+
+
+@pytest.fixture
+def detector() -> Detector:
+    settings = Preprocessing(CHANNELS, sfreq=128.0)
+    return Detector(Weighed(), "own", settings, 1.0, "events", "top", Calibration(1.0, 0.0, 0.5, 20))
+
+
+@pytest.fixture
+def windows() -> np.ndarray:
+    return 0.01 * np.random.default_rng(0).standard_normal((12, 4, 128)).astype(np.float32)
+
+
+def test_a_channels_effect_is_what_its_part_of_the_segment_adds(
+    detector: Detector, windows: np.ndarray
+) -> None:
+    segments = [Segment(0.5, 1.0, ("T7",), 1.0, 0.1), Segment(3.25, 0.25, ("T7",), 0.5, 0.1)]
+    signal = windows.swapaxes(0, 1).reshape(4, -1)
+    spans = (slice(64, 192), slice(416, 448))
+    expected = [WEIGHTS.numpy() * signal[:, span].sum(1) for span in spans]
+    np.testing.assert_allclose(effects(detector, windows, segments), expected, atol=1e-5)
+    assert effects(detector, windows, []).shape == (0, 4)
+    assert effects(detector, windows, [segments[1]] * 9).shape == (MAPPED, 4)
+
+
+def test_removal_runs_from_the_windows_to_nothing_and_back(detector: Detector, windows: np.ndarray) -> None:
+    evidence = (windows * WEIGHTS.numpy()[:, None]).sum(1).ravel()
+    explanation = Explanation("occlusion", (), np.arange(len(evidence)) / 128, evidence)
+    found = removal(detector, windows, explanation)
+    highest = np.sort(detector.logits(windows))[-10:]
+    full = float(np.mean(1 / (1 + np.exp(-highest))))
+    for falling, rising in (
+        (found.deletion, found.insertion),
+        (found.deletion_random, found.insertion_random),
+    ):
+        assert falling.shape == rising.shape == (9,), "a second has eight eighths"
+        assert (falling[0], falling[-1]) == (pytest.approx(full, abs=1e-5), pytest.approx(0.5))
+        assert (rising[0], rising[-1]) == (pytest.approx(0.5), pytest.approx(full, abs=1e-5))
+    assert (found.deletion <= found.deletion_random + 1e-6).all(), "nothing falls faster where logits add up"
+    assert (found.insertion >= found.insertion_random - 1e-6).all()
+
+
+def test_the_interval_of_a_score_holds_it_and_shrinks_with_more_subjects() -> None:
+    rng = np.random.default_rng(0)
+    widths = []
+    for n in (20, 500):
+        labels = np.repeat([1, 0], n)
+        found = fit(rng.normal(labels * 1.5), labels)
+        low, high = interval(found, 0.75)
+        assert 0 < low < 1 / (1 + np.exp(-float(found.logit(0.75)))) < high < 1
+        widths.append(high - low)
+    assert widths[1] == pytest.approx(widths[0] / 5, rel=0.4), "as one over the root of n"
+
+
+def test_an_interval_needs_the_subjects() -> None:
+    with pytest.raises(ValueError, match="a"):
+        interval(Calibration(1.0, 0.0, 0.5, 20, Conformal()), 0.0)

@@ -1,0 +1,408 @@
+"""The report and its figures: what a reader must see stands there, and nothing is loaded or leaked."""
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import mne
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+from matplotlib.patches import Rectangle
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from eeg.detector.conformal import Answer, Conformal
+from eeg.detector.detector import Decision
+from eeg.disclaimers import NORMAL_EEG, NOT_A_FINDING, RESEARCH_USE
+from eeg.explanation.explain import Check, Explanation
+from eeg.explanation.faithfulness import Faithfulness
+from eeg.explanation.segments import Segment
+from eeg.explanation.similarity import Comparison, Neighbour
+from eeg.preprocessing.quality import EXCLUDED, Kind, Policy
+from eeg.preprocessing.windows import Windows
+from eeg.reporting.analysis import Case, Removal
+from eeg.reporting.figures import page_starts
+from eeg.reporting.html import write_report
+from eeg.reporting.tensorboard import write_case
+from trainers.errors import DataError
+from visualizers.traces import Span, anatomical, clock, eeg_page, side_by_side, strip
+
+CHANNELS = ["O2", "Cz", "T7", "Fp1"]
+SEGMENTS = (
+    Segment(33.2, 0.5, ("T7",), attribution=0.41, change=0.125),
+    Segment(12.0, 1.0, ("Fp1", "T7"), attribution=-0.2, change=-0.03),
+)
+MODEL: dict[str, Any] = {
+    "name": "tvgg-gap",
+    "rule": "backprop",
+    "montage": "average reference",
+    "channels": ("Fp1", "T7", "Cz", "O2"),
+    "training": "a cohort <of nobody>",
+    "simulated": False,
+    "n_subjects": 64,
+    "calibration": "temperature",
+    "labels": "events",
+    "warnings": ["Line noise & more"],
+}
+
+
+def recording(seconds: float = 60.0) -> mne.io.RawArray:
+    info = mne.create_info(CHANNELS, 128.0, "eeg")
+    info["subject_info"] = {"his_id": "PAT4711", "last_name": "Doe"}
+    data = 20e-6 * np.random.default_rng(0).standard_normal((4, round(128 * seconds)))
+    raw = mne.io.RawArray(data, info, verbose="ERROR").set_meas_date(datetime(1999, 3, 4, tzinfo=UTC))
+    return raw.set_annotations(mne.Annotations([1.0], [0.0], ["Doe awake"], raw.info["meas_date"]))
+
+
+def case(segments: tuple[Segment, ...] = SEGMENTS, check: Check | None = None, **facts: Any) -> Case:
+    onset = np.arange(0, 60, 2.0)
+    answer = Answer("epilepsy", 0.1, 20, 0.8)
+    decision = Decision(0.934, 0.25, 2.6, onset, np.sin(onset), 2.0, answer, interval=(0.871, 0.962))
+    times = np.arange(0, 60, 0.125)
+    fall = np.linspace(1, 0, 17)
+    return Case(
+        raw=recording(),
+        decision=decision,
+        explanation=Explanation("occlusion", segments, times, np.cos(times), check=check),
+        model={**MODEL, **facts},
+        card="# The card\n\n| what | <b>figure |\n|---|---|\n| ROC-AUC | 0.9 |",
+        score=1.5,
+        calibrated=Conformal((1.0, 2.0, 3.0), (-1.0, 0.0)),
+        effects=np.ones((len(segments), len(CHANNELS))),
+        removal=Removal(fall**2, 1 - fall**2, fall, 1 - fall) if segments else None,
+    )
+
+
+def compared() -> Case:
+    """A case of a model that keeps training windows, with everything that was measured."""
+    window = 5 * np.random.default_rng(1).standard_normal((4, 256)).astype(np.float32)
+    like = Comparison(window, 0.5, Neighbour(3, window, 0.97, (0.25, 0.5)), Neighbour(1, -window, 0.42))
+    own, chance = Faithfulness(0.21, 0.83, 0.125, 0.375, 0.9), Faithfulness(0.52, 0.56, 1.0, 0.75, 0.01)
+    return replace(
+        case(check=Check(2.99, 0.24, "phase")),
+        contribution=np.sin(np.arange(0, 60, 2.0)) / 30,
+        measures={"occlusion": own, "random": chance},
+        comparisons=(like, like),
+    )
+
+
+def report(
+    path: Path, segments: tuple[Segment, ...] = SEGMENTS, title: str = "A recording", **facts: Any
+) -> str:
+    write_report(case(segments, **facts), path, title=title)
+    return path.read_text(encoding="utf-8")
+
+
+class Resources(HTMLParser):
+    """What a browser fetches when it opens a page, and which sections it shows closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.closed: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        named = {name: value or "" for name, value in attrs}
+        self.fetched += [named["src"]] if "src" in named else []
+        self.fetched += [named["href"]] if tag == "link" else []
+        classes = named.get("class", "").split()
+        if "accordion-collapse" in classes and "show" not in classes:
+            self.closed.append(named["id"])
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return report(tmp_path_factory.mktemp("report") / "secret-name.html")
+
+
+def body(page: str) -> str:
+    """The visible part of ``page`` without markup."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", "", page[page.index("<body") :]))
+
+
+def test_the_score_is_told_with_its_prevalence_and_limits(page: str) -> None:
+    text = body(page)
+    told = "Score for epilepsy-like EEG 0.93 (95 % interval 0.87 to 0.96) at a stated prevalence of 0.25"
+    assert told in text
+    for statement in (RESEARCH_USE, NORMAL_EEG, NOT_A_FINDING):
+        assert statement in text
+
+
+def test_what_was_left_out_is_counted(tmp_path: Path) -> None:
+    windows = Windows(np.zeros((5, 4, 256)), np.arange(5.0), 2.0, None, None, flawed=11, ictal=12, short=13)
+    write_report(replace(case(), windows=windows), tmp_path / "report.html", title="A recording")
+    text = body((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "no clean EEG11Left out: within a seizure12Stretches between gaps that are too short13" in text
+
+
+@pytest.mark.parametrize(("policy", "kinds"), [*EXCLUDED.items()])
+def test_the_policy_that_the_model_has_is_told(
+    policy: Policy, kinds: tuple[Kind, ...], tmp_path: Path
+) -> None:
+    windows = Windows(np.zeros((5, 4, 256)), np.arange(5.0), 2.0, None, None)
+    write_report(
+        replace(case(), windows=windows, policy=policy), tmp_path / "report.html", title="A recording"
+    )
+    text = body((tmp_path / "report.html").read_text(encoding="utf-8"))
+    (told,) = re.findall(r"(?:No window|Windows that touch)[^.]*left out[^.]*\.", text)
+    assert {kind for kind in EXCLUDED["strict"] if kind in told} == set(kinds)
+
+
+def test_segments_are_listed_in_rank_order_and_drawn(page: str) -> None:
+    text = body(page)
+    first, second = text.index("33.20 s (0:33)"), text.index("12.00 s (0:12)")
+    assert first < second
+    assert "+0.125" in text
+    assert "-0.030" in text
+    assert "EEG 0:28 to 0:38, segments marked: 1" in text
+    assert "EEG 0:07 to 0:17, segments marked: 2" in text
+    assert page.count("<svg") - page[: page.index("<body")].count("<svg") == 5, (
+        "calibration, overview, two pages, curves"
+    )
+
+
+def test_the_card_is_told_and_its_html_is_text(page: str) -> None:
+    assert "<td>ROC-AUC</td>" in page
+    assert "&lt;b&gt;figure" in page
+
+
+def test_an_explanation_that_failed_its_check_is_told_and_shows_nothing(tmp_path: Path) -> None:
+    page = report(tmp_path / "r.html", segments=(), check=Check(0.1, 0.5, "phase"))
+    assert "The explanation failed its check and is not shown" in body(page)
+    assert "No segment of this recording stood out." not in page
+
+
+def test_segments_stand_beside_the_training_windows_they_are_like(tmp_path: Path) -> None:
+    write_report(compared(), tmp_path / "r.html", title="A recording")
+    text = body((tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert "Training windows that segment 1 is like" in text
+    assert "Training windows that segment 2 is like" in text
+    assert "eeg train --prototypes" not in text
+
+
+def test_a_model_without_training_windows_says_how_to_get_them(page: str, tmp_path: Path) -> None:
+    assert "eeg train --prototypes 8" in body(page)
+    assert "--prototypes" not in body(report(tmp_path / "r.html", segments=())), "nothing could be compared"
+
+
+def test_faithfulness_is_told_in_numbers_beside_chance(tmp_path: Path) -> None:
+    write_report(compared(), tmp_path / "r.html", title="A recording")
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    rows = [
+        [re.sub("<.*?>", "", cell) for cell in row.split("</td>")[1:4]]
+        for row in page.split("How true the explanation is, in numbers")[-1].split("<tr><td>")[1:7]
+    ]
+    assert rows == [
+        ["0.21", "0.52", "lower"],
+        ["0.83", "0.56", "higher"],
+        ["0.12", "1.00", "lower"],
+        ["0.38", "0.75", "lower"],
+        ["0.90", "0.01", "higher"],
+        ["2.99", "0.24", "higher"],
+    ]
+
+
+def test_nothing_is_fetched_and_every_section_is_open(page: str) -> None:
+    resources = Resources()
+    resources.feed(page)
+    assert not [address for address in resources.fetched if not address.startswith("data:")]
+    assert not re.search(r"url\(\s*[\"']?\s*(https?:)?//", page)
+    assert not re.search(r"@import\s+(url|[\"'])", page)
+    assert not resources.closed
+
+
+def test_nobody_is_named(page: str) -> None:
+    for secret in ("Doe", "PAT4711", "1999", "secret-name"):
+        assert not re.search(rf"\b{secret}\b", body(page))
+
+
+def test_texts_are_escaped(page: str, tmp_path: Path) -> None:
+    assert "a cohort &lt;of nobody&gt;" in page
+    assert "Line noise &amp; more" in page
+    assert "<b>title" not in report(tmp_path / "r.html", segments=(), title="<b>title")
+
+
+def test_the_banner_stands_only_where_the_training_was_simulated(page: str, tmp_path: Path) -> None:
+    assert 'role="alert"' not in page
+    simulated = report(tmp_path / "r.html", segments=(), simulated=True)
+    assert simulated.count('role="alert"') == 1
+    assert simulated.index("trained on simulated EEG") < simulated.index("Score for epilepsy-like EEG")
+    assert "No segment of this recording stood out." in simulated
+
+
+def test_no_pyplot_figure_is_left(page: str) -> None:
+    assert page
+    assert plt.get_fignums() == []
+
+
+def test_a_board_has_the_same_pictures_one_tag_each(tmp_path: Path) -> None:
+    write_case(compared(), tmp_path)
+    found = EventAccumulator(str(tmp_path)).Reload()
+    tags = found.Tags()["images"]
+    assert sorted(tags) == [
+        f"recording/{name}"
+        for name in (
+            *("deletion and insertion", "overview", "page 1", "page 2", "standing"),
+            *("training windows like segment 1", "training windows like segment 2"),
+        )
+    ]
+    assert all(len(found.Images(tag)) == 1 for tag in tags), "TensorBoard keeps ten a tag"
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="missing"):
+        report(tmp_path / "missing" / "r.html", segments=())
+
+
+spans = st.lists(st.builds(Span, onset=st.floats(0, 299), duration=st.floats(0.01, 1)), max_size=12)
+
+
+@given(spans=spans)
+def test_pages_show_the_strongest_segments_whole(spans: list[Span]) -> None:
+    starts = page_starts(spans, 300.0)
+    assert len(starts) <= 5
+    assert all(0 <= start <= 290 for start in starts)
+    whole = [
+        any(start <= span.onset and span.onset + span.duration <= start + 10 for start in starts)
+        for span in spans
+    ]
+    assert all(whole[:5])
+    assert len(starts) == 5 or all(whole)
+
+
+def test_a_recording_shorter_than_a_page_has_one_page() -> None:
+    assert page_starts([Span(1.0, 0.5), Span(5.5, 0.5)], 6.0) == [0.0]
+
+
+def test_channels_stand_as_on_a_head() -> None:
+    names = [f"{site}{number}" for number in (4, 8, "z", 7, 3) for site in ("P", "T", "C", "F")]
+    names = [name for name in names if name not in {"Tz", "T3", "T4", "C7", "C8"}] + [
+        "A2-A1",
+        "O2",
+        "Fp1",
+        "ECG",
+    ]
+    left, midline = ["Fp1", "F7", "F3", "T7", "C3", "P7", "P3"], ["Fz", "Cz", "Pz"]
+    right = ["F8", "F4", "T8", "C4", "P8", "P4", "O2"]
+    expected = [*left, *midline, *right, "A2-A1", "ECG"]
+    assert [names[index] for index in anatomical(names)] == expected
+
+
+@given(st.lists(st.text(max_size=5), unique=True))
+def test_every_channel_has_one_place(names: list[str]) -> None:
+    assert sorted(anatomical(names)) == list(range(len(names)))
+
+
+def test_a_page_is_to_scale_and_negative_up() -> None:
+    sfreq, data = 100.0, np.zeros((4, 3000))
+    data[2, 1550] = -140e-6  # T7 at 15.5 s
+    axes = eeg_page(data, sfreq, CHANNELS, start=12.0, scale=70.0, montage="average").axes[0]
+    rows = dict(zip([label.get_text() for label in axes.get_yticklabels()], axes.get_yticks(), strict=True))
+    assert sorted(rows, key=rows.__getitem__, reverse=True) == ["Fp1", "T7", "Cz", "O2"]
+    assert rows["Fp1"] - rows["T7"] == 1
+    lines = {line.get_ydata()[0]: line for line in axes.lines[: len(CHANNELS)]}
+    trace = lines[rows["T7"]]
+    assert trace.get_ydata().max() - rows["T7"] == pytest.approx(2.0), "140 µV are two divisions of 70 µV"
+    assert trace.get_xdata()[trace.get_ydata().argmax()] == pytest.approx(15.5)
+    assert (trace.get_xdata()[0], trace.get_xdata()[-1]) == pytest.approx((12.0, 22.0))
+    assert axes.get_xlim() == (12.0, 22.0)
+    assert np.ptp(axes.lines[len(CHANNELS)].get_ydata()) == 1, "the scale bar is one division"
+    assert "average" in axes.get_title(loc="left")
+    assert "70 µV" in axes.get_title(loc="left")
+
+
+def test_spans_are_shaded_on_their_channels() -> None:
+    marked = [Span(15.0, 0.5, ("T7", "O2"), "1"), Span(40.0, 0.5, ("Cz",), "2")]
+    page = eeg_page(np.zeros((4, 6000)), 100.0, CHANNELS, start=12.0, spans=marked, montage="average")
+    axes = page.axes[0]
+    rows = dict(zip([label.get_text() for label in axes.get_yticklabels()], axes.get_yticks(), strict=True))
+    corners = {patch.get_xy() for patch in axes.patches if isinstance(patch, Rectangle)}
+    assert {(15.0, rows["T7"] - 0.5), (15.0, rows["O2"] - 0.5)} <= corners
+    assert len(corners) == 3, "two channels and the light band over all"
+    numbers = [text.get_text() for text in axes.texts if text.get_text() in {"1", "2"}]
+    assert numbers == ["1"], "40 s is on another page"
+
+
+@pytest.mark.parametrize(
+    ("shape", "start", "message"),
+    [((3, 500), 0.0, "shape"), ((4, 500), 5.0, "start"), ((4, 500), -1.0, "start")],
+)
+def test_a_page_of_something_else_is_refused(shape: tuple[int, int], start: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        eeg_page(np.zeros(shape), 100.0, CHANNELS, start=start, montage="average")
+
+
+def test_the_overview_shows_evidence_attribution_and_marks() -> None:
+    onset, logit = np.array([0.0, 2.0, 10.0]), np.array([-1.0, 0.5, 2.0])  # windows need not touch
+    times = np.arange(0, 12, 0.5)
+    figure = strip(times, np.sin(times), onset, logit, [Span(2.5, 0.5, (), "1")], window_length=2.0)
+    evidence, attribution = figure.axes
+    windows = np.array(evidence.collections[0].get_segments())
+    np.testing.assert_array_equal(windows[:, 0], np.c_[onset, logit])
+    np.testing.assert_array_equal(windows[:, 1], np.c_[onset + 2, logit])
+    np.testing.assert_array_equal(attribution.lines[0].get_xydata(), np.c_[times, np.sin(times)])
+    assert attribution.get_xlim() == (0, 12)
+    for axes in figure.axes:
+        (mark,) = axes.patches
+        assert (mark.get_x(), mark.get_width()) == (2.5, 0.5)
+
+
+def test_the_overview_shows_what_windows_add_to_the_recording() -> None:
+    onset, added = np.array([0.0, 2.0, 10.0]), np.array([0.0, -0.25, 1.5])
+    times = np.arange(0, 12, 0.5)
+    figure = strip(times, times, onset, added, [], window_length=2.0, contribution=added)
+    assert len(figure.axes) == 3
+    bars = [(bar.get_x(), bar.get_width(), bar.get_height()) for bar in figure.axes[1].patches]
+    assert bars == [(0, 2, 0), (2, 2, -0.25), (10, 2, 1.5)]
+
+
+def test_the_overview_of_a_day_shows_its_least_and_greatest_and_no_more_than_can_be_seen() -> None:
+    onset = 2.0 * np.arange(43_200)
+    logit, added = np.random.default_rng(0).normal(size=(2, 43_200))
+    times = np.arange(0, 86_400, 0.125)
+    relevance = np.sin(times)
+    for values, at in ((logit, 20_000), (added, 30_000), (relevance, 500_000)):
+        values[at : at + 2] = 9.0, -8.0
+    figure = strip(times, relevance, onset, logit, [], window_length=2.0, contribution=added)
+    evidence, between, attribution = figure.axes
+    windows = np.array(evidence.collections[0].get_segments())
+    bars = np.array([(bar.get_x(), bar.get_height()) for bar in between.patches])
+    for found, at in (
+        (windows[:, 0], onset[20_000]),
+        (bars, onset[30_000]),
+        (attribution.lines[0].get_xydata(), times[500_000]),
+    ):
+        assert 2000 < len(found) < 5000
+        assert found[found[:, 1].argmax()].tolist() == [at, 9.0]
+        assert found[:, 1].min() == -8.0
+        assert (np.diff(found[:, 0]) > 0).all()
+    assert attribution.get_xlim() == (0, 86_400)
+
+
+def test_windows_stand_side_by_side_to_one_scale() -> None:
+    first, other = np.zeros((4, 200)), np.zeros((4, 200))
+    other[2, 50] = -6.0  # T7 at 0.5 s
+    panels = [("one", first, Span(-0.25, 0.5, ("T7",), "1")), ("other", other, None)]
+    figure = side_by_side(panels, 100.0, CHANNELS, scale=3.0)
+    left, right = figure.axes
+    assert [axes.get_title() for axes in figure.axes] == ["one", "other"]
+    rows = dict(zip([label.get_text() for label in left.get_yticklabels()], left.get_yticks(), strict=True))
+    traces = {line.get_ydata()[0]: line for line in right.lines}
+    trace = traces[rows["T7"]]
+    assert trace.get_ydata().max() - rows["T7"] == pytest.approx(2.0), "six units are two divisions of three"
+    assert trace.get_xdata()[trace.get_ydata().argmax()] == pytest.approx(0.5)
+    band = next(patch for patch in left.patches if patch.get_xy()[1] == rows["T7"] - 0.5)
+    assert (band.get_x(), band.get_width()) == (0, 0.25), "what lies in another window is cut off"
+    assert not right.patches
+
+
+@given(st.floats(0, 86_000))
+def test_a_clock_shows_minutes_and_seconds(seconds: float) -> None:
+    minutes, rest = clock(seconds).split(":")
+    assert len(rest) == 2
+    assert 0 <= int(rest) < 60
+    assert abs(60 * int(minutes) + int(rest) - seconds) <= 0.5

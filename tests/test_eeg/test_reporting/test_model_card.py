@@ -1,0 +1,84 @@
+"""The card tells what a stranger must know, and nobody's name or date."""
+
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from eeg.datasets import Entry
+from eeg.detector.detector import Detector, load, save
+from eeg.detector.prototypes import Prototypes
+from eeg.evaluation.results import judge
+from eeg.preprocessing.windows import Windows
+from eeg.reporting.model_card import card, recorded_results
+from eeg.training.cross_validation import Scored
+from eeg.training.plan import Plan
+from trainers.provenance import plain
+
+
+def judged(detector: Detector) -> Detector:
+    """Add made-up results of 48 subjects, whose dates are their labels."""
+    rng = np.random.default_rng(0)
+    scored = []
+    for i in range(48):
+        entry = Entry(Path(f"Mueller-{i}.edf"), f"Mueller{i}", i % 2, recorded=datetime(2020, 5, 1 + i % 2))
+        windows = Windows(rng.normal(size=(6, 3, 64)), np.arange(6.0), 1.0, i % 2, None)
+        scored.append(Scored(entry, f"fold {1 + i // 24}", windows, i % 2 + rng.normal(size=6), "mean"))
+    plan = Plan(detector.preprocessing, "recording", 1.0, "mean")
+    cues = {s.entry: {"recording date": str(s.entry.recorded), "sex": None} for s in scored}
+    results = judge(plan, scored, None, folds=4, cues=cues)
+    facts = {"cross_validated": results, "held_out": None}
+    return replace(
+        detector, training={**detector.training, "results": plain(facts), "recordings": ["ab"] * 48}
+    )
+
+
+def test_the_card_has_all_its_parts(detector: Detector) -> None:
+    text = card(judged(detector))
+    for words in (
+        "# tvgg-gap, trained by oja",
+        "Research use only",
+        "mean nothing for a real person",
+        "## Intended use",
+        "## Not tested on",
+        "training subjects: 20",
+        "0.5 to 45 Hz at 128 Hz",
+        "48 subjects, 24 with epilepsy",
+        "| ROC-AUC |",
+        "| sensitivity at 90 % specificity |",
+        "labels permuted among subjects: p = ",
+        "ROC-AUC of amplitude",
+        "Abstention: ",
+        "does not hold by itself",
+        "the recording date alone (ROC-AUC 1.000",
+        "not known of anybody: sex",
+    ):
+        assert words in text, words
+    assert "Mueller" not in text
+    assert "2020" not in text
+
+
+def test_the_card_travels_in_the_models_file(detector: Detector, tmp_path: Path) -> None:
+    done = judged(detector)
+    save(done, tmp_path / "m.safetensors")
+    again = load(tmp_path / "m.safetensors")
+    assert card(again) == card(done)
+    assert recorded_results(again) == recorded_results(done)
+
+
+def test_a_model_without_results_has_a_card_that_claims_nothing(detector: Detector) -> None:
+    text = card(replace(detector, training={}))
+    assert "an unknown rule" in text
+    assert "ROC-AUC" not in text
+    assert "simulated" not in text
+
+
+def test_it_says_whether_eeg_of_people_is_in_the_file(detector: Detector) -> None:
+    assert "training windows in the file: none" in card(detector)
+    kept = Prototypes(torch.zeros(3, 19, 256), torch.zeros(2, 19, 256))
+    keeping = replace(detector, prototypes=kept)
+    assert "in the file: 3 with a discharge and 2 without, 2 s each" in card(keeping)
+    found = replace(keeping, labels="found")  # who has the discharges is known, and not where
+    assert "in the file: 3 of patients and 2 of controls, 2 s each" in card(found)

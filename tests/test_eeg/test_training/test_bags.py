@@ -1,0 +1,89 @@
+"""Pooling as the aggregations have it, bags without anybody's advantage, and a task that needs both."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+from torch import nn
+
+from eeg.models.aggregation import AGGREGATIONS
+from eeg.models.pooling import POOLINGS
+from eeg.training.bags import Bags, Pooled
+
+
+def bags(sizes: list[int], labels: list[int], **settings: int) -> Bags:
+    """Bags of windows (3, 8) that hold the number of their subject."""
+    subjects = [torch.full((n, 3, 8), float(i)) for i, n in enumerate(sizes)]
+    generator = torch.Generator().manual_seed(0)
+    return Bags(subjects, torch.tensor(labels), generator, **settings)
+
+
+@pytest.mark.parametrize("name", sorted(POOLINGS))
+@given(seed=st.integers(0, 99), n=st.integers(1, 60), spread=st.floats(0.1, 8))
+@settings(max_examples=30)
+def test_what_is_trained_through_is_what_is_used(name: str, seed: int, n: int, spread: float) -> None:
+    logits = spread * np.random.default_rng(seed).normal(size=(3, n))
+    found = POOLINGS[name](torch.from_numpy(logits)).numpy()
+    np.testing.assert_allclose(found, AGGREGATIONS[name](logits), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", sorted(POOLINGS))
+def test_every_pooling_can_be_trained_through(name: str) -> None:
+    logits = torch.randn(3, 20, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(POOLINGS[name], logits)
+
+
+def test_a_bag_is_judged_by_its_windows_alone() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(24, 1))
+    x = torch.randn(4, 5, 3, 8)
+    pooled = Pooled(network, POOLINGS["mean"])
+    expected = torch.stack([network(bag).mean(0) for bag in x])
+    torch.testing.assert_close(pooled(x), expected)
+    nn.init.constant_(pooled.threshold, 2.0)
+    torch.testing.assert_close(pooled(x), expected - 2)
+
+
+def test_the_peak_does_not_see_what_all_windows_share() -> None:
+    logits = torch.randn(3, 40)
+    torch.testing.assert_close(POOLINGS["peak"](logits + 5), POOLINGS["peak"](logits), rtol=0, atol=1e-5)
+
+
+def test_subjects_count_the_same_and_so_do_the_classes() -> None:
+    """Of one patient among three controls, with recordings of 1 to 40 windows."""
+    some = bags([40, 1, 3, 8], [1, 0, 0, 0], bags=4, windows=6)
+    x, y = zip(*(batch for _ in range(20) for batch in some), strict=True)
+    assert all(bag.shape == (4, 6, 3, 8) for bag in x)
+    drawn = torch.cat(x)[:, :, 0, 0]
+    assert (drawn == drawn[:, :1]).all()  # all windows of a bag are of one subject
+    counts = torch.bincount(drawn[:, 0].long(), minlength=4)
+    assert counts[0] == 40  # half of 20 batches of 4
+    assert (counts[1:] >= 7).all()
+    torch.testing.assert_close(torch.cat(y)[:, 0], (drawn[:, 0] == 0).float())
+
+
+def test_no_window_is_drawn_twice_where_there_are_enough() -> None:
+    subjects = [torch.arange(9.0)[:, None, None], torch.arange(9.0)[:, None, None]]
+    for x, _ in Bags(subjects, torch.tensor([0, 1]), torch.Generator().manual_seed(1), 2, 9):
+        assert (x.flatten(1).sort().values == torch.arange(9.0)).all()
+
+
+def test_each_window_is_augmented_by_a_draw_of_its_own() -> None:
+    def noise(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        assert x.shape == (12, 3, 8)
+        return x + torch.rand((len(x), 1, 1), generator=generator)
+
+    subjects = [torch.zeros(6, 3, 8)] * 2
+    made = Bags(subjects, torch.tensor([0, 1]), torch.Generator(), 2, 6, noise)
+    (x, _) = next(iter(made))
+    assert len(x[:, :, 0, 0].unique()) == 12
+
+
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_an_odd_batch_is_refused(number: int) -> None:
+    with pytest.raises(ValueError, match=f"bags = {number}: expected an even number"):
+        bags([3, 3], [0, 1], bags=number)
+
+
+def test_one_class_is_refused() -> None:
+    with pytest.raises(ValueError, match="all subjects are of one class"):
+        bags([3, 3], [1, 1])

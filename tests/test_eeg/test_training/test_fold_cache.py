@@ -1,0 +1,255 @@
+"""A training that was killed goes on where it was, and ends as it would have, bit for bit."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from joblib import Parallel
+from torch import nn
+
+from eeg.budget import lasting
+from eeg.datasets import Corpus, Entry, open_corpus
+from eeg.datasets.splits import folds
+from eeg.io.electrodes import TEN_TWENTY
+from eeg.preprocessing.pipeline import Preprocessing
+from eeg.preprocessing.windows import Windows
+from eeg.reporting import tensorboard
+from eeg.training import cross_validation, fit, fold_cache
+from eeg.training.fit import Loaded
+from eeg.training.fold_cache import Fold
+from eeg.training.plan import Design, Plan
+from eeg.workflows import train as train_workflow
+from eeg.workflows.run_folder import begin, finish, finished, refuse_other, started
+from trainers.errors import DataError
+
+PLAN = Plan(Preprocessing(TEN_TWENTY), "events", 2.0, "top", epochs=1)
+DESIGN = Design(folds=2, hold_out=0.25, prototypes=1)
+
+
+class Killed(Exception):
+    """Stands for whatever ends a program."""
+
+
+@pytest.fixture(scope="module")
+def corpus(cohort: Path) -> Corpus:
+    return open_corpus(cohort)
+
+
+@pytest.fixture(scope="module")
+def loaded(corpus: Corpus) -> Loaded:
+    return train_workflow.load_corpus(corpus, PLAN.preprocessing, PLAN.window)
+
+
+@pytest.fixture(scope="module")
+def whole(corpus: Corpus, loaded: Loaded, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training that nobody interrupted."""
+    out = tmp_path_factory.mktemp("whole")
+    train_workflow.run(PLAN, corpus, loaded, DESIGN, out=out)
+    return out
+
+
+def dying(function: Callable[..., object], calls: int) -> Callable[..., object]:
+    """Do as ``function`` so many times, and then die."""
+    left = [calls]
+
+    def called(*args: object, **named: object) -> object:
+        if not left[0]:
+            raise Killed
+        left[0] -= 1
+        return function(*args, **named)
+
+    return called
+
+
+def files_by_folder(root: Path) -> Counter[Path]:
+    """Return how many files lie in each folder: those of TensorBoard are called after the time."""
+    return Counter(path.parent.relative_to(root) for path in root.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "calls", "again"),
+    [
+        (cross_validation, "fit", 1, 2),  # in the second fold: that and the final network are left to train
+        # when the final network was trained, but not kept
+        pytest.param(cross_validation, "fit_calibration", 0, 1, marks=pytest.mark.slow),
+        (
+            tensorboard,
+            "embedding",
+            0,
+            0,
+        ),  # when the model was written and some for TensorBoard, but not its card
+    ],
+)
+def test_an_interrupted_training_ends_as_if_nothing_had_been(
+    module: object,
+    name: str,
+    calls: int,
+    again: int,
+    corpus: Corpus,
+    loaded: Loaded,
+    whole: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(module, name, dying(getattr(module, name), calls))
+        with pytest.raises(Killed):
+            train_workflow.run(PLAN, corpus, loaded, DESIGN, out=tmp_path)
+    assert started(tmp_path)
+    assert not finished(tmp_path)
+    trained: list[int] = []
+
+    def counted(plan: Plan, *args: object) -> nn.Module:
+        trained.append(1)
+        return fit_network(plan, *args)  # type: ignore[arg-type]
+
+    fit_network = fit.fit_network
+    monkeypatch.setattr(fit, "fit_network", counted)
+    train_workflow.run(PLAN, corpus, loaded, DESIGN, out=tmp_path)
+    assert len(trained) == again
+    assert finished(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in whole.iterdir()}
+    for file in ("model.safetensors", "predictions.csv", "card.md", "run.json", "quality.json"):
+        assert (tmp_path / file).read_bytes() == (whole / file).read_bytes(), file
+    assert files_by_folder(tmp_path / "tensorboard") == files_by_folder(whole / "tensorboard")
+
+
+def test_other_settings_or_data_than_the_folders_are_refused_by_the_first_that_differs(
+    corpus: Corpus, loaded: Loaded, whole: Path
+) -> None:
+    before = {path: path.read_bytes() for path in whole.iterdir() if path.is_file()}
+    changed = {
+        "plan.seed was 0, is 1": (replace(PLAN, seed=1), DESIGN, loaded),
+        "hold_out was 0.25, is 0.3": (PLAN, replace(DESIGN, hold_out=0.3), loaded),
+        "prototypes was 1, is 0": (PLAN, replace(DESIGN, prototypes=0), loaded),
+        "data_sha256 was": (PLAN, DESIGN, {e: replace(w, data=w.data * 2) for e, w in loaded.items()}),
+    }
+    for words, (plan, design, found) in changed.items():
+        with pytest.raises(DataError, match=rf"run\.json is of another training: {words}.*; name a new"):
+            train_workflow.run(plan, corpus, found, design, out=whole)
+    assert {path: path.read_bytes() for path in whole.iterdir() if path.is_file()} == before
+
+
+# --- the folder
+
+
+def test_a_folder_tells_what_was_begun_and_what_was_finished(tmp_path: Path) -> None:
+    assert not started(tmp_path)
+    assert not finished(tmp_path)
+    parts = begin(tmp_path, {"seed": 1})
+    (parts / "x").touch()
+    assert begin(tmp_path, {"seed": 1}) == parts
+    assert started(tmp_path)
+    assert not finished(tmp_path)
+    with pytest.raises(DataError, match="seed was 1, is 2"):
+        begin(tmp_path, {"seed": 2})
+    finish(tmp_path, {"seed": 1}, {"auc": 0.5})
+    assert finished(tmp_path)
+    assert json.loads((tmp_path / "run.json").read_text()) == {"seed": 1, "training": {"auc": 0.5}}
+    assert not parts.exists()
+
+
+@pytest.mark.parametrize("content", ["", "[]"])
+def test_a_record_that_is_none_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(DataError, match=r"run\.json"):
+        refuse_other(tmp_path, {"seed": 1})
+
+
+# --- the scores of a fold
+
+
+def test_scores_come_back_bit_for_bit(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    fold = Fold((rng.normal(size=3), 1e-300 * rng.normal(size=5)), "mean")
+    fold_cache.store(fold, tmp_path / "x.json")
+    again = fold_cache.recall(tmp_path / "x.json")
+    assert again.aggregation == "mean"
+    for a, b in zip(again.logits, fold.logits, strict=True):
+        np.testing.assert_array_equal(a, b)
+    (tmp_path / "x.json").write_text("{}")
+    with pytest.raises(DataError, match=r"x\.json: no scores of a fold"):
+        fold_cache.recall(tmp_path / "x.json")
+
+
+def cohort_of(change: Callable[[Windows], Windows] = lambda w: w) -> Loaded:
+    """Six subjects; the last one has no diagnosis, and the first one's windows are changed."""
+    found = {}
+    for i in range(6):
+        data = np.full((2, 3, 4), i, np.float32)
+        windows = Windows(data, np.array([0.0, 1.0]), 1.0, i % 2, (np.array([0.5]), np.array([0.1])))
+        found[Entry(Path(f"{i}.edf"), f"s{i}", None if i == 5 else i % 2)] = (
+            change(windows) if i == 0 else windows
+        )
+    return found
+
+
+def named(plan: Plan, loaded: Loaded, seed: int = 0) -> list[str]:
+    return fold_cache.names(plan, loaded, folds([e for e in loaded if e.label is not None], 2, seed))
+
+
+def test_a_fold_is_known_by_whatever_its_scores_depend_on_and_by_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    same = named(PLAN, cohort_of())
+    assert len(set(same)) == 2
+    assert named(PLAN, cohort_of()) == same
+    others = [
+        named(replace(PLAN, seed=1), cohort_of()),
+        named(replace(PLAN, quality="keep"), cohort_of()),
+        named(PLAN, cohort_of(), seed=1),
+        named(PLAN, cohort_of(lambda w: replace(w, data=w.data + 1))),
+        named(PLAN, cohort_of(lambda w: replace(w, label=1))),
+        named(PLAN, cohort_of(lambda w: replace(w, events=None))),
+        named(PLAN, cohort_of(lambda w: replace(w, onset=w.onset + 1))),
+        named(PLAN, {e: w for e, w in cohort_of().items() if e.label is not None}),
+        named(PLAN, {replace(e, subject=f"t{e.subject}"): w for e, w in cohort_of().items()}),
+    ]
+    monkeypatch.setattr(fold_cache, "versions", lambda: {"torch": "1.0"})
+    others.append(named(PLAN, cohort_of()))
+    for other in others:
+        assert not set(other) & set(same)
+    assert not any("s0" in name for name in same)
+
+
+# --- the budget
+
+
+@pytest.mark.parametrize(
+    ("done", "jobs", "rounds"),
+    [(0, 1, 3), (2, 1, 1), (3, 1, 0), (0, 2, 1), (1, 2, 1), (0, 4, 0)],
+)
+def test_the_first_fold_that_is_trained_tells_how_many_are_left(
+    done: int, jobs: int, rounds: int, loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = replace(PLAN, model="tangent", labels="recording", aggregation="mean")
+    parts = folds(list(loaded), 4, 0)
+    one_process = partial(Parallel, n_jobs=1)  # more of them take seconds to begin
+    monkeypatch.setattr(cross_validation, "Parallel", lambda n_jobs, **how: one_process(**how))
+    cross_validation.cross_validate(plan, loaded, parts[:done], folder=tmp_path)
+    told: list[tuple[float, int]] = []
+    cross_validation.cross_validate(plan, loaded, parts, jobs, tmp_path, lambda *at: told.append(at))
+    ((seconds, left),) = told
+    assert left == rounds
+    assert 0 < seconds < 60
+    cross_validation.cross_validate(plan, loaded, parts, jobs, tmp_path, lambda *at: told.append(at))
+    assert len(told) == 1  # nothing is left to train
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.2, "about 0 s"),
+        (89, "about 89 s"),
+        (91, "about 2 min"),
+        (5000, "about 83 min"),
+        (9000, "about 2.5 h"),
+    ],
+)
+def test_times_are_told_roughly(seconds: float, words: str) -> None:
+    assert lasting(seconds) == words

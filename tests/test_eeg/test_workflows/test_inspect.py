@@ -1,0 +1,303 @@
+import json
+import os
+import re
+from datetime import date
+from pathlib import Path
+
+import edfio
+import mne
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from eeg.cli.main import main
+from eeg.io.electrodes import TEN_TWENTY
+from eeg.workflows.inspect import as_text, inspect
+from trainers.errors import DataError
+
+DATA = Path(os.environ.get("HEBBIAN_DATA", "")) / "eeg"
+needs_data = pytest.mark.skipif("HEBBIAN_DATA" not in os.environ, reason="HEBBIAN_DATA is not set")
+
+RATE = 128
+SECRETS = ("Mueller", "Zebulon", "1999", "2012", "S-77")
+
+
+def eeg(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["inspect", *map(str, arguments)])
+
+
+def noise(channels: int, seconds: int = 30) -> np.ndarray:
+    return 20 * np.random.default_rng(0).standard_normal((channels, seconds * RATE))
+
+
+def write(
+    path: Path,
+    names: tuple[str, ...] = TEN_TWENTY,
+    microvolts: np.ndarray | None = None,
+    unit: str = "uV",
+    rates: tuple[int, ...] | None = None,
+) -> Path:
+    data = noise(len(names)) if microvolts is None else microvolts
+    signals = [
+        edfio.EdfSignal(
+            row[: row.size * rate // RATE],
+            rate,
+            label=name,
+            physical_dimension=unit,
+            physical_range=(-6000, 6000.2),
+            prefiltering="HP:0.5Hz",
+        )
+        for name, row, rate in zip(names, data, rates or (RATE,) * len(names), strict=True)
+    ]
+    edfio.Edf(
+        signals,
+        data_record_duration=1,
+        patient=edfio.Patient(code="S-77", name="Mueller_Zebulon"),
+        recording=edfio.Recording(startdate=date(2012, 5, 3)),
+    ).write(path)
+    return path
+
+
+def problems(path: Path) -> tuple[str, ...]:
+    (found,) = inspect(path, progress=False).recordings
+    return found.problems
+
+
+# --- facts
+
+
+def test_a_simulated_cohort(cohort: Path) -> None:
+    found = inspect(cohort, progress=False)
+    assert found.simulated
+    assert found.subjects == {"epilepsy": 4, "control": 4, "unknown": 0}
+    assert len(found.recordings) == 8
+    for one in found.recordings:
+        assert (one.sfreq, one.minutes, one.missing, one.problems) == (256, 1, (), ())
+        assert set(one.electrodes) == set(TEN_TWENTY)
+    assert "(SIMULATED): 8 recording(s), 8 subject(s): 4 epilepsy, 4 control" in as_text(found)
+
+
+def test_a_file_and_what_of_it_is_used(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.edf", ("EEG Fp1-A1", "EEG T3-A1", "ECG", "EEG A1-A2"))
+    (found,) = inspect(path, progress=False).recordings
+    assert (found.channels, found.electrodes, found.others) == (4, ("Fp1", "T7"), ("ECG", "EEG A1-A2"))
+    assert set(found.missing) == set(TEN_TWENTY) - {"Fp1", "T7"}
+    assert (found.sfreq, found.minutes, found.reference, found.filters) == (128, 0.5, "A1", "HP:0.5Hz")
+    assert found.amplitude == pytest.approx(20, rel=0.05)  # the sd of the noise
+
+
+def test_files_that_lie_about(tmp_path: Path) -> None:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    write(tmp_path / "b.EDF")
+    info = mne.create_info(list(TEN_TWENTY), RATE, "eeg")
+    mne.io.RawArray(1e-6 * noise(19), info, verbose="error").save(
+        tmp_path / "deep" / "er" / "a_raw.fif", verbose="error"
+    )
+    (tmp_path / ".hidden.edf").touch()
+    (tmp_path / "letter.txt").touch()
+    found = inspect(tmp_path, progress=False)
+    assert found.subjects is None
+    assert [one.missing for one in found.recordings] == [(), ()]
+    assert "subjects not told" in as_text(found)
+
+
+def test_a_table(tmp_path: Path) -> None:
+    write(tmp_path / "a.edf")
+    (tmp_path / "t.csv").write_text("path,subject,label\na.edf,S-77,control\n")
+    found = inspect(tmp_path / "t.csv", progress=False)
+    assert found.subjects == {"epilepsy": 0, "control": 1, "unknown": 0}
+
+
+# --- problems
+
+
+def test_single_channels(tmp_path: Path) -> None:
+    data = noise(19)
+    data[2] = 0
+    data[3] *= 50
+    data[4] *= 0.01
+    path = write(tmp_path / "sub-1_eeg.edf", microvolts=data)
+    table = "name\tstatus\nO1\tgood\nF7\tbad\n"
+    (tmp_path / "sub-1_channels.tsv").write_text(table)
+    assert problems(path) == (
+        "marked bad: F7",
+        f"flat: {TEN_TWENTY[2]}",
+        f"hardly any signal: {TEN_TWENTY[4]}",
+        f"more than 500 µV within a second: {TEN_TWENTY[3]}",
+    )
+
+
+def test_values_that_are_not_finite(tmp_path: Path) -> None:
+    data = noise(2)
+    data[1] = np.nan
+    info = mne.create_info(["Fp1", "Cz"], RATE, "eeg")
+    path = tmp_path / "a_raw.fif"
+    mne.io.RawArray(1e-6 * data, info, verbose="error").save(path, fmt="double", verbose="error")
+    assert problems(path) == ("not finite: Cz",)
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"unit": ""}, "electrodes without a unit, taken as uV"),
+        (
+            {"names": ("Fp1-A1", "Fp2-A2")},
+            "electrodes have different references (A1/A2), which no average takes out",
+        ),
+        (
+            {"names": ("Fp1", "Fp2"), "rates": (64, 128)},
+            "electrodes of different sampling rates (64, 128 Hz), brought to the highest",
+        ),
+        (
+            {"names": ("Fp1", "Fp2"), "rates": (64, 64)},
+            "sampled at 64 Hz; the usual band wants 92 Hz",
+        ),
+    ],
+)
+def test_headers(settings: dict[str, object], problem: str, tmp_path: Path) -> None:
+    assert problems(write(tmp_path / "a.edf", **settings)) == (problem,)  # type: ignore[arg-type]
+
+
+def test_what_a_model_of_10_20_would_refuse(tmp_path: Path) -> None:
+    short = write(tmp_path / "short.edf", microvolts=noise(19, 3))
+    assert problems(short) == ("3.0 s long, and the usual filter wants 6.6 s",)
+    for lost, told in ((2, ()), (3, ("3 of 10-20 are missing or bad, of which 2 may be interpolated",))):
+        assert problems(write(tmp_path / "few.edf", TEN_TWENTY[lost:])) == told
+    held = 2000 * np.sin(np.arange(30 * RATE) * 2 * np.pi * 4 / RATE)
+    amount = np.where(np.arange(30 * RATE) < 20 * RATE, 1, 0.01)  # of the time, two thirds at the rails
+    clipped = write(tmp_path / "clipped.edf", microvolts=np.clip(noise(19) + held * amount, -300, 300))
+    (problem,) = problems(clipped)
+    assert problem == "clipped in 20 of the 30 s that were looked at"
+
+
+def test_seizures_of_the_recordings_own_annotations_are_counted_once(tmp_path: Path) -> None:
+    signals = [
+        edfio.EdfSignal(row, RATE, label=name) for name, row in zip(TEN_TWENTY, noise(19), strict=True)
+    ]
+    folder = tmp_path / "00_epilepsy" / "aaaaaanr" / "s001_2003" / "01_tcp_ar"
+    folder.mkdir(parents=True)
+    notes = [edfio.EdfAnnotation(4, 5, "seizure"), edfio.EdfAnnotation(20, 5, "seizure")]
+    path = folder / "aaaaaanr_s001_t001.edf"
+    edfio.Edf(signals, annotations=notes, data_record_duration=1).write(path)
+    assert inspect(path, progress=False).recordings[0].seizures == 2
+    path.with_suffix(".csv_bi").write_text(
+        "channel,start_time,stop_time,label\nTERM,5,8,seiz\nTERM,12,13,seiz\n"
+    )
+    assert inspect(tmp_path, progress=False).recordings[0].seizures == 3
+    assert inspect(write(tmp_path / "none.edf"), progress=False).recordings[0].seizures is None
+
+
+def test_what_cannot_be_read_is_told_without_names(tmp_path: Path) -> None:
+    path = write(tmp_path / "Mueller_Zebulon_1999.edf")
+    whole = path.read_bytes()
+    (tmp_path / "Mueller_2012.edf").write_bytes(whole[:-10])
+    write(tmp_path / "S-77.edf", unit="mV")
+    for flag in ((), ("--json",)):
+        result = eeg(tmp_path, *flag)
+        assert result.exit_code == 1
+        assert "truncated, holds 29 of the 30 data records" in result.output
+        assert re.search(r"varies by (19|20)\d{3} µV within a second", result.output)
+        for secret in (*SECRETS, str(tmp_path)):
+            assert secret not in result.output
+    shown = eeg(tmp_path, "--show-ids")
+    assert f"path {path}" in shown.output
+    assert "recorded 2012-05-03T00:00:00" in shown.output
+
+
+def test_a_folder_that_names_a_person_is_not_told_by_a_reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "Mueller_Zebulon"
+    folder.mkdir()
+    (folder / "b.fif").write_bytes(b"abc" * 500)  # MNE's message has the whole path
+    monkeypatch.chdir(folder)
+    for place in (Path("b.fif"), Path(), folder):
+        result = eeg(place)
+        assert result.exit_code == 1
+        assert "problem: cannot be read as EEG (" in result.output  # with every b
+        assert "Mueller" not in result.output
+
+
+def test_a_subject_of_both_groups_is_told(tmp_path: Path) -> None:
+    for name in "abc":
+        write(tmp_path / f"{name}.edf")
+    table = tmp_path / "t.csv"
+    table.write_text("path,subject,label\na.edf,1,epilepsy\nb.edf,1,control\nc.edf,2,control\n")
+    both = "its subject has both diagnoses"
+    assert [both in one.problems for one in inspect(table, progress=False).recordings] == [True, True, False]
+
+
+def test_seizures_that_cannot_be_read_are_no_seizures_that_nobody_had(tmp_path: Path) -> None:
+    for group, name in (("00_epilepsy", "aaaaaanr"), ("01_no_epilepsy", "aaaaaaoo")):
+        folder = tmp_path / group / name / "s001_2003" / "01_tcp_ar"
+        folder.mkdir(parents=True)
+        path = write(folder / f"{name}_s001_t001.edf")
+    path.with_suffix(".csv_bi").write_text("channel,start_time,label\n")
+    result = eeg(tmp_path, "--json")
+    assert result.exit_code == 1
+    recordings = json.loads(result.stdout)["recordings"]
+    assert [one["readable"] for one in recordings] == [True, False]
+    (problem,) = recordings[1]["problems"]
+    assert problem == "the file of seizures: no column stop_time; found channel, start_time, label"
+    assert recordings[1]["amplitude"] is not None
+
+
+@pytest.mark.parametrize("name", ["gone", "empty"])
+def test_nothing_to_look_at(name: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"no such file or folder|no recording; expected .*\.edf"):
+        inspect(tmp_path / name, progress=False)
+    result = eeg(tmp_path / name)
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: ")
+
+
+# --- the command
+
+
+def test_for_people_and_for_machines(cohort: Path) -> None:
+    text, machine = eeg(cohort), eeg(cohort, "--json")
+    assert (text.exit_code, machine.exit_code) == (0, 0)
+    lines = text.stdout.splitlines()
+    assert len(lines) == 10
+    assert re.match(
+        r" +1  (epilepsy|control)  19 electrodes of 19 channel\(s\), 10-20 complete  256 Hz  1\.0 min",
+        lines[1],
+    )
+    assert lines[-1] == "0 of 8 recording(s) with problems"
+    told = json.loads(machine.stdout)
+    assert [one["number"] for one in told["recordings"]] == list(range(1, 9))
+    assert all(one["identity"] is None for one in told["recordings"])
+
+
+# --- real recordings
+
+
+@needs_data
+@pytest.mark.parametrize(
+    ("folder", "electrodes", "sfreq", "minutes"),
+    [("eegmat", 19, 500.0, [3.03] * 6), ("eegmmidb", 64, 160.0, [125 / 60] * 2)],
+)
+def test_real_edf(folder: str, electrodes: int, sfreq: float, minutes: list[float]) -> None:
+    found = inspect(DATA / folder, progress=False).recordings
+    assert [len(one.electrodes) for one in found] == [electrodes] * len(minutes)
+    assert [one.sfreq for one in found] == [sfreq] * len(minutes)
+    assert [one.minutes for one in found] == pytest.approx(minutes, abs=0.02)
+    assert [(one.missing, one.problems) for one in found] == [((), ())] * len(minutes)
+    assert all(one.amplitude and 2 < one.amplitude < 100 for one in found)
+
+
+@needs_data
+def test_bonn() -> None:
+    found = inspect(DATA / "bonn", progress=False)
+    assert found.subjects == {"epilepsy": 3, "control": 2, "unknown": 0}
+    assert {one.sfreq for one in found.recordings} == {173.61}
+
+
+@needs_data
+@pytest.mark.slow
+def test_guinea_bissau() -> None:
+    found = inspect(DATA / "guinea_bissau", progress=False)
+    assert found.subjects == {"epilepsy": 39, "control": 34, "unknown": 0}
+    assert {(one.sfreq, len(one.electrodes)) for one in found.recordings} == {(128.0, 14)}
+    assert not any(one.problems for one in found.recordings)

@@ -1,0 +1,130 @@
+"""Rules and data of other installed packages are found; the page that shows how is what is tested."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import version
+
+import pytest
+import torch
+
+from hebbian import registry
+from tests.helpers import ROOT
+from trainers import data
+from trainers.provenance import suppliers
+
+PAGE = (ROOT / "docs" / "own_rule.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+
+
+def install(folder, project, **modules):
+    """Lay out in ``folder`` what pip would install of a package."""
+    for name, code in modules.items():
+        (folder / f"{name}.py").write_text(code)
+    info = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    )
+    lines = []
+    for group, points in project["entry-points"].items():
+        lines += [f"[{group}]", *(f"{name} = {value}" for name, value in points.items())]
+    (info / "entry_points.txt").write_text("\n".join(lines))
+
+
+@pytest.fixture
+def package(tmp_path):
+    rule, data = blocks("python")
+    install(tmp_path, tomllib.loads(blocks("toml")[0])["project"], my_rules=rule, my_data=data)
+    return tmp_path
+
+
+def test_a_rule_takes_twenty_lines():
+    assert sum(1 for line in blocks("python")[0].splitlines() if line) <= 20
+
+
+def test_an_installed_rule_learns_installed_data_like_any_other(package, tmp_path):
+    (package / "rates.toml").write_text(blocks("toml")[1])
+    out = package / "out"
+    words = (
+        "train --rule rectified-oja --data two-moons --hidden 8 --no-controls --settings rates.toml --out out"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(package)}
+
+    def hebbian(*words):
+        command = [sys.executable, "-W", "error", "-m", "trainers", *words]
+        return subprocess.run(
+            command, capture_output=True, text=True, cwd=package, env=environment, check=False
+        )
+
+    told = hebbian("rules", "rectified-oja")
+    assert "relu(u - theta)" in told.stdout, told.stderr
+    done = hebbian(*words.split())
+    assert done.returncode == 0, done.stderr
+    run = json.loads((out / "run.json").read_text())
+    assert run["versions"]["my-rules"] == "0.1"
+    noted = run["recipes"]["rectified-oja"]
+    assert noted["settings"] == {"theta": 0.1}
+    assert noted["recipe"]["learn"]["optimizer"]["lr"] == 0.003
+    accuracy = {run["rule"]: run["accuracy"] for run in json.loads((out / "results.json").read_text())}
+    assert accuracy["rectified-oja"] > 0.7  # chance is a half
+
+
+def test_the_rule_of_the_page_is_the_one_it_says(package, monkeypatch):
+    monkeypatch.syspath_prepend(package)
+    model = torch.nn.Sequential(torch.nn.Linear(4, 3, bias=False), torch.nn.Linear(3, 2))
+    x = torch.randn(7, 4)
+    rule = registry.build("rectified-oja", model, None, example=x, classes=2, theta=0.1)
+    rule(x).backward()
+    w = model[0].weight.detach()
+    y = (x @ w.T - 0.1).clamp_min(0)
+    expected = sum(torch.outer(y[n], x[n]) - y[n].square()[:, None] * w for n in range(7)) / 7
+    torch.testing.assert_close(-model[0].weight.grad, expected)
+
+
+def test_names_that_are_taken_and_wrong_things_are_refused(tmp_path, monkeypatch):
+    points = {"hebbian.data": {"odd": "my_odd:give", "mnist": "my_odd:give"}}
+    install(tmp_path, {"name": "odd", "version": "1", "entry-points": points}, my_odd="give = dict.fromkeys")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match="a data set named 'mnist' exists already"):
+        data.data_sets()
+
+
+def test_what_gives_no_split_is_refused(tmp_path, monkeypatch):
+    points = {"hebbian.data": {"odd": "my_odd:give"}}
+    code = "def give(folder):\n    return [folder]\n"
+    install(tmp_path, {"name": "odd", "version": "1", "entry-points": points}, my_odd=code)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "odd" in data.data_sets()
+    with pytest.raises(
+        TypeError, match=r"'my_odd:give' of hebbian.data must return a trainers.Split, got list"
+    ):
+        data.load_data("odd")
+    with pytest.raises(ValueError, match="no data set named 'faces'; known: digits, mnist"):
+        data.load_data("faces")
+
+
+@pytest.mark.slow
+def test_eeg_registers_balanced_windows_of_separate_subjects():
+    split = data.load_data("eeg-discharges")
+    for x, y in ((split.x_train, split.y_train), (split.x_test, split.y_test)):
+        assert x.shape[1:] == (19, 256)
+        assert x.dtype == torch.float32
+        assert torch.bincount(y).tolist() == [len(y) / 2, len(y) / 2]
+    shared = {tuple(w) for w in split.x_train[:, 0, :5].tolist()}
+    assert not shared & {tuple(w) for w in split.x_test[:, 0, :5].tolist()}
+
+
+def test_what_data_of_our_own_depend_on_is_named():
+    found = suppliers([], "eeg-discharges")
+    assert {name: found[name] for name in ("hebbian-eeg", "mne", "scipy")} == {
+        name: version(name) for name in ("hebbian-eeg", "mne", "scipy")
+    }
+    assert "optuna" not in found  # which only an extra requires
+    assert suppliers(["oja"], "digits") == {}

@@ -1,0 +1,646 @@
+"""One contract for every rule that the registry knows, and the oracles of those that use labels."""
+
+import copy
+import inspect
+from contextlib import nullcontext
+from itertools import product
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings, strategies as st
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from hebbian import Backprop, DirectFeedback, Hebbian, Rule, oja, probabilities, registry
+from hebbian.rule import blocks
+
+NAMES = sorted(registry.rules())
+# Compiled, noise that only the backward pass needs is drawn there, from the last layer to the first.
+DRAWS_ON_THE_WAY_BACK = {"brsf"}
+FEWER_STEPS = {
+    "eqprop": {"steps": (3, 2)},
+    "pc": {"steps": 3},
+}  # dynamo unrolls the loop, which takes its time
+OPTIMIZERS = {
+    name: make
+    for name, make in vars(torch.optim).items()
+    if inspect.isclass(make)
+    and issubclass(make, torch.optim.Optimizer)
+    and make is not torch.optim.Optimizer
+    and make is not torch.optim.SparseAdam  # takes sparse gradients only
+    and make is not torch.optim.LBFGS  # asks for a closure, which it calls several times a step
+}
+SEEDS = st.integers(0, 2**32 - 1)
+WITHOUT_GROUPS = [name for name in NAMES if "without groups" in registry.find(name).needs]
+
+
+def holds_for(**draws):
+    """Hold a law (name, ...) to three examples, and to thirty among the slow tests."""
+
+    def decorate(law):
+        @pytest.mark.parametrize("examples", [3, pytest.param(30, marks=pytest.mark.slow)])
+        def test(name, examples):
+            @settings(max_examples=examples, deadline=None)
+            @given(**draws)
+            def check(**drawn):
+                law(name, **drawn)
+
+            check()
+
+        return test
+
+    return decorate
+
+
+def net(classes=4):
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Sequential(nn.Linear(20, 16), nn.Tanh()),
+        nn.Sequential(nn.Linear(16, 12), nn.Tanh()),
+        nn.Linear(12, classes),
+    )
+
+
+def data(n=8, dtype=torch.float32, seed=1):
+    g = torch.Generator().manual_seed(seed)
+    return torch.randn(n, 20, generator=g, dtype=dtype), torch.randint(0, 4, (n,), generator=g)
+
+
+def build(name, model, **settings):
+    torch.manual_seed(0)
+    example = torch.zeros(2, 20, dtype=next(model.parameters()).dtype)
+    return registry.build(name, model, F.cross_entropy, example=example, classes=4, **settings)
+
+
+def grads(rule, x, y, seed=2):
+    """Return minus the update; noise is the same each time, and what the rule remembers stays as it was."""
+    torch.manual_seed(seed)
+    rule = copy.deepcopy(rule)
+    rule.zero_grad()
+    rule(x, y).backward()
+    return {n: p.grad.clone() for n, p in rule.named_parameters() if p.grad is not None}
+
+
+class Hushed(TorchDispatchMode):
+    """Every random number is the same one: of noisy rules, too, the laws of quiet ones must then hold."""
+
+    def __torch_dispatch__(self, op, types, args=(), kwargs=None):
+        drawn = op(*args, **(kwargs or {}))
+        if torch.Tag.nondeterministic_seeded not in op.tags:
+            return drawn
+        if op is torch.ops.aten.bernoulli.default:
+            return drawn.copy_(args[0] > 0.25)
+        if op is torch.ops.aten.rand_like.default:  # which halves a sample, (N, values)
+            return drawn.copy_(torch.arange(drawn.shape[1]) % 2)
+        return drawn.fill_(0.3 if drawn.is_floating_point() else 1)
+
+
+def hushed(rule, x, y):
+    with Hushed():
+        return grads(rule, x, y)
+
+
+def assert_same(found, expected):
+    assert found.keys() == expected.keys()
+    for k in expected:
+        torch.testing.assert_close(found[k], expected[k], rtol=1e-9, atol=1e-12)
+
+
+def declares(name, trait):
+    return trait in registry.find(name).traits
+
+
+def without(trait):
+    return [name for name in NAMES if not declares(name, trait)]
+
+
+def laws(name, declared, disproof=AssertionError):
+    """Tell what must be seen of a rule: that the law holds, or that the exemption is needed."""
+    return pytest.raises(disproof) if declares(name, declared) else nullcontext()
+
+
+@pytest.fixture(params=NAMES)
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def rule(name):
+    return build(name, net())
+
+
+# ---- every rule is a module like any other --------------------------------------------------------
+
+
+def test_objective_is_a_scalar_and_fills_finite_gradients(rule):
+    assert rule(*data()).shape == ()
+    found = grads(rule, *data())
+    assert found
+    assert all(g.isfinite().all() for g in found.values())
+
+
+def test_the_model_keeps_its_meaning(name):
+    model = net()
+    x, y = data()
+    before = model(x).clone()
+    rule = build(name, model)
+    assert torch.equal(model(x), before)
+    rule(x, y)
+    assert torch.equal(model(x), before)
+    with laws(name, "own readout"):
+        assert torch.equal(rule.predict(x), before)
+
+
+def test_building_leaves_running_statistics_and_modes_alone(name):
+    model = nn.Sequential(nn.Sequential(nn.Linear(20, 6), nn.BatchNorm1d(6), nn.ReLU()), nn.Linear(6, 4))
+    model[0][2].eval()
+    before = copy.deepcopy(model.state_dict())
+    build(name, model)
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+    assert [m.training for m in model.modules()] == [True, True, True, True, False, True]
+
+
+def test_a_deep_copy_is_independent(rule):
+    x, y = data()
+    untouched, twin = copy.deepcopy(rule), copy.deepcopy(rule)
+    for p in twin.parameters():
+        p.data.zero_()
+    grads(twin, x, y)
+    a, b = grads(rule, x, y), grads(untouched, x, y)
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_state_dict_round_trip(name, rule):
+    other = build(name, net())
+    for p in other.parameters():
+        p.data.normal_()
+    other.load_state_dict(rule.state_dict())
+    a, b = grads(rule, *data()), grads(other, *data())
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
+def test_moved_to_another_dtype_it_learns_there(rule, dtype):
+    x, y = data()
+    exact = hushed(rule, x, y)
+    found = hushed(copy.deepcopy(rule).to(dtype), x.to(dtype), y)
+    assert found.keys() == exact.keys()
+    for k in exact:
+        assert found[k].dtype == dtype
+        assert found[k].isfinite().all()
+        if dtype == torch.float64:
+            torch.testing.assert_close(found[k].float(), exact[k], rtol=1e-3, atol=1e-5)
+
+
+def test_bfloat16_autocast_points_the_same_way(rule):
+    exact = grads(rule, *data())
+    torch.manual_seed(2)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        objective = rule(*data())
+    rule.zero_grad()
+    objective.backward()
+    for k, p in rule.named_parameters():
+        if k in exact and exact[k].abs().sum() > 0:
+            assert p.grad.dtype == torch.float32
+            assert F.cosine_similarity(p.grad.flatten(), exact[k].flatten(), dim=0) > 0.95
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimizer_steps_along_its_gradients(rule, optimizer):
+    make = OPTIMIZERS[optimizer]
+    decays = {"weight_decay", "lambd"} & inspect.signature(make).parameters.keys()
+    learns = {k: p for k, p in rule.named_parameters() if p.requires_grad}
+    if optimizer == "Muon":  # which takes matrices only
+        learns = {k: p for k, p in learns.items() if p.ndim == 2}
+    before = {k: p.detach().clone() for k, p in learns.items()}
+    steps = make(learns.values(), **dict.fromkeys(decays, 0.0))
+    taught = set()
+    for seed in (1, 2):
+        steps.zero_grad()
+        rule(*data(seed=seed)).backward()
+        taught |= {k for k, p in learns.items() if p.grad is not None and p.grad.any()}
+        steps.step()
+    assert taught
+    assert taught == {k for k, p in learns.items() if not torch.equal(p, before[k])}
+    assert all(p.isfinite().all() for p in learns.values())
+
+
+def in_one_graph(rule, x, y, seed=2):
+    """Return minus the update as the compiled rule has it; dynamo raises where the graph breaks."""
+    torch._dynamo.reset()
+    fast = torch.compile(copy.deepcopy(rule), backend="aot_eager", fullgraph=True)
+    torch.manual_seed(seed)
+    fast(x, y).backward()
+    return {n.removeprefix("_orig_mod."): p.grad for n, p in fast.named_parameters()}
+
+
+@pytest.mark.filterwarnings("ignore:.*Function'> should not be instantiated")  # dynamo itself does
+def test_compiled_in_one_graph_gives_the_same_gradients(name):
+    rule = build(name, net(), **FEWER_STEPS.get(name, {}))
+    exact = grads(rule, *data())
+    with laws(name, "graph breaks", torch._dynamo.exc.Unsupported):
+        found = in_one_graph(rule, *data())
+        for k in exact:
+            if name not in DRAWS_ON_THE_WAY_BACK or k.startswith("model.2."):
+                torch.testing.assert_close(found[k], exact[k], rtol=1e-4, atol=1e-5)
+
+
+def test_a_rule_that_looks_at_a_number_breaks_the_graph():
+    class Looks(Rule):
+        def forward(self, x, y=None):
+            loss = F.cross_entropy(self.model(x), y)
+            return loss if loss > 1 else 2 * loss
+
+    with pytest.raises(torch._dynamo.exc.Unsupported):
+        in_one_graph(Looks(net()), *data())
+
+
+# ---- laws, and the traits that exempt a rule from them --------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+@holds_for(seed=SEEDS, n=st.integers(2, 9), order=st.randoms(use_true_random=False))
+def test_order_inside_a_batch_does_not_matter(name, seed, n, order):
+    rule = build(name, net().double())
+    x, y = data(n, torch.float64, seed)
+    other = order.sample(range(n), n)
+    assert_same(hushed(rule, x[other], y[other]), hushed(rule, x, y))
+
+
+@pytest.mark.parametrize("name", without("batch statistics"))
+@holds_for(seed=SEEDS, n=st.integers(1, 6), copies=st.integers(2, 4))
+def test_copies_of_a_batch_teach_what_the_batch_does(name, seed, n, copies):
+    rule = build(name, net().double())
+    x, y = data(n, torch.float64, seed)
+    assert_same(hushed(rule, x.repeat(copies, 1), y.repeat(copies)), hushed(rule, x, y))
+
+
+def assert_mean_over_parts(name, seed, n, first):
+    rule = build(name, net().double())
+    x, y = data(n, torch.float64, seed)
+    a, b = hushed(rule, x[:first], y[:first]), hushed(rule, x[first:], y[first:])
+    share = first / n
+    assert_same(hushed(rule, x, y), {k: share * a[k] + (1 - share) * b[k] for k in a})
+
+
+@pytest.mark.parametrize("name", without("batch statistics"))
+@holds_for(seed=SEEDS, sizes=st.tuples(st.integers(1, 5), st.integers(1, 5)))
+def test_the_gradients_of_a_batch_are_the_mean_over_its_parts(name, seed, sizes):
+    assert_mean_over_parts(name, seed, sum(sizes), sizes[0])
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - set(without("batch statistics"))))
+def test_the_gradients_of_a_batch_that_is_looked_at_as_one_are_not(name):
+    with pytest.raises(AssertionError):
+        assert_mean_over_parts(name, seed=1, n=40, first=20)
+
+
+def assert_alike(name, one, other, x, y):
+    """Two models whose weights are the same numbers in other shapes are taught the same."""
+    one, other = build(name, one.double()), build(name, other.double())
+    state = one.state_dict()
+    other.load_state_dict({k: state[k].view_as(v) for k, v in other.state_dict().items()})
+    expected = hushed(other, x, y)
+    assert_same({k: g.view_as(expected[k]) for k, g in hushed(one, x, y).items()}, expected)
+
+
+KERNELS = [(nn.Conv1d, (4, 5)), (nn.Conv1d, (20, 1)), (nn.Conv2d, (5, 2, 2)), (nn.Conv3d, (2, 5, 2, 1))]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@holds_for(seed=SEEDS, kernel=st.sampled_from(KERNELS))
+def test_a_convolution_with_a_kernel_as_large_as_its_input_is_a_linear_layer(name, seed, kernel):
+    make, (channels, *space) = kernel
+    conv = nn.Unflatten(1, (channels, *space)), make(channels, 6, space), nn.Flatten(), nn.Tanh()
+    linear = nn.Identity(), nn.Linear(20, 6), nn.Identity(), nn.Tanh()
+    models = (nn.Sequential(nn.Sequential(*block), nn.Linear(6, 4)) for block in (conv, linear))
+    assert_alike(name, *models, *data(7, torch.float64, seed))
+
+
+class Patches(nn.Module):
+    """What ``conv`` sees, by plain indexing: (N, C, *space) -> (N, places, values)."""
+
+    def __init__(self, conv):
+        super().__init__()
+        self.geometry = [conv]  # in a list it is no part of the model
+
+    def forward(self, x):
+        (conv,) = self.geometry
+        mode = "constant" if conv.padding_mode == "zeros" else conv.padding_mode
+        x = F.pad(x, conv._reversed_padding_repeated_twice, mode=mode)
+        reach = [d * (k - 1) + 1 for d, k in zip(conv.dilation, conv.kernel_size, strict=True)]
+        starts = [range(0, n - r + 1, s) for n, r, s in zip(x.shape[2:], reach, conv.stride, strict=True)]
+        patches = []
+        for corner in product(*starts):
+            where = [slice(c, c + r, d) for c, r, d in zip(corner, reach, conv.dilation, strict=True)]
+            patches.append(x[:, :, *where].flatten(1))
+        return torch.stack(patches, 1)
+
+
+class Transposed(nn.Module):
+    """(N, places, values) -> (N, values, places)."""
+
+    def forward(self, x):
+        return x.mT
+
+
+class Maps(nn.Module):
+    """(N, places, channels) -> (N, channels, *space)."""
+
+    def __init__(self, space):
+        super().__init__()
+        self.space = space
+
+    def forward(self, u):
+        return u.movedim(-1, 1).unflatten(2, self.space)
+
+
+CONVOLUTIONS = {
+    "stride, padding": (nn.Conv1d(2, 5, 4, stride=2, padding=1), (2, 12)),
+    "same, reflect": (nn.Conv1d(4, 5, 3, padding="same", padding_mode="reflect"), (4, 6)),
+    "dilation": (nn.Conv2d(2, 5, 3, padding=2, dilation=2), (2, 3, 4)),
+    "circular, no bias": (
+        nn.Conv2d(2, 5, (3, 2), stride=(2, 1), padding=(2, 1), padding_mode="circular", bias=False),
+        (2, 4, 3),
+    ),
+    "three dimensions": (nn.Conv3d(3, 5, 2, stride=2, padding=1), (3, 2, 2, 2)),
+}
+GROUPED = {
+    "two groups": (nn.Conv1d(4, 6, 3, stride=2, padding=1, groups=2), (4, 6)),
+    "depthwise": (nn.Conv2d(3, 6, 2, padding=1, dilation=2, groups=3, padding_mode="replicate"), (3, 4, 2)),
+    "in three dimensions": (nn.Conv3d(4, 6, 2, groups=2, bias=False), (4, 3, 2, 2)),
+}
+
+
+def assert_alike_on_patches(name, conv, shape, patches, layer, to_maps):
+    """A convolution is taught what ``layer`` is, which sees ``patches``; ``to_maps`` puts these in place."""
+    values, maps = shape.numel(), conv(torch.zeros(1, *shape))
+    folded = nn.Unflatten(1, shape), nn.Identity(), conv, nn.Identity(), nn.Tanh()
+    unfolded = nn.Unflatten(1, shape), patches, layer, to_maps(maps.shape[2:]), nn.Tanh()
+    torch.manual_seed(0)
+    below, readout = nn.Sequential(nn.Linear(20, values), nn.Tanh()), nn.Linear(maps.numel(), 4)
+    models = (
+        nn.Sequential(below, nn.Sequential(*block), nn.Sequential(nn.Flatten(), readout))
+        for block in (folded, unfolded)
+    )
+    assert_alike(name, *copy.deepcopy(tuple(models)), *data(7, torch.float64))
+
+
+# Equilibrium propagation refuses layers of our own; tests/test_equilibrium.py has its convolutions.
+TAUGHT_ON_PATCHES = [name for name in NAMES if name != "eqprop"]
+
+
+@pytest.mark.parametrize("name", TAUGHT_ON_PATCHES)
+@pytest.mark.parametrize(("conv", "shape"), CONVOLUTIONS.values(), ids=CONVOLUTIONS)
+def test_a_convolution_is_a_linear_layer_on_its_patches(name, conv, shape):
+    linear = nn.Linear(conv.weight[0].numel(), conv.out_channels, bias=conv.bias is not None)
+    assert_alike_on_patches(name, conv, torch.Size(shape), Patches(conv), linear, Maps)
+
+
+@pytest.mark.parametrize("name", [n for n in TAUGHT_ON_PATCHES if n not in WITHOUT_GROUPS])
+@pytest.mark.parametrize(("conv", "shape"), GROUPED.values(), ids=GROUPED)
+def test_a_grouped_convolution_is_a_kernel_of_one_place_and_as_many_groups_on_its_patches(name, conv, shape):
+    values = conv.groups * conv.weight[0].numel()
+    one = nn.Conv1d(values, conv.out_channels, 1, groups=conv.groups, bias=conv.bias is not None)
+    patches = nn.Sequential(Patches(conv), Transposed())
+    assert_alike_on_patches(name, conv, torch.Size(shape), patches, one, lambda space: nn.Unflatten(2, space))
+
+
+@pytest.mark.parametrize("name", WITHOUT_GROUPS)
+def test_a_rule_that_needs_a_layer_without_groups_refuses_one_with_them(name):
+    model = nn.Sequential(nn.Conv1d(4, 6, 3, groups=2), nn.Flatten(), nn.Linear(24, 4))
+    with pytest.raises(ValueError, match="groups=2"):
+        registry.build(name, model, F.cross_entropy, example=torch.zeros(2, 4, 6), classes=4)
+
+
+def test_a_rule_without_noise_gives_the_same_gradients_twice(name, rule):
+    a, b = grads(rule, *data(), seed=2), grads(rule, *data(), seed=3)
+    with laws(name, "noisy"):
+        assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_calling_a_rule_leaves_what_it_remembers_alone(name, rule):
+    before = copy.deepcopy(rule.state_dict())
+    rule(*data())
+    with laws(name, "rewrites weights"):
+        assert all(torch.equal(before[k], v) for k, v in rule.state_dict().items())
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_no_later_weights_enter_the_update_of_a_local_rule(name, rule, layer):
+    x, y = data()
+    before = grads(rule, x, y)[f"model.{layer}.0.weight"]
+    for later in (rule.model[1][0], rule.model[2])[layer:]:
+        later.weight.data.mul_(-1)
+    same = torch.equal(grads(rule, x, y)[f"model.{layer}.0.weight"], before)
+    assert same == declares(name, "local")
+
+
+def test_no_label_reaches_predict(rule):
+    x, y = data()
+    assert list(inspect.signature(rule.predict).parameters) == ["x"]
+    twin = copy.deepcopy(rule)
+    rule(x, y)
+    twin(x, (y + 1) % 4)
+    assert torch.equal(rule.predict(x), twin.predict(x))
+
+
+def test_a_rule_that_learns_from_labels_asks_for_them(name, rule):
+    if registry.find(name).supervised:
+        with pytest.raises(ValueError, match=r"needs? targets"):
+            rule(data()[0])
+
+
+def test_one_logit_is_learned_from_or_refused_at_construction(name):
+    entry = registry.find(name)
+    x, y = data()[0], (data()[1] > 1).float()[:, None]
+    with nullcontext() if entry.one_logit else pytest.raises(ValueError, match="one unit a class"):
+        rule = registry.build(name, net(1), nn.BCEWithLogitsLoss(), example=x, classes=1)
+        assert all(g.isfinite().all() for g in grads(rule, x, y).values())
+        assert rule.predict(x).shape == (8, 1)
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if not registry.find(n).supervised])
+def test_an_unsupervised_rule_learns_at_the_hidden_layers_without_labels(name):
+    rule = registry.build(name, net(), None, example=data()[0], classes=4)
+    found = set(grads(rule, data()[0], None))
+    assert found >= {"model.0.0.weight", "model.1.0.weight"}
+    assert not any(n.startswith("model.2.") for n in found)
+
+
+def test_one_logit_and_two_scores_agree():
+    z = torch.linspace(-3, 3, 7)[:, None]
+    two = torch.cat([torch.zeros_like(z), z], 1)
+    torch.testing.assert_close(probabilities(z), probabilities(two))
+    with pytest.raises(ValueError, match="N, K"):
+        probabilities(z[:, 0])
+
+
+# ---- backprop and direct feedback ---------------------------------------------------------------
+
+
+def test_backprop_is_autograd():
+    model = net()
+    x, y = data()
+    found = grads(Backprop(model, F.cross_entropy), x, y)
+    model.zero_grad()
+    F.cross_entropy(model(x), y).backward()
+    for k, p in model.named_parameters():
+        assert torch.equal(found[f"model.{k}"], p.grad)
+
+
+def test_direct_feedback_written_out():
+    model = net().double()
+    x, y = data(dtype=torch.float64)
+    rule = DirectFeedback(model, F.cross_entropy, x)
+    found = grads(rule, x, y)
+    h0 = torch.tanh(x @ model[0][0].weight.T + model[0][0].bias).detach()
+    h1 = torch.tanh(h0 @ model[1][0].weight.T + model[1][0].bias).detach()
+    error = (model(x).softmax(1) - F.one_hot(y, 4)).detach() / len(x)
+    delta0 = (error @ rule.feedback.get_buffer("0")) * (1 - h0**2)
+    delta1 = (error @ rule.feedback.get_buffer("1")) * (1 - h1**2)
+    torch.testing.assert_close(found["model.0.0.weight"], delta0.T @ x)
+    torch.testing.assert_close(found["model.1.0.weight"], delta1.T @ h0)
+    torch.testing.assert_close(found["model.2.weight"], error.T @ h1)
+
+
+def test_direct_feedback_with_the_transposed_readout_is_backprop_for_one_hidden_block():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Sequential(nn.Linear(20, 9), nn.Tanh()), nn.Linear(9, 4)).double()
+    x, y = data(dtype=torch.float64)
+    rule = DirectFeedback(model, F.cross_entropy, x)
+    rule.feedback.get_buffer("0").copy_(model[1].weight.detach())
+    a, b = grads(rule, x, y), grads(Backprop(model, F.cross_entropy), x, y)
+    for k in b:
+        torch.testing.assert_close(a[k], b[k], rtol=1e-10, atol=1e-14)
+
+
+def test_direct_feedback_on_one_logit_and_convolutions():
+    model = nn.Sequential(
+        nn.Sequential(nn.Conv1d(3, 4, 3), nn.BatchNorm1d(4), nn.ReLU()),
+        nn.Sequential(nn.Flatten(), nn.Linear(4 * 8, 1)),
+    )
+    x, y = torch.randn(6, 3, 10), torch.randint(0, 2, (6, 1)).float()
+    found = grads(DirectFeedback(model, nn.BCEWithLogitsLoss(), x), x, y)
+    assert found["model.0.0.weight"].abs().sum() > 0
+
+
+def test_the_error_of_direct_feedback_passes_no_forward_weight():
+    c = torch.randn(8, 4, generator=torch.Generator().manual_seed(2))
+    rule = DirectFeedback(net(), lambda scores, y: (scores * c).mean(), data()[0])  # a fixed error c
+    x, y = data()
+    before = grads(rule, x, y)["model.0.0.weight"]
+    rule.model[1][0].weight.data.mul_(-3)
+    rule.model[2].weight.data.mul_(-3)
+    assert torch.equal(grads(rule, x, y)["model.0.0.weight"], before)
+
+
+def test_a_rule_of_blocks_says_how_to_wrap():
+    class Odd(nn.Module):
+        pass
+
+    with pytest.raises(TypeError, match=r"got Odd; wrap the stages"):
+        blocks(Odd())
+
+
+# ---- hebbian at layers of any model -------------------------------------------------------------
+
+
+class Residual(nn.Module):
+    """A graph that is no chain, with its layers deep inside."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv1d(2, 4, 3, padding=1), nn.ReLU())
+        self.body = nn.ModuleDict({"conv": nn.Conv1d(4, 4, 3, padding=1)})
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        h = self.stem(x)
+        return self.head((h + self.body["conv"](h)).mean(2))
+
+
+def test_layers_learn_inside_any_graph_and_what_follows_learns_from_the_criterion():
+    torch.manual_seed(0)
+    model = Residual()
+    x, y = torch.randn(5, 2, 9), torch.tensor([0, 1, 2, 0, 1])
+    found = grads(Hebbian(model, {"stem.0": oja, "body.conv": oja}, F.cross_entropy), x, y)
+    assert set(found) == {
+        "model.stem.0.weight",
+        "model.body.conv.weight",
+        "model.head.weight",
+        "model.head.bias",
+    }
+    alone = grads(Hebbian(model, {"body.conv": oja}), x, None)
+    torch.testing.assert_close(found["model.body.conv.weight"], alone["model.body.conv.weight"])
+
+
+def test_targets_are_asked_for_where_they_are_needed():
+    x = data()[0]
+    for rule in (
+        Backprop(net(), F.cross_entropy),
+        DirectFeedback(net(), F.cross_entropy, x),
+        Hebbian(net(), {"0.0": oja}, F.cross_entropy),
+    ):
+        with pytest.raises(ValueError, match="needs targets"):
+            rule(x)
+
+
+# ---- the registry -------------------------------------------------------------------------------
+
+SAID = ("family", "source", "equation", "needs", "oracle")
+
+
+def test_an_unknown_name_is_answered_with_the_nearest():
+    with pytest.raises(ValueError, match="did you mean 'krotov'"):
+        registry.find("krotow")
+
+
+def test_every_entry_says_what_a_user_must_know(name):
+    entry = registry.find(name)
+    assert all(getattr(entry, part) for part in SAID)
+
+
+def test_traits_are_declared_and_known():
+    said = {"name": "mine", "make": Backprop, **dict.fromkeys(SAID, "so and so")}
+    with pytest.raises(TypeError, match="traits"):
+        registry.Entry(**said)
+    with pytest.raises(ValueError, match=r"'mine' declares \['nosy'\]; traits are"):
+        registry.Entry(**said, traits=frozenset({"nosy"}))
+
+
+def test_settings_reach_the_plasticity():
+    rule = registry.build("krotov", net(), None, example=data()[0], classes=4, layers=["0.0"], k=3, delta=0.1)
+    (plasticity,) = rule.plasticity.values()
+    assert (plasticity.k, plasticity.delta) == (3, 0.1)
+    with pytest.raises(TypeError, match="unheard"):
+        registry.build("krotov", net(), None, example=data()[0], classes=4, unheard=1)
+
+
+def test_a_two_factor_rule_is_built_to_add_over_samples():
+    x, _ = data()
+    mean, total = (
+        grads(registry.build("oja", net(), None, example=x, classes=4, reduction=how), x, None)
+        for how in ("mean", "sum")
+    )
+    torch.testing.assert_close(total["model.0.0.weight"], 8 * mean["model.0.0.weight"])
+
+
+def test_another_package_registers_a_rule(monkeypatch):
+    said = dict.fromkeys(SAID, "so and so")
+    entry = registry.Entry(
+        name="mine", make=registry.at_layers(lambda: oja), traits=frozenset({"local"}), **said
+    )
+
+    class Point:
+        value = "mine:ENTRY"
+
+        def load(self):
+            return entry
+
+    monkeypatch.setattr(registry, "entry_points", lambda group: [Point()] if group == "hebbian.rules" else [])
+    assert registry.find("mine") is entry
+    monkeypatch.setattr(Point, "load", lambda self: "no entry")
+    with pytest.raises(TypeError, match="mine:ENTRY"):
+        registry.rules()

@@ -1,0 +1,83 @@
+"""Batches cover the data; a split pairs inputs with classes."""
+
+import pytest
+import torch
+from hypothesis import given, strategies as st
+from torch.utils.data import TensorDataset
+
+from trainers import Batches, Split, from_datasets
+
+
+@given(n=st.integers(1, 30), size=st.integers(1, 12), shuffle=st.booleans(), drop_last=st.booleans())
+def test_an_epoch_sees_every_sample_once(n, size, shuffle, drop_last):
+    x = torch.arange(n)
+    generator = torch.Generator().manual_seed(0) if shuffle else None
+    found = list(Batches(x, 2 * x, size, generator, drop_last))
+    assert len(found) == len(Batches(x, None, size, drop_last=drop_last))
+    assert all(torch.equal(2 * a, b) for a, b in found)
+    seen = [int(i) for a, _ in found for i in a]
+    if drop_last:
+        assert all(len(a) == size for a, _ in found)
+        assert len(seen) == len(set(seen)) == n - n % size
+    else:
+        assert sorted(seen) == list(range(n))
+    if not shuffle:
+        assert seen == sorted(seen)
+
+
+def test_each_epoch_has_its_own_order_and_a_seed_repeats_it():
+    def orders():
+        batches = Batches(torch.arange(50), None, 50, torch.Generator().manual_seed(3))
+        return [next(iter(batches))[0].tolist() for _ in range(2)]
+
+    first, second = orders()
+    assert first != second
+    assert [first, second] == orders()
+
+
+def test_samples_are_drawn_in_proportion_to_their_weights():
+    weights = torch.tensor([0.0, 1.0, 2.0, 5.0])
+    batches = Batches(torch.arange(4), None, 4, torch.Generator().manual_seed(0), weights=weights)
+    epochs = 2000
+    counts = torch.bincount(torch.cat([x for _ in range(epochs) for x, _ in batches]), minlength=4)
+    share = weights / weights.sum()
+    spread = (4 * epochs * share * (1 - share)).sqrt()  # binomial
+    assert ((counts - 4 * epochs * share).abs() <= 4 * spread).all()
+
+
+def test_batches_refuse_what_cannot_be_paired():
+    with pytest.raises(ValueError, match="equally long, got 3 and 2"):
+        Batches(torch.zeros(3), torch.zeros(2), 1)
+    with pytest.raises(ValueError, match="size must be at least 1, got 0"):
+        Batches(torch.zeros(3), None, 0)
+    with pytest.raises(ValueError, match=r"one a sample, \(3,\), got \(2,\)"):
+        Batches(torch.zeros(3), None, 1, torch.Generator(), weights=torch.ones(2))
+    with pytest.raises(ValueError, match="need a generator"):
+        Batches(torch.zeros(3), None, 1, weights=torch.ones(3))
+
+
+def test_data_sets_from_python_are_read_into_memory():
+    x, y = torch.rand(5, 2, 3, dtype=torch.float64), torch.tensor([0, 2, 1, 1, 0])
+    split = from_datasets(TensorDataset(x, y), [(x[0].numpy(), 1)])
+    assert split.x_train.dtype == torch.float32
+    assert split.y_train.dtype == split.y_test.dtype == torch.int64
+    assert torch.equal(split.x_train, x.float())
+    assert torch.equal(split.y_train, y)
+    assert torch.equal(split.x_test, x[:1].float())
+    assert (split.y_test.tolist(), split.classes) == ([1], 3)
+
+
+def test_a_split_refuses_what_cannot_be_paired():
+    x, y = torch.zeros(3, 2), torch.zeros(3, dtype=torch.int64)
+    with pytest.raises(ValueError, match=r"test: 3 inputs need as many classes \(N,\), got \(2,\)"):
+        Split(x, y, x, y[:2])
+    with pytest.raises(ValueError, match=r"training samples are \(2,\), test samples \(1,\)"):
+        Split(x, y, x[:, :1], y)
+    with pytest.raises(ValueError, match="no samples for training or for the test"):
+        Split(x, y, x[:0], y[:0])
+    for train, test, says in (
+        ([0, -1, 1], [0, 0, 0], "training: classes are -1 to 1; expected 0 to 1"),
+        ([0, 1, 1], [0, 2, 1], "test: classes are 0 to 2; expected 0 to 1"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            Split(x, torch.tensor(train), x, torch.tensor(test))

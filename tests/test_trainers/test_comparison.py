@@ -1,0 +1,374 @@
+"""A comparison is fair, survives interruption, and says what failed; a recorded run can be run again."""
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from scipy.stats import ttest_1samp
+
+from tests.helpers import ROOT
+from trainers import DataError, Split
+from trainers.cli.main import main
+from trainers.comparison import compare as module
+from trainers.comparison.compare import Comparison, compare, with_controls
+from trainers.comparison.experiment import Experiment, Result, run
+from trainers.comparison.process import Failed, in_own_process, peak_memory
+from trainers.comparison.recipe_overrides import override, read_overrides
+from trainers.comparison.results import read_results
+from trainers.comparison.table import HEAD, cells, markdown, summarise
+from trainers.data.batches import digest
+from trainers.provenance import differences, git_state
+from trainers.recipes import recommended
+
+SMALL = Comparison(("dfa", "softhebb"), seeds=(0, 1), widths=(6,), epochs=1)
+
+
+@pytest.fixture
+def split():
+    """Two classes in five dimensions, apart by their sign."""
+    g = torch.Generator().manual_seed(0)
+    y = torch.arange(60) % 2
+    x = torch.randn(60, 5, generator=g) + 4.0 * y[:, None] - 2
+    return Split(x[:40], y[:40], x[40:], y[40:])
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Run everything in this process; return what was run."""
+    calls = []
+
+    def call(function, experiment, *args):
+        calls.append((experiment.rule, experiment.seed))
+        try:
+            return function(experiment, *args)
+        except ValueError as error:
+            raise Failed(f"ValueError: {error}") from error
+
+    monkeypatch.setattr(module, "in_own_process", call)
+    return calls
+
+
+def outcome(results):
+    return {(r.rule, r.seed): (r.accuracy, r.weights, r.reason) for r in results}
+
+
+def test_a_process_of_its_own_has_its_own_peak_of_memory():
+    assert peak_memory() > 150  # torch is here
+    assert in_own_process(peak_memory) < 60
+
+
+def test_what_raises_or_dies_apart_is_told_in_one_line():
+    assert in_own_process(divmod, 7, 2) == (3, 1)
+    with pytest.raises(Failed, match=r"^ZeroDivisionError: "):
+        in_own_process(divmod, 1, 0)
+    with pytest.raises(Failed, match="ended: exit code 3"):
+        in_own_process(os._exit, 3)
+    with pytest.raises(Failed, match="ended: SIGKILL, as when memory runs out"):
+        in_own_process(signal.raise_signal, signal.SIGKILL)
+
+
+def test_rules_that_draw_their_weights_alike_begin_alike(split):
+    first = {
+        (rule, seed): digest(Experiment(rule, seed, recommended(rule)).model(split).parameters())
+        for rule in ("backprop", "dfa", "pc", "frozen")
+        for seed in (0, 1)
+    }
+    assert first["backprop", 0] == first["dfa", 0] == first["pc", 0]
+    assert first["backprop", 0] != first["backprop", 1]
+    assert first["backprop", 0] != first["frozen", 0]  # which draws random features as they are published
+
+
+def test_frozen_features_update_the_readout_alone(split):
+    frozen, backprop = (
+        run(e, split) for e in replace(SMALL, rules=("frozen", "backprop"), seeds=(0,)).experiments()
+    )
+    assert frozen.updated == 6 * 2 + 2
+    assert backprop.updated == 5 * 6 + 6 + 6 * 2 + 2
+
+
+@pytest.mark.parametrize(
+    ("net", "sample", "says"),
+    [
+        ("convnet", (5,), r"looks at images, the samples are \(5,\)"),
+        ("lenet", (3, 28, 28), "grey images of 28 x 28"),
+        ("convnet", (4, 4), "too small"),
+    ],
+)
+def test_a_net_that_does_not_suit_the_data_is_refused(net, sample, says):
+    x, y = torch.zeros(4, *sample), torch.tensor([0, 1, 0, 1])
+    with pytest.raises(ValueError, match=says):
+        compare(replace(SMALL, net=net, widths=()), Split(x, y, x, y), Path("unused"))
+    assert not Path("unused").exists()
+
+
+@pytest.mark.parametrize(("net", "sample"), [("convnet", (3, 16, 16)), ("lenet", (28, 28))])
+def test_nets_for_images_take_grey_and_coloured_ones(net, sample):
+    x, y = torch.rand(4, *sample), torch.tensor([0, 1, 0, 1])
+    recipe = recommended("backprop")
+    short = replace(recipe, learn=replace(recipe.learn, epochs=1, least_steps=0))
+    assert run(Experiment("backprop", 0, short, net=net), Split(x, y, x, y)).accuracy is not None
+
+
+def test_a_comparison_in_processes_equals_one_without(split, tmp_path, monkeypatch):
+    small = replace(SMALL, seeds=(0,))
+    results = compare(small, split, tmp_path / "apart")
+    assert all(r.memory > 100 for r in results)  # MiB: torch alone is more
+    monkeypatch.setattr(module, "in_own_process", lambda function, *args: function(*args))
+    assert outcome(compare(small, split, tmp_path / "here")) == outcome(results)
+
+
+def test_whoever_is_interrupted_runs_only_what_is_missing(split, tmp_path, here):
+    whole = outcome(compare(SMALL, split, tmp_path / "whole"))
+    assert here == [("dfa", 0), ("softhebb", 0), ("dfa", 1), ("softhebb", 1)]
+    here.clear()
+    said = []
+
+    def stop_at_second(line):
+        said.append(line)
+        if len(said) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        compare(SMALL, split, tmp_path / "cut", said=stop_at_second)
+    kept = {(r.rule, r.seed) for r in read_results(tmp_path / "cut")}
+    assert len(kept) == 2
+    here.clear()
+    assert outcome(compare(SMALL, split, tmp_path / "cut")) == whole
+    assert set(here) == set(whole) - kept
+    here.clear()
+    assert outcome(compare(SMALL, split, tmp_path / "cut")) == whole
+    assert here == []
+
+
+def test_a_folder_takes_more_rules_and_seeds_and_nothing_else(split, tmp_path, here):
+    compare(SMALL, split, tmp_path / "a")
+    here.clear()
+    wider = replace(SMALL, rules=("dfa", "frozen"), seeds=(0, 2))
+    assert len(compare(wider, split, tmp_path / "a")) == 4
+    assert set(here) == {("frozen", 0), ("dfa", 2), ("frozen", 2)}
+    noted = json.loads((tmp_path / "a" / "run.json").read_text())
+    assert noted["settings"]["rules"] == ["dfa", "softhebb", "frozen"]
+    assert noted["settings"]["seeds"] == [0, 1, 2]
+    assert set(noted["recipes"]) == {"dfa", "softhebb", "frozen"}
+    other = Split(split.x_train + 1, split.y_train, split.x_test, split.y_test)
+    changed = {"dfa": {"learn": {"lr": 0.5}}}
+    for comparison, data, says in (
+        (replace(SMALL, epochs=2), split, "settings.epochs was 1, is 2"),
+        (replace(SMALL, overrides=changed), split, "recipes.dfa.recipe.learn.optimizer.lr was 0.001, is 0.5"),
+        (SMALL, other, "data was"),
+    ):
+        with pytest.raises(DataError, match=says):
+            compare(comparison, data, tmp_path / "a")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "letter").touch()
+    with pytest.raises(DataError, match="not empty"):
+        compare(SMALL, split, tmp_path / "b")
+
+
+def test_a_run_that_fails_is_a_row_that_says_so(split, tmp_path, here):
+    results = compare(replace(SMALL, rules=("krotov", "dfa"), widths=(1,)), split, tmp_path / "a")
+    failed = [r for r in results if r.rule == "krotov"]
+    assert all(r.accuracy is None and "ranks 2 units" in r.reason for r in failed)
+    *_, last = summarise(results)
+    assert cells(last)[0] == "krotov"
+    assert cells(last)[-1].startswith("2: ValueError: ")
+    with (tmp_path / "a" / "results.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    wrote = [asdict(r) for r in results]
+    assert table == [{k: "" if v is None else str(v) for k, v in row.items()} for row in wrote]
+
+
+def test_nothing_begins_after_the_budget(split, tmp_path, here):
+    assert compare(SMALL, split, tmp_path / "a", minutes=0) == []
+    assert here == []
+    assert (tmp_path / "a" / "run.json").exists()
+
+
+def test_seeds_come_to_a_mean_with_its_t_interval():
+    values = [0.91, 0.94, 0.92]
+    results = [Result("a", i, v, seconds=1.0, updated=3) for i, v in enumerate(values)]
+    results += [Result("b", 0, 0.95, seconds=1.0, updated=3), Result("b", 1, reason="why | so")]
+    b, a = summarise(results)
+    expected = ttest_1samp(values, 0).confidence_interval(0.95)
+    assert (a.accuracy - a.half_width, a.accuracy + a.half_width) == pytest.approx(tuple(expected))
+    assert cells(b) == ("b", "95.00", "1.0", "", "3", "1", "1: why | so")
+    assert markdown([HEAD, cells(b)]).splitlines()[2] == r"| b | 95.00 | 1.0 |  | 3 | 1 | 1: why \| so |"
+
+
+def test_greedy_and_epochs_mean_the_same_for_a_rule_and_its_controls(split, tmp_path, here):
+    greedy = replace(SMALL, rules=with_controls(("softhebb",)), seeds=(0,), widths=(6, 5), greedy=True)
+    assert [r.reason for r in compare(greedy, split, tmp_path / "a")] == ["", "", ""]
+    recipes = {e.rule: e.recipe for e in replace(greedy, epochs=7).experiments()}
+    assert {rule: recipe.greedy for rule, recipe in recipes.items()} == {
+        "softhebb": True,
+        "backprop": False,
+        "frozen": True,
+    }
+    for recipe in recipes.values():
+        for phase in (recipe.learn, recipe.readout):
+            assert phase.epochs_for(1) == 7
+
+
+def test_controls_stand_beside_every_comparison():
+    assert with_controls(("dfa", "frozen", "dfa")) == ("dfa", "frozen", "backprop")
+    with pytest.raises(ValueError, match="did you mean 'oja'"):
+        Comparison(("oj",))
+
+
+def test_a_file_changes_recipes(tmp_path):
+    path = tmp_path / "settings.toml"
+    path.write_text(
+        "[softhebb]\n"
+        'scale = "none"\n'
+        "greedy = true\n"
+        "learn = {lr = 0.125, momentum = 0.5, batch = 7}\n"
+        "finetune = {epochs = 2}\n"
+        "settings = {temperature = 0.5}\n"
+    )
+    before = recommended("softhebb")
+    after, settings = override(before, read_overrides(path)["softhebb"])
+    assert settings == {"temperature": 0.5}
+    assert (after.scale, after.greedy, after.learn.batch, after.finetune.epochs) == ("none", True, 7, 2)
+    assert after.learn.epochs == before.learn.epochs
+    assert after.readout == before.readout
+    weights = [torch.zeros(1, requires_grad=True)]
+    group = after.learn.optimizer(weights).param_groups[0]
+    assert (group["lr"], group["momentum"]) == (0.125, 0.5)
+    assert before.learn.optimizer(weights).param_groups[0]["momentum"] == 0
+
+
+def test_options_that_are_pairs_or_have_no_default_are_taken():
+    changes = {"readout": {"betas": [0.5, 0.75], "foreach": False, "weight_decay": 1}}
+    after, _ = override(recommended("softhebb"), changes)
+    group = after.readout.optimizer([torch.zeros(1, requires_grad=True)]).param_groups[0]
+    assert (group["betas"], group["foreach"], group["weight_decay"]) == ((0.5, 0.75), False, 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"rate": 1}, "no setting 'rate'; known: learn, readout"),
+        ({"learn": {"rate": 1}}, "no setting 'rate'; known: epochs, batch, least_steps, lr"),
+        ({"learn": {"epochs": "two"}}, "epochs = 'two'; expected int"),
+        ({"learn": 3}, "learn = 3; expected dict"),
+        ({"learn": {"epochs": True}}, "epochs = True; expected int"),
+        ({"learn": {"lr": True}}, "lr = True; expected float"),
+        ({"greedy": 1}, "greedy = 1; expected bool"),
+        ({"readout": {"betas": [0.9]}}, r"betas = \[0.9\]; expected 2 values like \(0.9, 0.999\)"),
+        ({"readout": {"betas": ["a", "b"]}}, "betas = 'a'; expected float"),
+        ({"scale": "log"}, "scale = 'log'; expected none, mean, standard"),
+    ],
+)
+def test_a_file_with_a_slip_is_refused(changes, says):
+    with pytest.raises(DataError, match=says):
+        override(recommended("softhebb"), changes)
+    with pytest.raises(DataError, match=f"^softhebb: {says}"):
+        Comparison(("softhebb",), overrides={"softhebb": changes}).experiments()
+
+
+@pytest.mark.parametrize("text", ["[softhebb", "lr = 1"])
+def test_a_file_that_is_none_is_refused(tmp_path, text):
+    path = tmp_path / "settings.toml"
+    path.write_text(text)
+    with pytest.raises(DataError, match=str(path)):
+        read_overrides(path)
+
+
+def test_the_commit_is_that_of_git(tmp_path):
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    )
+    state = git_state(ROOT / "setup.cfg")
+    assert (state["commit"] if state else "") == head.stdout.strip()
+    (tmp_path / "file").touch()
+    assert git_state(tmp_path / "file") is None
+
+
+def test_a_digest_knows_values_types_and_shapes():
+    x = torch.arange(6)
+    others = [x.flip(0), x.int(), x.view(2, 3)]
+    assert digest([x]) == digest([x.clone()])
+    assert len({digest([t]) for t in (x, *others)}) == 4
+
+
+def test_differences_are_named_by_their_path():
+    assert differences({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "c": 2}) == ["a.b was 1, is 3"]
+
+
+def call(*words):
+    return CliRunner().invoke(main, [str(word) for word in words], env={"HEBBIAN_DATA": ""})
+
+
+def test_a_recorded_training_is_run_again(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    result = call("train", "--rule", "dfa", "--epochs", 1, "--hidden", 8, "--no-controls", "--out", first)
+    assert result.exit_code == 0, result.output
+    again = call("run", first / "run.json", "--out", second)
+    assert again.exit_code == 0, again.output
+    assert "All 1 results are the same, bit for bit." in again.output
+    assert "holds the record itself" in call("run", first / "run.json", "--out", first).output
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "alone" / "run.json").write_text((first / "run.json").read_text())
+    nothing = call("run", tmp_path / "alone" / "run.json", "--out", tmp_path / "new")
+    assert nothing.exit_code == 1
+    assert "holds no results to compare with" in nothing.output
+    path = second / "results.json"
+    path.write_text(path.read_text().replace('"weights": "', '"weights": "0'))
+    differs = call("run", second / "run.json", "--out", tmp_path / "third")
+    assert differs.exit_code == 1
+    assert differs.output.splitlines()[-1] == "Error: 1 of 1 results differ"
+    noted = json.loads((first / "run.json").read_text())
+    (tmp_path / "odd.json").write_text(json.dumps({**noted, "command": "dance"}))
+    for path in (tmp_path / "odd.json", first / "results.json"):
+        assert "not of `hebbian train`" in call("run", path, "--out", tmp_path / "x").output
+    (first / "results.json").write_text('[{"figure": 1}]')
+    assert "no results of this version" in call("run", first / "run.json", "--out", tmp_path / "x").output
+
+
+def test_a_recorded_comparison_is_run_again(tmp_path, here):
+    words = ["compare", "--rules", "dfa", "--seeds", 1, "--epochs", 1, "--hidden", 8]
+    late = call(*words, "--out", tmp_path / "first", "--budget-minutes", 0)
+    assert late.output.splitlines()[-1] == "3 runs are missing; the same command goes on with them."
+    result = call(*words, "--out", tmp_path / "first")
+    assert result.exit_code == 0, result.output
+    shown = [line.split()[0] for line in result.output.splitlines()[-4:]]
+    assert shown[0] == "rule"
+    assert set(shown[1:]) == {"dfa", "backprop", "frozen"}
+    again = call("run", tmp_path / "first" / "run.json", "--out", tmp_path / "second")
+    assert "All 3 results are the same, bit for bit." in again.output
+
+
+@pytest.mark.slow
+def test_a_comparison_that_is_killed_again_and_again_comes_out_the_same(tmp_path):
+    """By SIGKILL of the command and its runs together, at random moments."""
+    command = [sys.executable, "-m", "trainers", "compare", "--rules", "dfa,softhebb", "--seeds", "2"]
+    command += ["--epochs", "3", "--hidden", "8", "--out"]
+    subprocess.run([*command, tmp_path / "whole"], check=True, capture_output=True)
+    whole = read_results(tmp_path / "whole")
+    assert len(whole) == 8
+    cut, draws, killed = tmp_path / "cut", random.Random(0), 0
+    while len(read_results(cut)) < len(whole):
+        running = subprocess.Popen(
+            [*command, cut], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        before, start = len(read_results(cut)), time.monotonic()
+        while running.poll() is None and len(read_results(cut)) < before + draws.randint(1, 3):
+            assert time.monotonic() - start < 120
+            time.sleep(0.01)
+        time.sleep(draws.uniform(0, 2))
+        if running.poll() is None:
+            os.killpg(running.pid, signal.SIGKILL)
+            killed += 1
+        assert running.wait() in (0, -signal.SIGKILL)
+    assert killed >= 2
+    assert outcome(read_results(cut)) == outcome(whole)

@@ -1,0 +1,170 @@
+"""Two processes as one, over gloo on this machine, held against one process with the whole batch."""
+
+import shutil
+import subprocess
+import sys
+import warnings
+from functools import partial
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import multiprocessing, nn
+from torch.optim import SGD
+
+from hebbian import registry
+from trainers import Batches, Checkpoint, Phase, Recipe, Trainer, mlp, train
+from trainers.distributed import joined, leave, rank, world
+from trainers.networks import uniform
+
+NAMES = sorted(registry.rules())
+FEW = ["backprop", "bcm", "clapp", "softhebb"]
+
+
+def means():
+    """The rules whose update is a mean over samples: what they do with the whole batch is known."""
+    return [n for n in NAMES if not registry.find(n).traits & {"noisy", "batch statistics"}]
+
+
+def net(dtype=torch.float64):
+    model = mlp(12, [8, 7], 4, nn.Tanh)
+    uniform(model, torch.Generator().manual_seed(0))
+    return model.to(dtype)
+
+
+def data(n=8):
+    g = torch.Generator().manual_seed(1)
+    return torch.rand(n, 12, generator=g, dtype=torch.float64), torch.randint(0, 4, (n,), generator=g)
+
+
+def build(name):
+    torch.manual_seed(rank())  # what each process draws at construction differs; the first one's counts
+    return registry.build(name, net(), F.cross_entropy, example=data()[0], classes=4)
+
+
+class Recorder:
+    def on_gradients(self, trainer, objective):
+        self.found = {k: p.grad.clone() for k, p in trainer.rule.named_parameters() if p.grad is not None}
+
+
+def gradients(name):
+    """Return the gradients of the second of two steps: by then what a rule remembers has moved."""
+    rule, recorder, (x, y) = build(name), Recorder(), data()
+    wrapped = joined(rule)
+    torch.manual_seed(10 + rank())
+    batches = Batches(x, y, len(x), torch.Generator().manual_seed(2), share=(rank(), world()))
+    Trainer(wrapped, SGD(rule.parameters(), lr=0.01), [recorder]).fit(batches, 2)
+    return recorder.found
+
+
+class Keep:
+    """Set aside the checkpoint that is there at the third step."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def on_step(self, trainer):
+        if trainer.step == 3 and not (self.folder / "kept.pt").exists():
+            shutil.copy(self.folder / "last.pt", self.folder / "kept.pt")
+
+
+def quick(name, checkpoint=None, callbacks=()):
+    """Return the weights that a whole training, of one phase or two, ends with."""
+    model = mlp(12, [8], 4, centred=True).double()
+    uniform(model, torch.Generator().manual_seed(0))
+    phase = Phase(partial(SGD, lr=0.01), 2, 8)
+    x, y = data(30)
+    train(
+        name,
+        model,
+        x,
+        y,
+        criterion=F.cross_entropy,
+        classes=4,
+        recipe=Recipe(phase, phase),
+        seed=3,
+        callbacks=callbacks,
+        checkpoint=checkpoint,
+    )
+    return model.state_dict()
+
+
+def work(number, folder, names):
+    torch.set_num_threads(1)
+    warnings.simplefilter("error")
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/meeting", rank=number, world_size=2
+    )
+    found = {"gradients": {n: gradients(n) for n in names}, "weights": {n: quick(n) for n in names}}
+    quick("bcm", Checkpoint(folder / "last.pt", every=0), [Keep(folder)])
+    torch.distributed.barrier()
+    found["gone on"] = quick("bcm", Checkpoint(folder / "kept.pt"))
+    torch.save(found, f"{folder}/{number}.pt")
+    leave()
+
+
+def both(folder, names):
+    multiprocessing.spawn(work, (folder, names), nprocs=2)
+    return [torch.load(f"{folder}/{i}.pt", weights_only=True) for i in range(2)]
+
+
+def check(folder, names):
+    first, second = both(folder, names)
+    for name in names:
+        a, b = first["gradients"][name], second["gradients"][name]
+        assert a, name
+        assert a.keys() == b.keys(), name
+        assert all(torch.equal(a[k], b[k]) for k in a), name
+        ends = first["weights"][name], second["weights"][name]
+        assert all(torch.equal(p, q) for p, q in zip(*map(dict.values, ends), strict=True)), name
+    for found in (first, second):
+        assert all(torch.equal(p, found["weights"]["bcm"][k]) for k, p in found["gone on"].items())
+    for name in set(names) & set(means()):
+        whole = gradients(name)
+        for k in whole:
+            torch.testing.assert_close(
+                first["gradients"][name][k], whole[k], rtol=1e-9, atol=1e-12, msg=f"{name}: {k}"
+            )
+
+
+@pytest.mark.parametrize("size", [4, 6])
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_shares_are_equal_and_make_up_the_batch(size, drop_last):
+    def batches(share):
+        generator = torch.Generator().manual_seed(0)
+        augment = (lambda x, g: x + torch.rand(x.shape, generator=g)) if drop_last else None
+        return Batches(x, x, size, generator, drop_last, augment, share)
+
+    x = torch.arange(21.0)
+    halves = [batches((i, 2)) for i in range(2)]
+    whole = list(batches((0, 1)))[: len(halves[0])]  # a last sample alone is left out
+    for one, a, b in zip(whole, *halves, strict=True):
+        for part in range(2):
+            assert len(a[part]) == len(b[part])
+            pair = torch.stack([a[part], b[part]], 1).flatten()
+            assert torch.equal(pair, one[part][: len(pair)])
+            assert len(one[part]) - len(pair) <= 1
+
+
+def test_a_batch_must_have_a_share_for_every_process():
+    with pytest.raises(ValueError, match="multiple of the 2 processes, got 5"):
+        Batches(torch.zeros(9), None, 5, share=(0, 2))
+
+
+def test_two_processes_learn_as_one(tmp_path):
+    check(tmp_path, FEW)
+
+
+@pytest.mark.slow
+def test_two_processes_learn_as_one_by_every_rule(tmp_path):
+    check(tmp_path, NAMES)
+
+
+@pytest.mark.slow
+def test_torchrun_trains_by_the_command_and_one_process_speaks(tmp_path):
+    command = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "trainers", "train"]
+    wanted = ["--rule", "softhebb", "--epochs", "1", "--no-controls", "--out", str(tmp_path / "run")]
+    done = subprocess.run([sys.executable, *command, *wanted], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("softhebb") == 1
+    assert (tmp_path / "run" / "run.json").exists()

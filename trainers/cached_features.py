@@ -1,0 +1,144 @@
+"""What reaches the part that learns: the output of the part below it, computed once where that is right."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from hebbian.rule import evaluating
+from trainers.data.batches import Augment
+from trainers.errors import DataError
+from trainers.trainer import Held
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Where outputs are kept: in memory, or above ``limit`` bytes in a file that is mapped into memory.
+
+    The file vanishes with the tensor, also if the program is killed.  What lies on a GPU stays there.
+
+    Parameters
+    ----------
+    limit
+        Bytes that one set of outputs may take in memory.
+    folder
+        Where the file lies; the system's folder for temporary files by default.
+    """
+
+    limit: int = 4 << 30
+    folder: Path | None = None
+
+    @torch.no_grad()
+    def __call__(self, part: nn.Module, x: Tensor, batch: int = 512) -> Tensor:
+        """Return what ``part``, in eval mode, gives for ``x`` (N, ...), computed ``batch`` at a time.
+
+        Raises
+        ------
+        DataError
+            If the folder cannot take the file.
+        """
+        kept: Tensor | None = None
+        with evaluating(part):
+            for start in range(0, len(x), batch):
+                h = part(x[start : start + batch])
+                if kept is None:
+                    kept = self._room(len(x), h)
+                kept[start : start + batch] = h
+        if kept is None:
+            raise ValueError("x is empty; give at least one sample")
+        return kept
+
+    def _room(self, n: int, like: Tensor) -> Tensor:
+        """Return an empty tensor for ``n`` samples like those of ``like``."""
+        shape = (n, *like.shape[1:])
+        size = math.prod(shape) * like.element_size()
+        if size <= self.limit or like.is_cuda:
+            return like.new_empty(shape)
+        return self._mapped(shape, like.dtype, size)
+
+    def _mapped(self, shape: tuple[int, ...], dtype: torch.dtype, size: int) -> Tensor:
+        folder = self.folder or Path(tempfile.gettempdir())
+        try:
+            if shutil.disk_usage(folder).free < size:  # a full disk would end the program at some later write
+                raise DataError(f"{folder}: no space for {size} bytes of features; choose another folder")
+            with tempfile.TemporaryDirectory(prefix="features-", dir=folder) as place:
+                # A mapping outlives the name of its file.
+                name = str(Path(place, "features"))
+                return torch.from_file(name, shared=True, size=math.prod(shape), dtype=dtype).view(shape)
+        except OSError as error:
+            raise DataError(
+                f"{folder}: cannot hold features ({error.strerror or error}); "
+                "choose a folder that exists and can be written"
+            ) from error
+
+
+@dataclass(frozen=True)
+class Feed:
+    """Data on their way into the part of a model that learns.
+
+    Parameters
+    ----------
+    x
+        Inputs (N, ...) as they reach that part; where they are augmented, as they reach the model.
+    y
+        Targets; None for rules without labels.
+    held
+        Inputs, as they reach that part, and targets that callbacks may look at.
+    augment
+        Alters the inputs batch by batch.  What lies below must then see every batch anew.
+    below
+        What such a batch passes before it reaches that part.
+    keep
+        Where the outputs of what lies below are kept otherwise.
+    weights
+        How often each sample is drawn, in proportion; see `trainers.data.batches.Batches`.
+    """
+
+    x: Tensor
+    y: Tensor | None
+    held: Held | None = None
+    augment: Augment | None = None
+    below: nn.Sequential = field(default_factory=nn.Sequential)
+    keep: Cache = Cache()
+    weights: Tensor | None = None
+
+    def through(self, part: nn.Sequential) -> Feed:
+        """Return the feed of what follows ``part``, which no longer learns and runs in eval mode."""
+        if not len(part):
+            return self
+        held = self.held and (self.keep(part, self.held[0]), self.held[1])
+        if self.augment is not None:
+            return replace(self, held=held, below=nn.Sequential(*self.below, *part))
+        return replace(self, held=held, x=self.keep(part, self.x))
+
+    def plain(self) -> Feed:
+        """Return the same feed without augmentation."""
+        if self.augment is None:
+            return self
+        x = self.keep(self.below, self.x) if len(self.below) else self.x
+        return replace(self, x=x, augment=None, below=nn.Sequential())
+
+    def unlabelled(self) -> Feed:
+        """Return the feed of a rule without labels."""
+        return replace(self, y=None, held=self.held and (self.held[0], None))
+
+    def example(self) -> Tensor:
+        """Return two samples as they reach the part that learns."""
+        return self._pass(self.x[:2])
+
+    def altered(self) -> Augment | None:
+        """Return what is to be done to a batch of ``x``, if anything."""
+        if (augment := self.augment) is None:
+            return None
+        return lambda x, generator: self._pass(augment(x, generator))
+
+    @torch.no_grad()
+    def _pass(self, x: Tensor) -> Tensor:
+        with evaluating(self.below):
+            return self.below(x)

@@ -1,0 +1,1 @@
+"""The `hebbian` command."""

@@ -1,0 +1,1 @@
+"""Many rules on the same model, data and seeds, beside their controls."""

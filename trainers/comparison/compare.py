@@ -1,0 +1,232 @@
+"""Many rules beside their controls: same data, same net, same seeds, each in a process of its own.
+
+Whoever is interrupted calls again: what the folder of a comparison holds (`trainers.comparison.results`)
+is not run again.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hebbian.registry import find
+from trainers.comparison.experiment import Experiment, Net, Result, run
+from trainers.comparison.process import Failed, Pool, in_own_process, peak_memory
+from trainers.comparison.recipe_overrides import FINETUNE, Overrides, override
+from trainers.comparison.results import describe, open_folder, read_results, write_results
+from trainers.comparison.search import Found, require_optuna, scaled, search, told
+from trainers.data.batches import Split
+from trainers.errors import DataError
+from trainers.provenance import read, record, write
+from trainers.recipes import Phase, recommended
+
+CONTROLS = ("backprop", "frozen")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared.
+
+    Parameters
+    ----------
+    rules
+        Names in the registry; `with_controls` adds backprop and frozen random features.
+    seeds
+        One run of each rule by each.
+    data
+        What the data are called; they themselves are given to `compare`.
+    net, widths, device
+        As in `trainers.comparison.experiment.Experiment`.
+    epochs
+        Of a rule's own phase and of the readout alike, so that a rule and its controls see the labels
+        equally often; those of each recipe by default.
+    greedy
+        Let rules without labels learn block by block; the others learn as ever.
+    finetune
+        Epochs of backprop through the whole net at the end, of every rule; none by default.
+    overrides
+        What is to be other than in the recipes.
+    trials
+        For each rule, how many pairs of rates are tried on held-out training data before; 0 for none.
+    threads
+        Of each run.
+
+    Raises
+    ------
+    ValueError
+        If there is no such rule.
+    """
+
+    rules: tuple[str, ...]
+    seeds: tuple[int, ...] = (0, 1, 2)
+    data: str = "digits"
+    net: Net = "mlp"
+    widths: tuple[int, ...] = ()
+    device: str = "cpu"
+    epochs: int | None = None
+    greedy: bool = False
+    finetune: int = 0
+    overrides: Overrides = field(default_factory=dict)
+    trials: int = 0
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        for name in (*self.rules, *self.overrides):
+            find(name)
+
+    @classmethod
+    def recorded(cls, run: Any) -> Comparison:
+        """Return what a ``run.json`` was written of.
+
+        Raises
+        ------
+        DataError
+            If it was written by something else, or by another version with other settings.
+        """
+        if not isinstance(run, dict) or run.get("command") not in ("train", "compare"):
+            raise DataError("the record is not of `hebbian train` or `hebbian compare`")
+        settings: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in run["settings"].items()
+        }
+        if settings.keys() != {f.name for f in fields(cls)}:
+            raise DataError(
+                "the record has other settings than this version knows; take the one that it names"
+            )
+        return cls(**settings)
+
+    def as_record(self, command: str, split: Split) -> dict[str, Any]:
+        """Return what is written as ``run.json``; see `trainers.provenance`."""
+        recipes = {e.rule: {"recipe": e.recipe, "settings": e.settings} for e in self.experiments()}
+        return record(command, asdict(self), recipes, split)
+
+    def experiments(self) -> list[Experiment]:
+        """Return all runs, seed by seed, so that an interrupted comparison has whole rows of rules."""
+        return [self._experiment(rule, seed) for seed in self.seeds for rule in self.rules]
+
+    def _experiment(self, rule: str, seed: int) -> Experiment:
+        recipe = recommended(rule)
+        if self.greedy and not find(rule).supervised:
+            recipe = replace(recipe, greedy=True)
+        if self.finetune:
+            recipe = replace(recipe, finetune=replace(FINETUNE, epochs=self.finetune))
+        if self.epochs is not None:
+            recipe = replace(
+                recipe,
+                learn=_lasting(recipe.learn, self.epochs),
+                readout=_lasting(recipe.readout, self.epochs),
+            )
+        try:
+            recipe, settings = override(recipe, self.overrides.get(rule, {}))
+        except DataError as error:
+            raise DataError(f"{rule}: {error}") from None
+        return Experiment(rule, seed, recipe, settings, self.net, self.widths, self.device)
+
+
+def _lasting(phase: Phase, epochs: int) -> Phase:
+    return replace(phase, epochs=epochs, least_steps=0)
+
+
+def with_controls(rules: Sequence[str]) -> tuple[str, ...]:
+    """Return ``rules``, each once, and the controls that are missing."""
+    return tuple(dict.fromkeys((*rules, *CONTROLS)))
+
+
+def compare(
+    comparison: Comparison,
+    split: Split,
+    out: Path,
+    *,
+    jobs: int = 1,
+    minutes: float = math.inf,
+    said: Callable[[str], None] = lambda line: None,
+) -> list[Result]:
+    """Run what is missing in the folder ``out`` and return those of the wanted results that are there now.
+
+    A run that fails is a result with a ``reason``, and counts as run.
+
+    Parameters
+    ----------
+    out
+        A new folder, or one of the same comparison, perhaps with other rules or seeds.
+    jobs
+        Processes at a time.
+    minutes
+        No run begins later than this.
+    said
+        Told, in one line, of each search and each run that ends.
+
+    Raises
+    ------
+    DataError
+        If ``out`` holds another comparison or cannot be written, or Optuna is missing and wanted.
+    ValueError
+        If the net does not suit the data.
+    """
+    wanted = comparison.experiments()
+    wanted[0].model(split)
+    if comparison.trials:
+        require_optuna()
+    open_folder(out, comparison.as_record("compare", split))
+    pool = Pool(jobs, time.monotonic() + 60 * minutes)
+    if comparison.trials:
+        wanted = _searched(comparison, wanted, split, out, pool, said)
+    results = {(r.rule, r.seed): r for r in read_results(out)}
+    todo = [e for e in wanted if (e.rule, e.seed) not in results]
+    for result in pool.map(partial(_run, split=split, threads=comparison.threads), todo):
+        results[result.rule, result.seed] = result
+        write_results(out, list(results.values()))
+        said(describe(result))
+    return [results[e.rule, e.seed] for e in wanted if (e.rule, e.seed) in results]
+
+
+def _searched(
+    comparison: Comparison,
+    wanted: Sequence[Experiment],
+    split: Split,
+    out: Path,
+    pool: Pool,
+    said: Callable[[str], None],
+) -> list[Experiment]:
+    """Return those experiments whose rates are found, with these rates."""
+    path = out / "search.json"
+    found = {f["rule"]: Found(**f) for f in read(path)} if path.exists() else {}
+    todo = [e for e in wanted if e.seed == comparison.seeds[0] and e.rule not in found]
+    attempt = partial(_search, split=split, trials=comparison.trials, threads=comparison.threads)
+    for rates in pool.map(attempt, todo):
+        found[rates.rule] = rates
+        write(path, list(found.values()))
+        said(told(rates))
+    return [scaled(e, found[e.rule]) for e in wanted if e.rule in found]
+
+
+def _run(experiment: Experiment, split: Split, threads: int) -> Result:
+    try:
+        return in_own_process(_measured, experiment, split, threads)
+    except Failed as failure:
+        return Result(experiment.rule, experiment.seed, reason=str(failure))
+
+
+def _measured(experiment: Experiment, split: Split, threads: int) -> Result:
+    torch.set_num_threads(threads)
+    result = run(experiment, split)
+    on_gpu = torch.device(experiment.device).type == "cuda"
+    return replace(result, memory=torch.cuda.max_memory_allocated() / 2**20 if on_gpu else peak_memory())
+
+
+def _search(experiment: Experiment, split: Split, trials: int, threads: int) -> Found:
+    try:
+        return in_own_process(_sought, experiment, split, trials, threads)
+    except Failed as failure:
+        return Found(experiment.rule, reason=str(failure))
+
+
+def _sought(experiment: Experiment, split: Split, trials: int, threads: int) -> Found:
+    torch.set_num_threads(threads)
+    return search(experiment, split, trials)

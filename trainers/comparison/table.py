@@ -1,0 +1,112 @@
+"""What the seeds of each rule come to, as a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from trainers.comparison.experiment import Result
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A rule over all its seeds; ``reason`` says what failed, if anything did.
+
+    Parameters
+    ----------
+    runs, failed
+        How many there were, and how many of them failed.
+    accuracy
+        Mean of those that did not fail; None where all did.
+    half_width
+        Of the 95 % t-interval of that mean; infinite for one seed, None as above.
+    seconds, memory
+        Mean seconds, and peak MiB.
+    updated
+        Parameters that changed.
+    """
+
+    rule: str
+    runs: int
+    failed: int
+    accuracy: float | None = None
+    half_width: float | None = None
+    seconds: float | None = None
+    memory: float | None = None
+    updated: int | None = None
+    reason: str = ""
+
+
+HEAD = ("rule", "accuracy, %", "seconds", "peak MiB", "parameters updated", "seeds", "failed")
+
+
+def summarise(results: Iterable[Result]) -> list[Summary]:
+    """Return one summary a rule, the best first and those without a figure last."""
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        groups.setdefault(result.rule, []).append(result)
+    return sorted(map(_summary, groups.values()), key=lambda s: (s.accuracy is None, -(s.accuracy or 0)))
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return the mean of ``values`` and half the width of its 95 % t-interval."""
+    from scipy.stats import t
+
+    n, mean = len(values), sum(values) / len(values)
+    if n < 2:
+        return mean, math.inf
+    variance = sum((value - mean) ** 2 for value in values) / (n - 1)
+    return mean, float(t.ppf(0.975, n - 1)) * math.sqrt(variance / n)
+
+
+def cells(summary: Summary) -> tuple[str, ...]:
+    """Return what stands under `HEAD`."""
+    done = summary.runs - summary.failed
+    failed = f"{summary.failed}: {summary.reason}" if summary.failed else ""
+    if summary.accuracy is None or summary.half_width is None:
+        return summary.rule, "", "", "", "", str(done), failed
+    spread = f" ± {100 * summary.half_width:.2f}" if math.isfinite(summary.half_width) else ""
+    return (
+        summary.rule,
+        f"{100 * summary.accuracy:.2f}{spread}",
+        f"{summary.seconds:.1f}",
+        "" if summary.memory is None else f"{summary.memory:.0f}",
+        f"{summary.updated:,}",
+        str(done),
+        failed,
+    )
+
+
+def text(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows in columns, for a terminal."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows as a table in Markdown; the first one is its head."""
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+        for row in (rows[0], ["---"] * len(rows[0]), *rows[1:])
+    )
+
+
+def _summary(results: Sequence[Result]) -> Summary:
+    done = [r for r in results if not r.reason]
+    reason = next((r.reason for r in results if r.reason), "")
+    count = Summary(results[0].rule, len(results), len(results) - len(done), reason=reason)
+    if not done:
+        return count
+    mean, half_width = interval([r.accuracy for r in done if r.accuracy is not None])
+    memory = [r.memory for r in done if r.memory is not None]
+    return replace(
+        count,
+        accuracy=mean,
+        half_width=half_width,
+        seconds=sum(r.seconds or 0 for r in done) / len(done),
+        memory=max(memory, default=None),
+        updated=max(r.updated or 0 for r in done),
+    )

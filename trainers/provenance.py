@@ -1,0 +1,143 @@
+"""What a run writes down so that it can be repeated: `run.json`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+import re
+import subprocess
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from functools import partial
+from importlib.metadata import Distribution, PackageNotFoundError, entry_points, version
+from pathlib import Path
+from typing import Any
+
+from trainers.data.batches import Split, digest
+from trainers.errors import DataError
+from trainers.files import replacing
+
+_PACKAGES = ("hebbian-eeg", "torch", "numpy", "scikit-learn")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that figures depend on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+
+
+def suppliers(rules: Collection[str], data: str = "") -> dict[str, str]:
+    """Return the versions of the packages that supply some of ``rules``, or ``data``, by entry points.
+
+    And of the packages that these require themselves, as far as they are installed.
+    """
+    points = [
+        *(point for point in entry_points(group="hebbian.rules") if point.load().name in rules),
+        *entry_points(group="hebbian.data", name=data),
+    ]
+    found = {}
+    for name in (name for point in points if point.dist is not None for name in _with_required(point.dist)):
+        with suppress(PackageNotFoundError):  # of another platform
+            found[name] = version(name)
+    return found
+
+
+def _with_required(package: Distribution) -> list[str]:
+    wanted = [line for line in package.requires or () if "extra ==" not in line]
+    return [package.name, *(re.split(r"[^\w.-]", line)[0] for line in wanted)]
+
+
+def git_state(path: Path = Path(__file__)) -> dict[str, str | bool] | None:
+    """Return the commit that ``path`` belongs to and whether the checkout has changes since.
+
+    None where git does not know the file: it was installed, or there is no git.
+    """
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", *words], cwd=path.parent, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", path.name)
+        return {
+            "commit": git("rev-parse", "HEAD"),
+            "dirty": bool(git("status", "--porcelain", "--untracked-files=no")),
+        }
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def record(
+    command: str, settings: Mapping[str, Any], recipes: Mapping[str, Any], split: Split
+) -> dict[str, Any]:
+    """Return what a run is to be known by.
+
+    Parameters
+    ----------
+    command
+        The verb of `hebbian` that repeats it.
+    settings
+        All that the command was told, seeds and the name of the ``data`` among them, but for where to write.
+    recipes
+        By rule: what it was trained with.
+    split
+        The data, of which only the SHA-256 is kept.
+    """
+    return plain(
+        {
+            "command": command,
+            "settings": settings,
+            "recipes": recipes,
+            "data": digest(split.tensors),
+            "versions": {**versions(), **suppliers(recipes.keys(), settings["data"])},
+            "git": git_state(),
+        }
+    )
+
+
+def differences(old: Any, new: Any, name: str = "") -> list[str]:
+    """Return what differs between two records, one line each."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [
+            line
+            for key in dict.fromkeys((*old, *new))
+            for line in differences(old.get(key), new.get(key), f"{name}.{key}".lstrip("."))
+        ]
+    return [] if old == new else [f"{name} was {old}, is {new}"]
+
+
+def plain(value: object) -> Any:
+    """Return ``value`` as JSON has it; callables are noted by name and arguments."""
+    return json.loads(json.dumps(value, default=_plain))
+
+
+def write(path: Path, run: object) -> None:
+    """Write ``run`` as JSON, whole or not at all."""
+    text = json.dumps(run, indent=2, default=_plain)
+    with replacing(path) as part:
+        part.write_text(text + "\n", encoding="utf-8")
+
+
+def read(path: Path) -> Any:
+    """Read what `write` wrote.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or it is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); expected a file that `hebbian` wrote") from error
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, partial):
+        return {"call": _plain(value.func), "args": value.args, **value.keywords}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if callable(value):
+        return f"{value.__module__}.{getattr(value, '__qualname__', repr(value))}"
+    raise TypeError(f"{value!r} has no place in a record")
