@@ -1,15 +1,20 @@
 """Annotated seizures: what is left out of an interictal recording."""
 
+from __future__ import annotations
+
 import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import mne
 import numpy as np
 
 from eeg.datasets.temple import read_temple
 from eeg.io.tables import read_seconds, read_table
+
+if TYPE_CHECKING:
+    import mne
 
 Mark = tuple[float, float, str]  # onset and duration, s, and what is said of it
 

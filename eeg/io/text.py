@@ -1,15 +1,19 @@
 """Signals that were published as text: the CSV of an Emotiv EPOC, and the segments of Bonn."""
 
+from __future__ import annotations
+
 import csv
 import gzip
 import re
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-import mne
 import numpy as np
 
 from trainers.errors import DataError
+
+if TYPE_CHECKING:
+    import mne
 
 SEGMENT = re.compile(r"(?P<set>[ZONFS])\d{3}\.txt", re.IGNORECASE)
 
@@ -80,6 +84,8 @@ def read_bonn(path: Path) -> mne.io.RawArray:
 
 
 def _raw(path: Path, microvolts: np.ndarray, names: list[str], rate: float) -> mne.io.RawArray:
+    import mne
+
     info = mne.create_info(names, rate, "eeg")
     raw = mne.io.RawArray(microvolts * _MICROVOLT, info, verbose="error")
     raw.filenames = [path]

@@ -172,7 +172,7 @@ def test_killed_while_it_writes_leaves_the_old_file(tmp_path):
     before = path.read_bytes()
     script = f"""
 import os, signal, sys
-sys.path.insert(0, {os.path.dirname(__file__)!r})
+sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
 import torch
 from tests.test_trainers.test_checkpoint import Checkpoint, trained

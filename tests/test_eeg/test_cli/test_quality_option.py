@@ -71,7 +71,7 @@ def test_explain_looks_at_the_windows_that_detect_judges_and_tells_where_they_li
         return Explanation("occlusion", (Segment(0.0, 1.0, ("Cz",), 0.1, 0.1),), times, 0 * times)
 
     for command in ("detect", "explain"):
-        monkeypatch.setattr(f"eeg.{command}.explain", the_very_first_second)
+        monkeypatch.setattr(f"eeg.workflows.{command}.explain", the_very_first_second)
         eeg(command, tmp_path / "m.safetensors", recording, "--out", tmp_path / command, *said)
     np.testing.assert_array_equal(*looked_at)
     (written,) = tmp_path.glob("explain/*/explanation.json")

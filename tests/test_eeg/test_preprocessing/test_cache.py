@@ -12,6 +12,7 @@ import pytest
 from joblib import parallel_config
 
 from eeg.datasets import Corpus, Entry
+from eeg.datasets.fingerprint import key
 from eeg.preprocessing import cache
 from eeg.preprocessing.loading import load
 from eeg.preprocessing.pipeline import Preprocessing
@@ -103,10 +104,10 @@ def test_names_are_of_content_and_not_of_places(tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     one.write_text("signal")
     shutil.copy(one, other)
-    assert cache.key([one], {"high": 45}) == cache.key([other], {"high": 45})
-    assert cache.key([one], {"high": 45}) != cache.key([one], {"high": 40})
+    assert key([one], {"high": 45}) == key([other], {"high": 45})
+    assert key([one], {"high": 45}) != key([one], {"high": 40})
     other.write_text("another")
-    assert cache.key([one], {}) != cache.key([other], {})
+    assert key([one], {}) != key([other], {})
 
 
 @pytest.mark.parametrize("damage", ["cut", "emptied", "no facts", "half the facts"])
