@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from trainers.comparison.table import interval
+from trainers.comparison.table import t_interval
 
 RESULTS = Path(__file__).parent / "results"
 RULES = RESULTS / "rules.jsonl"
@@ -93,7 +93,7 @@ def summarise(runs: Iterable[Run]) -> dict[tuple[str, str], Summary]:
 def _summary(runs: Sequence[Run]) -> Summary:
     reason = next((run.reason for run in runs if run.reason), "")
     shares = [run.accuracy for run in runs if run.accuracy is not None]
-    mean, half_width = (None, 0.0) if reason else interval(shares)
+    mean, half_width = (None, 0.0) if reason else t_interval(shares)
     seconds = sum(run.seconds for run in runs) / len(runs)
     return Summary(mean, half_width, seconds, len(runs), runs[-1].settings, reason)
 

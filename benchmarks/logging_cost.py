@@ -26,8 +26,8 @@ import torch
 import torch.nn.functional as F
 
 from hebbian.backprop import Backprop
-from trainers.comparison.experiment import Experiment, run
-from trainers.comparison.table import interval
+from trainers.comparison.experiment import Experiment, run_experiment
+from trainers.comparison.table import t_interval
 from trainers.data.batches import Batches
 from trainers.data.images import load_images
 from trainers.networks import convnet, mlp
@@ -72,7 +72,7 @@ def mnist(net: str, seed: int, callback: object) -> None:
 
 def digits(rule: str, seed: int, callback: object) -> None:
     """Train a net on digits as `hebbian train` does."""
-    run(Experiment(rule, seed, recommended(rule)), load_images("digits"), [callback])
+    run_experiment(Experiment(rule, seed, recommended(rule)), load_images("digits"), [callback])
 
 
 TRAININGS: dict[str, Callable[[int, object], None]] = {
@@ -110,7 +110,7 @@ def main() -> None:
             parts = ", ".join(f"{event} {seconds:.2f} s" for event, seconds in logging.items())
             print(f"{name} {seed}: training {training:.1f} s; {parts}, on_phase {end:.2f} s", flush=True)
     for name, values in shares.items():
-        during, end = (interval(part) for part in zip(*values, strict=True))
+        during, end = (t_interval(part) for part in zip(*values, strict=True))
         print(
             f"{name}: logging takes {during[0]:.1%} ± {during[1]:.1%} of the training's time, "
             f"and at the end {end[0]:.1%} ± {end[1]:.1%}"

@@ -34,7 +34,7 @@ from trainers.data.batches import Augment, Split
 from trainers.data.images import load_images
 from trainers.networks import lenet, mlp, uniform
 from trainers.phases import train
-from trainers.provenance import plain, read, versions, write
+from trainers.provenance import read_record, to_plain, versions, write_record
 from trainers.recipes import Phase, Recipe
 from trainers.trainer import Trainer
 
@@ -168,8 +168,8 @@ def stored(plan: Mapping[str, Any], epochs: int | None) -> dict[str, Any] | None
     path = PUBLISHED / f"{plan['rule']}.json"
     if not path.exists():
         return None
-    found: dict[str, Any] = read(path)
-    same = all(found[key] == value for key, value in plain(plan).items())
+    found: dict[str, Any] = read_record(path)
+    same = all(found[key] == value for key, value in to_plain(plan).items())
     return found if same and epochs in (None, found["epochs"]) else None
 
 
@@ -185,7 +185,7 @@ def measure(rule: str, seed: int, minutes: float, epochs: int | None, deadline: 
         if name not in run["curves"] and time.time() < deadline:
             print(f"{rule}: {run['epochs']} epochs by {name}", flush=True)
             run["curves"][name] = learn(name, how, run["epochs"], seed, images)
-            write(PUBLISHED / f"{rule}.json", run)
+            write_record(PUBLISHED / f"{rule}.json", run)
 
 
 def main() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 from hebbian.registry import find
 from trainers.comparison.results import read_results
-from trainers.comparison.table import HEAD, cells, markdown, summarise
-from trainers.provenance import read
+from trainers.comparison.table import HEAD, format_cells, markdown, summarise
+from trainers.provenance import read_record
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "digits"
@@ -51,10 +51,10 @@ def page(run: dict[str, Any], results: Path) -> str:
     summaries = summarise(read_results(results))
     rows = [
         (
-            *cells(s)[:5],
+            *format_cells(s)[:5],
             run["recipes"][s.rule]["recipe"]["initialise"].rpartition(".")[2],
             _labels(s.rule),
-            *cells(s)[5:],
+            *format_cells(s)[5:],
         )
         for s in summaries
     ]
@@ -75,7 +75,7 @@ def _labels(rule: str) -> str:
 
 def current() -> str:
     """Return the page as it is to be today."""
-    return page(read(RESULTS / "run.json"), RESULTS)
+    return page(read_record(RESULTS / "run.json"), RESULTS)
 
 
 if __name__ == "__main__":

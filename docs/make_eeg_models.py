@@ -11,7 +11,7 @@ import numpy as np
 
 from eeg.evaluation.metrics import Estimate
 from eeg.evaluation.significance import delong
-from trainers.comparison.table import interval, markdown
+from trainers.comparison.table import markdown, t_interval
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -241,7 +241,7 @@ def _spread(runs: Sequence[Scores]) -> str:
     """Return mean and half width, or a dash where there are not two draws yet."""
     if len(runs) < 2:
         return "–"
-    mean, half = interval([run.auc().value for run in runs])
+    mean, half = t_interval([run.auc().value for run in runs])
     return f"{mean:.3f} ± {half:.3f}"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from eeg.training.bags import Bags
 from eeg.training.pseudo_labels import FOLDS, RARE
-from trainers.comparison.table import interval, markdown
+from trainers.comparison.table import markdown, t_interval
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -90,7 +90,7 @@ def _means(outcomes: Sequence[Outcome]) -> str:
     rows = [("learned from", "seeds", "ROC-AUC")]
     for name, values in found.items():
         if len(values) >= 3:
-            mean, half = interval(values)
+            mean, half = t_interval(values)
             rows.append((name, str(len(values)), f"{mean:.3f} ± {half:.3f}"))
     return markdown(rows)
 

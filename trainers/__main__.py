@@ -6,7 +6,7 @@ from contextlib import redirect_stdout
 from trainers.cli.main import main
 
 
-def run() -> None:
+def run_as_launched() -> None:
     """Run the command; where torchrun started several processes, as all of them, of which one speaks."""
     if "LOCAL_RANK" not in os.environ:
         main(prog_name="hebbian")
@@ -22,4 +22,4 @@ def run() -> None:
 
 
 if __name__ == "__main__":
-    run()
+    run_as_launched()

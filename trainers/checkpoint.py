@@ -17,7 +17,7 @@ from torch import nn
 from trainers.distributed import anywhere, rank
 from trainers.errors import DataError
 from trainers.files import replacing, sweep
-from trainers.provenance import differences, plain, versions
+from trainers.provenance import differences, to_plain, versions
 from trainers.trainer import Trainer
 
 _FORMAT = "hebbian-eeg checkpoint 1"
@@ -172,4 +172,4 @@ _FOREIGN = f"no '{_FORMAT}' that can be read; expected one that this version wro
 
 def _described(settings: Mapping[str, Any]) -> Any:
     """Return ``settings`` as JSON has them, without the addresses that some objects show."""
-    return json.loads(re.sub(r" at 0x[0-9a-f]+", "", json.dumps(plain(settings))))
+    return json.loads(re.sub(r" at 0x[0-9a-f]+", "", json.dumps(to_plain(settings))))

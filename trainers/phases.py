@@ -19,10 +19,18 @@ from hebbian.synapse import synaptic, weight_layers
 from trainers.cached_features import Cache, Feed
 from trainers.callbacks import Schedule
 from trainers.checkpoint import Checkpoint
-from trainers.data.batches import Augment, Batches, digest
+from trainers.data.batches import Augment, Batches, tensor_digest
 from trainers.distributed import agree, joined, rank, world
 from trainers.provenance import suppliers
-from trainers.readout import ClassifierReadout, Features, fit, fit_scaling, fold, last_linear, with_dropout
+from trainers.readout import (
+    ClassifierReadout,
+    Features,
+    fit_classifier,
+    fit_scaling,
+    fold_scaling,
+    last_linear,
+    with_dropout,
+)
 from trainers.recipes import Phase, Recipe
 from trainers.trainer import Held, Loader, Trainer
 
@@ -122,7 +130,7 @@ def train(
             augment=augment,
             frozen=frozen,
             autocast=str(autocast),
-            weights=None if weights is None else digest([weights]),
+            weights=None if weights is None else tensor_digest([weights]),
         )
         checkpoint.open(model, identity)
     device = next(model.parameters()).device
@@ -168,8 +176,8 @@ def _identity(model: nn.Module, x: Tensor, y: Tensor, **told: Any) -> dict[str, 
         **told,
         "processes": world(),
         "model": hashlib.sha256(repr(model).encode()).hexdigest(),
-        "first weights": digest(model.state_dict().values()),
-        "data": digest([x, y]),
+        "first weights": tensor_digest(model.state_dict().values()),
+        "data": tensor_digest([x, y]),
     }
 
 
@@ -272,11 +280,13 @@ class _Training:
             feed, x=scaling.apply_(feed.x), held=feed.held and (scaling(feed.held[0]), feed.held[1])
         )
         if self.recipe.classifier is not None:
-            return ClassifierReadout(rule.model, scaling, fit(self.recipe.classifier(), feed), self.classes)
+            return ClassifierReadout(
+                rule.model, scaling, fit_classifier(self.recipe.classifier(), feed), self.classes
+            )
         self._run(
             "readout", Backprop(with_dropout(model, readout), self.criterion), self.recipe.readout, feed
         )
-        fold(scaling, readout)
+        fold_scaling(scaling, readout)
         return rule
 
     def _build(self, model: nn.Module, criterion: Criterion | None, feed: Feed, **settings: Any) -> Rule:

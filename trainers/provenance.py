@@ -14,7 +14,7 @@ from importlib.metadata import Distribution, PackageNotFoundError, entry_points,
 from pathlib import Path
 from typing import Any
 
-from trainers.data.batches import Split, digest
+from trainers.data.batches import Split, tensor_digest
 from trainers.errors import DataError
 from trainers.files import replacing
 
@@ -68,7 +68,7 @@ def git_state(path: Path = Path(__file__)) -> dict[str, str | bool] | None:
         return None
 
 
-def record(
+def make_record(
     command: str, settings: Mapping[str, Any], recipes: Mapping[str, Any], split: Split
 ) -> dict[str, Any]:
     """Return what a run is to be known by.
@@ -84,12 +84,12 @@ def record(
     split
         The data, of which only the SHA-256 is kept.
     """
-    return plain(
+    return to_plain(
         {
             "command": command,
             "settings": settings,
             "recipes": recipes,
-            "data": digest(split.tensors),
+            "data": tensor_digest(split.tensors),
             "versions": {**versions(), **suppliers(recipes.keys(), settings["data"])},
             "git": git_state(),
         }
@@ -107,20 +107,20 @@ def differences(old: Any, new: Any, name: str = "") -> list[str]:
     return [] if old == new else [f"{name} was {old}, is {new}"]
 
 
-def plain(value: object) -> Any:
+def to_plain(value: object) -> Any:
     """Return ``value`` as JSON has it; callables are noted by name and arguments."""
     return json.loads(json.dumps(value, default=_plain))
 
 
-def write(path: Path, run: object) -> None:
+def write_record(path: Path, run: object) -> None:
     """Write ``run`` as JSON, whole or not at all."""
     text = json.dumps(run, indent=2, default=_plain)
     with replacing(path) as part:
         part.write_text(text + "\n", encoding="utf-8")
 
 
-def read(path: Path) -> Any:
-    """Read what `write` wrote.
+def read_record(path: Path) -> Any:
+    """Read what `write_record` wrote.
 
     Raises
     ------

@@ -120,7 +120,7 @@ _SCALINGS: dict[Scale, Callable[[Tensor], Scaling]] = {
 
 
 @torch.no_grad()
-def fold(scaling: Scaling, readout: nn.Linear) -> None:
+def fold_scaling(scaling: Scaling, readout: nn.Linear) -> None:
     """Make ``readout`` give for h what it gave for ``scaling(h)``."""
     readout.weight.div_(scaling.scale)
     readout.bias.sub_((readout.weight * scaling.shift).sum(1))
@@ -167,7 +167,7 @@ class ClassifierReadout(Rule):
         return scores[:, 1:] - scores[:, :1] if self.classes == 1 else scores
 
 
-def fit(classifier: Any, feed: Feed) -> Any:
+def fit_classifier(classifier: Any, feed: Feed) -> Any:
     """Fit a scikit-learn classifier to features (N, D) and targets, (N,) or (N, 1)."""
     if feed.y is None:
         raise ValueError("a classifier needs targets")

@@ -77,9 +77,9 @@ def echo_json(facts: Mapping[str, Any]) -> None:
     import json
 
     from eeg.disclaimers import RESEARCH_USE
-    from trainers.provenance import plain
+    from trainers.provenance import to_plain
 
-    text = json.dumps({"statement": RESEARCH_USE, **plain(facts)})
+    text = json.dumps({"statement": RESEARCH_USE, **to_plain(facts)})
     click.echo(json.dumps(json.loads(text, parse_constant=lambda _: None), indent=2))  # JSON has no NaN
 
 

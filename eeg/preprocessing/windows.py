@@ -10,7 +10,7 @@ from eeg import large_arrays
 from eeg.preprocessing.intervals import _TOLERANCE, held_share, holds
 from eeg.preprocessing.quality import Quality
 from trainers.errors import DataError
-from trainers.provenance import plain
+from trainers.provenance import to_plain
 
 UNANNOTATED = "a recording has no annotated discharges; use --labels recording"
 _LEFT_OUT = ("flawed", "ictal", "short")  # what `Windows` counts of what it does not hold
@@ -65,7 +65,7 @@ class Windows:
     def account(self) -> dict[str, Any]:
         """Return what was found in the recording and what was left out of it, as JSON has it."""
         counts = {name: getattr(self, name) for name in _LEFT_OUT}
-        return {"windows": len(self.data)} | counts | {"quality": plain(self.quality)}
+        return {"windows": len(self.data)} | counts | {"quality": to_plain(self.quality)}
 
 
 def cut(

@@ -15,7 +15,7 @@ from eeg.datasets.splits import Split
 from eeg.preprocessing.windows import Windows
 from trainers.errors import DataError
 from trainers.files import replacing
-from trainers.provenance import plain, versions
+from trainers.provenance import to_plain, versions
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def names(plan: object, loaded: Mapping[Entry, Windows], folds: Sequence[Split])
     """
     seen = {entry: f"{entry.subject} {digest(windows)}" for entry, windows in loaded.items()}
     unlabelled = [seen[entry] for entry in loaded if entry.label is None]
-    common = [plain(plan), versions(), unlabelled]
+    common = [to_plain(plan), versions(), unlabelled]
     made_of = [[*common, [seen[e] for e in train], [seen[e] for e in test]] for train, test in folds]
     return [f"{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]}.json" for facts in made_of]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from trainers.errors import DataError
 from trainers.files import sweep
-from trainers.provenance import differences, plain, read, write
+from trainers.provenance import differences, read_record, to_plain, write_record
 
 RECORD = "run.json"
 PARTS = "unfinished"
@@ -77,14 +77,14 @@ def begin(out: Path, asked: Mapping[str, Any]) -> Path:
     if started(out):
         refuse_other(out, asked)
     else:
-        write(out / RECORD, asked)
+        write_record(out / RECORD, asked)
     (out / PARTS).mkdir(exist_ok=True)
     return out / PARTS
 
 
 def refuse_other(out: Path, asked: Mapping[str, Any]) -> None:
     """Raise `DataError`, which names the first difference, if the training in a folder is another one."""
-    before, now = _recorded(out), plain(asked)
+    before, now = _recorded(out), to_plain(asked)
     if found := differences({name: before.get(name) for name in now}, now):
         raise DataError(f"{out / RECORD} is of another training: {found[0]}; name a new folder")
 
@@ -100,12 +100,12 @@ def refuse_changed(out: Path, digest: str) -> None:
 
 def finish(out: Path, asked: Mapping[str, Any], training: Mapping[str, Any]) -> None:
     """Write what was asked for and what came of it, and remove the parts."""
-    write(out / RECORD, {**asked, "training": training})
+    write_record(out / RECORD, {**asked, "training": training})
     shutil.rmtree(out / PARTS, ignore_errors=True)
 
 
 def _recorded(out: Path) -> dict[str, Any]:
-    found = read(out / RECORD)
+    found = read_record(out / RECORD)
     if not isinstance(found, dict):
         raise DataError(f"{out / RECORD}: no record of a training; name a new folder")
     return found

@@ -36,7 +36,7 @@ from eeg.workflows.run_folder import PARTS, RECORD, begin, finish
 from trainers.callbacks import Progress
 from trainers.errors import DataError
 from trainers.files import replacing
-from trainers.provenance import plain, versions, write
+from trainers.provenance import to_plain, versions, write_record
 from visualizers.tensorboard import TensorBoard
 
 
@@ -187,7 +187,7 @@ def run(
         "recordings": fingerprint(used),
         "versions": asked["versions"],
         "splits": design.describe(len(parts)),
-        "results": plain({"cross_validated": crossed, "held_out": held_out}),
+        "results": to_plain({"cross_validated": crossed, "held_out": held_out}),
     }
     done = Run(replace(bare, training=facts), crossed, held_out, unseen)
     if out is not None:
@@ -269,7 +269,7 @@ def _write(done: Run, asked: Mapping[str, Any], plan: Plan, scored: Sequence[Sco
     with replacing(out / "card.md") as part:
         part.write_text(model_card.card(done.detector), encoding="utf-8")
     accounts = {file_hash(s.entry.path): s.windows.account() for s in [*scored, *done.unseen]}
-    write(out / "quality.json", dict(sorted(accounts.items())))
+    write_record(out / "quality.json", dict(sorted(accounts.items())))
     finish(out, asked, done.detector.training)
 
 

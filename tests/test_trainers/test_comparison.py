@@ -20,13 +20,13 @@ from tests.helpers import ROOT
 from trainers import DataError, Split
 from trainers.cli.main import main
 from trainers.comparison import compare as module
-from trainers.comparison.compare import Comparison, compare, with_controls
-from trainers.comparison.experiment import Experiment, Result, run
+from trainers.comparison.compare import Comparison, compare_rules, with_controls
+from trainers.comparison.experiment import Experiment, Result, run_experiment
 from trainers.comparison.process import Failed, in_own_process, peak_memory
 from trainers.comparison.recipe_overrides import override, read_overrides
 from trainers.comparison.results import read_results
-from trainers.comparison.table import HEAD, cells, markdown, summarise
-from trainers.data.batches import digest
+from trainers.comparison.table import HEAD, format_cells, markdown, summarise
+from trainers.data.batches import tensor_digest
 from trainers.provenance import differences, git_state
 from trainers.recipes import recommended
 
@@ -79,7 +79,7 @@ def test_what_raises_or_dies_apart_is_told_in_one_line():
 
 def test_rules_that_draw_their_weights_alike_begin_alike(split):
     first = {
-        (rule, seed): digest(Experiment(rule, seed, recommended(rule)).model(split).parameters())
+        (rule, seed): tensor_digest(Experiment(rule, seed, recommended(rule)).model(split).parameters())
         for rule in ("backprop", "dfa", "pc", "frozen")
         for seed in (0, 1)
     }
@@ -90,7 +90,8 @@ def test_rules_that_draw_their_weights_alike_begin_alike(split):
 
 def test_frozen_features_update_the_readout_alone(split):
     frozen, backprop = (
-        run(e, split) for e in replace(SMALL, rules=("frozen", "backprop"), seeds=(0,)).experiments()
+        run_experiment(e, split)
+        for e in replace(SMALL, rules=("frozen", "backprop"), seeds=(0,)).experiments()
     )
     assert frozen.updated == 6 * 2 + 2
     assert backprop.updated == 5 * 6 + 6 + 6 * 2 + 2
@@ -107,7 +108,7 @@ def test_frozen_features_update_the_readout_alone(split):
 def test_a_net_that_does_not_suit_the_data_is_refused(net, sample, says):
     x, y = torch.zeros(4, *sample), torch.tensor([0, 1, 0, 1])
     with pytest.raises(ValueError, match=says):
-        compare(replace(SMALL, net=net, widths=()), Split(x, y, x, y), Path("unused"))
+        compare_rules(replace(SMALL, net=net, widths=()), Split(x, y, x, y), Path("unused"))
     assert not Path("unused").exists()
 
 
@@ -116,19 +117,19 @@ def test_nets_for_images_take_grey_and_coloured_ones(net, sample):
     x, y = torch.rand(4, *sample), torch.tensor([0, 1, 0, 1])
     recipe = recommended("backprop")
     short = replace(recipe, learn=replace(recipe.learn, epochs=1, least_steps=0))
-    assert run(Experiment("backprop", 0, short, net=net), Split(x, y, x, y)).accuracy is not None
+    assert run_experiment(Experiment("backprop", 0, short, net=net), Split(x, y, x, y)).accuracy is not None
 
 
 def test_a_comparison_in_processes_equals_one_without(split, tmp_path, monkeypatch):
     small = replace(SMALL, seeds=(0,))
-    results = compare(small, split, tmp_path / "apart")
+    results = compare_rules(small, split, tmp_path / "apart")
     assert all(r.memory > 100 for r in results)  # MiB: torch alone is more
     monkeypatch.setattr(module, "in_own_process", lambda function, *args: function(*args))
-    assert outcome(compare(small, split, tmp_path / "here")) == outcome(results)
+    assert outcome(compare_rules(small, split, tmp_path / "here")) == outcome(results)
 
 
 def test_whoever_is_interrupted_runs_only_what_is_missing(split, tmp_path, here):
-    whole = outcome(compare(SMALL, split, tmp_path / "whole"))
+    whole = outcome(compare_rules(SMALL, split, tmp_path / "whole"))
     assert here == [("dfa", 0), ("softhebb", 0), ("dfa", 1), ("softhebb", 1)]
     here.clear()
     said = []
@@ -139,22 +140,22 @@ def test_whoever_is_interrupted_runs_only_what_is_missing(split, tmp_path, here)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        compare(SMALL, split, tmp_path / "cut", said=stop_at_second)
+        compare_rules(SMALL, split, tmp_path / "cut", said=stop_at_second)
     kept = {(r.rule, r.seed) for r in read_results(tmp_path / "cut")}
     assert len(kept) == 2
     here.clear()
-    assert outcome(compare(SMALL, split, tmp_path / "cut")) == whole
+    assert outcome(compare_rules(SMALL, split, tmp_path / "cut")) == whole
     assert set(here) == set(whole) - kept
     here.clear()
-    assert outcome(compare(SMALL, split, tmp_path / "cut")) == whole
+    assert outcome(compare_rules(SMALL, split, tmp_path / "cut")) == whole
     assert here == []
 
 
 def test_a_folder_takes_more_rules_and_seeds_and_nothing_else(split, tmp_path, here):
-    compare(SMALL, split, tmp_path / "a")
+    compare_rules(SMALL, split, tmp_path / "a")
     here.clear()
     wider = replace(SMALL, rules=("dfa", "frozen"), seeds=(0, 2))
-    assert len(compare(wider, split, tmp_path / "a")) == 4
+    assert len(compare_rules(wider, split, tmp_path / "a")) == 4
     assert set(here) == {("frozen", 0), ("dfa", 2), ("frozen", 2)}
     noted = json.loads((tmp_path / "a" / "run.json").read_text())
     assert noted["settings"]["rules"] == ["dfa", "softhebb", "frozen"]
@@ -168,20 +169,20 @@ def test_a_folder_takes_more_rules_and_seeds_and_nothing_else(split, tmp_path, h
         (SMALL, other, "data was"),
     ):
         with pytest.raises(DataError, match=says):
-            compare(comparison, data, tmp_path / "a")
+            compare_rules(comparison, data, tmp_path / "a")
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "letter").touch()
     with pytest.raises(DataError, match="not empty"):
-        compare(SMALL, split, tmp_path / "b")
+        compare_rules(SMALL, split, tmp_path / "b")
 
 
 def test_a_run_that_fails_is_a_row_that_says_so(split, tmp_path, here):
-    results = compare(replace(SMALL, rules=("krotov", "dfa"), widths=(1,)), split, tmp_path / "a")
+    results = compare_rules(replace(SMALL, rules=("krotov", "dfa"), widths=(1,)), split, tmp_path / "a")
     failed = [r for r in results if r.rule == "krotov"]
     assert all(r.accuracy is None and "ranks 2 units" in r.reason for r in failed)
     *_, last = summarise(results)
-    assert cells(last)[0] == "krotov"
-    assert cells(last)[-1].startswith("2: ValueError: ")
+    assert format_cells(last)[0] == "krotov"
+    assert format_cells(last)[-1].startswith("2: ValueError: ")
     with (tmp_path / "a" / "results.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
     wrote = [asdict(r) for r in results]
@@ -189,7 +190,7 @@ def test_a_run_that_fails_is_a_row_that_says_so(split, tmp_path, here):
 
 
 def test_nothing_begins_after_the_budget(split, tmp_path, here):
-    assert compare(SMALL, split, tmp_path / "a", minutes=0) == []
+    assert compare_rules(SMALL, split, tmp_path / "a", minutes=0) == []
     assert here == []
     assert (tmp_path / "a" / "run.json").exists()
 
@@ -201,13 +202,15 @@ def test_seeds_come_to_a_mean_with_its_t_interval():
     b, a = summarise(results)
     expected = ttest_1samp(values, 0).confidence_interval(0.95)
     assert (a.accuracy - a.half_width, a.accuracy + a.half_width) == pytest.approx(tuple(expected))
-    assert cells(b) == ("b", "95.00", "1.0", "", "3", "1", "1: why | so")
-    assert markdown([HEAD, cells(b)]).splitlines()[2] == r"| b | 95.00 | 1.0 |  | 3 | 1 | 1: why \| so |"
+    assert format_cells(b) == ("b", "95.00", "1.0", "", "3", "1", "1: why | so")
+    assert (
+        markdown([HEAD, format_cells(b)]).splitlines()[2] == r"| b | 95.00 | 1.0 |  | 3 | 1 | 1: why \| so |"
+    )
 
 
 def test_greedy_and_epochs_mean_the_same_for_a_rule_and_its_controls(split, tmp_path, here):
     greedy = replace(SMALL, rules=with_controls(("softhebb",)), seeds=(0,), widths=(6, 5), greedy=True)
-    assert [r.reason for r in compare(greedy, split, tmp_path / "a")] == ["", "", ""]
+    assert [r.reason for r in compare_rules(greedy, split, tmp_path / "a")] == ["", "", ""]
     recipes = {e.rule: e.recipe for e in replace(greedy, epochs=7).experiments()}
     assert {rule: recipe.greedy for rule, recipe in recipes.items()} == {
         "softhebb": True,
@@ -297,8 +300,8 @@ def test_the_commit_is_that_of_git(tmp_path):
 def test_a_digest_knows_values_types_and_shapes():
     x = torch.arange(6)
     others = [x.flip(0), x.int(), x.view(2, 3)]
-    assert digest([x]) == digest([x.clone()])
-    assert len({digest([t]) for t in (x, *others)}) == 4
+    assert tensor_digest([x]) == tensor_digest([x.clone()])
+    assert len({tensor_digest([t]) for t in (x, *others)}) == 4
 
 
 def test_differences_are_named_by_their_path():

@@ -15,7 +15,7 @@ from torch.optim import SGD
 
 from hebbian.rule import probabilities
 from trainers import Phase, Recipe, mlp, predict, train
-from trainers.readout import Features, fit_scaling, fold, last_linear, with_dropout
+from trainers.readout import Features, fit_scaling, fold_scaling, last_linear, with_dropout
 
 PHASE = Phase(partial(SGD, lr=0.01), 2, 10)
 
@@ -36,7 +36,7 @@ def test_folding_keeps_the_scores(kind):
     readout = nn.Linear(7, 3, dtype=torch.float64)
     scaling = fit_scaling(h, kind)
     expected = readout(scaling(h))
-    fold(scaling, readout)
+    fold_scaling(scaling, readout)
     torch.testing.assert_close(readout(h), expected, rtol=1e-12, atol=1e-12)
 
 

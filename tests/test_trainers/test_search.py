@@ -10,10 +10,10 @@ from torch.optim import SGD
 
 from trainers import DataError, Split
 from trainers.comparison import compare as module, search as searching
-from trainers.comparison.compare import Comparison, compare
+from trainers.comparison.compare import Comparison, compare_rules
 from trainers.comparison.experiment import Experiment
 from trainers.comparison.results import read_results
-from trainers.comparison.search import Found, held_out, scaled, search
+from trainers.comparison.search import SearchResult, held_out, scale_rates, search_rates
 from trainers.recipes import Phase, Recipe
 
 
@@ -38,7 +38,7 @@ def test_what_is_held_out_is_a_fifth_of_each_class_of_the_training_data(split):
 
 
 def test_rates_are_multiplied():
-    found = scaled(slow(0.5), Found("backprop", learn=4.0, readout=2.0)).recipe
+    found = scale_rates(slow(0.5), SearchResult("backprop", learn=4.0, readout=2.0)).recipe
     weights = [torch.zeros(1, requires_grad=True)]
     assert found.learn.optimizer(weights).param_groups[0]["lr"] == 2.0
     assert found.readout.optimizer(weights).param_groups[0]["lr"] == 2e-3
@@ -46,10 +46,10 @@ def test_rates_are_multiplied():
 
 def test_a_search_mends_a_rate_that_is_too_small_and_repeats_itself(split):
     pytest.importorskip("optuna")
-    alone = search(slow(1e-3), split, 1)
+    alone = search_rates(slow(1e-3), split, 1)
     assert alone.learn == 1.0  # the first trial is the recipe
-    found = search(slow(1e-3), split, 12)
-    assert found == search(slow(1e-3), split, 12)
+    found = search_rates(slow(1e-3), split, 12)
+    assert found == search_rates(slow(1e-3), split, 12)
     assert 1 / 30 <= found.learn <= 30
     assert found.learn > 3
     assert found.accuracy > alone.accuracy
@@ -60,8 +60,8 @@ def test_a_recipe_without_a_rate_is_refused(split):
     pytest.importorskip("optuna")
     odd = replace(slow(1.0), recipe=Recipe(Phase(lambda p: SGD(p, lr=1.0), epochs=1)))
     with pytest.raises(ValueError, match="give its optimizer as partial"):
-        search(odd, split, 1)
-    assert scaled(odd, Found("backprop", reason="failed")) == odd  # it then runs as it is
+        search_rates(odd, split, 1)
+    assert scale_rates(odd, SearchResult("backprop", reason="failed")) == odd  # it then runs as it is
 
 
 def test_a_comparison_searches_once_a_rule_and_runs_with_what_it_found(split, tmp_path, monkeypatch):
@@ -69,7 +69,7 @@ def test_a_comparison_searches_once_a_rule_and_runs_with_what_it_found(split, tm
 
     def sought(experiment, inner, trials, threads):
         calls.append(experiment.rule)
-        return Found(experiment.rule, learn=2.0, accuracy=0.9)
+        return SearchResult(experiment.rule, learn=2.0, accuracy=0.9)
 
     def measured(experiment, inner, threads):
         weights = [torch.zeros(1, requires_grad=True)]
@@ -82,7 +82,7 @@ def test_a_comparison_searches_once_a_rule_and_runs_with_what_it_found(split, tm
     monkeypatch.setattr(module, "require_optuna", lambda: None)
     comparison = Comparison(("backprop", "dfa"), seeds=(0, 1), trials=5)
     for _ in range(2):
-        results = compare(comparison, split, tmp_path / "a")
+        results = compare_rules(comparison, split, tmp_path / "a")
     assert calls == ["backprop", "dfa"]
     assert [r.accuracy for r in results] == [2e-3] * 4  # twice the recipe's 1e-3
     assert read_results(tmp_path / "a") == results
@@ -91,5 +91,5 @@ def test_a_comparison_searches_once_a_rule_and_runs_with_what_it_found(split, tm
 def test_without_optuna_a_search_says_what_to_install(split, tmp_path, monkeypatch):
     monkeypatch.setattr(searching, "find_spec", lambda name: importlib.util.find_spec("no_such_package"))
     with pytest.raises(DataError, match=r"pip install 'hebbian-eeg\[search\]'"):
-        compare(Comparison(("backprop",), trials=1), split, tmp_path / "a")
+        compare_rules(Comparison(("backprop",), trials=1), split, tmp_path / "a")
     assert not (tmp_path / "a").exists()

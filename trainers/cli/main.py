@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from trainers.cli.runs import compare, run, train
+from trainers.cli.runs import compare_command, run_command, train_command
 
 if TYPE_CHECKING:
     from hebbian.registry import Card
@@ -18,14 +18,14 @@ def main() -> None:
     """Local learning rules for PyTorch models.  Research use only."""
 
 
-main.add_command(train)
-main.add_command(compare)
-main.add_command(run)
+main.add_command(train_command)
+main.add_command(compare_command)
+main.add_command(run_command)
 
 
-@main.command()
+@main.command("rules")
 @click.argument("name", required=False)
-def rules(name: str | None) -> None:
+def rules_command(name: str | None) -> None:
     """List the rules, or tell all about the one called NAME.
 
     Associative memories and the genomic bottleneck stand at the end: from Python they are used by themselves.
@@ -43,8 +43,8 @@ def rules(name: str | None) -> None:
     click.echo(text([("rule", "family", "source", "needs"), *rows]))
 
 
-@main.command()
-def data() -> None:
+@main.command("data")
+def data_command() -> None:
     """List the data sets, also those that installed packages register."""
     from trainers.data import data_sets
 

@@ -84,7 +84,7 @@ def _training(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.command()
+@click.command("train")
 @click.option("--rule", required=True, help="See `hebbian rules`.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option(
@@ -99,7 +99,7 @@ def _training(command: Callable[..., None]) -> Callable[..., None]:
     help="Also log the angle between the rule's updates and backprop's, for rules with labels.",
 )
 @_training
-def train(
+def train_command(
     rule: str,
     seed: int,
     out: Path | None,
@@ -121,7 +121,7 @@ def train(
     _train(comparison, _load(comparison.data, folder), out, resume=resume, alignment=alignment)
 
 
-@click.command()
+@click.command("compare")
 @click.option("--rules", required=True, help="Names with commas between, or `all`; see `hebbian rules`.")
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Runs of each rule.")
 @click.option(
@@ -145,7 +145,7 @@ def train(
     help="No run begins after this time; the same command goes on later.",
 )
 @_training
-def compare(
+def compare_command(
     rules: str,
     seeds: int,
     out: Path,
@@ -172,24 +172,24 @@ def compare(
     _compare(comparison, _load(comparison.data, folder), out, jobs, budget_minutes)
 
 
-@click.command()
+@click.command("run")
 @click.argument("record", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="A new folder.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Of a comparison.")
 @_FOLDER
-def run(record: Path, out: Path, jobs: int, folder: Path | None) -> None:
+def run_command(record: Path, out: Path, jobs: int, folder: Path | None) -> None:
     """Repeat the run in RECORD, a run.json.
 
     Tell whether it comes out the same.
     """
     from trainers.comparison.compare import Comparison
     from trainers.comparison.results import read_results, unequal
-    from trainers.provenance import differences, read
+    from trainers.provenance import differences, read_record
 
     if out.resolve() == record.parent.resolve():
         raise click.BadParameter(f"{out} holds the record itself; name a new folder", param_hint="--out")
     with _one_line():
-        before = read(record)
+        before = read_record(record)
         comparison = Comparison.recorded(before)
         expected = read_results(record.parent)
     split = _load(comparison.data, folder)
@@ -203,7 +203,7 @@ def run(record: Path, out: Path, jobs: int, folder: Path | None) -> None:
     if not lines:
         click.echo(f"All {len(expected)} results are the same, bit for bit.")
         return
-    notes = differences(before, read(out / "run.json"))
+    notes = differences(before, read_record(out / "run.json"))
     click.echo("\n".join((*lines, *(f"({note})" for note in notes))))
     raise click.ClickException(f"{len(lines)} of {len(expected)} results differ")
 
@@ -309,7 +309,7 @@ def _train(
 def _one(experiment: Experiment, split: Split, out: Path | None, alignment: bool) -> Result:
     from trainers.callbacks import Progress
     from trainers.checkpoint import Checkpoint
-    from trainers.comparison.experiment import run
+    from trainers.comparison.experiment import run_experiment
     from trainers.distributed import rank
     from visualizers.tensorboard import TensorBoard
 
@@ -324,7 +324,7 @@ def _one(experiment: Experiment, split: Split, out: Path | None, alignment: bool
             board = TensorBoard(logs, settings=_settings(experiment), alignment=alignment)
             callbacks.append(stack.enter_context(board))
         try:
-            return run(experiment, split, callbacks, checkpoint)
+            return run_experiment(experiment, split, callbacks, checkpoint)
         except (ValueError, TypeError, FloatingPointError) as error:
             raise click.ClickException(f"{experiment.rule}: {error}") from error
 
@@ -350,15 +350,15 @@ def _checkpoint(out: Path, experiment: Experiment) -> Path:
 
 
 def _compare(comparison: Comparison, split: Split, out: Path, jobs: int, minutes: float) -> None:
-    from trainers.comparison.compare import compare
-    from trainers.comparison.table import HEAD, cells, summarise, text
+    from trainers.comparison.compare import compare_rules
+    from trainers.comparison.table import HEAD, format_cells, summarise, text
 
     with _one_line():
-        results = compare(
+        results = compare_rules(
             comparison, split, out, jobs=jobs, minutes=minutes, said=lambda line: click.echo(line, err=True)
         )
     if results:
-        click.echo(text([HEAD, *map(cells, summarise(results))]))
+        click.echo(text([HEAD, *map(format_cells, summarise(results))]))
     if missing := len(comparison.experiments()) - len(results):
         click.echo(f"{missing} runs are missing; the same command goes on with them.")
 

@@ -17,14 +17,20 @@ from typing import Any
 import torch
 
 from hebbian.registry import find
-from trainers.comparison.experiment import Experiment, Net, Result, run
+from trainers.comparison.experiment import Experiment, Net, Result, run_experiment
 from trainers.comparison.process import Failed, Pool, in_own_process, peak_memory
 from trainers.comparison.recipe_overrides import FINETUNE, Overrides, override
-from trainers.comparison.results import describe, open_folder, read_results, write_results
-from trainers.comparison.search import Found, require_optuna, scaled, search, told
+from trainers.comparison.results import describe_result, open_folder, read_results, write_results
+from trainers.comparison.search import (
+    SearchResult,
+    describe_search,
+    require_optuna,
+    scale_rates,
+    search_rates,
+)
 from trainers.data.batches import Split
 from trainers.errors import DataError
-from trainers.provenance import read, record, write
+from trainers.provenance import make_record, read_record, write_record
 from trainers.recipes import Phase, recommended
 
 CONTROLS = ("backprop", "frozen")
@@ -41,7 +47,7 @@ class Comparison:
     seeds
         One run of each rule by each.
     data
-        What the data are called; they themselves are given to `compare`.
+        What the data are called; they themselves are given to `compare_rules`.
     net, widths, device
         As in `trainers.comparison.experiment.Experiment`.
     epochs
@@ -104,7 +110,7 @@ class Comparison:
     def as_record(self, command: str, split: Split) -> dict[str, Any]:
         """Return what is written as ``run.json``; see `trainers.provenance`."""
         recipes = {e.rule: {"recipe": e.recipe, "settings": e.settings} for e in self.experiments()}
-        return record(command, asdict(self), recipes, split)
+        return make_record(command, asdict(self), recipes, split)
 
     def experiments(self) -> list[Experiment]:
         """Return all runs, seed by seed, so that an interrupted comparison has whole rows of rules."""
@@ -138,7 +144,7 @@ def with_controls(rules: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*rules, *CONTROLS)))
 
 
-def compare(
+def compare_rules(
     comparison: Comparison,
     split: Split,
     out: Path,
@@ -182,7 +188,7 @@ def compare(
     for result in pool.map(partial(_run, split=split, threads=comparison.threads), todo):
         results[result.rule, result.seed] = result
         write_results(out, list(results.values()))
-        said(describe(result))
+        said(describe_result(result))
     return [results[e.rule, e.seed] for e in wanted if (e.rule, e.seed) in results]
 
 
@@ -196,14 +202,14 @@ def _searched(
 ) -> list[Experiment]:
     """Return those experiments whose rates are found, with these rates."""
     path = out / "search.json"
-    found = {f["rule"]: Found(**f) for f in read(path)} if path.exists() else {}
+    found = {f["rule"]: SearchResult(**f) for f in read_record(path)} if path.exists() else {}
     todo = [e for e in wanted if e.seed == comparison.seeds[0] and e.rule not in found]
     attempt = partial(_search, split=split, trials=comparison.trials, threads=comparison.threads)
     for rates in pool.map(attempt, todo):
         found[rates.rule] = rates
-        write(path, list(found.values()))
-        said(told(rates))
-    return [scaled(e, found[e.rule]) for e in wanted if e.rule in found]
+        write_record(path, list(found.values()))
+        said(describe_search(rates))
+    return [scale_rates(e, found[e.rule]) for e in wanted if e.rule in found]
 
 
 def _run(experiment: Experiment, split: Split, threads: int) -> Result:
@@ -215,18 +221,18 @@ def _run(experiment: Experiment, split: Split, threads: int) -> Result:
 
 def _measured(experiment: Experiment, split: Split, threads: int) -> Result:
     torch.set_num_threads(threads)
-    result = run(experiment, split)
+    result = run_experiment(experiment, split)
     on_gpu = torch.device(experiment.device).type == "cuda"
     return replace(result, memory=torch.cuda.max_memory_allocated() / 2**20 if on_gpu else peak_memory())
 
 
-def _search(experiment: Experiment, split: Split, trials: int, threads: int) -> Found:
+def _search(experiment: Experiment, split: Split, trials: int, threads: int) -> SearchResult:
     try:
         return in_own_process(_sought, experiment, split, trials, threads)
     except Failed as failure:
-        return Found(experiment.rule, reason=str(failure))
+        return SearchResult(experiment.rule, reason=str(failure))
 
 
-def _sought(experiment: Experiment, split: Split, trials: int, threads: int) -> Found:
+def _sought(experiment: Experiment, split: Split, trials: int, threads: int) -> SearchResult:
     torch.set_num_threads(threads)
-    return search(experiment, split, trials)
+    return search_rates(experiment, split, trials)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from trainers.checkpoint import Checkpoint
-from trainers.data.batches import Split, digest
+from trainers.data.batches import Split, tensor_digest
 from trainers.networks import convnet, lenet, mlp
 from trainers.phases import train
 from trainers.recipes import Recipe
@@ -87,7 +87,7 @@ class Result:
     reason: str = ""
 
 
-def run(
+def run_experiment(
     experiment: Experiment,
     split: Split,
     callbacks: Sequence[object] = (),
@@ -134,7 +134,7 @@ def run(
         high=high,
         seconds=seconds,
         updated=sum(p.numel() for p, old in zip(model.parameters(), first, strict=True) if not p.equal(old)),
-        weights=digest(model.state_dict().values())[:16],
+        weights=tensor_digest(model.state_dict().values())[:16],
     )
 
 

@@ -53,10 +53,10 @@ def open_folder(out: Path, run: dict[str, Any]) -> None:
     if path.exists():
         for name in (_RUN, _JSON, _CSV):
             sweep(out / name)
-        run = _joined(provenance.read(path), run, path)
+        run = _joined(provenance.read_record(path), run, path)
     else:
         new_folder(out)
-    provenance.write(path, run)
+    provenance.write_record(path, run)
 
 
 def read_results(out: Path) -> list[Result]:
@@ -71,21 +71,21 @@ def read_results(out: Path) -> list[Result]:
     if not path.exists():
         return []
     try:
-        return [Result(**run) for run in provenance.read(path)]
+        return [Result(**run) for run in provenance.read_record(path)]
     except TypeError as error:
         raise DataError(f"{path}: holds no results of this version; name a new folder") from error
 
 
 def write_results(out: Path, results: Sequence[Result]) -> None:
     """Write all runs, each file whole or not at all."""
-    provenance.write(out / _JSON, results)
+    provenance.write_record(out / _JSON, results)
     with replacing(out / _CSV) as part, part.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, [f.name for f in fields(Result)])
         table.writeheader()
         table.writerows(asdict(result) for result in results)
 
 
-def describe(result: Result) -> str:
+def describe_result(result: Result) -> str:
     """Tell in one line how a run went."""
     if result.accuracy is None:
         return f"{result.rule}, seed {result.seed}: failed: {result.reason}"
@@ -99,9 +99,9 @@ def unequal(before: Sequence[Result], now: Sequence[Result]) -> list[str]:
     for old in before:
         new = found.get((old.rule, old.seed))
         if new is None:
-            lines.append(f"{describe(old)}; not run now")
+            lines.append(f"{describe_result(old)}; not run now")
         elif (old.accuracy, old.weights, old.reason) != (new.accuracy, new.weights, new.reason):
-            lines.append(f"{describe(old)}; now {describe(new)}")
+            lines.append(f"{describe_result(old)}; now {describe_result(new)}")
     return lines
 
 

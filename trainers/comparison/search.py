@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from hebbian.registry import find
-from trainers.comparison.experiment import Experiment, run
+from trainers.comparison.experiment import Experiment, run_experiment
 from trainers.data.batches import Split
 from trainers.errors import DataError
 from trainers.recipes import Phase
@@ -20,7 +20,7 @@ _HELD = 0.2
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """By what the rates of a recipe are to be multiplied, and what that gave on the held-out data.
 
     ``accuracy`` is None where no trial came to an end; the factors are then 1 and ``reason`` says why.
@@ -39,7 +39,7 @@ def require_optuna() -> None:
         raise DataError("a search needs Optuna, which is not installed: pip install 'hebbian-eeg[search]'")
 
 
-def search(experiment: Experiment, split: Split, trials: int) -> Found:
+def search_rates(experiment: Experiment, split: Split, trials: int) -> SearchResult:
     """Try rates for the phases of an experiment and return the best.
 
     The rates are drawn log-uniformly by Optuna's tree-structured Parzen estimator, seeded by the
@@ -65,7 +65,9 @@ def search(experiment: Experiment, split: Split, trials: int) -> Found:
         factors: dict[str, Any] = {
             name: trial.suggest_float(name, 1 / _RANGE, _RANGE, log=True) for name in names
         }
-        accuracy = run(scaled(experiment, Found(experiment.rule, **factors)), inner).accuracy
+        accuracy = run_experiment(
+            scale_rates(experiment, SearchResult(experiment.rule, **factors)), inner
+        ).accuracy
         return accuracy or 0.0
 
     study = optuna.create_study(
@@ -74,10 +76,10 @@ def search(experiment: Experiment, split: Split, trials: int) -> Found:
     study.enqueue_trial(dict.fromkeys(names, 1.0))
     study.optimize(judge, n_trials=trials, catch=(FloatingPointError,))
     best = study.best_trial
-    return Found(experiment.rule, **best.params, accuracy=best.value)
+    return SearchResult(experiment.rule, **best.params, accuracy=best.value)
 
 
-def scaled(experiment: Experiment, found: Found) -> Experiment:
+def scale_rates(experiment: Experiment, found: SearchResult) -> Experiment:
     """Return ``experiment`` with its rates multiplied."""
     recipe = experiment.recipe
     recipe = replace(
@@ -86,7 +88,7 @@ def scaled(experiment: Experiment, found: Found) -> Experiment:
     return replace(experiment, recipe=recipe)
 
 
-def told(found: Found) -> str:
+def describe_search(found: SearchResult) -> str:
     """Tell in one line what was found."""
     if found.accuracy is None:
         return f"{found.rule}, search: failed, so the recipe's rates stay: {found.reason}"

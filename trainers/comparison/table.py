@@ -49,7 +49,7 @@ def summarise(results: Iterable[Result]) -> list[Summary]:
     return sorted(map(_summary, groups.values()), key=lambda s: (s.accuracy is None, -(s.accuracy or 0)))
 
 
-def interval(values: Sequence[float]) -> tuple[float, float]:
+def t_interval(values: Sequence[float]) -> tuple[float, float]:
     """Return the mean of ``values`` and half the width of its 95 % t-interval."""
     from scipy.stats import t
 
@@ -60,7 +60,7 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     return mean, float(t.ppf(0.975, n - 1)) * math.sqrt(variance / n)
 
 
-def cells(summary: Summary) -> tuple[str, ...]:
+def format_cells(summary: Summary) -> tuple[str, ...]:
     """Return what stands under `HEAD`."""
     done = summary.runs - summary.failed
     failed = f"{summary.failed}: {summary.reason}" if summary.failed else ""
@@ -100,7 +100,7 @@ def _summary(results: Sequence[Result]) -> Summary:
     count = Summary(results[0].rule, len(results), len(results) - len(done), reason=reason)
     if not done:
         return count
-    mean, half_width = interval([r.accuracy for r in done if r.accuracy is not None])
+    mean, half_width = t_interval([r.accuracy for r in done if r.accuracy is not None])
     memory = [r.memory for r in done if r.memory is not None]
     return replace(
         count,

@@ -162,7 +162,7 @@ def _stacked(data: Any) -> tuple[Tensor, Tensor]:
     return torch.stack([torch.as_tensor(sample) for sample in x]).float(), torch.tensor(y)
 
 
-def digest(tensors: Iterable[Tensor]) -> str:
+def tensor_digest(tensors: Iterable[Tensor]) -> str:
     """Return the SHA-256 of the types, shapes and values of ``tensors``, in hex."""
     found = hashlib.sha256()
     for tensor in tensors:

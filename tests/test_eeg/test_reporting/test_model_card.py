@@ -15,7 +15,7 @@ from eeg.preprocessing.windows import Windows
 from eeg.reporting.model_card import card, recorded_results
 from eeg.training.cross_validation import Scored
 from eeg.training.plan import Plan
-from trainers.provenance import plain
+from trainers.provenance import to_plain
 
 
 def judged(detector: Detector) -> Detector:
@@ -31,7 +31,7 @@ def judged(detector: Detector) -> Detector:
     results = judge(plan, scored, None, folds=4, cues=cues)
     facts = {"cross_validated": results, "held_out": None}
     return replace(
-        detector, training={**detector.training, "results": plain(facts), "recordings": ["ab"] * 48}
+        detector, training={**detector.training, "results": to_plain(facts), "recordings": ["ab"] * 48}
     )
 
 
