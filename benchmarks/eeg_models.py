@@ -63,7 +63,7 @@ SETTINGS: Mapping[str, Sequence[Mapping[str, float]]] = {
 }
 """What is chosen of a feature model, by inner folds."""
 
-Parts = Sequence[splits.Split]
+Parts = Sequence[splits.SubjectSplit]
 Judged = tuple[Mapping[str, float], dict[str, Any]]
 """A score of each subject, and what else is to be told."""
 Task = Callable[[Loaded, Parts, int], Judged]

@@ -20,7 +20,7 @@ import numpy as np
 from edfio import Edf, EdfSignal
 
 from eeg.io.electrodes import MONTAGE, electrode
-from eeg.io.reader import read
+from eeg.io.reader import read_recording
 from eeg.preprocessing.loading import interictal
 from eeg.preprocessing.pipeline import Preprocessing
 
@@ -68,7 +68,7 @@ def measure(path: Path, results: multiprocessing.Queue[tuple[float, float, float
     watcher = threading.Thread(target=watch)
     watcher.start()
     start = time.process_time()
-    _, windows = interictal(read(path, preload=False), Preprocessing(tuple(names())), WINDOW)
+    _, windows = interictal(read_recording(path, preload=False), Preprocessing(tuple(names())), WINDOW)
     seconds = time.process_time() - start
     done.set()
     watcher.join()

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from eeg.cli.common import made, one_thread
-from eeg.cli.data import audit, inspect, simulate
+from eeg.cli.data import audit_command, inspect_command, simulate_command
 from eeg.cli.detect import detect, explain
 from eeg.cli.evaluate import card, evaluate
 from eeg.cli.options import FOLDER
@@ -39,7 +39,17 @@ def main() -> None:
     """
 
 
-for command in (simulate, inspect, audit, train, compare, evaluate, card, detect, explain):
+for command in (
+    simulate_command,
+    inspect_command,
+    audit_command,
+    train,
+    compare,
+    evaluate,
+    card,
+    detect,
+    explain,
+):
     main.add_command(command)
 
 

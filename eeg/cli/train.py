@@ -268,14 +268,14 @@ def _shuffled(corpus: Corpus, plan: Plan, seed: int) -> Corpus:
 @contextmanager
 def _opened(out: Path, resume: bool, asked: Mapping[str, Any], corpus: Corpus) -> Iterator[None]:
     """Make a new folder, or make sure that it holds the training that is resumed, and keep others out."""
-    from eeg.datasets.fingerprint import digest
+    from eeg.datasets.fingerprint import corpus_digest
     from eeg.workflows.run_folder import alone, refuse_changed, refuse_other, started, sweep_up
 
     with alone(made(out)):
         sweep_up(out)
         if resume and started(out):
             refuse_other(out, asked)
-            refuse_changed(out, digest(corpus))
+            refuse_changed(out, corpus_digest(corpus))
         elif any(out.iterdir()):
             raise click.BadParameter(
                 f"{out} is not empty; name a new folder, or --resume a training that was interrupted there",

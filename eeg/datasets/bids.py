@@ -25,7 +25,7 @@ _DISCHARGE = "discharge"
 _UNNAMED = "unnamed"
 _NO_NAMES = ("", "[Unspecified]")  # the latter is what MNE-BIDS writes
 
-Row = dict[str, str]
+_Row = dict[str, str]
 
 
 def open_bids(path: Path) -> Corpus:
@@ -69,7 +69,7 @@ def read_events(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.array(onset), np.array(duration)
 
 
-def _participants(path: Path) -> tuple[dict[str, Row], str]:
+def _participants(path: Path) -> tuple[dict[str, _Row], str]:
     """Read each participant's row by his id, in small letters, and find the column of the diagnosis."""
     rows = [
         {name.lower(): value for name, value in row.items()}
@@ -98,7 +98,7 @@ def _recordings(path: Path) -> list[BIDSPath]:
         raise DataError(f"{path}: not named as BIDS wants it ({error})") from error
 
 
-def _entry(recording: BIDSPath, participants: dict[str, Row], column: str) -> Entry:
+def _entry(recording: BIDSPath, participants: dict[str, _Row], column: str) -> Entry:
     participant = f"sub-{recording.subject}"
     if participant not in participants:
         raise DataError(
@@ -120,7 +120,7 @@ def _entry(recording: BIDSPath, participants: dict[str, Row], column: str) -> En
     )
 
 
-def _told(row: Row, name: str) -> str | None:
+def _told(row: _Row, name: str) -> str | None:
     value = row.get(name, "")
     return None if value.lower() in {"", "n/a"} else value
 

@@ -8,7 +8,7 @@ epilepsy in scalp EEG.
 from pathlib import Path
 
 from eeg.datasets.corpus import Corpus, Entry
-from eeg.io.text import SEGMENT
+from eeg.io.text import BONN_SEGMENT
 from trainers.errors import DataError
 
 _HEALTHY = "ZO"
@@ -18,7 +18,7 @@ _SIZE = 500
 def segments(path: Path) -> list[Path]:
     """Find the segments in a folder and in the folders of its sets."""
     found = [*path.glob("*.*"), *path.glob("*/*.*")]
-    return sorted(file for file in found if SEGMENT.fullmatch(file.name))
+    return sorted(file for file in found if BONN_SEGMENT.fullmatch(file.name))
 
 
 def open_bonn(path: Path) -> Corpus:

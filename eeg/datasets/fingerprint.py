@@ -56,7 +56,7 @@ def files_of(entry: Entry) -> list[Path]:
     return sorted(parts | {entry.path} | ({entry.seizures} if entry.seizures else set()))
 
 
-def digest(corpus: Corpus) -> str:
+def corpus_digest(corpus: Corpus) -> str:
     """Return 32 hex digits by which all that a corpus tells is known again; they name nobody.
 
     That is whose each recording is, his diagnosis, and the content of all files that can be read.

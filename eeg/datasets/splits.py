@@ -13,7 +13,7 @@ from eeg.datasets import Entry
 from eeg.io.tables import read_table
 from trainers.errors import DataError
 
-Split = tuple[tuple[Entry, ...], tuple[Entry, ...]]
+SubjectSplit = tuple[tuple[Entry, ...], tuple[Entry, ...]]
 """Training recordings, and those that are kept from training."""
 
 
@@ -44,7 +44,7 @@ def refuse_leak(train: Iterable[Entry], test: Iterable[Entry]) -> None:
         raise DataError(f"{len(shared)} subject(s) stand in both splits; a subject belongs to one side only")
 
 
-def hold_out(entries: Sequence[Entry], share: float, seed: int) -> Split:
+def hold_out(entries: Sequence[Entry], share: float, seed: int) -> SubjectSplit:
     """Return training and held-out recordings, with ``share`` of the subjects of each class held out."""
     labels = subjects_of(entries)
     names = sorted(labels)
@@ -57,7 +57,7 @@ def hold_out(entries: Sequence[Entry], share: float, seed: int) -> Split:
     return _part(entries, set(held))
 
 
-def set_aside(entries: Sequence[Entry], subjects: Collection[str]) -> Split:
+def set_aside(entries: Sequence[Entry], subjects: Collection[str]) -> SubjectSplit:
     """Return training and held-out recordings, of which the latter are those of ``subjects``.
 
     Raises
@@ -93,7 +93,7 @@ def read_subjects(path: Path, entries: Iterable[Entry]) -> frozenset[str]:
     return named
 
 
-def folds(entries: Sequence[Entry], k: int, seed: int) -> list[Split]:
+def folds(entries: Sequence[Entry], k: int, seed: int) -> list[SubjectSplit]:
     """Return ``k`` pairs of training and test recordings; every subject is tested once.
 
     Raises
@@ -111,7 +111,7 @@ def folds(entries: Sequence[Entry], k: int, seed: int) -> list[Split]:
     return [_part(entries, set(names[test])) for _, test in parts]
 
 
-def sites(entries: Sequence[Entry]) -> list[Split]:
+def sites(entries: Sequence[Entry]) -> list[SubjectSplit]:
     """Return a pair of training and test recordings for each site, in the order of their names.
 
     Raises
@@ -149,7 +149,7 @@ def shuffled(entries: Sequence[Entry], seed: int) -> tuple[Entry, ...]:
     return tuple(replace(e, label=new[e.subject]) for e in entries)
 
 
-def _part(entries: Sequence[Entry], held: Collection[str]) -> Split:
+def _part(entries: Sequence[Entry], held: Collection[str]) -> SubjectSplit:
     train = tuple(e for e in entries if e.subject not in held)
     test = tuple(e for e in entries if e.subject in held)
     refuse_leak(train, test)

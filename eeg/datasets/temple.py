@@ -14,8 +14,8 @@ from trainers.errors import DataError
 ENDINGS = (".csv_bi", ".csv", ".tse_bi", ".tse", ".lbl_bi", ".lbl")
 """Of annotation files, those first that tell of all channels together or of seizures only."""
 
-Row = dict[str, str]
-Span = tuple[float, float, str]
+_Row = dict[str, str]
+_Span = tuple[float, float, str]
 
 _SYMBOLS = re.compile(r"symbols\[(?P<level>\d+)\]\s*=\s*(?P<names>\{.*\})")
 _LABEL = re.compile(
@@ -24,7 +24,7 @@ _LABEL = re.compile(
 )
 
 
-def read_temple(path: Path) -> list[Span]:
+def read_temple(path: Path) -> list[_Span]:
     """Read start and stop, s, and label of all that is annotated, on whatever channel.
 
     Raises
@@ -35,18 +35,18 @@ def read_temple(path: Path) -> list[Span]:
     return [_span(path, row) for row in _READERS.get(path.suffix.lower()[:4], _of_csv)(path)]
 
 
-def _span(path: Path, row: Row) -> Span:
+def _span(path: Path, row: _Row) -> _Span:
     start, stop = (read_seconds(path, row, name) for name in ("start_time", "stop_time"))
     if stop < start:
         raise DataError(f"{path}: a {row['label']} stops before it starts; mend the file")
     return start, stop, row["label"]
 
 
-def _of_csv(path: Path) -> list[Row]:
+def _of_csv(path: Path) -> list[_Row]:
     return read_table(path, {"start_time", "stop_time", "label"}, delimiter=",", comment="#")
 
 
-def _of_tse(path: Path) -> Iterator[Row]:
+def _of_tse(path: Path) -> Iterator[_Row]:
     """Read lines such as ``36.8868 183.3055 cpsz 1.0000``."""
     for line in _lines(path):
         words = line.split()
@@ -55,7 +55,7 @@ def _of_tse(path: Path) -> Iterator[Row]:
         yield {"start_time": words[0], "stop_time": words[1], "label": words[2]}
 
 
-def _of_lbl(path: Path) -> Iterator[Row]:
+def _of_lbl(path: Path) -> Iterator[_Row]:
     """Read ``label = {level, sublevel, start, stop, channel, [a probability for each of its symbols]}``."""
     symbols: dict[str, dict[int, str]] = {}
     for line in _lines(path):
@@ -85,4 +85,4 @@ def _lines(path: Path) -> Iterator[str]:
     return (line.strip() for line in lines if line.strip() and not line.startswith(("#", "version")))
 
 
-_READERS: dict[str, Callable[[Path], Iterator[Row] | list[Row]]] = {".tse": _of_tse, ".lbl": _of_lbl}
+_READERS: dict[str, Callable[[Path], Iterator[_Row] | list[_Row]]] = {".tse": _of_tse, ".lbl": _of_lbl}

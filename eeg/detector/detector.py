@@ -22,7 +22,7 @@ from eeg.detector.calibration import Calibration, interval
 from eeg.detector.conformal import ALPHA, Answer, Conformal
 from eeg.detector.novelty import Gate
 from eeg.detector.prototypes import Prototypes
-from eeg.io.reader import read
+from eeg.io.reader import read_recording
 from eeg.models.aggregation import AGGREGATIONS
 from eeg.models.local_readout import judging
 from eeg.models.registry import own
@@ -89,7 +89,7 @@ class Detector:
 
     def read(self, path: Path) -> mne.io.BaseRaw:
         """Open a recording, with the electrodes that its reference needs."""
-        return read(path, preload=False, ears=self.preprocessing.reference == "mastoids")
+        return read_recording(path, preload=False, ears=self.preprocessing.reference == "mastoids")
 
     def windows(self, raw: mne.io.BaseRaw) -> tuple[mne.io.BaseRaw, Windows]:
         """Return a recording as it is cleaned, and the windows of it that are judged."""

@@ -13,7 +13,7 @@ from scipy.signal import welch
 from eeg.datasets import Entry
 from eeg.evaluation.confounds import Audit, Cues, Person, audit
 from eeg.io.header import Header, header_of
-from eeg.io.reader import read
+from eeg.io.reader import read_recording
 from trainers.errors import DataError
 
 _LOOKED_AT = 120.0  # s of a recording, for the edges of its band
@@ -42,7 +42,7 @@ def cues_of(entry: Entry) -> Cues:
 
 def _from_file(entry: Entry) -> Cues:
     facts = header(entry)
-    low, high = band_edges(read(entry.path, preload=False))
+    low, high = band_edges(read_recording(entry.path, preload=False))
     return {
         "recording date": facts.recorded.date().isoformat() if facts.recorded else None,
         "hour of day": f"{facts.recorded.hour:02d}" if facts.recorded else None,

@@ -20,7 +20,8 @@ EARS = ("A1", "A2", "M1", "M2")
 
 
 # "EEG Fp1-REF", "POL T3", "Fp1-A2", "[Fp1]", "Fc5.": what recorders write around the electrode's name.  A
-# second electrode of the scalp ("Fp1-F7") is no decoration, unless all channels have the same: see `plain`.
+# second scalp electrode ("Fp1-F7") is not decoration unless it is the same in all channels: see
+# `strip_common_reference`.
 _REFERENCE = (
     r"V?REF\d?|L[EM]|LINKED\s?(?:EARS|MASTOIDS)|AR|AVG?|AVE|CAR|[AM][12]|A1\+?A2|M1\+?M2|\(A1\+A2\)/2"
     r"|NZ|GND|COM|ORG|G\d+|0"
@@ -72,7 +73,7 @@ def ear(name: str) -> str | None:
     return found if found in EARS and not opposite else None
 
 
-def plain(names: Sequence[str]) -> dict[str, str]:
+def strip_common_reference(names: Sequence[str]) -> dict[str, str]:
     """Rid the names of a recording's channels of what only all of them together explain.
 
     That is one electrode of the scalp that all are measured against (``Fp1-Cz``, ``F3-Cz``), and a zero in
@@ -100,7 +101,9 @@ def _against_one(names: Sequence[str]) -> dict[str, re.Match[str]]:
 
 def electrodes(names: Sequence[str]) -> dict[str, str]:
     """Name the scalp electrodes of a recording's channels, by the names of those that are of one."""
-    return {name: found for name, short in plain(names).items() if (found := electrode(short))}
+    return {
+        name: found for name, short in strip_common_reference(names).items() if (found := electrode(short))
+    }
 
 
 def harmonise(name: str) -> str:

@@ -8,7 +8,7 @@ from eeg.io.edf import EdfHeader, read_edf_header, years
 from eeg.io.electrodes import electrodes, reference
 from eeg.io.reader import is_edf, open_raw, reading
 
-SLOWEST = 92.0
+MIN_SFREQ = 92.0
 """Hz: the least that the usual band up to 45 Hz can be had from."""
 
 _SEX = {1: "M", 2: "F"}  # FIF's numbers
@@ -35,7 +35,7 @@ class Header:
 
     @property
     def sfreq(self) -> float:
-        """The highest sampling rate, Hz: the one that `eeg.io.reader.read` gives."""
+        """The highest sampling rate, Hz: the one that `eeg.io.reader.read_recording` gives."""
         return max(self.sfreqs, default=0.0)
 
     @property
@@ -51,8 +51,8 @@ class Header:
         if len(self.sfreqs) > 1:
             rates = ", ".join(f"{rate:g}" for rate in self.sfreqs)
             found.append(f"electrodes of different sampling rates ({rates} Hz), brought to the highest")
-        if self.sfreq < SLOWEST:
-            found.append(f"sampled at {self.sfreq:g} Hz; the usual band wants {SLOWEST:g} Hz")
+        if self.sfreq < MIN_SFREQ:
+            found.append(f"sampled at {self.sfreq:g} Hz; the usual band wants {MIN_SFREQ:g} Hz")
         return found
 
 

@@ -10,7 +10,7 @@ import mne
 import numpy as np
 
 from eeg.io.edf import Signal, at_own_times, read_edf_header
-from eeg.io.electrodes import ear, electrode, harmonise, plain, standard_montage
+from eeg.io.electrodes import ear, electrode, harmonise, standard_montage, strip_common_reference
 from eeg.io.gaps import looks
 from eeg.io.tables import read_table
 from eeg.io.text import is_bonn, is_emotiv, read_bonn, read_emotiv
@@ -32,7 +32,7 @@ def is_edf(path: Path) -> bool:
     return path.suffix.lower() in {".edf", ".bdf"}
 
 
-def read(path: Path, *, preload: bool = True, ears: bool = False) -> mne.io.BaseRaw:
+def read_recording(path: Path, *, preload: bool = True, ears: bool = False) -> mne.io.BaseRaw:
     """Read the scalp EEG of a recording.
 
     Parameters
@@ -117,7 +117,7 @@ def amplitude(raw: mne.io.BaseRaw) -> np.ndarray:
     return 1.4826 * np.median(np.median(deviation, axis=2), axis=0)
 
 
-def name_of(raw: mne.io.BaseRaw) -> str:
+def recording_file(raw: mne.io.BaseRaw) -> str:
     """Name the recording's file, for messages."""
     return str(next((name for name in raw.filenames if name), "recording"))
 
@@ -129,7 +129,7 @@ def _open_edf(path: Path, ears: bool) -> mne.io.BaseRaw:
     among them.
     """
     header = read_edf_header(path)
-    names = plain([signal.label for signal in header.signals])
+    names = strip_common_reference([signal.label for signal in header.signals])
     scalp = [signal for signal in header.signals if electrode(names[signal.label])]
     if not scalp:
         raise _no_electrode(path, list(names))
@@ -178,7 +178,7 @@ def _check_amplitude(raw: mne.io.BaseRaw, path: Path) -> None:
 def _scalp(raw: mne.io.BaseRaw, path: Path, ears: bool) -> mne.io.BaseRaw:
     """Keep the scalp electrodes of ``raw``, under their modern names and at their places."""
     written = {name: _RUNNING_NUMBER.sub("", name) for name in raw.ch_names}
-    short = plain([*written.values()])
+    short = strip_common_reference([*written.values()])
     kept = {name: found for name, label in written.items() if (found := electrode(short[label]))}
     if not kept:
         raise _no_electrode(path, raw.ch_names)
@@ -217,5 +217,5 @@ def _bad(path: Path) -> set[str]:
     if not table.is_file():
         return set()
     rows = read_table(table, {"name"}, delimiter="\t")
-    short = plain([row["name"] for row in rows])
+    short = strip_common_reference([row["name"] for row in rows])
     return {harmonise(short[row["name"]]) for row in rows if row.get("status") == "bad"}

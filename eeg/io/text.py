@@ -15,7 +15,7 @@ from trainers.errors import DataError
 if TYPE_CHECKING:
     import mne
 
-SEGMENT = re.compile(r"(?P<set>[ZONFS])\d{3}\.txt", re.IGNORECASE)
+BONN_SEGMENT = re.compile(r"(?P<set>[ZONFS])\d{3}\.txt", re.IGNORECASE)
 
 
 # The Emotiv EPOC as exported for van Hees et al. 2018; the file itself names neither rate nor unit.
@@ -36,7 +36,7 @@ def is_emotiv(path: Path) -> bool:
 
 def is_bonn(path: Path) -> bool:
     """Whether a file is named as the segments of Bonn are: ``Z001.txt``."""
-    return SEGMENT.fullmatch(path.name) is not None
+    return BONN_SEGMENT.fullmatch(path.name) is not None
 
 
 def read_emotiv(path: Path) -> mne.io.RawArray:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import mne
 
 from eeg.io.electrodes import scalp_names, standard_montage
-from eeg.io.reader import name_of
+from eeg.io.reader import recording_file
 from trainers.errors import DataError
 
 INTERPOLATED = 0.1
@@ -42,7 +42,7 @@ def complete(raw: mne.io.BaseRaw, channels: Sequence[str]) -> mne.io.BaseRaw:
     limit = round(INTERPOLATED * len(channels))
     if len(absent) > limit or not set(absent) <= set(scalp_names().values()):
         raise DataError(
-            f"{name_of(raw)}: lacks the channels {', '.join(absent)}; it has "
+            f"{recording_file(raw)}: lacks the channels {', '.join(absent)}; it has "
             f"{', '.join(n for n in raw.ch_names if n not in raw.info['bads'])}, and {', '.join(channels)} "
             f"are expected, of which {limit} may be interpolated; train on channels that it has "
             "(eeg train --channels)"

@@ -14,7 +14,7 @@ from eeg.datasets import Corpus, Entry, read_events
 from eeg.datasets.fingerprint import files_of, key
 from eeg.datasets.seizures import seizures
 from eeg.io.gaps import stretches, without_short
-from eeg.io.reader import name_of, read
+from eeg.io.reader import read_recording, recording_file
 from eeg.preprocessing import cache
 from eeg.preprocessing.intervals import touched
 from eeg.preprocessing.pipeline import Preprocessing, check_duration, clean, kernel, scaled
@@ -50,7 +50,7 @@ def windows_of(
         The recording or its events cannot be used, or less than half of it is left; the message names the
         file.
     """
-    raw = read(entry.path, preload=False, ears=settings.reference == "mastoids")
+    raw = read_recording(entry.path, preload=False, ears=settings.reference == "mastoids")
     _, windows = interictal(raw, settings, length, table=entry.seizures, policy=policy)
     events = None if entry.events is None else read_events(entry.events)
     return replace(windows, label=entry.label, events=events)
@@ -77,7 +77,7 @@ def interictal(
         data, onset = cut(signal, settings.sfreq, length, stretches(cleaned))
         flawed, ictal = unusable(onset, length, quality, spans, policy=policy)
     except DataError as error:
-        raise DataError(f"{name_of(raw)}: {error}") from None
+        raise DataError(f"{recording_file(raw)}: {error}") from None
     left = ~(flawed | ictal)
     if not left.all():
         data, onset = large_arrays.take(data, np.flatnonzero(left)), onset[left]

@@ -15,7 +15,7 @@ import numpy as np
 from eeg import large_arrays
 from eeg.io.electrodes import EARS
 from eeg.io.gaps import GAP, mark, part, stretches, without_short
-from eeg.io.reader import name_of
+from eeg.io.reader import recording_file
 from eeg.preprocessing.interpolation import complete, lacking
 from eeg.preprocessing.reference import Reference, derive, derived
 from trainers.errors import DataError
@@ -99,7 +99,7 @@ def prepare(raw: mne.io.BaseRaw, settings: Preprocessing) -> np.ndarray:
     Parameters
     ----------
     raw
-        The recording in volts, as `eeg.io.reader.read` gives it; it stays as it is.
+        The recording in volts, as `eeg.io.reader.read_recording` gives it; it stays as it is.
     settings
         What to do.
 
@@ -276,7 +276,7 @@ def _ears(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw | None
     pair = next((list(two) for two in (EARS[:2], EARS[2:]) if not lacking(raw, two)), None)
     if pair is None:
         raise DataError(
-            f"{name_of(raw)}: neither {' and '.join(EARS[:2])} nor {' and '.join(EARS[2:])} among its "
+            f"{recording_file(raw)}: neither {' and '.join(EARS[:2])} nor {' and '.join(EARS[2:])} among its "
             "good channels; expected both for linked mastoids"
         )
     return raw.copy().load_data(verbose="error").pick(pair)
@@ -289,7 +289,7 @@ def _upper_edge(raw: mne.io.BaseRaw, settings: Preprocessing) -> tuple[float, fl
     edge = min(settings.high, nyquist - _NARROWEST)
     if edge < settings.high < settings.sfreq / 2:
         raise DataError(
-            f"{name_of(raw)}: sampled at {rate:g} Hz; expected at least "
+            f"{recording_file(raw)}: sampled at {rate:g} Hz; expected at least "
             f"{2 * (settings.high + _NARROWEST):g} Hz for a band up to {settings.high:g} Hz"
         )
     return edge, min(_TRANSITION, nyquist - edge)
@@ -308,7 +308,7 @@ def check_duration(raw: mne.io.BaseRaw, settings: Preprocessing) -> None:
     needed, found = kernel(raw, settings), longest / raw.info["sfreq"]
     if found < needed:
         raise DataError(
-            f"{name_of(raw)}: {found:.1f} s long; expected at least {needed:.1f} s for the filter"
+            f"{recording_file(raw)}: {found:.1f} s long; expected at least {needed:.1f} s for the filter"
         )
 
 
@@ -322,7 +322,7 @@ def _check_signal(raw: mne.io.BaseRaw, settings: Preprocessing) -> None:
         if found.any():
             wrong = ", ".join(np.array(names)[found])
             raise DataError(
-                f"{name_of(raw)}: {fault} signal in {wrong}; expected EEG, leave these channels out"
+                f"{recording_file(raw)}: {fault} signal in {wrong}; expected EEG, leave these channels out"
             )
 
 
@@ -358,6 +358,6 @@ def _robust_scale(raw: mne.io.BaseRaw) -> float:
     scale = 1.4826 * float(np.median(deviation))
     if scale < FLAT:
         raise DataError(
-            f"{name_of(raw)}: most channels are flat for most of the time once filtered; expected EEG"
+            f"{recording_file(raw)}: most channels are flat for most of the time once filtered; expected EEG"
         )
     return scale

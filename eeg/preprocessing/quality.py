@@ -123,7 +123,7 @@ def examine(raw: mne.io.BaseRaw, channels: Sequence[str]) -> Quality:
     Parameters
     ----------
     raw
-        In volts, as `eeg.io.reader.read` gives it; it stays as it is.
+        In volts, as `eeg.io.reader.read_recording` gives it; it stays as it is.
     channels
         The electrodes that matter.  Those that it lacks or has marked as bad are passed over.
     """

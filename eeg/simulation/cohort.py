@@ -44,8 +44,8 @@ BLINK_AMPLITUDE = (4.0, 12.0)
 MUSCLE_AMPLITUDE = (3.0, 10.0)
 POP_AMPLITUDE = (4.0, 15.0)
 
-SHORTEST = 10.0  # s, below which the densest subjects' events do not fit
-SLOWEST = 128.0  # Hz, below which the line's 50 Hz and the shortest spikes are badly sampled
+MIN_SECONDS = 10.0  # s, below which the densest subjects' events do not fit
+MIN_SIMULATED_SFREQ = 128.0  # Hz, below which the line's 50 Hz and the shortest spikes are badly sampled
 LINE = 50.0  # Hz
 
 
@@ -377,10 +377,14 @@ def simulate_subject(
 
 def check(minutes: float, sfreq: float) -> None:
     """Raise `ValueError` for a duration or a sampling rate that cannot be simulated."""
-    if minutes * 60 < SHORTEST:
-        raise ValueError(f"minutes is {minutes:g}, expected at least {SHORTEST / 60:.3f} ({SHORTEST:g} s)")
-    if sfreq < SLOWEST or sfreq != int(sfreq):
-        raise ValueError(f"sfreq is {sfreq:g} Hz, expected a whole number of at least {SLOWEST:g} Hz")
+    if minutes * 60 < MIN_SECONDS:
+        raise ValueError(
+            f"minutes is {minutes:g}, expected at least {MIN_SECONDS / 60:.3f} ({MIN_SECONDS:g} s)"
+        )
+    if sfreq < MIN_SIMULATED_SFREQ or sfreq != int(sfreq):
+        raise ValueError(
+            f"sfreq is {sfreq:g} Hz, expected a whole number of at least {MIN_SIMULATED_SFREQ:g} Hz"
+        )
 
 
 def _add(data: np.ndarray, transients: Iterable[_Transient], rms: float) -> None:

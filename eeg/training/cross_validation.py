@@ -72,7 +72,7 @@ def score(
 def cross_validate(
     plan: Plan,
     loaded: Loaded,
-    folds: Sequence[splits.Split],
+    folds: Sequence[splits.SubjectSplit],
     jobs: int = 1,
     folder: Path | None = None,
     timed: Callable[[float, int], object] = lambda seconds, rounds: None,

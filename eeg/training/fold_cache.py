@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from eeg.datasets import Entry
-from eeg.datasets.splits import Split
+from eeg.datasets.splits import SubjectSplit
 from eeg.preprocessing.windows import Windows
 from trainers.errors import DataError
 from trainers.files import replacing
@@ -48,7 +48,7 @@ def recall(path: Path) -> Fold:
         raise DataError(f"{path}: no scores of a fold ({error}); delete it, and it is made anew") from error
 
 
-def names(plan: object, loaded: Mapping[Entry, Windows], folds: Sequence[Split]) -> list[str]:
+def names(plan: object, loaded: Mapping[Entry, Windows], folds: Sequence[SubjectSplit]) -> list[str]:
     """Return what the file of each fold is called: another name for whatever could change its scores.
 
     That is the plan, the versions of what it is trained by, what it is trained on and tested on, subject by

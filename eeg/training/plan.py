@@ -150,7 +150,7 @@ class Design:
         """The share of the subjects that are held out, or how many were named."""
         return self.hold_out if isinstance(self.hold_out, float) else f"{len(self.hold_out)} named subjects"
 
-    def apart(self, entries: Sequence[Entry], seed: int) -> splits.Split:
+    def apart(self, entries: Sequence[Entry], seed: int) -> splits.SubjectSplit:
         """Return the recordings to train on, and those of the subjects whom no training sees."""
         if not self.hold_out:
             return tuple(entries), ()
@@ -158,13 +158,13 @@ class Design:
             return splits.hold_out(entries, self.hold_out, seed)
         return splits.set_aside(entries, self.hold_out)
 
-    def parts(self, train: Sequence[Entry], seed: int) -> list[splits.Split]:
+    def parts(self, train: Sequence[Entry], seed: int) -> list[splits.SubjectSplit]:
         """Return the folds of the recordings to train on."""
         return splits.sites(train) if self.by_site else splits.folds(train, self.folds, seed)
 
     def split(
         self, entries: Sequence[Entry], seed: int
-    ) -> tuple[tuple[Entry, ...], tuple[Entry, ...], list[splits.Split]]:
+    ) -> tuple[tuple[Entry, ...], tuple[Entry, ...], list[splits.SubjectSplit]]:
         """Return the recordings to train on, those that no training sees, and the folds of the former.
 
         Raises

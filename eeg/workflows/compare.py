@@ -37,7 +37,7 @@ class Row:
 def compare(
     plans: Sequence[Plan],
     loaded: Loaded,
-    parts: Sequence[splits.Split],
+    parts: Sequence[splits.SubjectSplit],
     *,
     jobs: int = 1,
     folder: Path | None = None,

@@ -19,8 +19,8 @@ from eeg.datasets.seizures import seizures
 from eeg.evaluation.recording_metadata import header
 from eeg.io.electrodes import TEN_TWENTY, electrodes
 from eeg.io.gaps import stretches
-from eeg.io.header import SLOWEST, Header
-from eeg.io.reader import PLAUSIBLE, amplitude, read, sample
+from eeg.io.header import MIN_SFREQ, Header
+from eeg.io.reader import PLAUSIBLE, amplitude, read_recording, sample
 from eeg.preprocessing.interpolation import INTERPOLATED, lacking
 from eeg.preprocessing.pipeline import Preprocessing, kernel
 from eeg.preprocessing.quality import LEAST, clipped
@@ -45,7 +45,7 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class Found:
+class RecordingSummary:
     """One recording; what cannot be known is None, and ``problems`` says why."""
 
     number: int
@@ -73,10 +73,10 @@ class Inspection:
     corpus: str
     simulated: bool
     subjects: dict[str, int] | None
-    recordings: tuple[Found, ...]
+    recordings: tuple[RecordingSummary, ...]
 
 
-def inspect(path: Path, *, show_ids: bool = False, progress: bool = True) -> Inspection:
+def inspect_corpus(path: Path, *, show_ids: bool = False, progress: bool = True) -> Inspection:
     """Look at every recording of a corpus, a table, a folder of files or a file.
 
     Parameters
@@ -132,7 +132,7 @@ def _of_both_groups(entries: Sequence[Entry]) -> set[str]:
     return epilepsy & control
 
 
-def _look(number: int, entry: Entry, show_ids: bool, doubts: Sequence[str]) -> Found:
+def _look(number: int, entry: Entry, show_ids: bool, doubts: Sequence[str]) -> RecordingSummary:
     """Look at one recording; what is wrong with it, after the ``doubts``, becomes a line of its own."""
     problems = list(doubts)
     facts: Header | None = None
@@ -140,7 +140,7 @@ def _look(number: int, entry: Entry, show_ids: bool, doubts: Sequence[str]) -> F
     try:
         facts = header(entry)
         problems += facts.problems
-        raw = read(entry.path, preload=False)
+        raw = read_recording(entry.path, preload=False)
         size, signal_problems = _signal(raw)
         problems += [*signal_problems, *_refusals(raw)]
         marked = _seizures(raw, entry.seizures)
@@ -149,7 +149,7 @@ def _look(number: int, entry: Entry, show_ids: bool, doubts: Sequence[str]) -> F
         problems.append(_nameless(str(error), entry))
     found = facts.electrodes if facts else ()
     known = electrodes(facts.channels) if facts else {}
-    return Found(
+    return RecordingSummary(
         number=number,
         group=_GROUPS[entry.label],
         channels=len(facts.channels) if facts else None,
@@ -195,7 +195,7 @@ def _refusals(raw: mne.io.BaseRaw) -> Iterable[str]:
     absent, limit = lacking(raw, TEN_TWENTY), round(INTERPOLATED * len(TEN_TWENTY))
     if limit < len(absent) <= _TOLD:  # what lacks more is of another set of electrodes
         yield f"{len(absent)} of 10-20 are missing or bad, of which {limit} may be interpolated"
-    if raw.info["sfreq"] >= SLOWEST:  # else its header tells
+    if raw.info["sfreq"] >= MIN_SFREQ:  # else its header tells
         longest = max((stop - start for start, stop in stretches(raw)), default=0) / raw.info["sfreq"]
         needed = kernel(raw, Preprocessing(TEN_TWENTY))
         if longest < needed:
@@ -233,7 +233,7 @@ def as_json(found: Inspection) -> str:
     return json.dumps(asdict(found), indent=2, ensure_ascii=False)
 
 
-def as_text(found: Inspection) -> str:
+def format_inspection(found: Inspection) -> str:
     """Write an inspection for people: one line a recording, and one more for each of its problems."""
     kind = " (SIMULATED)" if found.simulated else ""
     troubled = sum(bool(one.problems) for one in found.recordings)
@@ -252,7 +252,7 @@ def _whose(found: Inspection) -> str:
     return f"{sum(found.subjects.values())} subject(s): {groups}"
 
 
-def _line(one: Found) -> str:
+def _line(one: RecordingSummary) -> str:
     parts = [f"{one.number:>4}  {one.group}"]
     if one.channels is not None and one.sfreq is not None and one.minutes is not None:
         lacking = f"10-20 lacks {', '.join(one.missing)}" if one.missing else "10-20 complete"
@@ -270,7 +270,7 @@ def _line(one: Found) -> str:
     return "  ".join(parts)
 
 
-def _more(one: Found) -> Iterable[str]:
+def _more(one: RecordingSummary) -> Iterable[str]:
     if one.others:
         yield f"      left out: {', '.join(one.others)}"
     if one.identity is not None:

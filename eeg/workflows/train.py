@@ -13,14 +13,14 @@ from typing import Any
 
 from eeg.budget import lasting
 from eeg.datasets import Corpus, Entry, splits
-from eeg.datasets.fingerprint import digest, file_hash, fingerprint
+from eeg.datasets.fingerprint import corpus_digest, file_hash, fingerprint
 from eeg.detector import novelty
 from eeg.detector.detector import Detector, load as load_detector, save
 from eeg.detector.prototypes import choose
 from eeg.evaluation.recording_metadata import read_cues
 from eeg.evaluation.results import Results, calibrations, judge, recorded, write_predictions
 from eeg.io.electrodes import TEN_TWENTY
-from eeg.io.reader import read
+from eeg.io.reader import read_recording
 from eeg.models.aggregation import CHOSEN
 from eeg.models.embedding import readout
 from eeg.models.local_readout import has_own, judging
@@ -60,7 +60,7 @@ def default_channels(corpus: Corpus) -> tuple[str, ...]:
     """
     for entry in corpus.entries:
         try:
-            names = read(entry.path, preload=False).ch_names
+            names = read_recording(entry.path, preload=False).ch_names
         except DataError:  # it is reported when all recordings are loaded
             continue
         return TEN_TWENTY if set(TEN_TWENTY) <= set(names) else tuple(names)
@@ -164,7 +164,7 @@ def run(
     train, held, parts = design.split(entries, plan.seed)
     asked = {
         **settings(plan, design, corpus),
-        "corpus_sha256": digest(corpus),
+        "corpus_sha256": corpus_digest(corpus),
         "held_out": fingerprint(held),
         "data_sha256": fold_cache.digest_of(loaded),
     }

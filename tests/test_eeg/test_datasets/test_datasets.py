@@ -13,7 +13,7 @@ import pytest
 from mne_bids import BIDSPath, read_raw_bids, write_raw_bids
 
 from eeg.datasets import Entry, open_corpus, read_events, read_seizures
-from eeg.io.reader import read
+from eeg.io.reader import read_recording
 from trainers.errors import DataError
 
 DATA = Path(os.environ.get("HEBBIAN_DATA", "")) / "eeg"
@@ -172,7 +172,7 @@ def test_what_mne_bids_writes(tmp_path: Path) -> None:
     peer = read_raw_bids(
         BIDSPath(subject="01", session="a", task="rest", root=tmp_path / "c", datatype="eeg"), verbose="error"
     )
-    mine = read(corpus.entries[0].path)
+    mine = read_recording(corpus.entries[0].path)
     assert (mine.ch_names, mine.info["bads"]) == (["T7", "Cz"], ["T7"])
     assert peer.info["bads"] == ["T3"]
     np.testing.assert_allclose(mine.get_data(), peer.get_data(["T3", "Cz"]), atol=1e-12)

@@ -11,8 +11,8 @@ import pytest
 from eeg.datasets import Entry, open_corpus, read_seizures
 from eeg.evaluation.recording_metadata import header
 from eeg.io.electrodes import TEN_TWENTY
-from eeg.io.reader import read
-from eeg.workflows.inspect import as_json, as_text, inspect
+from eeg.io.reader import read_recording
+from eeg.workflows.inspect import as_json, format_inspection, inspect_corpus
 from trainers.errors import DataError
 
 # The electrodes in the order and the spelling of the corpus, and the other channels of its files.
@@ -146,7 +146,7 @@ def test_the_electrodes_come_at_their_own_rate_whatever_else_is_in_the_file(
     rate: int, montage: str, tmp_path: Path
 ) -> None:
     path = write(tmp_path / "aaaaaanr_s001_t001.edf", rate, REFERENCE[montage])
-    raw = read(path)
+    raw = read_recording(path)
     assert raw.ch_names == [MODERN.get(name, name) for name in SCALP]
     assert set(raw.ch_names) == set(TEN_TWENTY)
     assert raw.info["sfreq"] == rate
@@ -181,7 +181,7 @@ def test_a_patient_field_that_says_nothing(patient: str, tmp_path: Path) -> None
     path = write(tmp_path / "a.edf", patient=patient or " ")
     facts = header(Entry(path, "a", 1))
     assert (facts.sex, facts.age) == (None, None)
-    assert len(read(path).ch_names) == 19
+    assert len(read_recording(path).ch_names) == 19
 
 
 # --- seizures
@@ -324,7 +324,7 @@ def test_inspecting_a_corpus_tells_facts_but_no_person(tmp_path: Path) -> None:
     write(tmp_path / V2, 250, "LE")
     (tmp_path / V2).with_suffix(".csv_bi").write_text(SEIZURES + "TERM,1.0,2.0,seiz,1.0\n")
     write(tmp_path / CONTROL[V2], 256, "LE", patient="aaaaabdo M 02-FEB-1950 Mueller_Anna Age:55")
-    found = inspect(tmp_path, progress=False)
+    found = inspect_corpus(tmp_path, progress=False)
     assert found.subjects == {"epilepsy": 1, "control": 1, "unknown": 0}
     first, second = found.recordings
     assert (first.group, first.sfreq, first.reference, first.seizures) == ("epilepsy", 250.0, "LE", 1)
@@ -332,9 +332,9 @@ def test_inspecting_a_corpus_tells_facts_but_no_person(tmp_path: Path) -> None:
     assert first.missing == second.missing == ()
     assert first.problems == second.problems == ("4.0 s long, and the usual filter wants 6.6 s",)
     assert len(first.others) == len(OTHERS) + len(SLOW)
-    for text in (as_text(found), as_json(found)):
+    for text in (format_inspection(found), as_json(found)):
         for secret in ("aaaaaanr", "aaaaabdo", "Mueller", "2003", "s001", str(tmp_path)):
             assert secret not in text
-    shown = as_text(inspect(tmp_path, show_ids=True, progress=False))
+    shown = format_inspection(inspect_corpus(tmp_path, show_ids=True, progress=False))
     assert "subject aaaaaanr" in shown
     assert "recorded 2003-01-01T12:34:56" in shown

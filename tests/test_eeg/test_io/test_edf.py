@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 from eeg.datasets import Entry
 from eeg.evaluation.recording_metadata import header
 from eeg.io.edf import read_edf_header
-from eeg.io.reader import read
+from eeg.io.reader import read_recording
 from trainers.errors import DataError
 
 RATE = 128
@@ -101,7 +101,7 @@ def test_two_digits_of_a_year_span_a_century(
 def test_start(recording: str, start: str, recorded: datetime | None, tmp_path: Path) -> None:
     path = patch(patch(write(tmp_path / "a.edf"), RECORDING, recording), START, start)
     assert read_edf_header(path).recorded == recorded
-    assert read(path).n_times == 10 * RATE  # readable all the same
+    assert read_recording(path).n_times == 10 * RATE  # readable all the same
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_a_spoilt_header_is_read_or_refused_in_one_line(
     content = bytearray(whole.read_bytes())
     content[place : place + len(junk)] = junk
     path.write_bytes(content)
-    for look in (header, lambda entry: read(entry.path)):
+    for look in (header, lambda entry: read_recording(entry.path)):
         said = complaint(look, path)
         assert said.startswith(f"{path}: ")
         assert "\n" not in said
@@ -180,13 +180,13 @@ def complaint(look: Callable[[Entry], object], path: Path) -> str:
 def test_signals_that_would_begin_elsewhere(tmp_path: Path) -> None:
     path = patch(write(tmp_path / "a.edf"), slice(184, 192), "1024")
     with pytest.raises(DataError, match="not an EDF"):
-        read(path)
+        read_recording(path)
 
 
 def test_records_that_last_no_time(tmp_path: Path) -> None:
     """Other readers take a second for granted, and every frequency from there."""
     path = patch(write(tmp_path / "a.edf"), slice(244, 252), "0")
-    for look in (read, read_edf_header):
+    for look in (read_recording, read_edf_header):
         with pytest.raises(DataError, match="data records last 0 s, so nobody knows its sampling rate"):
             look(path)
 
@@ -206,13 +206,13 @@ def test_every_unit_becomes_volts(unit: str, volts: float, tmp_path: Path) -> No
     path = write(tmp_path / "a.edf", unit=unit if unit.isascii() else "uV", scale=30e-6 / volts)
     if not unit.isascii():
         path.write_bytes(path.read_bytes().replace(b"uV      ", unit.encode("latin-1") + b"      "))
-    assert np.abs(read(path).get_data()).max() == pytest.approx(30e-6, rel=1e-3)
+    assert np.abs(read_recording(path).get_data()).max() == pytest.approx(30e-6, rel=1e-3)
 
 
 @pytest.mark.parametrize("unit", ["nV", "mmHg", "%"])
 def test_a_unit_that_eeg_cannot_have(unit: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"in the unit {unit}; expected uV, mV or V"):
-        read(write(tmp_path / "a.edf", unit=unit))
+        read_recording(write(tmp_path / "a.edf", unit=unit))
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_a_unit_that_eeg_cannot_have(unit: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("preload", [True, False])
 def test_an_amplitude_that_eeg_cannot_have(unit: str, scale: float, preload: bool, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"varies by .* within a second; expected 0\.5 to 500 µV"):
-        read(write(tmp_path / "a.edf", unit=unit, scale=scale), preload=preload)
+        read_recording(write(tmp_path / "a.edf", unit=unit, scale=scale), preload=preload)
 
 
 # --- several sampling rates
@@ -230,7 +230,7 @@ def test_an_amplitude_that_eeg_cannot_have(unit: str, scale: float, preload: boo
 @pytest.mark.parametrize("preload", [True, False])
 def test_electrodes_of_several_rates_come_at_the_highest(preload: bool, tmp_path: Path) -> None:
     """A sine of whole periods is brought to another rate exactly, but for the 16 bits of the file."""
-    raw = read(write(tmp_path / "a.edf", rates=(RATE, 64, 256, RATE)), preload=preload)
+    raw = read_recording(write(tmp_path / "a.edf", rates=(RATE, 64, 256, RATE)), preload=preload)
     assert raw.info["sfreq"] == 256
     time = np.arange(10 * 256) / 256
     for phase, row in enumerate(raw.get_data()):
@@ -243,7 +243,7 @@ def test_electrodes_of_several_rates_come_at_the_highest(preload: bool, tmp_path
 def test_annotations_in_the_letters_of_another_century(tmp_path: Path) -> None:
     path = write(tmp_path / "a.edf", annotations=[edfio.EdfAnnotation(1, 2, "Muskelzucken")])
     path.write_bytes(path.read_bytes().replace(b"Muskelzucken", b"Muskelkr\xe4mpf"))
-    (annotation,) = read(path).annotations
+    (annotation,) = read_recording(path).annotations
     assert annotation["description"] == "Muskelkr\u00e4mpf"
 
 
@@ -251,4 +251,4 @@ def test_annotations_in_the_letters_of_another_century(tmp_path: Path) -> None:
 def test_gaps_of_which_nothing_tells_the_time(kind: str, tmp_path: Path) -> None:
     path = patch(write(tmp_path / "a.edf"), slice(192, 197), kind)
     with pytest.raises(DataError, match="discontinuous, and its data record 1 does not tell its time"):
-        read(path)
+        read_recording(path)

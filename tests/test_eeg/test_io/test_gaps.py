@@ -17,13 +17,13 @@ from eeg.detector.detector import Detector
 from eeg.explanation.segments import Segment
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.io.gaps import GAP, looks, stretches, without_short
-from eeg.io.reader import amplitude, read
+from eeg.io.reader import amplitude, read_recording
 from eeg.preprocessing.loading import interictal, windows_of
 from eeg.preprocessing.pipeline import Preprocessing, clean, scaled
 from eeg.preprocessing.quality import examine
 from eeg.reporting.export import write_annotated_edf
 from eeg.workflows.detect import detect
-from eeg.workflows.inspect import inspect
+from eeg.workflows.inspect import inspect_corpus
 from eeg.workflows.train import left_out
 from trainers.errors import DataError
 
@@ -82,10 +82,12 @@ def four_pieces() -> list[tuple[float, np.ndarray]]:
 @pytest.mark.parametrize("suffix", ["edf", "bdf"])
 def test_windows_are_those_of_each_piece_as_a_file(suffix: str, tmp_path: Path) -> None:
     pieces = four_pieces()
-    raw = read(write_with_gaps(tmp_path / f"gaps.{suffix}", pieces), preload=False)
+    raw = read_recording(write_with_gaps(tmp_path / f"gaps.{suffix}", pieces), preload=False)
     _, got = interictal(raw, SETTINGS, 2.0)
     apart = [
-        interictal(read(write(tmp_path / f"{i}.{suffix}", pieces[i][1]), preload=False), SETTINGS, 2.0)[1]
+        interictal(
+            read_recording(write(tmp_path / f"{i}.{suffix}", pieces[i][1]), preload=False), SETTINGS, 2.0
+        )[1]
         for i in LONG
     ]
     np.testing.assert_array_equal(got.data, np.concatenate([one.data for one in apart]))
@@ -100,7 +102,7 @@ def test_windows_are_those_of_each_piece_as_a_file(suffix: str, tmp_path: Path) 
 def test_one_scale_for_all_stretches(tmp_path: Path) -> None:
     pieces = [(start, (3 if start else 1) * data) for start, data in four_pieces()]
     own = replace(SETTINGS, scale=None)
-    raw = read(write_with_gaps(tmp_path / "gaps.edf", pieces))
+    raw = read_recording(write_with_gaps(tmp_path / "gaps.edf", pieces))
     cleaned = clean(raw, own)
     volts = np.hstack([cleaned.get_data(start=start, stop=stop) for start, stop in stretches(cleaned)])
     middle = np.median(volts, axis=1, keepdims=True)
@@ -112,8 +114,10 @@ def test_one_scale_for_all_stretches(tmp_path: Path) -> None:
 def test_records_that_follow_each_other_are_one_stretch(tmp_path: Path) -> None:
     data = microvolts(20)
     halves = [(0.0, data[:, : 10 * RATE]), (10.001, data[:, 10 * RATE :])]  # a time that was rounded
-    raw = read(write_with_gaps(tmp_path / "gaps.edf", halves))
-    np.testing.assert_array_equal(raw.get_data(), read(write(tmp_path / "whole.edf", data)).get_data())
+    raw = read_recording(write_with_gaps(tmp_path / "gaps.edf", halves))
+    np.testing.assert_array_equal(
+        raw.get_data(), read_recording(write(tmp_path / "whole.edf", data)).get_data()
+    )
     assert stretches(raw) == [(0, 20 * RATE)]
 
 
@@ -128,7 +132,7 @@ def test_any_part_is_read_as_it_lies_in_time(
     whole = np.zeros((4, 35 * RATE))
     for start, data in pieces:
         whole[:, round(start * RATE) : round(start * RATE) + data.shape[1]] = data
-    raw = read(path, preload=False)
+    raw = read_recording(path, preload=False)
     assert raw.n_times == whole.shape[1]
     step = 800 / 2**16  # µV
     np.testing.assert_allclose(raw[1:3, a : a + length][0] * 1e6, whole[1:3, a : a + length], atol=step)
@@ -140,7 +144,7 @@ def test_any_part_is_read_as_it_lies_in_time(
 def test_annotations_and_seizures_keep_the_time_of_the_file(tmp_path: Path) -> None:
     notes = "+3605.5\x1514.5\x14Seizure\x14\0+32\x14Muskelkr\xe4mpf\x14blink\x14\0"
     path = write_with_gaps(tmp_path / "gaps.edf", four_pieces(), notes, clock=0.5)
-    raw = read(path, preload=False)
+    raw = read_recording(path, preload=False)
     said = [(a["onset"], a["duration"], a["description"]) for a in raw.annotations if a["description"] != GAP]
     assert said == [(31.5, 0, "Muskelkr\u00e4mpf"), (31.5, 0, "blink"), (3605, 14.5, "Seizure")]
     assert [float(value) for (value,) in seizures(raw)] == [3605, 14.5]
@@ -152,7 +156,7 @@ def test_annotations_and_seizures_keep_the_time_of_the_file(tmp_path: Path) -> N
 def test_flaws_are_told_at_their_time(tmp_path: Path) -> None:
     pieces = [(0.0, microvolts(20)), (100.0, microvolts(20, seed=1))]
     pieces[1][1][2, 5 * RATE : 7 * RATE] = 10.0
-    raw = read(write_with_gaps(tmp_path / "gaps.edf", pieces))
+    raw = read_recording(write_with_gaps(tmp_path / "gaps.edf", pieces))
     found = examine(raw, FOUR)
     assert found.seconds == 40
     (flaw,) = [flaw for flaw in found.flaws if flaw.kind == "flat"]
@@ -161,15 +165,17 @@ def test_flaws_are_told_at_their_time(tmp_path: Path) -> None:
 
 def test_the_silence_of_a_gap_is_no_flat_signal(tmp_path: Path) -> None:
     pieces = [(0.0, microvolts(20)), (10_000.0, microvolts(20, seed=1))]
-    raw = read(write_with_gaps(tmp_path / "gaps.edf", pieces), preload=False)
+    raw = read_recording(write_with_gaps(tmp_path / "gaps.edf", pieces), preload=False)
     np.testing.assert_allclose(amplitude(raw) * 1e6, 25, rtol=0.05)
     assert examine(raw, FOUR).flat == ()
 
 
 def test_the_annotated_copy_keeps_the_time_of_the_file(tmp_path: Path) -> None:
-    raw = read(write_with_gaps(tmp_path / "gaps.edf", [(0.0, microvolts(5)), (60.0, microvolts(5))]))
+    raw = read_recording(
+        write_with_gaps(tmp_path / "gaps.edf", [(0.0, microvolts(5)), (60.0, microvolts(5))])
+    )
     write_annotated_edf(raw, [Segment(62.5, 0.5, ("Cz",), 1.0, 0.1)], tmp_path / "copy.edf")
-    copy = read(tmp_path / "copy.edf")
+    copy = read_recording(tmp_path / "copy.edf")
     assert stretches(copy) == stretches(raw) == [(0, 5 * RATE), (60 * RATE, 65 * RATE)]
     assert [a["onset"] for a in copy.annotations if a["description"] != GAP] == [62.5]
     np.testing.assert_allclose(copy.get_data() * 1e6, raw.get_data() * 1e6, atol=0.02)
@@ -181,13 +187,13 @@ def test_a_detection_keeps_the_time_of_the_file(detector: Detector, tmp_path: Pa
     path = write_with_gaps(tmp_path / "gaps.edf", pieces, names=TEN_TWENTY)
     decision, _, folder = detect(detector, path, tmp_path / "out")
     np.testing.assert_array_equal(decision.window_onset, [*np.arange(0, 20, 2), *np.arange(100, 120, 2)])
-    copy = read(folder / "annotated.edf")
+    copy = read_recording(folder / "annotated.edf")
     assert stretches(copy) == [(0, 20 * RATE), (100 * RATE, 120 * RATE)]
 
 
 def test_inspecting_tells_of_gaps(tmp_path: Path) -> None:
     path = write_with_gaps(tmp_path / "gaps.edf", four_pieces())
-    (found,) = inspect(path, progress=False).recordings
+    (found,) = inspect_corpus(path, progress=False).recordings
     assert found.problems == ("in 4 pieces, the longest of 33 s, with gaps between them",)
     assert found.minutes == pytest.approx((21 + 14 + 3 + 33) / 60)
 
@@ -233,7 +239,7 @@ def test_looks_lie_in_stretches(size: int, most: int) -> None:
 
 def expect(path: Path, words: str) -> None:
     with pytest.raises(DataError) as caught:
-        read(path)
+        read_recording(path)
     told = str(caught.value)
     assert told.startswith(f"{path}: ")
     assert re.search(words, told.removeprefix(str(path)))  # the folder is called after the test
@@ -262,6 +268,6 @@ def test_a_clock_that_was_set(tmp_path: Path) -> None:
 
 
 def test_nothing_but_short_stretches(tmp_path: Path) -> None:
-    raw = read(write_with_gaps(tmp_path / "gaps.edf", [(0.0, microvolts(4)), (9.0, microvolts(5))]))
+    raw = read_recording(write_with_gaps(tmp_path / "gaps.edf", [(0.0, microvolts(4)), (9.0, microvolts(5))]))
     with pytest.raises(DataError, match=r"gaps\.edf: 5\.0 s long; expected at least 6\.6 s"):
         interictal(raw, SETTINGS, 2.0)

@@ -16,7 +16,7 @@ from hypothesis import given, strategies as st
 from eeg.datasets import Entry
 from eeg.evaluation.recording_metadata import header
 from eeg.io.electrodes import TEN_TWENTY, electrodes, harmonise, reference
-from eeg.io.reader import amplitude, read
+from eeg.io.reader import amplitude, read_recording
 from eeg.preprocessing.interpolation import complete
 from eeg.preprocessing.loading import interictal
 from eeg.preprocessing.pipeline import Preprocessing
@@ -233,7 +233,7 @@ def write_eeglab(path: Path) -> Path:
 def test_every_format_gives_the_same_recording(
     write: Callable[[Path], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    raw = read(write(tmp_path))
+    raw = read_recording(write(tmp_path))
     assert tuple(raw.ch_names) == NAMES  # and not the ECG
     assert set(raw.get_channel_types()) == {"eeg"}
     assert raw.info["sfreq"] == RATE
@@ -248,8 +248,8 @@ def test_every_format_gives_the_same_recording(
 @pytest.mark.parametrize("write", [write_fif, write_edf, write_bdf, write_brainvision, write_eeglab])
 def test_signals_may_be_left_in_the_file(write: Callable[[Path], Path], tmp_path: Path) -> None:
     path = write(tmp_path)
-    lazy = read(path, preload=False)
-    np.testing.assert_array_equal(lazy[:, 100:200][0], read(path)[:, 100:200][0])
+    lazy = read_recording(path, preload=False)
+    np.testing.assert_array_equal(lazy[:, 100:200][0], read_recording(path)[:, 100:200][0])
     assert write is write_eeglab or not lazy.preload  # MNE reads a .set with its signals inside at once
 
 
@@ -257,7 +257,7 @@ def test_bad_channels_of_bids_are_marked(tmp_path: Path) -> None:
     path = write_edf(tmp_path).rename(tmp_path / "sub-1_task-rest_eeg.edf")
     table = "name\ttype\tunits\tstatus\nEEG T3-REF\tEEG\tuV\tbad\nCz\tEEG\tuV\tgood\nECG\tECG\tuV\tbad\n"
     (tmp_path / "sub-1_task-rest_channels.tsv").write_text(table)
-    assert read(path).info["bads"] == ["T7"]
+    assert read_recording(path).info["bads"] == ["T7"]
 
 
 def test_bad_channels_of_the_file_itself_are_marked(tmp_path: Path) -> None:
@@ -265,11 +265,11 @@ def test_bad_channels_of_the_file_itself_are_marked(tmp_path: Path) -> None:
     raw = mne.io.read_raw_fif(path, preload=True, verbose="error")
     raw.info["bads"] = ["T3", "ECG"]
     raw.save(path, overwrite=True, verbose="error")
-    assert read(path).info["bads"] == ["T7"]
+    assert read_recording(path).info["bads"] == ["T7"]
 
 
 def test_electrodes_stand_at_their_places(tmp_path: Path) -> None:
-    places = read(write_edf(tmp_path)).get_montage().get_positions()["ch_pos"]
+    places = read_recording(write_edf(tmp_path)).get_montage().get_positions()["ch_pos"]
     left, right, vertex = places["T7"], places["O2"], places["Cz"]
     assert left[0] < 0 < right[0]  # x points right
     assert right[1] < vertex[1] < places["Fp1"][1]  # y points ahead
@@ -290,7 +290,7 @@ def write_emotiv(path: Path, samples: int = 256) -> Path:
 
 
 def test_emotiv_offset_is_taken_out_and_nothing_else(tmp_path: Path) -> None:
-    raw = read(write_emotiv(tmp_path))
+    raw = read_recording(write_emotiv(tmp_path))
     assert raw.info["sfreq"] == 128
     written = {name: [row[i] for row in emotiv_rows(256)] for i, name in enumerate(EPOC, start=1)}
     for name, volts in zip(raw.ch_names, raw.get_data(), strict=True):
@@ -302,7 +302,7 @@ def test_emotiv_offset_is_taken_out_and_nothing_else(tmp_path: Path) -> None:
 def test_bonn_is_one_channel_in_microvolts(tmp_path: Path) -> None:
     numbers = np.random.default_rng(0).integers(-200, 200, 4097)
     (tmp_path / "Z001.txt").write_text("\n".join(map(str, numbers)) + "\n")
-    raw = read(tmp_path / "Z001.txt")
+    raw = read_recording(tmp_path / "Z001.txt")
     assert (raw.ch_names, raw.info["sfreq"]) == (["EEG"], pytest.approx(173.61))
     np.testing.assert_allclose(raw.get_data()[0] * 1e6, numbers)
 
@@ -403,7 +403,7 @@ def test_more_is_not_made_up(missing: list[str], bad: list[str], wanted: tuple[s
 
 def expect_one_line(path: Path, *words: str) -> None:
     with pytest.raises(DataError) as caught:
-        read(path)
+        read_recording(path)
     message = str(caught.value)
     assert "\n" not in message
     assert message.startswith(f"{path}: ")
@@ -448,14 +448,14 @@ def test_edf_still_being_written_is_read_as_far_as_it_goes(tmp_path: Path) -> No
     content = bytearray(path.read_bytes())
     content[236:244] = b"-1      "  # the standard's sign for a number of records not yet known
     path.write_bytes(content)
-    assert read(path).n_times == MICROVOLTS.shape[1]
+    assert read_recording(path).n_times == MICROVOLTS.shape[1]
 
 
 def test_pieces_that_were_joined_in_brainvision(tmp_path: Path) -> None:
     path = write_brainvision(tmp_path)
     with (tmp_path / "a.vmrk").open("a") as file:
         file.write("Mk2=New Segment,,1,1,0\n")  # as every recording begins
-    assert read(path).n_times == MICROVOLTS.shape[1]
+    assert read_recording(path).n_times == MICROVOLTS.shape[1]
     with (tmp_path / "a.vmrk").open("a") as file:
         file.write(f"Mk3=New Segment,,{2 * RATE + 1},1,0\n")
     expect_one_line(path, "joined from pieces, at 2.0 s")
@@ -508,7 +508,7 @@ def test_a_bipolar_montage(labels: tuple[str, ...], tmp_path: Path) -> None:
 
 def test_channels_against_one_electrode_of_the_scalp_are_its_recording(tmp_path: Path) -> None:
     path = write_edf(tmp_path, ("FP1-Cz", "T3-Cz", "02-Cz", "A1-Cz"))
-    raw = read(path, ears=True)
+    raw = read_recording(path, ears=True)
     assert raw.ch_names == ["Fp1", "T7", "O2", "A1"]
     np.testing.assert_allclose(raw.get_data() * 1e6, MICROVOLTS, atol=0.01)
     assert header(Entry(path, "", None)).electrodes == ("Fp1", "T7", "O2")
@@ -523,7 +523,7 @@ def test_the_electrode_of_the_reference_is_interpolated(zeros: bool, tmp_path: P
         path = tmp_path / f"{name}_raw.fif"
         info = mne.create_info(labels, RATE, "eeg")
         mne.io.RawArray(data, info, verbose="error").save(path, fmt="double", verbose="error")
-        return interictal(read(path), Preprocessing(TEN_TWENTY, scale=1e6), 2.0)[1].data
+        return interictal(read_recording(path), Preprocessing(TEN_TWENTY, scale=1e6), 2.0)[1].data
 
     cz = TEN_TWENTY.index("Cz")
     others = [i for i in range(19) if i != cz]
@@ -556,7 +556,7 @@ def test_a_csv_with_a_cell_that_is_no_number(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", ["00", "03", "07", "12", "19", "28"])
 def test_eegmat(number: str) -> None:
     path = DATA / "eegmat" / f"Subject{number}_1.edf"
-    raw = read(path)
+    raw = read_recording(path)
     assert raw.ch_names == SCALP_19  # without A2-A1 and ECG
     peer = edfio.read_edf(path)
     for signal, volts in zip(peer.signals, raw.get_data(), strict=False):
@@ -565,7 +565,7 @@ def test_eegmat(number: str) -> None:
 
 @needs_data
 def test_eegmmidb_keeps_annotations() -> None:
-    raw = read(DATA / "eegmmidb" / "S001R03.edf")
+    raw = read_recording(DATA / "eegmmidb" / "S001R03.edf")
     assert len(raw.ch_names) == 64
     peer = edfio.read_edf(DATA / "eegmmidb" / "S001R03.edf")
     assert [a["description"] for a in raw.annotations] == [a.text for a in peer.annotations]
@@ -575,13 +575,13 @@ def test_eegmmidb_keeps_annotations() -> None:
 def test_bonn() -> None:
     path = DATA / "bonn" / "setE" / "S001.txt"
     numbers = [float(line) for line in path.read_text().split()]
-    np.testing.assert_allclose(read(path).get_data()[0] * 1e6, numbers)
+    np.testing.assert_allclose(read_recording(path).get_data()[0] * 1e6, numbers)
 
 
 @needs_data
 def test_guinea_bissau_against_python_csv() -> None:
     path = DATA / "guinea_bissau" / "EEGs_Guinea-Bissau" / "signal-1.csv.gz"
-    raw = read(path)
+    raw = read_recording(path)
     assert set(raw.ch_names) == set(EPOC)
     with gzip.open(path, "rt") as file:
         slow = np.array([float(row["FC5"]) for row in islice(csv.DictReader(file), 500)])

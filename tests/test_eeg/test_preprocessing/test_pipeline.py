@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from eeg.io.electrodes import TEN_TWENTY, ear
-from eeg.io.reader import read
+from eeg.io.reader import read_recording
 from eeg.preprocessing.line_frequency import mains
 from eeg.preprocessing.loading import interictal
 from eeg.preprocessing.pipeline import Preprocessing, clean, prepare
@@ -236,7 +236,7 @@ def test_sampled_too_slowly() -> None:
 def test_the_message_names_the_file(tmp_path: Path) -> None:
     recording(noise(3), FOUR, 256).save(tmp_path / "short_raw.fif", verbose="error")
     with pytest.raises(DataError, match=r"short_raw\.fif: 3\.0 s long"):
-        prepare(read(tmp_path / "short_raw.fif"), Preprocessing(FOUR))
+        prepare(read_recording(tmp_path / "short_raw.fif"), Preprocessing(FOUR))
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_settings_that_contradict_each_other(wrong: dict[str, object]) -> None:
 
 @needs_data
 def test_a_14_channel_model_refuses_the_19_channels_of_eegmat() -> None:
-    raw = read(DATA / "eegmat" / "Subject00_1.edf")
+    raw = read_recording(DATA / "eegmat" / "Subject00_1.edf")
     epoc = ("AF3", "F7", "F3", "FC5", "T7", "P7", "O1", "O2", "P8", "T8", "FC6", "F4", "F8", "AF4")
     with pytest.raises(DataError, match="lacks the channels AF3, FC5, FC6, AF4;"):
         prepare(raw, Preprocessing(epoc))
@@ -296,8 +296,8 @@ def test_the_laplacian_takes_the_four_neighbours_off() -> None:
 def test_linked_mastoids_are_what_is_subtracted(ears: tuple[str, str], tmp_path: Path) -> None:
     volts = 2e-5 * np.random.default_rng(0).standard_normal((6, 256 * 20))
     recording(volts, (*FOUR, *ears), 256).save(tmp_path / "ears_raw.fif", verbose="error")
-    raw = read(tmp_path / "ears_raw.fif", ears=True)
-    assert read(tmp_path / "ears_raw.fif").ch_names == list(FOUR)
+    raw = read_recording(tmp_path / "ears_raw.fif", ears=True)
+    assert read_recording(tmp_path / "ears_raw.fif").ch_names == list(FOUR)
     got = clean(raw, Preprocessing(FOUR, reference="mastoids"))
     linked = volts[:4] - volts[4:].mean(axis=0)
     filtered = mne.filter.filter_data(linked, 256, 0.5, 45, h_trans_bandwidth=5, verbose="error")

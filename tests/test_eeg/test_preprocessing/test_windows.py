@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from eeg.datasets import Corpus, Entry
-from eeg.io.reader import read
+from eeg.io.reader import read_recording
 from eeg.preprocessing.intervals import holds, touched
 from eeg.preprocessing.loading import load, windows_of
 from eeg.preprocessing.pipeline import Preprocessing, prepare
@@ -122,7 +122,9 @@ def test_windows_of_an_annotated_recording(corpus: Corpus) -> None:
     assert windows.positive is not None
     # 4.1 s lies in the third; 15.9 + 0.2 is cut in halves by 16 s; the wicket counts for nothing
     assert np.flatnonzero(windows.positive).tolist() == [2, 7, 8]
-    np.testing.assert_array_equal(np.hstack(list(windows.data)), prepare(read(entry.path), SETTINGS))
+    np.testing.assert_array_equal(
+        np.hstack(list(windows.data)), prepare(read_recording(entry.path), SETTINGS)
+    )
 
 
 def test_where_nobody_annotated_there_are_no_negatives(corpus: Corpus) -> None:

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from eeg.cli.main import main
 from eeg.io.electrodes import TEN_TWENTY
-from eeg.workflows.inspect import as_text, inspect
+from eeg.workflows.inspect import format_inspection, inspect_corpus
 from trainers.errors import DataError
 
 DATA = Path(os.environ.get("HEBBIAN_DATA", "")) / "eeg"
@@ -59,7 +59,7 @@ def write(
 
 
 def problems(path: Path) -> tuple[str, ...]:
-    (found,) = inspect(path, progress=False).recordings
+    (found,) = inspect_corpus(path, progress=False).recordings
     return found.problems
 
 
@@ -67,19 +67,19 @@ def problems(path: Path) -> tuple[str, ...]:
 
 
 def test_a_simulated_cohort(cohort: Path) -> None:
-    found = inspect(cohort, progress=False)
+    found = inspect_corpus(cohort, progress=False)
     assert found.simulated
     assert found.subjects == {"epilepsy": 4, "control": 4, "unknown": 0}
     assert len(found.recordings) == 8
     for one in found.recordings:
         assert (one.sfreq, one.minutes, one.missing, one.problems) == (256, 1, (), ())
         assert set(one.electrodes) == set(TEN_TWENTY)
-    assert "(SIMULATED): 8 recording(s), 8 subject(s): 4 epilepsy, 4 control" in as_text(found)
+    assert "(SIMULATED): 8 recording(s), 8 subject(s): 4 epilepsy, 4 control" in format_inspection(found)
 
 
 def test_a_file_and_what_of_it_is_used(tmp_path: Path) -> None:
     path = write(tmp_path / "a.edf", ("EEG Fp1-A1", "EEG T3-A1", "ECG", "EEG A1-A2"))
-    (found,) = inspect(path, progress=False).recordings
+    (found,) = inspect_corpus(path, progress=False).recordings
     assert (found.channels, found.electrodes, found.others) == (4, ("Fp1", "T7"), ("ECG", "EEG A1-A2"))
     assert set(found.missing) == set(TEN_TWENTY) - {"Fp1", "T7"}
     assert (found.sfreq, found.minutes, found.reference, found.filters) == (128, 0.5, "A1", "HP:0.5Hz")
@@ -95,16 +95,16 @@ def test_files_that_lie_about(tmp_path: Path) -> None:
     )
     (tmp_path / ".hidden.edf").touch()
     (tmp_path / "letter.txt").touch()
-    found = inspect(tmp_path, progress=False)
+    found = inspect_corpus(tmp_path, progress=False)
     assert found.subjects is None
     assert [one.missing for one in found.recordings] == [(), ()]
-    assert "subjects not told" in as_text(found)
+    assert "subjects not told" in format_inspection(found)
 
 
 def test_a_table(tmp_path: Path) -> None:
     write(tmp_path / "a.edf")
     (tmp_path / "t.csv").write_text("path,subject,label\na.edf,S-77,control\n")
-    found = inspect(tmp_path / "t.csv", progress=False)
+    found = inspect_corpus(tmp_path / "t.csv", progress=False)
     assert found.subjects == {"epilepsy": 0, "control": 1, "unknown": 0}
 
 
@@ -179,12 +179,12 @@ def test_seizures_of_the_recordings_own_annotations_are_counted_once(tmp_path: P
     notes = [edfio.EdfAnnotation(4, 5, "seizure"), edfio.EdfAnnotation(20, 5, "seizure")]
     path = folder / "aaaaaanr_s001_t001.edf"
     edfio.Edf(signals, annotations=notes, data_record_duration=1).write(path)
-    assert inspect(path, progress=False).recordings[0].seizures == 2
+    assert inspect_corpus(path, progress=False).recordings[0].seizures == 2
     path.with_suffix(".csv_bi").write_text(
         "channel,start_time,stop_time,label\nTERM,5,8,seiz\nTERM,12,13,seiz\n"
     )
-    assert inspect(tmp_path, progress=False).recordings[0].seizures == 3
-    assert inspect(write(tmp_path / "none.edf"), progress=False).recordings[0].seizures is None
+    assert inspect_corpus(tmp_path, progress=False).recordings[0].seizures == 3
+    assert inspect_corpus(write(tmp_path / "none.edf"), progress=False).recordings[0].seizures is None
 
 
 def test_what_cannot_be_read_is_told_without_names(tmp_path: Path) -> None:
@@ -224,7 +224,11 @@ def test_a_subject_of_both_groups_is_told(tmp_path: Path) -> None:
     table = tmp_path / "t.csv"
     table.write_text("path,subject,label\na.edf,1,epilepsy\nb.edf,1,control\nc.edf,2,control\n")
     both = "its subject has both diagnoses"
-    assert [both in one.problems for one in inspect(table, progress=False).recordings] == [True, True, False]
+    assert [both in one.problems for one in inspect_corpus(table, progress=False).recordings] == [
+        True,
+        True,
+        False,
+    ]
 
 
 def test_seizures_that_cannot_be_read_are_no_seizures_that_nobody_had(tmp_path: Path) -> None:
@@ -246,7 +250,7 @@ def test_seizures_that_cannot_be_read_are_no_seizures_that_nobody_had(tmp_path: 
 def test_nothing_to_look_at(name: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"no such file or folder|no recording; expected .*\.edf"):
-        inspect(tmp_path / name, progress=False)
+        inspect_corpus(tmp_path / name, progress=False)
     result = eeg(tmp_path / name)
     assert result.exit_code == 1
     assert result.output.startswith("Error: ")
@@ -279,7 +283,7 @@ def test_for_people_and_for_machines(cohort: Path) -> None:
     [("eegmat", 19, 500.0, [3.03] * 6), ("eegmmidb", 64, 160.0, [125 / 60] * 2)],
 )
 def test_real_edf(folder: str, electrodes: int, sfreq: float, minutes: list[float]) -> None:
-    found = inspect(DATA / folder, progress=False).recordings
+    found = inspect_corpus(DATA / folder, progress=False).recordings
     assert [len(one.electrodes) for one in found] == [electrodes] * len(minutes)
     assert [one.sfreq for one in found] == [sfreq] * len(minutes)
     assert [one.minutes for one in found] == pytest.approx(minutes, abs=0.02)
@@ -289,7 +293,7 @@ def test_real_edf(folder: str, electrodes: int, sfreq: float, minutes: list[floa
 
 @needs_data
 def test_bonn() -> None:
-    found = inspect(DATA / "bonn", progress=False)
+    found = inspect_corpus(DATA / "bonn", progress=False)
     assert found.subjects == {"epilepsy": 3, "control": 2, "unknown": 0}
     assert {one.sfreq for one in found.recordings} == {173.61}
 
@@ -297,7 +301,7 @@ def test_bonn() -> None:
 @needs_data
 @pytest.mark.slow
 def test_guinea_bissau() -> None:
-    found = inspect(DATA / "guinea_bissau", progress=False)
+    found = inspect_corpus(DATA / "guinea_bissau", progress=False)
     assert found.subjects == {"epilepsy": 39, "control": 34, "unknown": 0}
     assert {(one.sfreq, len(one.electrodes)) for one in found.recordings} == {(128.0, 14)}
     assert not any(one.problems for one in found.recordings)
