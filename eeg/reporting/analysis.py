@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import mne
 import numpy as np
@@ -12,7 +11,8 @@ import torch
 from torch import Tensor
 
 from eeg.detector.conformal import Conformal
-from eeg.detector.detector import Decision, Detector
+from eeg.detector.detector import Decision, Detector, Labels
+from eeg.evaluation.confounds import verdict
 from eeg.explanation.attribution import Montage, attribute, channel_effects
 from eeg.explanation.baselines import BASELINES, Baseline
 from eeg.explanation.explain import Explanation
@@ -20,7 +20,11 @@ from eeg.explanation.faithfulness import Faithfulness, curves, measure
 from eeg.explanation.segments import Segment, without
 from eeg.explanation.similarity import Comparison, compare
 from eeg.preprocessing.quality import Policy
+from eeg.preprocessing.reference import TITLES
 from eeg.preprocessing.windows import Windows
+from eeg.reporting.model_card import recorded_results
+
+_LABELLED = {"events": "annotated discharges", "found": "discharges that networks found by the diagnoses"}
 
 MAPPED = 5
 """Segments whose channels are looked at one by one."""
@@ -44,7 +48,48 @@ class Removal:
 
 
 @dataclass(frozen=True)
-class Case:
+class ModelSummary:
+    """What reports say of a detector; ``warnings`` are about the model, the recording or both."""
+
+    name: str
+    rule: str
+    montage: str
+    channels: tuple[str, ...]
+    training: str
+    simulated: bool
+    n_subjects: int
+    calibration: str
+    labels: Labels
+    warnings: tuple[str, ...] = ()
+
+
+def summarize_model(detector: Detector, warnings: Sequence[str] = ()) -> ModelSummary:
+    """Return the summary of a detector, with ``warnings`` before those about its training data."""
+    training, calibration = detector.training, detector.calibration
+    labels = _LABELLED.get(detector.labels, "the subjects' diagnoses")
+    confounds = [
+        line
+        for _, results in recorded_results(detector)
+        for line in (verdict(results.audit) if results.audit.strong else [])
+    ]
+    return ModelSummary(
+        name=detector.model,
+        rule=training.get("rule", "unknown"),
+        montage=TITLES[detector.preprocessing.reference],
+        channels=detector.preprocessing.inputs,
+        training=f"{training.get('corpus', 'unknown')}; {training.get('subjects', '?')} subjects, "
+        f"windows of {detector.window:g} s labelled by {labels}",
+        simulated=bool(training.get("simulated", False)),
+        n_subjects=training.get("subjects", 0),
+        calibration=f"Platt's sigmoid on one score of each of {calibration.n} subjects, every one from "
+        f"a network that had not seen him; {calibration.prevalence:.0%} of them had epilepsy",
+        labels=detector.labels,
+        warnings=(*warnings, *confounds),
+    )
+
+
+@dataclass(frozen=True)
+class RecordingAnalysis:
     """What was found in one recording, and by what.
 
     Parameters
@@ -54,7 +99,7 @@ class Case:
     decision, explanation
         The answer and the ranked segments, on channels of ``raw``.
     model
-        What is known about the model, as `eeg.reporting.export.result` describes it.
+        What is known about the model.
     card
         The model card, Markdown.
     score, calibrated
@@ -78,7 +123,7 @@ class Case:
     raw: mne.io.BaseRaw
     decision: Decision
     explanation: Explanation
-    model: Mapping[str, Any]
+    model: ModelSummary
     card: str
     score: float
     calibrated: Conformal

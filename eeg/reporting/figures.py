@@ -15,7 +15,7 @@ from eeg.disclaimers import RESEARCH_USE
 from eeg.explanation.segments import Segment
 from eeg.io.gaps import looks
 from eeg.preprocessing.pipeline import signals
-from eeg.reporting.analysis import Case
+from eeg.reporting.analysis import RecordingAnalysis
 from visualizers.curves import removal, standing
 from visualizers.topography import LEAST, placed, topographies
 from visualizers.traces import Span, clock, eeg_page, side_by_side, strip
@@ -53,7 +53,7 @@ class Picture:
     figure: Figure
 
 
-def overview(case: Case) -> Picture:
+def overview(case: RecordingAnalysis) -> Picture:
     """Show the evidence of the whole recording, with the strongest segments marked."""
     decision, explanation = case.decision, case.explanation
     figure = strip(
@@ -75,7 +75,7 @@ def overview(case: Case) -> Picture:
     return Picture("overview", "The recording at a glance", caption, figure)
 
 
-def place(case: Case) -> Iterator[Picture]:
+def place(case: RecordingAnalysis) -> Iterator[Picture]:
     """Show where the recording stands among the subjects that the model was calibrated on."""
     known = case.calibrated
     if known.n:
@@ -88,7 +88,7 @@ def place(case: Case) -> Iterator[Picture]:
         )
 
 
-def pages(case: Case) -> Iterator[Picture]:
+def pages(case: RecordingAnalysis) -> Iterator[Picture]:
     """Show the strongest segments as pages of EEG, each page once, all with one sensitivity."""
     raw, marked = case.raw, spans(case.explanation.segments)
     data, sfreq = signals(raw), float(raw.info["sfreq"])
@@ -107,12 +107,12 @@ def pages(case: Case) -> Iterator[Picture]:
                 start=start,
                 spans=shown,
                 scale=scale,
-                montage=str(case.model["montage"]),
+                montage=case.model.montage,
             ),
         )
 
 
-def maps(case: Case) -> Iterator[Picture]:
+def maps(case: RecordingAnalysis) -> Iterator[Picture]:
     """Show the first segments over the head, where the channels have places on it."""
     if case.effects is None or not len(case.effects) or len(placed(case.raw.ch_names)) < LEAST:
         return
@@ -132,9 +132,9 @@ def maps(case: Case) -> Iterator[Picture]:
     )
 
 
-def likes(case: Case) -> Iterator[Picture]:
+def likes(case: RecordingAnalysis) -> Iterator[Picture]:
     """Show the first segments beside the training windows that they are most like."""
-    epilepsy, control = _KINDS[case.model["labels"]]
+    epilepsy, control = _KINDS[case.model.labels]
     pairs = zip(case.explanation.segments, case.comparisons or (), strict=False)
     for rank, (segment, found) in enumerate(islice(pairs, _COMPARED), 1):
         own = Span(found.onset, segment.duration, segment.channels, str(rank))
@@ -158,7 +158,7 @@ def likes(case: Case) -> Iterator[Picture]:
         )
 
 
-def truth(case: Case) -> Iterator[Picture]:
+def truth(case: RecordingAnalysis) -> Iterator[Picture]:
     """Show how true the evidence is to the network."""
     if case.removal is None:
         return
@@ -173,7 +173,7 @@ def truth(case: Case) -> Iterator[Picture]:
     )
 
 
-def pictures(case: Case) -> Iterator[Picture]:
+def pictures(case: RecordingAnalysis) -> Iterator[Picture]:
     """Give all pictures of a recording."""
     yield from place(case)
     yield overview(case)

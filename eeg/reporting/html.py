@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import mne
 from markdown import Markdown
@@ -15,7 +14,7 @@ from eeg.explanation.faithfulness import Faithfulness
 from eeg.preprocessing.quality import Policy
 from eeg.preprocessing.windows import Windows
 from eeg.reporting import figures
-from eeg.reporting.analysis import RANDOM, Case
+from eeg.reporting.analysis import RANDOM, ModelSummary, RecordingAnalysis
 from eeg.reporting.figures import Picture
 from trainers.files import replacing
 from visualizers.traces import clock
@@ -115,7 +114,7 @@ _STYLE = """
 """
 
 
-def write_report(case: Case, path: Path, *, title: str) -> None:
+def write_report(case: RecordingAnalysis, path: Path, *, title: str) -> None:
     """Write what the model answered for one recording, why, and what this does not mean.
 
     Of the recording only its signals go in: no name, date or header field, unless ``title`` holds one.
@@ -166,10 +165,10 @@ def _add(report: mne.Report, found: Iterable[Picture]) -> None:
         report.add_figure(picture.figure, picture.title, caption=picture.caption, tags=_TAG)
 
 
-def _decision_html(decision: Decision, model: Mapping[str, Any]) -> str:
+def _decision_html(decision: Decision, model: ModelSummary) -> str:
     """Put the score in words, after what must be known before reading it."""
-    alarm = f'<div class="eeg-alarm" role="alert">{_SIMULATED}</div>' if model["simulated"] else ""
-    warnings = "".join(f'<div class="eeg-warning">{escape(text)}</div>' for text in model["warnings"])
+    alarm = f'<div class="eeg-alarm" role="alert">{_SIMULATED}</div>' if model.simulated else ""
+    warnings = "".join(f'<div class="eeg-warning">{escape(text)}</div>' for text in model.warnings)
     limits = (
         RESEARCH_USE,
         NORMAL_EEG + " A low score does not either.",
@@ -269,7 +268,7 @@ def _check_html(explanation: Explanation) -> str:
     return f"<p>The decision needs these segments: {escape(str(explanation.check))}.</p>"
 
 
-def _model_html(model: Mapping[str, Any]) -> str:
+def _model_html(model: ModelSummary) -> str:
     """Say what the model is and what it learned from."""
     labels = {
         "events": "annotated discharges",
@@ -278,15 +277,15 @@ def _model_html(model: Mapping[str, Any]) -> str:
         "found": "the discharges that networks found where only diagnoses were known",
     }
     facts = {
-        "Name": model["name"],
-        "Learning rule": model["rule"],
-        "Learned from": model["training"],
-        "Training subjects": model["n_subjects"],
-        "Training data": "simulated" if model["simulated"] else "recorded from people",
-        "Labels": labels[model["labels"]],
-        "Calibration": model["calibration"],
-        "Montage": model["montage"],
-        "Channels": ", ".join(model["channels"]),
+        "Name": model.name,
+        "Learning rule": model.rule,
+        "Learned from": model.training,
+        "Training subjects": model.n_subjects,
+        "Training data": "simulated" if model.simulated else "recorded from people",
+        "Labels": labels[model.labels],
+        "Calibration": model.calibration,
+        "Montage": model.montage,
+        "Channels": ", ".join(model.channels),
     }
     rows = "".join(f"<tr><th>{name}</th><td>{escape(str(fact))}</td></tr>" for name, fact in facts.items())
     return f'<table class="eeg-table"><tbody>{rows}</tbody></table>'

@@ -20,7 +20,7 @@ from eeg.detector.calibration import Calibration
 from eeg.disclaimers import RESEARCH_USE
 from eeg.evaluation.metrics import risk_coverage as risks
 from eeg.models.embedding import embed, readout
-from eeg.reporting.analysis import Case
+from eeg.reporting.analysis import RecordingAnalysis
 from eeg.reporting.figures import pictures
 from eeg.training.cross_validation import Scored, subject_scores
 from visualizers.curves import ranking, reliability, risk_coverage
@@ -34,7 +34,7 @@ _HEADER = ["group", "discharge", "subject", "site"]
 _GROUPS = {1: "epilepsy", 0: "control", None: "unknown"}
 
 
-def write_case(case: Case, folder: Path) -> None:
+def write_case(case: RecordingAnalysis, folder: Path) -> None:
     """Write a recording's pictures as the run ``folder``, one tag each, and the model card."""
     with _writer(folder) as writer:
         writer.add_text("card", f"{RESEARCH_USE}\n\n{case.card}")

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import mne
 import numpy as np
@@ -15,7 +14,6 @@ import numpy as np
 from eeg.datasets.fingerprint import file_hash
 from eeg.detector.conformal import ALPHA
 from eeg.detector.detector import Decision, Detector
-from eeg.evaluation.confounds import verdict
 from eeg.explanation.attribution import DEFAULT
 from eeg.explanation.baselines import BASELINES
 from eeg.explanation.explain import Explanation, explain
@@ -24,13 +22,12 @@ from eeg.explanation.segments import Segment
 from eeg.io.header import header_of
 from eeg.preprocessing.interpolation import lacking
 from eeg.preprocessing.quality import mark_bad
-from eeg.preprocessing.reference import TITLES
 from eeg.preprocessing.windows import Windows
-from eeg.reporting.analysis import Case, effects, faithfulness, likes, removal
+from eeg.reporting.analysis import RecordingAnalysis, effects, faithfulness, likes, removal, summarize_model
 from eeg.reporting.export import result, write_annotated_edf, write_derivative, write_json, write_szcore
 from eeg.reporting.export.bids import is_bids
 from eeg.reporting.html import write_report
-from eeg.reporting.model_card import card, recorded_results
+from eeg.reporting.model_card import card
 from eeg.reporting.tensorboard import write_case
 from trainers.errors import DataError
 
@@ -50,35 +47,14 @@ def output_name(path: Path, keep: bool = False) -> str:
     return "recording-" + file_hash(path)[:8]
 
 
-LABELLED = {"events": "annotated discharges", "found": "discharges that networks found by the diagnoses"}
-
-
-def describe_model(
-    detector: Detector, *, seen: bool = False, interpolated: Sequence[str] = (), doubts: Sequence[str] = ()
-) -> dict[str, Any]:
-    """Return what is told of a detector in reports, as `eeg.reporting.export.result` wants it."""
-    training, calibration = detector.training, detector.calibration
-    labels = LABELLED.get(detector.labels, "the subjects' diagnoses")
+def recording_warnings(
+    *, seen: bool = False, interpolated: Sequence[str] = (), problems: Sequence[str] = ()
+) -> list[str]:
+    """Return what a reader must know of a recording before its score."""
     warnings = [SEEN] if seen else []
     if interpolated:
         warnings.append(f"Interpolated from the other electrodes, not recorded: {', '.join(interpolated)}.")
-    warnings += [f"Of this recording: {doubt}." for doubt in doubts]
-    for _, results in recorded_results(detector):
-        warnings += verdict(results.audit) if results.audit.strong else []
-    return {
-        "name": detector.model,
-        "rule": training.get("rule", "unknown"),
-        "montage": TITLES[detector.preprocessing.reference],
-        "channels": list(detector.preprocessing.inputs),
-        "training": f"{training.get('corpus', 'unknown')}; {training.get('subjects', '?')} subjects, "
-        f"windows of {detector.window:g} s labelled by {labels}",
-        "simulated": bool(training.get("simulated", False)),
-        "n_subjects": training.get("subjects", 0),
-        "calibration": f"Platt's sigmoid on one score of each of {calibration.n} subjects, every one from "
-        f"a network that had not seen him; {calibration.prevalence:.0%} of them had epilepsy",
-        "labels": detector.labels,
-        "warnings": warnings,
-    }
+    return warnings + [f"Of this recording: {problem}." for problem in problems]
 
 
 def detect(
@@ -126,16 +102,15 @@ def detect(
     seen = file_hash(path) in detector.training.get("recordings", [])
     quality = windows.quality
     marked = mark_bad(raw, quality, settings.channels) if quality else raw
-    doubts = header_of(path).problems
-    model = describe_model(
-        detector, seen=seen, interpolated=lacking(marked, settings.channels), doubts=doubts
+    warnings = recording_warnings(
+        seen=seen, interpolated=lacking(marked, settings.channels), problems=header_of(path).problems
     )
     name = output_name(path, keep_name)
-    case = Case(
+    case = RecordingAnalysis(
         raw=cleaned,
         decision=decision,
         explanation=in_time(found, windows),
-        model=model,
+        model=summarize_model(detector, warnings),
         card=card(detector),
         score=float(detector.score(decision.window_logit)),
         calibrated=detector.calibration.conformal,
@@ -154,7 +129,7 @@ def detect(
     return decision, case.explanation, out / name
 
 
-def _write(case: Case, raw: mne.io.BaseRaw, name: str, out: Path) -> None:
+def _write(case: RecordingAnalysis, raw: mne.io.BaseRaw, name: str, out: Path) -> None:
     """Write the files of a recording that is called ``name``."""
     segments = case.explanation.segments
     with filling(out / name) as folder:

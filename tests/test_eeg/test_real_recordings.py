@@ -14,7 +14,8 @@ from eeg.detector.detector import Detector
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.models.registry import build
 from eeg.preprocessing.pipeline import Preprocessing
-from eeg.workflows.detect import describe_model, detect
+from eeg.reporting.analysis import summarize_model
+from eeg.workflows.detect import detect, recording_warnings
 from trainers.errors import DataError
 
 DATA = Path(os.environ.get("HEBBIAN_DATA", "")) / "eeg"
@@ -79,5 +80,6 @@ def test_channels_that_a_recorder_has_not_are_named(detector: Detector) -> None:
 
 
 def test_what_is_doubtful_about_a_recording_is_a_warning(detector: Detector) -> None:
-    told = describe_model(detector, doubts=["electrodes without a unit, taken as uV"])["warnings"]
-    assert told == ["Of this recording: electrodes without a unit, taken as uV."]
+    warnings = recording_warnings(problems=["electrodes without a unit, taken as uV"])
+    expected = ("Of this recording: electrodes without a unit, taken as uV.",)
+    assert summarize_model(detector, warnings).warnings == expected

@@ -10,7 +10,7 @@ from typing import Any
 from eeg.disclaimers import NORMAL_EEG, NOT_A_FINDING, RESEARCH_USE
 from eeg.explanation.segments import Segment
 from eeg.explanation.similarity import Comparison
-from eeg.reporting.analysis import Case
+from eeg.reporting.analysis import RecordingAnalysis
 from trainers.files import replacing
 
 NAME, VERSION = "hebbian-eeg-detection", 2
@@ -40,7 +40,7 @@ def write_json(content: Mapping[str, Any], path: Path) -> None:
         )
 
 
-def result(case: Case) -> dict[str, Any]:
+def result(case: RecordingAnalysis) -> dict[str, Any]:
     """Gather a detection as one mapping that JSON can hold.
 
     Returns
@@ -77,7 +77,7 @@ def result(case: Case) -> dict[str, Any]:
             "faithfulness": {name: asdict(found) for name, found in (case.measures or {}).items()},
             "segments": ranked(explanation.segments, case.comparisons),
         },
-        "model": dict(case.model),
+        "model": asdict(case.model),
     }
 
 

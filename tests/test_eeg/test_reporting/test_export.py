@@ -4,6 +4,7 @@ import csv
 import json
 import os
 from copy import deepcopy
+from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from eeg.explanation.explain import Check, Explanation
 from eeg.explanation.faithfulness import Faithfulness
 from eeg.explanation.segments import Segment
 from eeg.explanation.similarity import Comparison, Neighbour
-from eeg.reporting.analysis import Case
+from eeg.reporting.analysis import ModelSummary, RecordingAnalysis
 from eeg.reporting.export import (
     result,
     schema,
@@ -284,18 +285,18 @@ def test_szcore_columns_say_that_no_mark_is_a_seizure(tmp_path: Path) -> None:
     assert {(row["dateTime"], row["recordingDuration"]) for row in rows} == {("n/a", "10")}
 
 
-MODEL: dict[str, Any] = {
-    "name": "tvgg",
-    "rule": "backprop",
-    "montage": "average reference",
-    "channels": ("Fp1", "T7"),
-    "training": "simulated",
-    "simulated": True,
-    "n_subjects": 64,
-    "calibration": "Platt",
-    "labels": "events",
-    "warnings": (),
-}
+MODEL = ModelSummary(
+    name="tvgg",
+    rule="backprop",
+    montage="average reference",
+    channels=("Fp1", "T7"),
+    training="simulated",
+    simulated=True,
+    n_subjects=64,
+    calibration="Platt",
+    labels="events",
+    warnings=(),
+)
 
 
 def document(folder: Path, interval: tuple[float, float] | None = (0.5, 0.875)) -> dict[str, Any]:
@@ -309,7 +310,7 @@ def document(folder: Path, interval: tuple[float, float] | None = (0.5, 0.875)) 
     )
     window = np.zeros((3, 256), np.float32)
     like = Comparison(window, 0.5, Neighbour(2, window, 0.75), Neighbour(1, window, -0.5))
-    case = Case(
+    case = RecordingAnalysis(
         raw=recording(),
         decision=decision,
         explanation=explanation,
@@ -352,7 +353,7 @@ def test_result_survives_json(tmp_path: Path) -> None:
     assert [entry["rank"] for entry in read["explanation"]["segments"]] == [1, 2, 3]
     assert read["explanation"]["segments"][0]["channels"] == ["T7", "O2"]
     assert read["explanation"]["segments"][0]["stability"] == 0.85
-    assert read["model"] == {**MODEL, "channels": ["Fp1", "T7"], "warnings": []}
+    assert read["model"] == {**asdict(MODEL), "channels": ["Fp1", "T7"], "warnings": []}
 
 
 def test_result_keeps_to_its_published_schema(tmp_path: Path) -> None:

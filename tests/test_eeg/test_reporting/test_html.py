@@ -24,7 +24,7 @@ from eeg.explanation.segments import Segment
 from eeg.explanation.similarity import Comparison, Neighbour
 from eeg.preprocessing.quality import EXCLUDED, Kind, Policy
 from eeg.preprocessing.windows import Windows
-from eeg.reporting.analysis import Case, Removal
+from eeg.reporting.analysis import ModelSummary, RecordingAnalysis, Removal
 from eeg.reporting.figures import page_starts
 from eeg.reporting.html import write_report
 from eeg.reporting.tensorboard import write_case
@@ -36,18 +36,18 @@ SEGMENTS = (
     Segment(33.2, 0.5, ("T7",), attribution=0.41, change=0.125),
     Segment(12.0, 1.0, ("Fp1", "T7"), attribution=-0.2, change=-0.03),
 )
-MODEL: dict[str, Any] = {
-    "name": "tvgg-gap",
-    "rule": "backprop",
-    "montage": "average reference",
-    "channels": ("Fp1", "T7", "Cz", "O2"),
-    "training": "a cohort <of nobody>",
-    "simulated": False,
-    "n_subjects": 64,
-    "calibration": "temperature",
-    "labels": "events",
-    "warnings": ["Line noise & more"],
-}
+MODEL = ModelSummary(
+    name="tvgg-gap",
+    rule="backprop",
+    montage="average reference",
+    channels=("Fp1", "T7", "Cz", "O2"),
+    training="a cohort <of nobody>",
+    simulated=False,
+    n_subjects=64,
+    calibration="temperature",
+    labels="events",
+    warnings=("Line noise & more",),
+)
 
 
 def recording(seconds: float = 60.0) -> mne.io.RawArray:
@@ -58,17 +58,19 @@ def recording(seconds: float = 60.0) -> mne.io.RawArray:
     return raw.set_annotations(mne.Annotations([1.0], [0.0], ["Doe awake"], raw.info["meas_date"]))
 
 
-def case(segments: tuple[Segment, ...] = SEGMENTS, check: Check | None = None, **facts: Any) -> Case:
+def case(
+    segments: tuple[Segment, ...] = SEGMENTS, check: Check | None = None, **facts: Any
+) -> RecordingAnalysis:
     onset = np.arange(0, 60, 2.0)
     answer = Answer("epilepsy", 0.1, 20, 0.8)
     decision = Decision(0.934, 0.25, 2.6, onset, np.sin(onset), 2.0, answer, interval=(0.871, 0.962))
     times = np.arange(0, 60, 0.125)
     fall = np.linspace(1, 0, 17)
-    return Case(
+    return RecordingAnalysis(
         raw=recording(),
         decision=decision,
         explanation=Explanation("occlusion", segments, times, np.cos(times), check=check),
-        model={**MODEL, **facts},
+        model=replace(MODEL, **facts),
         card="# The card\n\n| what | <b>figure |\n|---|---|\n| ROC-AUC | 0.9 |",
         score=1.5,
         calibrated=Conformal((1.0, 2.0, 3.0), (-1.0, 0.0)),
@@ -77,7 +79,7 @@ def case(segments: tuple[Segment, ...] = SEGMENTS, check: Check | None = None, *
     )
 
 
-def compared() -> Case:
+def compared() -> RecordingAnalysis:
     """A case of a model that keeps training windows, with everything that was measured."""
     window = 5 * np.random.default_rng(1).standard_normal((4, 256)).astype(np.float32)
     like = Comparison(window, 0.5, Neighbour(3, window, 0.97, (0.25, 0.5)), Neighbour(1, -window, 0.42))
