@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from eeg import large_arrays
 from eeg.datasets import Corpus, Entry, read_events
-from eeg.datasets.fingerprint import files_of, key
+from eeg.datasets.fingerprint import files_of, hash_content
 from eeg.datasets.seizures import seizures
 from eeg.io.gaps import stretches, without_short
 from eeg.io.reader import read_recording, recording_file
@@ -204,7 +204,7 @@ def _cached(entry: Entry, settings: Preprocessing, length: float, policy: Policy
     The diagnosis and the discharges are the corpus's word and no part of them.
     """
     decisive = [asdict(settings), length, policy, _VERSION, mne.__version__]
-    name = key(files_of(entry), decisive)
+    name = hash_content(files_of(entry), decisive)
     found = cache.recall(folder, name)
     if found is None:
         windows = windows_of(entry, settings, length, policy=policy)

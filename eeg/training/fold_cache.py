@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from eeg.datasets import Entry
+from eeg.datasets.fingerprint import hash_facts
 from eeg.datasets.splits import SubjectSplit
 from eeg.preprocessing.windows import Windows
 from trainers.errors import DataError
@@ -54,22 +54,19 @@ def names(plan: object, loaded: Mapping[Entry, Windows], folds: Sequence[Subject
     That is the plan, the versions of what it is trained by, what it is trained on and tested on, subject by
     subject, and the recordings without a diagnosis.
     """
-    seen = {entry: f"{entry.subject} {digest(windows)}" for entry, windows in loaded.items()}
+    seen = {entry: f"{entry.subject} {windows_digest(windows)}" for entry, windows in loaded.items()}
     unlabelled = [seen[entry] for entry in loaded if entry.label is None]
     common = [to_plain(plan), versions(), unlabelled]
     made_of = [[*common, [seen[e] for e in train], [seen[e] for e in test]] for train, test in folds]
-    return [f"{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]}.json" for facts in made_of]
+    return [f"{hash_facts(facts)}.json" for facts in made_of]
 
 
-def digest(windows: Windows) -> str:
-    """Return the first 16 hex digits of the SHA-256 of what is learned from a recording."""
+def windows_digest(windows: Windows) -> str:
+    """Return a hash of what a model learns from a recording."""
     events = windows.events and [times.tolist() for times in windows.events]
-    facts = [windows.length, windows.onset.tolist(), windows.label, events]
-    found = hashlib.sha256(json.dumps(facts).encode())
-    found.update(windows.data.data)
-    return found.hexdigest()[:16]
+    return hash_facts([windows.length, windows.onset.tolist(), windows.label, events], windows.data.data)
 
 
-def digest_of(loaded: Mapping[Entry, Windows]) -> str:
-    """Return the same of all recordings together, in their order."""
-    return hashlib.sha256("".join(map(digest, loaded.values())).encode()).hexdigest()[:16]
+def corpus_windows_digest(loaded: Mapping[Entry, Windows]) -> str:
+    """Return the hash of all recordings together, in their order."""
+    return hash_facts([windows_digest(windows) for windows in loaded.values()])

@@ -166,7 +166,7 @@ def run(
         **settings(plan, design, corpus),
         "corpus_sha256": corpus_digest(corpus),
         "held_out": fingerprint(held),
-        "data_sha256": fold_cache.digest_of(loaded),
+        "data_sha256": fold_cache.corpus_windows_digest(loaded),
     }
     folder = None if out is None else begin(out, asked)
     cues = read_cues(entries, jobs)

@@ -12,7 +12,7 @@ import pytest
 from joblib import parallel_config
 
 from eeg.datasets import Corpus, Entry
-from eeg.datasets.fingerprint import key
+from eeg.datasets.fingerprint import hash_content
 from eeg.preprocessing import cache
 from eeg.preprocessing.loading import load
 from eeg.preprocessing.pipeline import Preprocessing
@@ -104,10 +104,10 @@ def test_names_are_of_content_and_not_of_places(tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     one.write_text("signal")
     shutil.copy(one, other)
-    assert key([one], {"high": 45}) == key([other], {"high": 45})
-    assert key([one], {"high": 45}) != key([one], {"high": 40})
+    assert hash_content([one], {"high": 45}) == hash_content([other], {"high": 45})
+    assert hash_content([one], {"high": 45}) != hash_content([one], {"high": 40})
     other.write_text("another")
-    assert key([one], {}) != key([other], {})
+    assert hash_content([one], {}) != hash_content([other], {})
 
 
 @pytest.mark.parametrize("damage", ["cut", "emptied", "no facts", "half the facts"])
