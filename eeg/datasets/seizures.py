@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eeg.datasets.temple import read_temple
+from eeg.io.intervals import union
 from eeg.io.tables import read_seconds, read_table
 
 if TYPE_CHECKING:
@@ -76,8 +77,7 @@ def read_seizures(path: Path) -> tuple[np.ndarray, np.ndarray]:
         The file lacks a column or cannot be understood, or a time is no number.
     """
     spans = _of_bids(path) if path.suffix.lower() == ".tsv" else _of_temple(path)
-    onset, end = union(sorted(spans))
-    return onset, end - onset
+    return _joined(spans)
 
 
 def _of_temple(path: Path) -> list[tuple[float, float]]:
@@ -99,16 +99,10 @@ def _mark(path: Path, row: dict[str, str], text: str) -> Mark:
     return read_seconds(path, row, "onset"), read_seconds(path, row, "duration") if lasting else 0.0, text
 
 
-def union(spans: list[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
-    """Join spans, sorted by onset, that touch; return starts and stops (M,)."""
-    joined: list[tuple[float, float]] = []
-    for start, end in spans:
-        if joined and start <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
-        else:
-            joined.append((start, end))
-    onset, stop = np.array(joined, dtype=float).reshape(-1, 2).T
-    return onset, stop
+def _joined(spans: list[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return onsets and durations (M,) of spans, with those that overlap joined."""
+    start, stop = union(spans).T
+    return start, stop - start
 
 
 def seizures(raw: mne.io.BaseRaw, table: Path | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -139,5 +133,4 @@ def seizures(raw: mne.io.BaseRaw, table: Path | None = None) -> tuple[np.ndarray
     if table is not None:
         onset, duration = read_seizures(table)
         spans += zip(onset.tolist(), (onset + duration).tolist(), strict=True)
-    onset, stop = union(sorted(spans))
-    return onset, stop - onset
+    return _joined(spans)

@@ -14,6 +14,7 @@ from eeg.detector.detector import Detector
 from eeg.explanation.attribution import Montage
 from eeg.explanation.explain import explain
 from eeg.explanation.segments import LONGEST, Segment, Span, peaks
+from eeg.io.intervals import covered, overlaps
 from eeg.io.tables import read_table
 from eeg.training.cross_validation import Scored
 
@@ -153,10 +154,8 @@ class Precision:
 
 def hits(segments: Sequence[tuple[float, float]], onset: np.ndarray, duration: np.ndarray) -> np.ndarray:
     """Tell which segments (onset, duration in s) overlap a discharge widened by 100 ms, (n,) bool."""
-    start = np.array([s[0] for s in segments])[:, None]
-    stop = start + np.array([s[1] for s in segments])[:, None]
-    overlap = (start < onset + duration + WIDENED) & (stop > onset - WIDENED)
-    return np.asarray(overlap.any(1))
+    start, length = np.array(segments, dtype=float).reshape(-1, 2).T
+    return overlaps(start, length, onset - WIDENED, duration + 2 * WIDENED)
 
 
 def precision_at_r(segments: Sequence[tuple[float, float]], onset: np.ndarray, duration: np.ndarray) -> float:
@@ -186,11 +185,7 @@ def chance(length: float, total: float, onset: np.ndarray, duration: np.ndarray)
     """Return the probability that a segment of ``length`` placed uniformly in ``total`` seconds hits."""
     low = np.clip(onset - WIDENED - length, 0, total - length)
     high = np.clip(onset + duration + WIDENED, 0, total - length)
-    covered, reached = 0.0, 0.0
-    for a, b in sorted(zip(low, high, strict=True)):
-        covered += max(0.0, b - max(a, reached))
-        reached = max(reached, b)
-    return covered / (total - length)
+    return covered(np.stack([low, high], axis=1)) / (total - length)
 
 
 def largest_deflections(windows: np.ndarray, sfreq: float, most: int = MOST) -> list[tuple[float, float]]:

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 import mne
 import numpy as np
 
+from eeg.io.intervals import complement
+
 GAP = "BAD_ACQ_SKIP"
 
 
@@ -21,12 +23,7 @@ def gaps(raw: mne.io.BaseRaw) -> list[tuple[int, int]]:
 
 def stretches(raw: mne.io.BaseRaw) -> list[tuple[int, int]]:
     """Return where a recording is continuous, in order: first sample, and the one after the last."""
-    found, begin = [], 0
-    for start, stop in sorted(gaps(raw)):
-        if start > begin:
-            found.append((begin, start))
-        begin = max(begin, stop)
-    return [*found, (begin, int(raw.n_times))] if begin < raw.n_times else found
+    return complement(gaps(raw), int(raw.n_times))
 
 
 def part(raw: mne.io.BaseRaw, start: int, stop: int) -> mne.io.BaseRaw:

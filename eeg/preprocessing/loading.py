@@ -14,9 +14,9 @@ from eeg.datasets import Corpus, Entry, read_events
 from eeg.datasets.fingerprint import files_of, hash_content
 from eeg.datasets.seizures import seizures
 from eeg.io.gaps import stretches, without_short
+from eeg.io.intervals import overlaps
 from eeg.io.reader import read_recording, recording_file
 from eeg.preprocessing import cache
-from eeg.preprocessing.intervals import touched
 from eeg.preprocessing.pipeline import Preprocessing, check_duration, clean, kernel, scaled
 from eeg.preprocessing.quality import EXCLUDED, LEAST, Policy, Quality, examine, mark_bad
 from eeg.preprocessing.windows import _LEFT_OUT, Windows, cut
@@ -118,8 +118,8 @@ def unusable(
     DataError
         Less than half of the windows outside seizures are EEG, or all are ictal.
     """
-    in_seizure = touched(onset, length, *ictal)
-    flawed = touched(onset, length, *quality.spans(EXCLUDED[policy])) & ~in_seizure
+    in_seizure = overlaps(onset, length, *ictal)
+    flawed = overlaps(onset, length, *quality.spans(EXCLUDED[policy])) & ~in_seizure
     rest = int((~in_seizure).sum())
     if not rest:
         raise DataError("within a seizure from beginning to end; expected interictal EEG")

@@ -23,6 +23,7 @@ from scipy.ndimage import find_objects, label
 from scipy.signal import welch
 
 from eeg.io.gaps import looks, stretches
+from eeg.io.intervals import covered
 from eeg.preprocessing.interpolation import INTERPOLATED, lacking
 from eeg.preprocessing.pipeline import BLOCK, FLAT, extremes
 
@@ -94,10 +95,7 @@ class Quality:
     def share(self, kind: Kind) -> float:
         """Return the share of the recording's time that the flaws of a kind take, whatever the channels."""
         onset, duration = self.spans([kind])
-        order = np.argsort(onset)
-        start, end = onset[order], np.maximum.accumulate((onset + duration)[order])
-        new = end - np.maximum(start, np.concatenate([[-np.inf], end])[:-1])
-        return float(np.maximum(new, 0).sum() / self.seconds)
+        return covered(np.stack([onset, onset + duration], axis=1)) / self.seconds
 
     @classmethod
     def recorded(cls, facts: Mapping[str, Any]) -> Self:

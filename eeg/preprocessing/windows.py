@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from eeg import large_arrays
-from eeg.preprocessing.intervals import _TOLERANCE, held_share, holds
+from eeg.io.intervals import TOLERANCE, contained_fraction, contains_half
 from eeg.preprocessing.quality import Quality
 from trainers.errors import DataError
 from trainers.provenance import to_plain
@@ -54,11 +54,11 @@ class Windows:
     @property
     def positive(self) -> np.ndarray | None:
         """Whether each window holds at least half of an annotated discharge, (N,) bool."""
-        return None if self.events is None else holds(self.onset, self.length, *self.events)
+        return None if self.events is None else contains_half(self.onset, self.length, *self.events)
 
     def in_recording(self, seconds: np.ndarray) -> np.ndarray:
         """Return where times (K,) on the windows, laid end to end, lie in the recording, s."""
-        place = (np.asarray(seconds, float) / self.length + _TOLERANCE).astype(int)
+        place = (np.asarray(seconds, float) / self.length + TOLERANCE).astype(int)
         place = np.minimum(place, len(self.onset) - 1)
         return self.onset[place] + seconds - place * self.length
 
@@ -142,6 +142,6 @@ def examples(windows: Windows) -> tuple[np.ndarray, np.ndarray]:
     between = np.concatenate([windows.data[next_to, :, half:], windows.data[next_to + 1, :, :half]], axis=2)
     data = np.concatenate([windows.data, between])
     onset = np.concatenate([windows.onset, windows.onset[next_to] + half * second])
-    share = held_share(onset, windows.length, *windows.events)
+    share = contained_fraction(onset, windows.length, *windows.events)
     clear = (share == 0) | (share >= _WHOLE)
     return data[clear], share[clear] > 0

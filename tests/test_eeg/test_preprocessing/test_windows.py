@@ -7,7 +7,6 @@ from hypothesis import given, strategies as st
 
 from eeg.datasets import Corpus, Entry
 from eeg.io.reader import read_recording
-from eeg.preprocessing.intervals import holds, touched
 from eeg.preprocessing.loading import load, windows_of
 from eeg.preprocessing.pipeline import Preprocessing, prepare
 from eeg.preprocessing.windows import Windows, cut, examples
@@ -49,38 +48,6 @@ def test_too_short_says_what_was_found_and_needed() -> None:
 def test_a_window_without_samples_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="at least one sample"):
         cut(np.zeros((2, 192)), 128, 0.001)
-
-
-# --- events
-
-
-def holds_slowly(onsets: np.ndarray, length: float, starts: np.ndarray, durations: np.ndarray) -> list[bool]:
-    """Count the milliseconds of each event that lie inside each window."""
-    held = []
-    for onset in onsets:
-        window = set(range(round(1000 * onset), round(1000 * (onset + length))))
-        events = [
-            range(round(1000 * s), round(1000 * (s + d))) for s, d in zip(starts, durations, strict=True)
-        ]
-        held.append(any(2 * len(window.intersection(event)) >= len(event) for event in events))
-    return held
-
-
-milliseconds = st.integers(0, 5000)
-
-
-@given(st.lists(st.tuples(milliseconds, st.integers(1, 3000)), max_size=5), st.sampled_from([0.5, 1.0, 2.0]))
-def test_holds_as_counted_by_the_millisecond(events: list[tuple[int, int]], length: float) -> None:
-    onsets = np.arange(0, 5, length)
-    starts, durations = np.array(events, dtype=float).reshape(-1, 2).T / 1000
-    assert holds(onsets, length, starts, durations).tolist() == holds_slowly(
-        onsets, length, starts, durations
-    )
-
-
-@given(st.floats(0, 9.4), st.floats(0.01, 0.6))
-def test_no_event_is_lost_between_two_windows(start: float, duration: float) -> None:
-    assert holds(np.arange(0.0, 10.0), 1.0, np.array([start]), np.array([duration])).any()
 
 
 # --- a small corpus on disk
@@ -169,19 +136,6 @@ def test_nothing_usable_is_an_error(corpus: Corpus) -> None:
 
 
 # --- what is left out
-
-
-def touched_slowly(onset: np.ndarray, length: float, spans: list[tuple[int, int]]) -> list[bool]:
-    """Compare sets of milliseconds."""
-    bad = {t for start, lasting in spans for t in range(start, start + max(lasting, 1))}
-    return [bool(bad & set(range(round(1000 * o), round(1000 * (o + length))))) for o in onset]
-
-
-@given(st.lists(st.tuples(milliseconds, st.integers(0, 3000)), max_size=4), st.sampled_from([0.5, 1.0, 2.0]))
-def test_touched_as_compared_by_the_millisecond(spans: list[tuple[int, int]], length: float) -> None:
-    onset = np.arange(0, 5, length)
-    starts, durations = np.array(spans, dtype=float).reshape(-1, 2).T / 1000
-    assert touched(onset, length, starts, durations).tolist() == touched_slowly(onset, length, spans)
 
 
 def test_nothing_is_made_up_where_a_window_was_left_out() -> None:
