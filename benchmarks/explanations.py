@@ -38,7 +38,7 @@ from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.windows import Windows
 from eeg.simulation.write_bids import write_cohort
 from eeg.training import fit
-from eeg.training.plan import AGGREGATION, WINDOW, Plan
+from eeg.training.plan import Plan
 
 FILE = Path(__file__).parent / "results" / "explanations.jsonl"
 SPEED = FILE.with_name("explanations_speed.json")
@@ -58,9 +58,7 @@ _PEAKS = 10
 _BATCH = 64
 _CHANCE = torch.Generator().manual_seed(SEED)
 
-PLAN = Plan(
-    Preprocessing(TEN_TWENTY), "events", WINDOW["events"], AGGREGATION["events"], "tvgg-gap", seed=SEED
-)
+PLAN = Plan(Preprocessing(TEN_TWENTY), "events", 2.0, "top", "tvgg-gap", seed=SEED)
 MONTAGE = Montage(TEN_TWENTY, PLAN.preprocessing.sfreq)
 
 Evidence = Callable[[nn.Module, Tensor, Tensor], Tensor]

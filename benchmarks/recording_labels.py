@@ -26,6 +26,7 @@ from journal import RESULTS
 from eeg.datasets import open_corpus, splits
 from eeg.evaluation.metrics import auc
 from eeg.io.electrodes import TEN_TWENTY
+from eeg.labels import AUGMENTATIONS
 from eeg.models.aggregation import AGGREGATIONS
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.simulation.write_bids import write_cohort
@@ -42,10 +43,7 @@ BASELINE = Plan(Preprocessing(TEN_TWENTY), "recording", 2.0, "mean", augment=())
 
 INGREDIENTS: Mapping[str, Mapping[str, Any]] = {
     "the diagnosis on every window": {},
-    **{
-        f"... {name}": {"augment": (name,)}
-        for name in ("turn", "gain", "silence", "flip", "shift", "whiten", "mix")
-    },
+    **{f"... {name}": {"augment": (name,)} for name in AUGMENTATIONS},
     "... SoftHebb first, without labels": {"rule": "softhebb", "finetune": True},
     **{
         f"bags, {name}": {"labels": "bag", "aggregation": name}
@@ -53,12 +51,16 @@ INGREDIENTS: Mapping[str, Mapping[str, Any]] = {
     },
     **{
         f"bags, noisy-or, {name}": {"labels": "bag", "aggregation": "noisy-or", "augment": (name,)}
-        for name in ("turn", "flip", "mix")
+        for name in ("head-rotation", "sign-flip", "background-mix")
     },
     "tangent space of five bands": {"model": "tangent-bands"},
     "random forest on four bands": {"model": "rf"},
-    "discharges found": {"labels": "found", "aggregation": "top", "augment": ("turn",)},
-    "annotated discharges, for comparison": {"labels": "events", "aggregation": "top", "augment": ("turn",)},
+    "pseudo-labels": {"labels": "pseudo", "aggregation": "top", "augment": ("head-rotation",)},
+    "annotated discharges, for comparison": {
+        "labels": "events",
+        "aggregation": "top",
+        "augment": ("head-rotation",),
+    },
 }
 
 

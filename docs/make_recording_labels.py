@@ -35,7 +35,7 @@ learns its subjects by heart.  What helps?
 - `--labels bag`: the windows of a subject are pooled to one logit, and the loss sees that one
   (`--aggregation` names the pooling).  A bag holds up to {windows} windows: a small one often holds no
   discharge.
-- `--labels found`: networks find the discharges.  The training subjects are split into {folds} folds, and
+- `--labels pseudo`: networks find the discharges.  The training subjects are split into {folds} folds, and
   each fold is judged by a network that learned the others by bags: what it knows by heart of these is of no
   use here.  Those windows of a patient count as discharges that stand out of his recording as only {rare:.0%}
   of the controls' windows do, and his lower half as none; what lies between is left out.  The network that
@@ -43,7 +43,7 @@ learns its subjects by heart.  What helps?
   {networks} trainings instead of one.
 
 ```console
-$ eeg train DATA --labels found --out OUT
+$ eeg train DATA --labels pseudo --out OUT
 ```
 
 ## Measured

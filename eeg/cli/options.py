@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from eeg.labels import AUGMENTATIONS, LABEL_MODES, RENAMED
+
 
 class FloatRange(click.FloatRange):
     """A range without NaN, which compares as within every range, and without infinity."""
@@ -29,6 +31,16 @@ class ShareOrFile(FloatRange):
         """Return the number or the path."""
         if isinstance(value, str) and Path(value).is_file():
             return Path(value)
+        return super().convert(value, param, ctx)
+
+
+class RenamedChoice(click.Choice[str]):
+    """A choice that names the new word for a former one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the choice."""
+        if value not in self.choices and RENAMED.get(value) in self.choices:
+            self.fail(f"{value!r} is now called {RENAMED[value]!r}", param, ctx)
         return super().convert(value, param, ctx)
 
 
@@ -68,6 +80,20 @@ METHOD = click.option(
     default="occlusion",
     show_default=True,
     help="Where the attribution over time comes from.",
+)
+LABELS = click.option(
+    "--labels",
+    type=RenamedChoice(list(LABEL_MODES)),
+    help="What is learned.  "
+    + "  ".join(f"{name}: {mode.description}." for name, mode in LABEL_MODES.items())
+    + "  [default: events if every recording is annotated, else recording]",
+)
+AUGMENT = click.option(
+    "--augment",
+    multiple=True,
+    type=RenamedChoice([*AUGMENTATIONS, "none"]),
+    help="An augmentation of training windows; repeatable.  [default: sign-flip for bag, else head-rotation, "
+    "which needs a reference of single electrodes]",
 )
 BASELINE = click.option(
     "--baseline",

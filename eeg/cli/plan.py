@@ -8,6 +8,7 @@ import click
 
 if TYPE_CHECKING:
     from eeg.datasets import Corpus
+    from eeg.labels import Labels
     from eeg.preprocessing.reference import Reference
     from eeg.training.plan import Plan
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 def planned(
     corpus: Corpus,
     *,
-    labels: str | None,
+    labels: Labels | None,
     channels: str | None,
     preset: str,
     reference: Reference,
@@ -28,12 +29,13 @@ def planned(
     """Return the plan, with what fits the corpus where nothing was said."""
     from dataclasses import replace
 
+    from eeg.labels import LABEL_MODES
     from eeg.preprocessing.line_frequency import mains
     from eeg.preprocessing.pipeline import Preprocessing
-    from eeg.training.plan import AGGREGATION, AUGMENT, WINDOW, Plan
+    from eeg.training.plan import Plan
     from eeg.workflows import train as train_workflow
 
-    kind = labels or ("events" if all(e.events for e in corpus.entries) else "recording")
+    kind: Labels = labels or ("events" if all(e.events for e in corpus.entries) else "recording")
     names = _electrodes(channels) if channels else train_workflow.default_channels(corpus)
     try:
         settings = Preprocessing.paper(names) if preset == "paper" else Preprocessing(names)
@@ -41,13 +43,14 @@ def planned(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     paper = preset == "paper" and kind == "recording"
-    usual = tuple(a for a in AUGMENT[kind] if (a, reference) != ("turn", "bipolar"))  # type: ignore[index]
+    mode = LABEL_MODES[kind]
+    usual = tuple(a for a in mode.augment if (a, reference) != ("head-rotation", "bipolar"))
     return Plan(
         preprocessing=settings,
-        labels=kind,  # type: ignore[arg-type]
-        window=window or WINDOW[kind],  # type: ignore[index]
+        labels=kind,
+        window=window or mode.window,
         augment=tuple(a for a in augment if a != "none") if augment else usual,
-        aggregation=aggregation or ("mean-probability" if paper else AGGREGATION[kind]),  # type: ignore[index]
+        aggregation=aggregation or ("mean-probability" if paper else mode.aggregation),
         **same,
     )
 

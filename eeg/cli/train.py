@@ -10,8 +10,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eeg.cli.common import about, echo_json, echo_results, end, loaded_from, made, one_thread
-from eeg.cli.options import CACHE, DATA, FOLDER, JOBS, MACHINE, QUALITY, FloatRange, ShareOrFile
+from eeg.cli.options import (
+    AUGMENT,
+    CACHE,
+    DATA,
+    FOLDER,
+    JOBS,
+    LABELS,
+    MACHINE,
+    QUALITY,
+    FloatRange,
+    RenamedChoice,
+    ShareOrFile,
+)
 from eeg.cli.plan import planned, refuse_misfits, refuse_unknown
+from eeg.labels import LABEL_MODES
 
 if TYPE_CHECKING:
     from eeg.datasets import Corpus, Entry
@@ -34,19 +47,8 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Let a rule without labels learn first, also on recordings without a diagnosis, and then backprop.",
 )
-@click.option(
-    "--augment",
-    multiple=True,
-    type=click.Choice(["turn", "gain", "silence", "flip", "shift", "whiten", "mix", "none"]),
-    help="What hides whose EEG it is from a network; once for each.  "
-    "[default: flip for bag, else turn, which bipolar cannot]",
-)
-@click.option(
-    "--labels",
-    type=click.Choice(["events", "recording", "bag", "found"]),
-    help="Learn annotated discharges, or each subject's diagnosis on every window or on all together, or the "
-    "discharges that networks find from diagnoses.  [default: events where the corpus annotates them]",
-)
+@AUGMENT
+@LABELS
 @click.option(
     "--channels", help="Comma-separated.  [default: the 19 of 10-20, or all of the first recording]"
 )
@@ -191,7 +193,7 @@ _USUAL: dict[str, Any] = {
 )
 @click.option(
     "--labels",
-    type=click.Choice(["events", "recording", "bag", "found"]),
+    type=RenamedChoice(list(LABEL_MODES)),
     default="recording",
     show_default=True,
     help="What networks learn; feature models learn each recording's diagnosis.",

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import mne
 import numpy as np
@@ -23,6 +23,7 @@ from eeg.detector.conformal import ALPHA, Answer, Conformal
 from eeg.detector.novelty import Gate
 from eeg.detector.prototypes import Prototypes
 from eeg.io.reader import read_recording
+from eeg.labels import LABEL_MODES, RENAMED, Labels
 from eeg.models.aggregation import AGGREGATIONS
 from eeg.models.local_readout import judging
 from eeg.models.registry import own
@@ -37,10 +38,6 @@ FORMAT = 2
 """Version of the file's layout; a reader refuses what it does not know."""
 
 _PROTOTYPES = ("prototypes.epilepsy", "prototypes.control")
-
-Labels = Literal["events", "recording", "bag", "found"]
-"""What is learned: annotated discharges; a subject's diagnosis on every window or on all together; or the
-discharges that networks find where only diagnoses are known."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +177,7 @@ def save(detector: Detector, path: Path) -> None:
     if (kept := detector.prototypes) is not None:
         tensors |= dict(zip(_PROTOTYPES, (kept.epilepsy, kept.control), strict=True))
     with replacing(path) as part:
-        save_file(tensors, part, metadata={"eeg.detector.detector": json.dumps(facts)})
+        save_file(tensors, part, metadata={"eeg.detector": json.dumps(facts)})
 
 
 def load(path: Path, network: str | None = None) -> Detector:
@@ -203,7 +200,7 @@ def load(path: Path, network: str | None = None) -> Detector:
         raise DataError(f"{path}: no such file; expected a model written by `eeg train`")
     try:
         with safe_open(str(path), framework="pt") as file:
-            header = (file.metadata() or {}).get("eeg.detector.detector")
+            header = (file.metadata() or {}).get("eeg.detector")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError:
         raise DataError(f"{path}: no safetensors file; expected a model written by `eeg train`") from None
@@ -230,6 +227,9 @@ def _rebuilt(facts: Mapping[str, Any], tensors: Mapping[str, Tensor], allowed: s
     readout, shape = facts.get("readout"), (len(preprocessing.inputs), facts["n_times"])
     network = judging(facts["model"], readout, *shape)
     network.load_state_dict({name: held for name, held in tensors.items() if name not in _PROTOTYPES})
+    labels = RENAMED.get(facts["labels"], facts["labels"])
+    if labels not in LABEL_MODES:
+        raise ValueError(f"no labels named {labels!r}")
     if facts["aggregation"] not in AGGREGATIONS:
         raise ValueError(f"no aggregation named {facts['aggregation']!r}")
     quality = facts.get("quality", "exclude")  # an older file does not tell: that was the default
@@ -240,7 +240,7 @@ def _rebuilt(facts: Mapping[str, Any], tensors: Mapping[str, Tensor], allowed: s
         model=facts["model"],
         preprocessing=preprocessing,
         window=facts["window"],
-        labels=facts["labels"],
+        labels=labels,
         aggregation=facts["aggregation"],
         calibration=_calibration(facts["calibration"]),
         gate=facts["gate"] and Gate(**facts["gate"]),

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from eeg.detector.conformal import Conformal
-from eeg.detector.detector import Decision, Detector, Labels
+from eeg.detector.detector import Decision, Detector
 from eeg.evaluation.confounds import verdict
 from eeg.explanation.attribution import Montage, attribute, channel_effects
 from eeg.explanation.baselines import BASELINES, Baseline
@@ -19,12 +19,11 @@ from eeg.explanation.explain import Explanation
 from eeg.explanation.faithfulness import Faithfulness, curves, measure
 from eeg.explanation.segments import Segment, without
 from eeg.explanation.similarity import Comparison, compare
+from eeg.labels import LABEL_MODES, Labels
 from eeg.preprocessing.quality import Policy
 from eeg.preprocessing.reference import TITLES
 from eeg.preprocessing.windows import Windows
 from eeg.reporting.model_card import recorded_results
-
-_LABELLED = {"events": "annotated discharges", "found": "discharges that networks found by the diagnoses"}
 
 MAPPED = 5
 """Segments whose channels are looked at one by one."""
@@ -66,7 +65,6 @@ class ModelSummary:
 def summarize_model(detector: Detector, warnings: Sequence[str] = ()) -> ModelSummary:
     """Return the summary of a detector, with ``warnings`` before those about its training data."""
     training, calibration = detector.training, detector.calibration
-    labels = _LABELLED.get(detector.labels, "the subjects' diagnoses")
     confounds = [
         line
         for _, results in recorded_results(detector)
@@ -78,7 +76,7 @@ def summarize_model(detector: Detector, warnings: Sequence[str] = ()) -> ModelSu
         montage=TITLES[detector.preprocessing.reference],
         channels=detector.preprocessing.inputs,
         training=f"{training.get('corpus', 'unknown')}; {training.get('subjects', '?')} subjects, "
-        f"windows of {detector.window:g} s labelled by {labels}",
+        f"windows of {detector.window:g} s, labels: {LABEL_MODES[detector.labels].description}",
         simulated=bool(training.get("simulated", False)),
         n_subjects=training.get("subjects", 0),
         calibration=f"Platt's sigmoid on one score of each of {calibration.n} subjects, every one from "

@@ -14,6 +14,7 @@ from eeg import large_arrays
 from eeg.disclaimers import RESEARCH_USE
 from eeg.explanation.segments import Segment
 from eeg.io.gaps import looks
+from eeg.labels import LABEL_MODES
 from eeg.preprocessing.pipeline import signals
 from eeg.reporting.analysis import RecordingAnalysis
 from visualizers.curves import removal, standing
@@ -22,14 +23,6 @@ from visualizers.traces import Span, clock, eeg_page, side_by_side, strip
 
 _PAGES = 5
 _COMPARED = 3
-_KINDS = {
-    "events": ("training window with a discharge", "training window without a discharge"),
-    **dict.fromkeys(
-        ("recording", "bag", "found"), ("training window of a patient", "training window of a control")
-    ),
-}
-"""What the classes of prototypes are, by what was learned."""
-
 _LIKE = (
     "Left: the window that holds the segment. Beside it the most similar of the windows that the model keeps "
     "of each class, of people who are not named; shaded: what moves the network most. Similar is what the "
@@ -134,7 +127,7 @@ def maps(case: RecordingAnalysis) -> Iterator[Picture]:
 
 def likes(case: RecordingAnalysis) -> Iterator[Picture]:
     """Show the first segments beside the training windows that they are most like."""
-    epilepsy, control = _KINDS[case.model.labels]
+    epilepsy, control = (f"training window {c}" for c in LABEL_MODES[case.model.labels].classes)
     pairs = zip(case.explanation.segments, case.comparisons or (), strict=False)
     for rank, (segment, found) in enumerate(islice(pairs, _COMPARED), 1):
         own = Span(found.onset, segment.duration, segment.channels, str(rank))

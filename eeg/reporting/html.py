@@ -11,6 +11,7 @@ from eeg.detector.detector import Decision
 from eeg.disclaimers import NORMAL_EEG, NOT_A_FINDING, RESEARCH_USE
 from eeg.explanation.explain import Explanation
 from eeg.explanation.faithfulness import Faithfulness
+from eeg.labels import LABEL_MODES
 from eeg.preprocessing.quality import Policy
 from eeg.preprocessing.windows import Windows
 from eeg.reporting import figures
@@ -270,19 +271,13 @@ def _check_html(explanation: Explanation) -> str:
 
 def _model_html(model: ModelSummary) -> str:
     """Say what the model is and what it learned from."""
-    labels = {
-        "events": "annotated discharges",
-        "recording": "the diagnosis on every window",
-        "bag": "the diagnosis of the whole recording",
-        "found": "the discharges that networks found where only diagnoses were known",
-    }
     facts = {
         "Name": model.name,
         "Learning rule": model.rule,
         "Learned from": model.training,
         "Training subjects": model.n_subjects,
         "Training data": "simulated" if model.simulated else "recorded from people",
-        "Labels": labels[model.labels],
+        "Labels": LABEL_MODES[model.labels].description,
         "Calibration": model.calibration,
         "Montage": model.montage,
         "Channels": ", ".join(model.channels),

@@ -8,6 +8,7 @@ from typing import Any
 from eeg.detector.detector import Detector
 from eeg.disclaimers import NORMAL_EEG, RESEARCH_USE
 from eeg.evaluation.results import Results, answered, audited, recorded, sureness, table
+from eeg.labels import LABEL_MODES
 from eeg.preprocessing.quality import EXCLUDED
 from trainers.comparison.table import markdown
 
@@ -16,13 +17,6 @@ TITLES = {
     "held_out": "Held-out subjects, whom no training had seen",
 }
 """What the subjects were to the network, by the name of the results."""
-
-_LABELS = {
-    "events": "annotated discharges",
-    "recording": "each subject's diagnosis on all windows",
-    "bag": "each subject's diagnosis on all windows together",
-    "found": "discharges that networks found where only each subject's diagnosis was known",
-}
 
 _INTENDED = (
     "Research on routine, seizure-free EEG: to rank recordings and their segments for review by people who "
@@ -80,7 +74,7 @@ def _facts(detector: Detector) -> dict[str, Any]:
         "training subjects": f"{training.get('subjects', 'unknown')}, {training.get('epilepsy', 'unknown')} "
         "with epilepsy",
         "recordings": len(training.get("recordings", [])) or "unknown",
-        "learned from": _LABELS[detector.labels],
+        "learned from": LABEL_MODES[detector.labels].description,
         "splits": training.get("splits", "unknown"),
         "seed": training.get("seed", "unknown"),
         "channels": ", ".join(settings.inputs),
@@ -98,7 +92,7 @@ def _kept(detector: Detector) -> str:
     """Tell whether the file holds EEG of people, and how much."""
     if (kept := detector.prototypes) is None:
         return "none"
-    of = ("with a discharge", "without") if detector.labels == "events" else ("of patients", "of controls")
+    of = LABEL_MODES[detector.labels].classes
     return (
         f"{len(kept.epilepsy)} {of[0]} and {len(kept.control)} {of[1]}, {detector.window:g} s each, "
         "without names; EEG can tell by itself whose it is"

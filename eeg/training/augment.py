@@ -20,13 +20,14 @@ from torch import Tensor
 from torch.nn.functional import avg_pool1d
 
 from eeg.io.electrodes import MONTAGE
+from eeg.labels import AUGMENTATIONS
 from trainers.data.batches import Augment
 
 _ORDER, _TERMS, _RIDGE = 4, 50, 1e-5  # Perrin et al. 1989: m, and how far the series is summed
 
 
 @dataclass(frozen=True)
-class TurnedHead:
+class HeadRotation:
     """Windows (N, C, T) as electrodes would see them on a head turned by up to ``most`` degrees.
 
     The axis is drawn at random, every second head is mirrored as well.  ``maps`` (M, C, C) holds the
@@ -38,7 +39,7 @@ class TurnedHead:
     @classmethod
     def drawn(
         cls, channels: Sequence[str], rng: np.random.Generator, most: float = 90.0, turns: int = 256
-    ) -> TurnedHead:
+    ) -> HeadRotation:
         """Draw ``turns`` turns of at most ``most`` degrees for these channels."""
         places = _on_sphere(channels)
         maps = []
@@ -60,17 +61,17 @@ def gain(x: Tensor, generator: torch.Generator) -> Tensor:
     return x * torch.exp2(_uniform(x, generator, -1, 1))
 
 
-def silence(x: Tensor, generator: torch.Generator) -> Tensor:
+def channel_dropout(x: Tensor, generator: torch.Generator) -> Tensor:
     """Set every tenth channel to 0."""
     return x * (torch.rand(x.shape[:2], generator=generator)[..., None] >= 0.1)
 
 
-def flip(x: Tensor, generator: torch.Generator) -> Tensor:
+def sign_flip(x: Tensor, generator: torch.Generator) -> Tensor:
     """Turn the sign of every second window: which way a focus points depends on the fold it lies in."""
     return x * (1 - 2 * torch.randint(2, (len(x), 1, 1), generator=generator))
 
 
-def shift(x: Tensor, generator: torch.Generator) -> Tensor:
+def time_shift(x: Tensor, generator: torch.Generator) -> Tensor:
     """Rotate each window in time, its end to its beginning."""
     start = torch.randint(x.shape[-1], (len(x), 1, 1), generator=generator)
     return x.gather(-1, ((torch.arange(x.shape[-1]) + start) % x.shape[-1]).expand_as(x))
@@ -90,7 +91,7 @@ def whiten(x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 @dataclass(frozen=True)
-class OtherBackground:
+class BackgroundMix:
     """Windows with up to half of a window of somebody else's background added.
 
     ``backgrounds`` (M, C, T) are windows of controls: they hold no discharge, and are added to windows of
@@ -106,7 +107,7 @@ class OtherBackground:
 
 
 @dataclass(frozen=True)
-class InTurn:
+class Compose:
     """One augmentation after the other."""
 
     steps: tuple[Augment, ...]
@@ -116,10 +117,6 @@ class InTurn:
         for step in self.steps:
             x = step(x, generator)
         return x
-
-
-AUGMENTATIONS = ("turn", "gain", "silence", "flip", "shift", "whiten", "mix")
-"""Names of what `augmentation` knows."""
 
 
 def augmentation(
@@ -134,7 +131,7 @@ def augmentation(
     channels
         Of the windows, (C,).
     backgrounds
-        Windows (M, C, T) of controls, for ``mix``.
+        Windows (M, C, T) of controls, for ``background-mix``.
     rng
         Draws the turns of the head.
 
@@ -146,15 +143,19 @@ def augmentation(
     if unknown := set(names) - set(AUGMENTATIONS):
         raise ValueError(f"no augmentation {sorted(unknown)}; known: {', '.join(AUGMENTATIONS)}")
     simple: dict[str, Augment] = {
-        "gain": gain, "silence": silence, "flip": flip, "shift": shift, "whiten": whiten
-    }  # fmt: skip
+        "gain": gain,
+        "channel-dropout": channel_dropout,
+        "sign-flip": sign_flip,
+        "time-shift": time_shift,
+        "whiten": whiten,
+    }
 
     def one(name: str) -> Augment:
-        if name == "turn":
-            return TurnedHead.drawn(channels, rng)
-        return OtherBackground(backgrounds) if name == "mix" else simple[name]
+        if name == "head-rotation":
+            return HeadRotation.drawn(channels, rng)
+        return BackgroundMix(backgrounds) if name == "background-mix" else simple[name]
 
-    return InTurn(tuple(one(name) for name in names))
+    return Compose(tuple(one(name) for name in names))
 
 
 def _uniform(x: Tensor, generator: torch.Generator, low: float, high: float) -> Tensor:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from eeg.datasets import Entry
-from eeg.detector.detector import Labels, network_logits
+from eeg.detector.detector import network_logits
+from eeg.labels import Labels
 from eeg.models import registry
 from eeg.models.features import FEATURES, FeatureModel
 from eeg.models.local_readout import OwnReadout, has_own, scores_of
@@ -77,7 +78,7 @@ def network_of(
     """Train the plan's network on the recordings in ``entries``; see `fit_network`."""
     unlabelled = [loaded[e].data for e in without_diagnosis(loaded, entries)]
     share = None if plan.labels == "bag" else shares(entries)
-    if plan.labels != "found":
+    if plan.labels != "pseudo":
         return fit_network(plan, learned_from(plan, loaded, entries), callbacks, unlabelled, share)
     plan.check()
     bags = bagged(plan)
@@ -142,8 +143,8 @@ def fit_network(
         whose each recording is.
     """
     plan.check()
-    if plan.labels == "found":
-        raise ValueError("labels = 'found' needs to know whose each recording is; call network_of")
+    if plan.labels == "pseudo":
+        raise ValueError("labels = 'pseudo' needs to know whose each recording is; call network_of")
     return _fit(plan, training, plan.labels, callbacks, unlabelled, share)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -11,28 +11,12 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
 from eeg.datasets import Entry, splits
-from eeg.detector.detector import Labels
+from eeg.labels import LABEL_MODES, Labels
 from eeg.models.pooling import POOLINGS
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.quality import Policy
 from hebbian.registry import find
 from trainers.recipes import Phase, Recipe, recommended
-
-WINDOW: Mapping[Labels, float] = {"events": 2.0, "recording": 10.0, "bag": 2.0, "found": 2.0}
-"""Seconds of a window: as short as the events that are looked for, or as in Uyttenhove et al. 2020."""
-
-AGGREGATION: Mapping[Labels, str] = {"events": "top", "recording": "mean", "bag": "noisy-or", "found": "top"}
-
-AUGMENT: Mapping[Labels, tuple[str, ...]] = {
-    "events": ("turn",),
-    "recording": ("turn",),
-    "bag": ("flip",),
-    "found": ("turn",),
-}
-
-_STEPS: Mapping[Labels, int] = {"events": 2500, "recording": 600, "bag": 1000, "found": 1000}
-_EPOCHS: Mapping[Labels, int] = {"events": 10, "recording": 10, "bag": 10, "found": 1}
-"""How long a network learns at least."""
 
 
 @dataclass(frozen=True)
@@ -67,24 +51,26 @@ class Plan:
     model: str = "tvgg-gap"
     rule: str = "backprop"
     finetune: bool = False
-    augment: tuple[str, ...] = ("turn",)
+    augment: tuple[str, ...] = ("head-rotation",)
     epochs: int | None = None
     seed: int = 0
     quality: Policy = "exclude"
 
     def check(self) -> None:
         """Raise `ValueError` where the choices do not go together."""
-        if "turn" in self.augment and len(self.preprocessing.inputs) != len(self.preprocessing.channels):
+        if "head-rotation" in self.augment and len(self.preprocessing.inputs) != len(
+            self.preprocessing.channels
+        ):
             raise ValueError(
-                "a head is turned under electrodes, not under pairs of them; choose other augmentations"
+                "head-rotation needs single electrodes, not pairs of them; choose other augmentations"
             )
         if self.finetune and find(self.rule).supervised:
             raise ValueError(
                 f"{self.rule} has labels from the start; fine-tuning follows a rule without them"
             )
-        if self.labels in ("bag", "found") and self.rule != "backprop" and not self.finetune:
+        if LABEL_MODES[self.labels].pooled and self.rule != "backprop" and not self.finetune:
             raise ValueError(f"bags are learned by backprop, not by {self.rule}; fine-tune after it")
-        if self.labels in ("bag", "found") and self.aggregation not in POOLINGS:
+        if LABEL_MODES[self.labels].pooled and self.aggregation not in POOLINGS:
             raise ValueError(
                 f"bags cannot be learned through the aggregation {self.aggregation!r}; "
                 f"choose one of {', '.join(POOLINGS)}"
@@ -98,8 +84,8 @@ def one_cycle(optimizer: Optimizer, steps: int) -> LRScheduler:
 
 def bagged(plan: Plan) -> Plan:
     """Return the same by bags, which need nothing but each subject's diagnosis."""
-    kind: Labels = "bag"
-    return replace(plan, labels=kind, aggregation=AGGREGATION[kind], augment=AUGMENT[kind])
+    mode = LABEL_MODES["bag"]
+    return replace(plan, labels="bag", aggregation=mode.aggregation, augment=mode.augment)
 
 
 def recipe(plan: Plan) -> Recipe:
@@ -112,7 +98,8 @@ def recipe(plan: Plan) -> Recipe:
     learn = found.learn
     if find(plan.rule).supervised and find(plan.rule).one_logit:
         adam = partial(AdamW, lr=5e-3, weight_decay=0.05)
-        learn = Phase(adam, _EPOCHS[plan.labels], 64, schedule=one_cycle, least_steps=_STEPS[plan.labels])
+        mode = LABEL_MODES[plan.labels]
+        learn = Phase(adam, mode.epochs, 64, schedule=one_cycle, least_steps=mode.steps)
     if plan.epochs is not None:
         learn = replace(learn, epochs=plan.epochs, least_steps=0)
     return replace(found, learn=learn, scale="standard")

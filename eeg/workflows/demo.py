@@ -14,12 +14,13 @@ from eeg.disclaimers import NORMAL_EEG, RESEARCH_USE
 from eeg.evaluation.metrics import Estimate, auc
 from eeg.evaluation.results import describe
 from eeg.io.electrodes import TEN_TWENTY
+from eeg.labels import LABEL_MODES
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.reporting.model_card import TITLES
 from eeg.simulation.write_bids import write_cohort
 from eeg.training import cross_validation, fit
 from eeg.training.cross_validation import Scored
-from eeg.training.plan import AGGREGATION, WINDOW, Design, Plan
+from eeg.training.plan import Design, Plan
 from eeg.workflows import train as train_workflow
 from eeg.workflows.detect import detect
 from eeg.workflows.evaluate import explained
@@ -50,9 +51,8 @@ def run(out: Path, seed: int, say: Say) -> None:
         say("1/4  Simulating 80 subjects x 5 min with known discharges")
         write_cohort(cohort, seed=seed, jobs=_JOBS)
     corpus = open_corpus(cohort)
-    plan = Plan(
-        Preprocessing(TEN_TWENTY), "events", WINDOW["events"], AGGREGATION["events"], "tvgg-gap", seed=seed
-    )
+    mode = LABEL_MODES["events"]
+    plan = Plan(Preprocessing(TEN_TWENTY), "events", mode.window, mode.aggregation, seed=seed)
     say("2/4  Training t-VGG GAP by backprop on annotated discharges, cross-validated by subject")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -78,9 +78,8 @@ def run(out: Path, seed: int, say: Say) -> None:
 
 def _by_recording_labels(plan: Plan, corpus: Corpus, unseen: tuple[Scored, ...]) -> Estimate:
     """Return the subject-level ROC-AUC on the same unseen subjects when diagnoses are the labels."""
-    other = replace(
-        plan, labels="recording", window=WINDOW["recording"], aggregation=AGGREGATION["recording"]
-    )
+    mode = LABEL_MODES["recording"]
+    other = replace(plan, labels="recording", window=mode.window, aggregation=mode.aggregation)
     loaded = train_workflow.load_corpus(corpus, other.preprocessing, other.window)
     held: list[Entry] = [s.entry for s in unseen]
     network = fit.fit_network(other, [w for e, w in loaded.items() if e not in held])

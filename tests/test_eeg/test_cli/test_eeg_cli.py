@@ -533,6 +533,8 @@ def usage(tmp_path: Path, cohort: Path, model: Path, recording: Path) -> dict[st
         "each once": (*train, "--channels", "Cz,Cz"),
         "--channels: 'XX', '': no electrode of 10-10": (*train, "--channels", "Fp1,XX,"),
         "'x' is not one of": (*train, "--labels", "x"),
+        "'found' is now called 'pseudo'": (*train, "--labels", "found"),
+        "'turn' is now called 'head-rotation'": (*train, "--augment", "turn"),
         "0 is not in the range": (*train, "--epochs", 0),
         "1 is not in the range": (*train, "--folds", 1),
         "is not empty; name a new folder, or --resume": ("train", cohort, "--out", model),

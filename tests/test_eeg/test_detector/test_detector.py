@@ -102,7 +102,7 @@ def test_the_file_is_weights_and_json_and_no_pickle(detector: Detector, saved: P
     blob = saved.read_bytes()
     length = int.from_bytes(blob[:8], "little")
     header = json.loads(blob[8 : 8 + length])
-    facts = json.loads(header["__metadata__"]["eeg.detector.detector"])
+    facts = json.loads(header["__metadata__"]["eeg.detector"])
     assert facts["preprocessing"]["channels"] == list(TEN_TWENTY)
     assert facts["calibration"] == json.loads(json.dumps(asdict(detector.calibration)))
     assert facts["training"] == detector.training
@@ -153,10 +153,10 @@ def test_what_is_no_detector_is_refused(tmp_path: Path) -> None:
 def rewritten(saved: Path, change: object) -> Path:
     """Save the file's weights again with its facts changed, or replaced if ``change`` is a text."""
     with safe_open(str(saved), framework="pt") as file:
-        facts = json.loads(file.metadata()["eeg.detector.detector"])
+        facts = json.loads(file.metadata()["eeg.detector"])
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     text = change if isinstance(change, str) else json.dumps({**facts, **change})  # type: ignore[dict-item]
-    save_file(weights, saved, metadata={"eeg.detector.detector": text})
+    save_file(weights, saved, metadata={"eeg.detector": text})
     return saved
 
 
@@ -183,6 +183,7 @@ def test_another_format_is_refused(saved: Path, version: object) -> None:
         {"aggregation": "median"},
         {"gate": {"centre": {}}},
         {"quality": "lenient"},
+        {"labels": "guessed"},
     ],
 )
 def test_a_damaged_header_is_refused_in_one_line(saved: Path, change: object) -> None:
@@ -201,9 +202,13 @@ def test_what_windows_may_not_touch_travels_in_the_file(
 
 def test_a_file_that_tells_no_policy_was_trained_with_the_default(saved: Path) -> None:
     with safe_open(str(saved), framework="pt") as file:
-        facts = json.loads(file.metadata()["eeg.detector.detector"])
+        facts = json.loads(file.metadata()["eeg.detector"])
     del facts["quality"]
     assert load(rewritten(saved, json.dumps(facts))).quality == "exclude"
+
+
+def test_a_file_with_a_former_name_of_its_labels_is_read(saved: Path) -> None:
+    assert load(rewritten(saved, {"labels": "found"})).labels == "pseudo"
 
 
 def test_a_truncated_file_is_refused(saved: Path) -> None:

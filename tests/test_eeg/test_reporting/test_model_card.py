@@ -79,6 +79,6 @@ def test_it_says_whether_eeg_of_people_is_in_the_file(detector: Detector) -> Non
     assert "training windows in the file: none" in card(detector)
     kept = Prototypes(torch.zeros(3, 19, 256), torch.zeros(2, 19, 256))
     keeping = replace(detector, prototypes=kept)
-    assert "in the file: 3 with a discharge and 2 without, 2 s each" in card(keeping)
-    found = replace(keeping, labels="found")  # who has the discharges is known, and not where
-    assert "in the file: 3 of patients and 2 of controls, 2 s each" in card(found)
+    assert "in the file: 3 with a discharge and 2 without a discharge, 2 s each" in card(keeping)
+    found = replace(keeping, labels="pseudo")  # the classes are those of subjects
+    assert "in the file: 3 of the epilepsy group and 2 of the control group, 2 s each" in card(found)

@@ -9,16 +9,16 @@ from scipy.spatial.transform import Rotation
 from eeg.io.electrodes import MONTAGE, TEN_TWENTY
 from eeg.training.augment import (
     AUGMENTATIONS,
-    InTurn,
-    OtherBackground,
-    TurnedHead,
+    BackgroundMix,
+    Compose,
+    HeadRotation,
     _on_sphere,
     augmentation,
-    flip,
+    channel_dropout,
     gain,
-    shift,
-    silence,
+    sign_flip,
     spline,
+    time_shift,
     whiten,
 )
 
@@ -49,7 +49,7 @@ def test_no_turn_changes_nothing_but_for_the_ridge(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_potential_that_is_the_same_everywhere_stays_it() -> None:
-    turned = TurnedHead.drawn(TEN_TWENTY, np.random.default_rng(0), turns=20)
+    turned = HeadRotation.drawn(TEN_TWENTY, np.random.default_rng(0), turns=20)
     x = torch.full((8, len(TEN_TWENTY), 5), 3.0)
     torch.testing.assert_close(turned(x, torch.Generator().manual_seed(0)), x, rtol=0, atol=1e-3)
 
@@ -89,7 +89,7 @@ def test_a_mirrored_head_swaps_left_and_right() -> None:
 
 def test_a_turn_is_no_more_than_asked_for() -> None:
     """The smallest turns leave every electrode next to itself; every second one is mirrored."""
-    turned = TurnedHead.drawn(TEN_TWENTY, np.random.default_rng(0), most=0.0, turns=4).maps
+    turned = HeadRotation.drawn(TEN_TWENTY, np.random.default_rng(0), most=0.0, turns=4).maps
     torch.testing.assert_close(turned[0], torch.from_numpy(spline(PLACES, PLACES)).float())
     torch.testing.assert_close(turned[0], turned[2])
     torch.testing.assert_close(turned[1], turned[3])
@@ -97,8 +97,8 @@ def test_a_turn_is_no_more_than_asked_for() -> None:
 
 
 def test_each_window_gets_a_map_of_its_own_and_the_generators_decide() -> None:
-    turned = TurnedHead.drawn(TEN_TWENTY, np.random.default_rng(0), turns=50)
-    again = TurnedHead.drawn(TEN_TWENTY, np.random.default_rng(0), turns=50)
+    turned = HeadRotation.drawn(TEN_TWENTY, np.random.default_rng(0), turns=50)
+    again = HeadRotation.drawn(TEN_TWENTY, np.random.default_rng(0), turns=50)
     torch.testing.assert_close(turned.maps, again.maps, rtol=0, atol=0)
     x = torch.randn(1, 19, 30, generator=torch.Generator().manual_seed(1)).expand(40, -1, -1)
     y = turned(x, torch.Generator().manual_seed(2))
@@ -111,7 +111,7 @@ def test_each_window_gets_a_map_of_its_own_and_the_generators_decide() -> None:
 
 def test_an_electrode_without_a_place_is_refused() -> None:
     with pytest.raises(KeyError):
-        TurnedHead.drawn(("Cz", "nowhere"), np.random.default_rng(0))
+        HeadRotation.drawn(("Cz", "nowhere"), np.random.default_rng(0))
 
 
 # --- what takes away whose EEG it is
@@ -152,7 +152,7 @@ def test_gain_is_one_factor_a_window_from_a_half_to_two() -> None:
 
 def test_a_tenth_of_the_channels_is_silent_and_the_others_are_as_they_were() -> None:
     x = some()
-    y = silence(x, drawn())
+    y = channel_dropout(x, drawn())
     silent = (y == 0).all(-1)
     assert 0.05 < silent.float().mean() < 0.15
     assert torch.equal(y[~silent], x[~silent])
@@ -160,14 +160,14 @@ def test_a_tenth_of_the_channels_is_silent_and_the_others_are_as_they_were() -> 
 
 def test_every_second_window_is_turned_upside_down_whole() -> None:
     x = some()
-    sign = flip(x, drawn()) / x
+    sign = sign_flip(x, drawn()) / x
     assert (sign == sign[:, :1, :1]).all()
     assert 0.4 < (sign[:, 0, 0] == -1).float().mean() < 0.6
 
 
 def test_a_shift_is_a_rotation_alike_in_all_channels() -> None:
     x = some(n=20)
-    y = shift(x, drawn())
+    y = time_shift(x, drawn())
     starts = [
         next(k for k in range(128) if torch.equal(b, a.roll(-k, -1))) for a, b in zip(x, y, strict=True)
     ]
@@ -201,7 +201,7 @@ def test_whitening_keeps_a_sharp_wave_where_it_is() -> None:
 
 def test_backgrounds_are_added_by_less_than_a_half() -> None:
     x, others = torch.zeros(50, 5, 128), some(n=3)
-    y = OtherBackground(others)(x, drawn())
+    y = BackgroundMix(others)(x, drawn())
     share = (y.flatten(1) @ others.flatten(1).T) / others.flatten(1).square().sum(1)
     assert share.max() < 0.75
     for window in y:
@@ -212,9 +212,9 @@ def test_backgrounds_are_added_by_less_than_a_half() -> None:
 def test_augmentations_follow_one_another() -> None:
     x = some(n=4)
     g = drawn()
-    assert torch.equal(InTurn((gain, flip))(x, drawn()), flip(gain(x, g), g))
+    assert torch.equal(Compose((gain, sign_flip))(x, drawn()), sign_flip(gain(x, g), g))
 
 
 def test_unknown_augmentations_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"no augmentation \['shake'\]; known: turn"):
+    with pytest.raises(ValueError, match=r"no augmentation \['shake'\]; known: head-rotation"):
         augmentation(["gain", "shake"], TEN_TWENTY, some(), np.random.default_rng(0))

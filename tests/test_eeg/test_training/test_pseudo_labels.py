@@ -19,7 +19,7 @@ from eeg.training.plan import Plan
 from eeg.training.pseudo_labels import FOLDS, RARE, annotated, found, narrowed, outstanding
 from trainers.errors import DataError
 
-PLAN = Plan(Preprocessing(("Fp1", "T7", "Cz", "O2")), "found", 1.0, "top", model="tvgg-gap")
+PLAN = Plan(Preprocessing(("Fp1", "T7", "Cz", "O2")), "pseudo", 1.0, "top", model="tvgg-gap")
 
 
 def recording(label: int, seed: int, number: int = 20, planted: Sequence[int] = ()) -> Windows:

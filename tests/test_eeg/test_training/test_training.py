@@ -245,7 +245,7 @@ def test_a_subject_has_one_bag_however_many_his_recordings() -> None:
     ("wrong", "message"),
     [
         ({"finetune": True}, "backprop has labels from the start"),
-        ({"preprocessing": Preprocessing(TEN_TWENTY, reference="bipolar")}, "not under pairs of them"),
+        ({"preprocessing": Preprocessing(TEN_TWENTY, reference="bipolar")}, "not pairs of them"),
         ({"labels": "bag", "rule": "dfa"}, "bags are learned by backprop, not by dfa"),
         ({"labels": "bag", "rule": "oja"}, "bags are learned by backprop, not by oja"),
         ({"labels": "bag", "aggregation": "chosen"}, "cannot be learned through the aggregation 'chosen'"),
