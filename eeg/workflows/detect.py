@@ -28,7 +28,7 @@ from eeg.reporting.export import result, write_annotated_edf, write_derivative, 
 from eeg.reporting.export.bids import is_bids
 from eeg.reporting.html import write_report
 from eeg.reporting.model_card import card
-from eeg.reporting.tensorboard import write_case
+from eeg.reporting.tensorboard import write_recording
 from trainers.errors import DataError
 
 SEEN = "This recording was in the training data of the model: its score says nothing about new recordings."
@@ -125,7 +125,7 @@ def detect(
     held = raw.copy().drop_channels(quality.not_finite) if quality else raw  # what EDF can hold
     _write(case, held, name, out)
     if tensorboard:
-        write_case(case, out / "tensorboard" / name)
+        write_recording(case, out / "tensorboard" / name)
     return decision, case.explanation, out / name
 
 

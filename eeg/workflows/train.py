@@ -263,7 +263,7 @@ def _write(done: Run, asked: Mapping[str, Any], plan: Plan, scored: Sequence[Sco
     if done.unseen:
         judged["held out"] = done.unseen, calibrations(done.unseen, done.detector.calibration)
         shown["windows of held-out subjects"] = done.unseen
-    board = out / "tensorboard" / "judged"
+    board = out / "tensorboard" / "evaluation"
     shutil.rmtree(board, ignore_errors=True)  # of a training that was killed
     tensorboard.write_training(done.detector.network, judged, shown, board)
     with replacing(out / "card.md") as part:

@@ -15,7 +15,7 @@ from eeg.datasets import Entry
 from eeg.detector.calibration import Calibration
 from eeg.models.embedding import readout
 from eeg.preprocessing.windows import Windows
-from eeg.reporting.tensorboard import embedding, write_training
+from eeg.reporting.tensorboard import embed_windows, write_training
 from eeg.training.cross_validation import Scored
 from tests.helpers import ROOT
 
@@ -36,21 +36,21 @@ SCORED = [recording(number) for number in range(6)]
 
 
 def test_points_are_what_the_readout_sees() -> None:
-    points, told = embedding(NETWORK, SCORED)
+    points, rows = embed_windows(NETWORK, SCORED)
     x = torch.from_numpy(np.concatenate([s.windows.data for s in SCORED]))
     last = readout(NETWORK)
     assert last is NETWORK[3]
     torch.testing.assert_close(last(points), NETWORK(x))
-    assert told[0] == ["control", "unknown", "1", "north"]
-    assert [row[1] for row in told[5:10]] == ["no", "yes", "no", "no", "no"]
-    assert {row[2] for row in told} == {"1", "2", "3", "4", "5", "6"}
+    assert rows[0] == ["control", "unknown", "1", "north"]
+    assert [row[1] for row in rows[5:10]] == ["no", "yes", "no", "no", "no"]
+    assert {row[2] for row in rows} == {"1", "2", "3", "4", "5", "6"}
 
 
 def test_points_are_spread_over_all_recordings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("eeg.reporting.tensorboard._POINTS", 6)
-    points, told = embedding(NETWORK, SCORED)
+    points, rows = embed_windows(NETWORK, SCORED)
     assert points.shape == (6, 3)
-    assert {row[2] for row in told} == {"1", "2", "3", "4", "5", "6"}
+    assert {row[2] for row in rows} == {"1", "2", "3", "4", "5", "6"}
 
 
 def test_a_training_has_its_curves_and_names_nobody(tmp_path: Path) -> None:
@@ -58,13 +58,13 @@ def test_a_training_has_its_curves_and_names_nobody(tmp_path: Path) -> None:
     write_training(NETWORK, {"held out": (SCORED, fitted)}, {"windows": SCORED}, tmp_path)
     tags = EventAccumulator(str(tmp_path)).Reload().Tags()["images"]
     assert sorted(tags) == [
-        "held out/ranking",
-        "held out/reliability",
-        "held out/risk and coverage",
+        "held out/ROC and precision-recall",
+        "held out/reliability diagram",
+        "held out/risk-coverage",
     ]
-    (told,) = tmp_path.rglob("metadata.tsv")
-    assert told.read_text().splitlines()[0] == "group\tdischarge\tsubject\tsite"
-    assert len(told.read_text().splitlines()) == 31
+    (metadata,) = tmp_path.rglob("metadata.tsv")
+    assert metadata.read_text().splitlines()[0] == "group\tdischarge\tsubject\tsite"
+    assert len(metadata.read_text().splitlines()) == 31
     assert all(b"Mueller" not in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
 
 
@@ -103,5 +103,5 @@ def test_windows_are_embedded_where_tensorflow_is_installed_too(tmp_path: Path) 
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    (told,) = tmp_path.rglob("metadata.tsv")
-    assert len(told.read_text().splitlines()) == 31
+    (metadata,) = tmp_path.rglob("metadata.tsv")
+    assert len(metadata.read_text().splitlines()) == 31

@@ -79,7 +79,7 @@ def files_by_folder(root: Path) -> Counter[Path]:
         pytest.param(cross_validation, "fit_calibration", 0, 1, marks=pytest.mark.slow),
         (
             tensorboard,
-            "embedding",
+            "embed_windows",
             0,
             0,
         ),  # when the model was written and some for TensorBoard, but not its card
