@@ -148,7 +148,7 @@ def one_split(entries: Sequence[Entry], seed: int) -> Parts:
 
 def five_folds(entries: Sequence[Entry], seed: int) -> Parts:
     """Judge every subject once."""
-    return splits.folds(entries, FOLDS, seed)
+    return splits.split_folds(entries, FOLDS, seed)
 
 
 def measured(name: str, seed: int, task: Task, loaded: Loaded, parts: Parts) -> Scores:
@@ -180,7 +180,7 @@ def nested(model: str, loaded: Loaded, parts: Parts, seed: int) -> Judged:
     found: dict[str, float] = {}
     taken = []
     for train, test in parts:
-        inner = splits.folds(train, INNER, seed)
+        inner = splits.split_folds(train, INNER, seed)
         best = max(
             SETTINGS[model],
             key=lambda setting: ranked(
@@ -293,14 +293,14 @@ def day(model: str, loaded: Loaded, parts: Parts, seed: int) -> Judged:
     days = np.array(list(dates.values()))
     middle = min(days, key=lambda first: abs(np.mean(days >= first) - 0.5))
     asked = {replace(e, label=int(date >= middle)): loaded[e] for e, date in dates.items()}
-    found, _ = nested(model, asked, splits.folds(list(asked), FOLDS, seed), seed)
+    found, _ = nested(model, asked, splits.split_folds(list(asked), FOLDS, seed), seed)
     return found, {"labels": splits.subjects_of(asked)}
 
 
 def shuffled(model: str, loaded: Loaded, parts: Parts, seed: int) -> Judged:
     """Judge a feature model on diagnoses dealt out anew: chance, the whole way."""
-    dealt = dict(zip(splits.shuffled(list(loaded), seed), loaded.values(), strict=True))
-    found, _ = nested(model, dealt, splits.folds(list(dealt), FOLDS, seed), seed)
+    dealt = dict(zip(splits.permute_labels(list(loaded), seed), loaded.values(), strict=True))
+    found, _ = nested(model, dealt, splits.split_folds(list(dealt), FOLDS, seed), seed)
     return found, {"labels": splits.subjects_of(dealt)}
 
 

@@ -224,7 +224,7 @@ def compare(
     from functools import partial
 
     from eeg.datasets import open_corpus
-    from eeg.datasets.splits import folds as split
+    from eeg.datasets.splits import split_folds
     from eeg.disclaimers import RESEARCH_USE
     from eeg.models.features import FEATURES
     from eeg.workflows import compare as comparison, train as train_workflow
@@ -240,11 +240,13 @@ def compare(
         if plan.model not in FEATURES:
             refuse_unknown(plan.model, plan.rule)
             refuse_misfits(plan)
-    split(train_workflow.diagnosed(corpus), folds, plans[0].seed)  # refused, if need be, before all is loaded
+    split_folds(
+        train_workflow.diagnosed(corpus), folds, plans[0].seed
+    )  # refused, if need be, before all is loaded
     failed: list[Entry] = []
     how: dict[str, Any] = {"folder": cache, "jobs": jobs}
     loaded = loaded_from(corpus, plans[0], failed, machine, **how)
-    parts = split(list(loaded), folds, plans[0].seed)
+    parts = split_folds(list(loaded), folds, plans[0].seed)
     said = partial(click.echo, err=True)
     rows = comparison.compare(plans, loaded, parts, jobs=jobs, folder=out and made(out), said=said)
     subjects = len({entry.subject for entry in loaded})
@@ -259,12 +261,14 @@ def compare(
 def _shuffled(corpus: Corpus, plan: Plan, seed: int) -> Corpus:
     """Deal the diagnoses out anew, where it is these that are learned."""
     from eeg.datasets import Corpus
-    from eeg.datasets.splits import shuffled
+    from eeg.datasets.splits import permute_labels
 
     if plan.labels == "events":
         raise click.UsageError("--shuffle-labels is a control of --labels recording")
     known = [entry for entry in corpus.entries if entry.label is not None]
-    return Corpus(f"{corpus.name}, diagnoses shuffled (seed {seed})", shuffled(known, seed), corpus.simulated)
+    return Corpus(
+        f"{corpus.name}, diagnoses shuffled (seed {seed})", permute_labels(known, seed), corpus.simulated
+    )
 
 
 @contextmanager

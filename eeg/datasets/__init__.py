@@ -1,56 +1,73 @@
-"""One reader a corpus; every reader gives the same `Corpus` of `Entry` records."""
+"""One reader per corpus layout; every reader returns the same `Corpus` of `Entry` records."""
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
-from eeg.datasets.bids import PARTICIPANTS, open_bids, read_events
-from eeg.datasets.bonn import open_bonn, segments
+from eeg.datasets.bids import is_bids, open_bids, read_events
+from eeg.datasets.bonn import is_bonn, open_bonn
 from eeg.datasets.corpus import Corpus, Entry
-from eeg.datasets.guinea_bissau import METADATA, open_guinea_bissau
+from eeg.datasets.guinea_bissau import is_guinea_bissau, open_guinea_bissau
 from eeg.datasets.listing import open_listing
 from eeg.datasets.seizures import read_seizures
-from eeg.datasets.tuep import class_folders, open_tuep
+from eeg.datasets.tuep import is_tuep, open_tuep
 from trainers.errors import DataError
 
-__all__ = ["Corpus", "Entry", "open_corpus", "read_events", "read_seizures", "reader"]
+__all__ = ["READERS", "Corpus", "Entry", "find_reader", "open_corpus", "read_events", "read_seizures"]
+
+
+class Reader(NamedTuple):
+    """How one corpus layout is recognised and read."""
+
+    sign: str  # what identifies the layout, for messages
+    recognises: Callable[[Path], bool]
+    open: Callable[[Path], Corpus]
+
+
+READERS = (
+    Reader("a table with the columns path, subject and label", Path.is_file, open_listing),
+    Reader("a folder with participants.tsv (BIDS)", is_bids, open_bids),
+    Reader("metadata_guineabissau.csv (Guinea-Bissau)", is_guinea_bissau, open_guinea_bissau),
+    Reader("00_epilepsy (TUEP)", is_tuep, open_tuep),
+    Reader("Z001.txt (Bonn)", is_bonn, open_bonn),
+)
+"""All layouts; of several that recognise a path, the first reads it."""
 
 
 def open_corpus(path: Path) -> Corpus:
-    """Recognise the layout of a folder and list its recordings.
+    r"""Recognise the layout of a corpus and list its recordings.
 
     Parameters
     ----------
     path
         A folder: BIDS with a column ``group`` or ``diagnosis`` in ``participants.tsv``, the TUH EEG
         Epilepsy Corpus of any version, "EEG data from Guinea-Bissau" or the set of Bonn as published.  Or a
-        table of anybody's recordings; see `open_listing`.
+        table of your own recordings; see `eeg.datasets.listing.open_listing`.
 
     Raises
     ------
     DataError
-        There is no such folder, its layout is unknown, or what is in it cannot be understood.
+        There is no such folder, its layout is unknown, or its content is not as the layout requires.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> folder = Path(mkdtemp())
+    >>> (folder / "a.edf").touch()
+    >>> _ = (folder / "clinic.csv").write_text("path,subject,label\na.edf,S1,control\n")
+    >>> corpus = open_corpus(folder / "clinic.csv")
+    >>> corpus.name, [(entry.subject, entry.label) for entry in corpus.entries]
+    ('clinic', [('S1', 0)])
     """
     path = Path(path)
     if not path.exists():
-        raise DataError(f"{path}: no such folder, nor a table")
-    found = reader(path)
-    if found is None:
-        raise DataError(
-            f"{path}: unknown layout; expected {PARTICIPANTS} (BIDS), {METADATA} (Guinea-Bissau), "
-            "00_epilepsy (TUEP) or Z001.txt (Bonn) in it, or in its place a table with the columns path, "
-            "subject and label"
-        )
-    return found(path)
+        raise DataError(f"{path}: no such folder or table; give an existing one")
+    reader = find_reader(path)
+    if reader is None:
+        raise DataError(f"{path}: unknown layout; expected {', '.join(sign for sign, _, _ in READERS)}")
+    return reader.open(path)
 
 
-def reader(path: Path) -> Callable[[Path], Corpus] | None:
-    """Choose the reader of a corpus by what gives its layout away, None where nothing does."""
-    if path.is_file():
-        return open_listing
-    if (path / PARTICIPANTS).is_file():
-        return open_bids
-    if (path / METADATA).is_file():
-        return open_guinea_bissau
-    if class_folders(path):
-        return open_tuep
-    return open_bonn if segments(path) else None
+def find_reader(path: Path) -> Reader | None:
+    """Return the reader that recognises a path, None if there is none."""
+    return next((reader for reader in READERS if reader.recognises(path)), None)

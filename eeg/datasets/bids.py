@@ -1,4 +1,4 @@
-"""EEG in BIDS (Pernet et al. 2019) whose participants are told apart by epilepsy."""
+"""EEG in BIDS (Pernet et al. 2019) with a diagnosis of each participant: epilepsy or control."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eeg.datasets.corpus import Corpus, Entry
-from eeg.io.tables import GROUPS, age_of, read_seconds, read_table, sex_of
+from eeg.datasets.participants import GROUPS, age_of, sex_of
+from eeg.io.tables import read_seconds, read_table
 from trainers.errors import DataError
 
 if TYPE_CHECKING:
     from mne_bids import BIDSPath
 
-PARTICIPANTS = "participants.tsv"
+_PARTICIPANTS = "participants.tsv"
 _DESCRIPTION = "dataset_description.json"
-_SUFFIXES = [".bdf", ".edf", ".set", ".vhdr"]  # the formats that BIDS admits for EEG
+_SUFFIXES = [".bdf", ".edf", ".set", ".vhdr"]  # the formats that BIDS allows for EEG
 _DIAGNOSIS_COLUMNS = ("group", "diagnosis")
 _DISCHARGE = "discharge"
 _UNNAMED = "unnamed"
@@ -28,22 +29,27 @@ _NO_NAMES = ("", "[Unspecified]")  # the latter is what MNE-BIDS writes
 _Row = dict[str, str]
 
 
+def is_bids(path: Path) -> bool:
+    """Whether a folder has a table of participants."""
+    return (path / _PARTICIPANTS).is_file()
+
+
 def open_bids(path: Path) -> Corpus:
     """List the recordings of a BIDS folder.
 
     Raises
     ------
     DataError
-        ``participants.tsv`` tells no diagnosis or not everybody's, a name breaks the rules of BIDS, or
-        there is no recording.
+        ``participants.tsv`` has no diagnoses or lacks a participant, a file name breaks the rules of BIDS,
+        or there is no recording.
     """
-    participants, column = _participants(path / PARTICIPANTS)
+    participants, column = _participants(path / _PARTICIPANTS)
     entries = tuple(_entry(recording, participants, column) for recording in _recordings(path))
     if not entries:
         raise DataError(f"{path}: no recording; expected sub-*/eeg/*_eeg with {', '.join(_SUFFIXES)}")
-    # A control's events.tsv may hold no discharge and still says so; that of a cognitive task, in a
-    # corpus where nobody looked for discharges, says nothing.
-    if not any(_tells_discharges(events) for events in {entry.events for entry in entries} if events):
+    # A control's events.tsv without a discharge is an annotation; in a corpus without any discharge, such as
+    # of a cognitive task, it is not.
+    if not any(_has_discharges(events) for events in {entry.events for entry in entries} if events):
         entries = tuple(replace(entry, events=None) for entry in entries)
     name, simulated = _description(path / _DESCRIPTION)
     return Corpus(name, entries, simulated)
@@ -60,7 +66,7 @@ def read_events(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises
     ------
     DataError
-        The table lacks a column, or an onset or duration is no number.
+        The table lacks a column, or an onset or duration is not a number.
     """
     rows = read_table(path, {"onset", "duration", "trial_type"}, delimiter="\t")
     discharges = [row for row in rows if row["trial_type"] == _DISCHARGE]
@@ -70,7 +76,7 @@ def read_events(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _participants(path: Path) -> tuple[dict[str, _Row], str]:
-    """Read each participant's row by his id, in small letters, and find the column of the diagnosis."""
+    """Return the row of each participant id, its columns in lower case, and the column of the diagnosis."""
     rows = [
         {name.lower(): value for name, value in row.items()}
         for row in read_table(path, {"participant_id"}, delimiter="\t")
@@ -80,10 +86,10 @@ def _participants(path: Path) -> tuple[dict[str, _Row], str]:
     if column is None:
         raise DataError(f"{path}: no column {' or '.join(_DIAGNOSIS_COLUMNS)}; expected one with {expected}")
     if not any(row[column].lower() in GROUPS for row in rows):
-        raise DataError(f"{path}: nobody's {column} is known; expected {expected}")
+        raise DataError(f"{path}: the {column} of no participant is known; expected {expected}")
     participants = {row["participant_id"]: row for row in rows}
     if len(participants) < len(rows):
-        raise DataError(f"{path}: a participant_id stands twice; expected one row a participant")
+        raise DataError(f"{path}: a participant_id appears twice; expected one row per participant")
     return participants, column
 
 
@@ -95,14 +101,14 @@ def _recordings(path: Path) -> list[BIDSPath]:
             path, suffixes="eeg", datatypes="eeg", extensions=_SUFFIXES, ignore_nosub=True
         )
     except ValueError as error:
-        raise DataError(f"{path}: not named as BIDS wants it ({error})") from error
+        raise DataError(f"{path}: a file name that BIDS does not allow ({error}); rename it") from error
 
 
 def _entry(recording: BIDSPath, participants: dict[str, _Row], column: str) -> Entry:
     participant = f"sub-{recording.subject}"
     if participant not in participants:
         raise DataError(
-            f"{recording.fpath}: {participant} is not in {PARTICIPANTS}; expected a row for everybody"
+            f"{recording.fpath}: {participant} is not in {_PARTICIPANTS}; expected a row per participant"
         )
     row = participants[participant]
     events = recording.find_matching_sidecar("events", ".tsv", on_error="ignore")
@@ -114,41 +120,41 @@ def _entry(recording: BIDSPath, participants: dict[str, _Row], column: str) -> E
         events=events,
         seizures=events,
         session=recording.session,
-        site=_told(row, "site"),
+        site=_value(row, "site"),
         sex=sex_of(row),
         age=age_of(row),
     )
 
 
-def _told(row: _Row, name: str) -> str | None:
+def _value(row: _Row, name: str) -> str | None:
     value = row.get(name, "")
     return None if value.lower() in {"", "n/a"} else value
 
 
 def _acquired(recording: BIDSPath) -> datetime | None:
-    """Read when a recording was made from the ``scans.tsv`` of its session, where there is one."""
+    """Read the time of a recording from the ``scans.tsv`` of its session, if there is one."""
     folder = recording.fpath.parent.parent
     entities = [f"sub-{recording.subject}", *([f"ses-{recording.session}"] if recording.session else [])]
     scans = folder / f"{'_'.join(entities)}_scans.tsv"
     if not scans.is_file():
         return None
     rows = read_table(scans, {"filename"}, delimiter="\t")
-    times = [_told(row, "acq_time") for row in rows if folder / row["filename"] == recording.fpath]
+    times = [_value(row, "acq_time") for row in rows if folder / row["filename"] == recording.fpath]
     try:
         return datetime.fromisoformat(times[0]).replace(tzinfo=None) if times and times[0] else None
     except ValueError:
-        raise DataError(f"{scans}: an acq_time; expected YYYY-MM-DDThh:mm:ss or n/a") from None
+        raise DataError(f"{scans}: an acq_time is not a time; expected YYYY-MM-DDThh:mm:ss or n/a") from None
 
 
-def _tells_discharges(events: Path) -> bool:
+def _has_discharges(events: Path) -> bool:
     rows = read_table(events, set(), delimiter="\t")
     return any(row.get("trial_type") == _DISCHARGE for row in rows)
 
 
 def _description(path: Path) -> tuple[str, bool]:
-    """Read the corpus's name, and whether its name or origin says that it was simulated.
+    """Return the name of the corpus, and whether its name or origin says that it is simulated.
 
-    A folder's name, which may be a person's, does not stand for one that is missing.
+    A missing name is not replaced by the folder's, which may name a person.
     """
     if not path.is_file():
         return _UNNAMED, False

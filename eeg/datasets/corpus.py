@@ -1,4 +1,4 @@
-"""What every reader of a corpus gives."""
+"""What every reader of a corpus returns."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,17 +7,17 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Entry:
-    """One recording of a corpus: where it lies, whose it is, and what the corpus says about it.
+    """One recording of a corpus: its file, its subject and what the corpus says about it.
 
-    What only the recording's own header says, `eeg.evaluation.recording_metadata.header` reads.
+    What only the recording's own header says is read by `eeg.evaluation.recording_metadata.header`.
     """
 
     path: Path
     subject: str
     label: int | None  # 1 epilepsy, 0 control, None unknown
     recorded: datetime | None = None
-    events: Path | None = None  # BIDS events.tsv with the annotated discharges, where there is one
-    seizures: Path | None = None  # the annotated seizures, for `read_seizures`, where there are any
+    events: Path | None = None  # BIDS events.tsv with the annotated discharges, if there is one
+    seizures: Path | None = None  # annotated seizures, for `read_seizures`, if there are any
     session: str | None = None
     site: str | None = None
     montage: str | None = None  # as the corpus names it: 01_tcp_ar

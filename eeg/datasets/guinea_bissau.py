@@ -1,18 +1,24 @@
 """EEG data from Guinea-Bissau (van Hees et al. 2018, https://zenodo.org/records/1252141).
 
-One recording a subject, 14 channels of an Emotiv EPOC at 128 Hz.  The day of recording alone nearly tells
-the groups apart; no score on this corpus means anything beside that.
+One recording per subject, 14 channels of an Emotiv EPOC at 128 Hz.  The day of recording alone nearly
+separates the groups; interpret a score on this corpus only beside that.
 """
 
 from datetime import datetime
 from pathlib import Path
 
 from eeg.datasets.corpus import Corpus, Entry
-from eeg.io.tables import GROUPS, read_table
+from eeg.datasets.participants import GROUPS
+from eeg.io.tables import read_table
 from trainers.errors import DataError
 
-METADATA = "metadata_guineabissau.csv"
+_METADATA = "metadata_guineabissau.csv"
 _RECORDINGS = "EEGs_Guinea-Bissau"
+
+
+def is_guinea_bissau(path: Path) -> bool:
+    """Whether a folder has the metadata of this corpus."""
+    return (path / _METADATA).is_file()
 
 
 def open_guinea_bissau(path: Path) -> Corpus:
@@ -21,9 +27,9 @@ def open_guinea_bissau(path: Path) -> Corpus:
     Raises
     ------
     DataError
-        The metadata cannot be understood, or no recording lies beside it.
+        The metadata is not as published, or there is no recording beside it.
     """
-    rows = read_table(path / METADATA, {"subject.id", "Group", "startTime"}, delimiter=",")
+    rows = read_table(path / _METADATA, {"subject.id", "Group", "startTime"}, delimiter=",")
     entries = tuple(entry for row in rows if (entry := _entry(path, row)).path.is_file())
     if not entries:
         raise DataError(f"{path}: no recording; expected {_RECORDINGS}/signal-1.csv.gz and so on")
@@ -36,7 +42,7 @@ def _entry(path: Path, row: dict[str, str]) -> Entry:
         recorded = datetime.strptime(row["startTime"], "%d-%m-%Y %H:%M")
     except ValueError:
         raise DataError(
-            f"{path / METADATA}: startTime of subject {subject}; expected DD-MM-YYYY HH:MM"
+            f"{path / _METADATA}: startTime of subject {subject}; expected DD-MM-YYYY HH:MM"
         ) from None
     recording = path / _RECORDINGS / f"signal-{subject}.csv.gz"
     return Entry(recording, subject, GROUPS.get(row["Group"].lower()), recorded)

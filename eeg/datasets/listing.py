@@ -1,10 +1,11 @@
-"""Anybody's recordings, named in a table."""
+"""Recordings listed in a table."""
 
 from datetime import datetime
 from pathlib import Path
 
 from eeg.datasets.corpus import Corpus, Entry
-from eeg.io.tables import GROUPS, NOT_UTF_8, age_of, read_table, sex_of
+from eeg.datasets.participants import GROUPS, age_of, sex_of
+from eeg.io.tables import NOT_UTF_8, read_table
 from trainers.errors import DataError
 
 _UNKNOWN = ("", "n/a", "unknown")
@@ -12,31 +13,31 @@ _LABELS: dict[str, int | None] = {**GROUPS, "1": 1, "0": 0, **dict.fromkeys(_UNK
 
 
 def open_listing(path: Path) -> Corpus:
-    """List the recordings that a table names.
+    """List the recordings of a table.
 
     Parameters
     ----------
     path
         A CSV (commas, semicolons or tabs) with the columns ``path`` (relative to the table), ``subject``,
-        ``label`` (epilepsy or 1, control or 0, or empty) and, where they are known, ``session``, ``site``,
-        ``date`` (2026-11-23, with ``T14:33`` where the time is known), ``sex`` (F or M), ``age`` (years).
+        ``label`` (epilepsy or 1, control or 0, or empty) and optionally ``session``, ``site``, ``date``
+        (2026-11-23 or 2026-11-23T14:33), ``sex`` (F or M), ``age`` (years).
 
     Raises
     ------
     DataError
-        The table cannot be understood, is empty, names a file twice or one that does not exist.
+        A cell is not as above, the table is empty, or a file is missing or listed twice.
     """
     rows = read_table(path, {"path", "subject", "label"}, delimiter=_delimiter(path))
     entries = tuple(_entry(path, number, row) for number, row in enumerate(rows, start=2))
     if not entries:
-        raise DataError(f"{path}: names no recording; expected one a row")
+        raise DataError(f"{path}: lists no recording; expected one per row")
     if len({entry.path for entry in entries}) < len(entries):
-        raise DataError(f"{path}: names a recording twice; expected one row a recording")
+        raise DataError(f"{path}: lists a recording twice; expected one row per recording")
     return Corpus(path.stem, entries)
 
 
 def _delimiter(path: Path) -> str:
-    """Choose what the header line has most of; spreadsheets of many countries write semicolons."""
+    """Return the most frequent separator of the header line; many spreadsheets write semicolons."""
     try:
         with path.open(encoding="utf-8-sig") as file:
             return max(",;\t", key=file.readline().count)
@@ -48,20 +49,21 @@ def _delimiter(path: Path) -> str:
 
 def _entry(table: Path, number: int, row: dict[str, str]) -> Entry:
     recording, label, day = table.parent / row["path"], row["label"].strip().lower(), row.get("date", "")
+    where = f"{table}, row {number}"
     if not row["path"] or not recording.exists():
-        raise DataError(f"{table}: row {number}: no such file; expected a path relative to the table")
+        raise DataError(f"{where}: no such file; expected a path relative to the table")
     if not row["subject"]:
-        raise DataError(f"{table}: row {number}: no subject; expected a name or number for everybody")
+        raise DataError(f"{where}: no subject; expected a name or number")
     if label not in _LABELS:
-        raise DataError(f"{table}: row {number}: label {label!r}; expected epilepsy, control or nothing")
+        raise DataError(f"{where}: label {label!r}; expected epilepsy, control or nothing")
     try:
         recorded = datetime.fromisoformat(day) if day else None
     except ValueError:
-        raise DataError(f"{table}: row {number}: the date; expected YYYY-MM-DD or empty") from None
+        raise DataError(f"{where}: the date is not one; expected YYYY-MM-DD or nothing") from None
     sex, age = sex_of(row), age_of(row)
     for name, expected, value in (("sex", "F, M", sex), ("age", "years", age)):
         if value is None and row.get(name, "").strip().lower() not in _UNKNOWN:
-            raise DataError(f"{table}: row {number}: the {name}; expected {expected} or nothing")
+            raise DataError(f"{where}: unknown {name}; expected {expected} or nothing")
     return Entry(
         recording,
         row["subject"],

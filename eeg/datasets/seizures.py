@@ -1,4 +1,4 @@
-"""Annotated seizures: what is left out of an interictal recording."""
+"""Annotated seizures, which are excluded from interictal recordings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from eeg.io.tables import read_seconds, read_table
 if TYPE_CHECKING:
     import mne
 
-Mark = tuple[float, float, str]  # onset and duration, s, and what is said of it
+Mark = tuple[float, float, str]  # onset and duration, s, and text
 
 _SZCORE = "eventType"  # in place of trial_type (Dan et al. 2024)
 
@@ -28,25 +28,25 @@ _ENDS = re.compile(r"(?<![a-z])(end|stop|offset|over)(?![a-z])", re.IGNORECASE)
 
 
 def seizures_among(marks: Iterable[Mark], total: float = math.inf) -> list[tuple[float, float]]:
-    """Find the seizures among what somebody marked in a recording.
+    """Return the seizures among the marks of a recording.
 
     Parameters
     ----------
     marks
-        A mark counts whose text says seizure, ictal or the like.  One that is a mere point in time is the
-        start of a seizure, and lasts until the next that says its end, or to the end of the recording.
+        Those whose text says seizure, ictal or the like count.  One without a duration starts a seizure
+        that lasts until the next mark that says its end, or to the end of the recording.
     total
-        That end, s.
+        End of the recording, s.
 
     Returns
     -------
     Start and stop of each, s.
     """
-    said = [mark for mark in marks if _says_seizure(mark[2])]
-    ends = [onset for onset, _, text in said if _ENDS.search(text)]
+    named = [mark for mark in marks if _says_seizure(mark[2])]
+    ends = [onset for onset, _, text in named if _ENDS.search(text)]
     return [
         (onset, onset + duration if duration else min((end for end in ends if end >= onset), default=total))
-        for onset, duration, text in said
+        for onset, duration, text in named
         if not _ENDS.search(text)
     ]
 
@@ -63,18 +63,18 @@ def read_seizures(path: Path) -> tuple[np.ndarray, np.ndarray]:
     path
         A file of the Temple corpora (`eeg.datasets.temple.ENDINGS`), where a seizure is ``seiz`` or a word
         in ``sz`` (``fnsz``, ``gnsz``), or an ``events.tsv`` of BIDS, with the words of `seizures_among` in
-        ``trial_type``, or in ``eventType`` as SzCORE has it.
+        ``trial_type``, or in ``eventType`` as in SzCORE.
 
     Returns
     -------
     onset, duration
-        (M,) each, in seconds, in order and apart: seizures of several channels at once are one.  Infinite
-        is the duration of what nobody says to end.
+        (M,) each, in seconds, sorted and disjoint: seizures of several channels at once are one.  The
+        duration of a seizure without an annotated end is infinite.
 
     Raises
     ------
     DataError
-        The file lacks a column or cannot be understood, or a time is no number.
+        The file lacks a column or is malformed, or a time is not a number.
     """
     spans = _of_bids(path) if path.suffix.lower() == ".tsv" else _of_temple(path)
     return _joined(spans)
@@ -88,15 +88,16 @@ def _of_temple(path: Path) -> list[tuple[float, float]]:
 def _of_bids(path: Path) -> list[tuple[float, float]]:
     rows = read_table(path, {"onset", "duration"}, delimiter="\t")
     texts = [row.get(_SZCORE, row.get("trial_type", "")) for row in rows]
-    # Other events may have times that a seizure cannot: before the recording, or none.
+    # Other events may have times that a seizure cannot have: before the recording, or none.
     return seizures_among(
         _mark(path, row, text) for row, text in zip(rows, texts, strict=True) if _says_seizure(text)
     )
 
 
 def _mark(path: Path, row: dict[str, str], text: str) -> Mark:
-    lasting = row["duration"].lower() not in {"", "n/a"}
-    return read_seconds(path, row, "onset"), read_seconds(path, row, "duration") if lasting else 0.0, text
+    has_duration = row["duration"].lower() not in {"", "n/a"}
+    duration = read_seconds(path, row, "duration") if has_duration else 0.0
+    return read_seconds(path, row, "onset"), duration, text
 
 
 def _joined(spans: list[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
@@ -106,19 +107,19 @@ def _joined(spans: list[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def seizures(raw: mne.io.BaseRaw, table: Path | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Find the seizures that somebody annotated.
+    """Return the annotated seizures of a recording.
 
     Parameters
     ----------
     raw
-        The recording, whose annotations are looked through as `seizures_among` does.
+        The recording; its annotations count as in `seizures_among`.
     table
-        The corpus's own, for `eeg.datasets.read_seizures`, where there is one.
+        The seizures that the corpus annotates, for `read_seizures`, if there are any.
 
     Returns
     -------
     onset, duration
-        (M,) each, s from the start of the recording, in order and apart.
+        (M,) each, s from the start of the recording, sorted and disjoint.
 
     Raises
     ------

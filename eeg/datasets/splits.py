@@ -1,4 +1,4 @@
-"""Subject-wise splits that refuse to leak."""
+"""Splits of a corpus by subject, never with one subject on both sides."""
 
 from __future__ import annotations
 
@@ -14,23 +14,26 @@ from eeg.io.tables import read_table
 from trainers.errors import DataError
 
 SubjectSplit = tuple[tuple[Entry, ...], tuple[Entry, ...]]
-"""Training recordings, and those that are kept from training."""
+"""Recordings for training, and those that are held out."""
 
 
 def subjects_of(entries: Iterable[Entry]) -> dict[str, int]:
-    """Return each subject's label.
+    """Return the label of each subject.
 
     Raises
     ------
     DataError
-        If a subject has no label or two, or all have the same.
+        A subject has no label or both, or all have the same.
     """
     labels: dict[str, int] = {}
     for entry in entries:
         if entry.label is None:
             raise DataError(f"{entry.path.name}: its subject has no diagnosis; add one or leave it out")
         if labels.setdefault(entry.subject, entry.label) != entry.label:
-            raise DataError(f"{entry.path.name}: its subject has both diagnoses; mend the table of subjects")
+            raise DataError(
+                f"{entry.path.name}: its subject is labelled both epilepsy and control; "
+                "fix the table of subjects"
+            )
     counts = [list(labels.values()).count(c) for c in (0, 1)]
     if min(counts) == 0:
         raise DataError(f"one class only: {counts[1]} with epilepsy, {counts[0]} controls; both are needed")
@@ -38,49 +41,49 @@ def subjects_of(entries: Iterable[Entry]) -> dict[str, int]:
 
 
 def refuse_leak(train: Iterable[Entry], test: Iterable[Entry]) -> None:
-    """Raise `DataError` if one subject stands on both sides."""
+    """Raise `DataError` if a subject is on both sides of a split."""
     shared = {e.subject for e in train} & {e.subject for e in test}
     if shared:
-        raise DataError(f"{len(shared)} subject(s) stand in both splits; a subject belongs to one side only")
+        raise DataError(f"{len(shared)} subject(s) are on both sides of a split; assign each to one side")
 
 
-def hold_out(entries: Sequence[Entry], share: float, seed: int) -> SubjectSplit:
-    """Return training and held-out recordings, with ``share`` of the subjects of each class held out."""
+def hold_out(entries: Sequence[Entry], fraction: float, seed: int) -> SubjectSplit:
+    """Hold out a fraction of the subjects of each class."""
     labels = subjects_of(entries)
     names = sorted(labels)
     try:
-        _, held = train_test_split(
-            names, test_size=share, random_state=seed, stratify=[labels[s] for s in names]
+        _, held_out = train_test_split(
+            names, test_size=fraction, random_state=seed, stratify=[labels[s] for s in names]
         )
     except ValueError as error:
-        raise DataError(f"cannot hold out {share:g} of {len(names)} subjects: {error}") from None
-    return _part(entries, set(held))
+        raise DataError(f"cannot hold out {fraction:g} of {len(names)} subjects: {error}") from None
+    return _split(entries, set(held_out))
 
 
-def set_aside(entries: Sequence[Entry], subjects: Collection[str]) -> SubjectSplit:
-    """Return training and held-out recordings, of which the latter are those of ``subjects``.
+def hold_out_subjects(entries: Sequence[Entry], subjects: Collection[str]) -> SubjectSplit:
+    """Hold out the recordings of named subjects.
 
     Raises
     ------
     DataError
-        If one side lacks a class.
+        One side lacks a class.
     """
-    train, held = _part(entries, subjects)
-    for side, name in ((train, "without the held-out subjects"), (held, "of the held-out subjects")):
+    train, held_out = _split(entries, subjects)
+    for side, name in ((train, "without the held-out subjects"), (held_out, "of the held-out subjects")):
         try:
             subjects_of(side)
         except DataError as error:
             raise DataError(f"{name}, {error}") from None
-    return train, held
+    return train, held_out
 
 
 def read_subjects(path: Path, entries: Iterable[Entry]) -> frozenset[str]:
-    """Return the subjects whom the column ``subject`` of a table names, CSV or else with tabs.
+    """Return the subjects in the column ``subject`` of a table, CSV or tab-separated.
 
     Raises
     ------
     DataError
-        If the table cannot be read, names nobody, or somebody who has no diagnosis among ``entries``.
+        The table cannot be read, is empty, or names a subject without a diagnosis among ``entries``.
     """
     rows = read_table(path, {"subject"}, delimiter="," if path.suffix.lower() == ".csv" else "\t")
     named = frozenset(row["subject"] for row in rows)
@@ -88,44 +91,44 @@ def read_subjects(path: Path, entries: Iterable[Entry]) -> frozenset[str]:
     if unknown or not named:
         raise DataError(
             f"{path}: {len(unknown)} of its {len(named)} subjects are not in the data; expected one or more "
-            "who have a diagnosis, called as the data calls them"
+            "with a diagnosis, named as in the data"
         )
     return named
 
 
-def folds(entries: Sequence[Entry], k: int, seed: int) -> list[SubjectSplit]:
-    """Return ``k`` pairs of training and test recordings; every subject is tested once.
+def split_folds(entries: Sequence[Entry], k: int, seed: int) -> list[SubjectSplit]:
+    """Return ``k`` splits into training and test recordings; every subject is tested once.
 
     Raises
     ------
     DataError
-        If a class has fewer than ``k`` subjects.
+        A class has fewer than ``k`` subjects.
     """
     labels = subjects_of(entries)
     names = np.array(sorted(labels))
     y = np.array([labels[s] for s in names])
     rarest = int(np.bincount(y, minlength=2).min())
     if rarest < k:
-        raise DataError(f"{k} folds need {k} subjects of each class, found {rarest}; take fewer folds")
+        raise DataError(f"{k} folds need {k} subjects of each class, found {rarest}; use fewer folds")
     parts = StratifiedKFold(k, shuffle=True, random_state=seed).split(names, y)
-    return [_part(entries, set(names[test])) for _, test in parts]
+    return [_split(entries, set(names[test])) for _, test in parts]
 
 
-def sites(entries: Sequence[Entry]) -> list[SubjectSplit]:
-    """Return a pair of training and test recordings for each site, in the order of their names.
+def split_sites(entries: Sequence[Entry]) -> list[SubjectSplit]:
+    """Return a split for each site, which is its test side, in the order of their names.
 
     Raises
     ------
     DataError
-        If a recording has no site, there are fewer than two, a subject was recorded at two, or without
-        one of them a class is missing.
+        A recording has no site, there are fewer than two, a subject was recorded at two, or without one of
+        them a class is missing.
     """
     subjects_of(entries)
     names = sorted({e.site or "" for e in entries})
     if "" in names or len(names) < 2:
         known = len(set(names) - {""})
         raise DataError(
-            f"leaving a site out needs two sites, and every recording's; {known} site(s) are known"
+            f"leaving a site out needs the site of every recording, and two; {known} site(s) are known"
         )
     pairs = []
     for name in names:
@@ -137,20 +140,17 @@ def sites(entries: Sequence[Entry]) -> list[SubjectSplit]:
     return pairs
 
 
-def shuffled(entries: Sequence[Entry], seed: int) -> tuple[Entry, ...]:
-    """Return the recordings with the diagnoses dealt out anew among the subjects.
-
-    Whatever is learned from these is chance: the control of a whole training.
-    """
+def permute_labels(entries: Sequence[Entry], seed: int) -> tuple[Entry, ...]:
+    """Permute the labels across subjects: a negative control, from which only chance can be learned."""
     labels = subjects_of(entries)
     names = sorted(labels)
-    dealt = np.random.default_rng(seed).permutation([labels[name] for name in names])
-    new = dict(zip(names, dealt.tolist(), strict=True))
+    permuted = np.random.default_rng(seed).permutation([labels[name] for name in names])
+    new = dict(zip(names, permuted.tolist(), strict=True))
     return tuple(replace(e, label=new[e.subject]) for e in entries)
 
 
-def _part(entries: Sequence[Entry], held: Collection[str]) -> SubjectSplit:
-    train = tuple(e for e in entries if e.subject not in held)
-    test = tuple(e for e in entries if e.subject in held)
+def _split(entries: Sequence[Entry], held_out: Collection[str]) -> SubjectSplit:
+    train = tuple(e for e in entries if e.subject not in held_out)
+    test = tuple(e for e in entries if e.subject in held_out)
     refuse_leak(train, test)
     return train, test

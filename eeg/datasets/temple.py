@@ -12,7 +12,7 @@ from eeg.io.tables import NOT_UTF_8, read_seconds, read_table
 from trainers.errors import DataError
 
 ENDINGS = (".csv_bi", ".csv", ".tse_bi", ".tse", ".lbl_bi", ".lbl")
-"""Of annotation files, those first that tell of all channels together or of seizures only."""
+"""Suffixes of annotation files; first those about all channels together or about seizures only."""
 
 _Row = dict[str, str]
 _Span = tuple[float, float, str]
@@ -25,12 +25,12 @@ _LABEL = re.compile(
 
 
 def read_temple(path: Path) -> list[_Span]:
-    """Read start and stop, s, and label of all that is annotated, on whatever channel.
+    """Return start and stop, s, and label of every annotation, on any channel.
 
     Raises
     ------
     DataError
-        The file cannot be understood, or something stops before it starts.
+        The file is malformed, or an annotation stops before it starts.
     """
     return [_span(path, row) for row in _READERS.get(path.suffix.lower()[:4], _of_csv)(path)]
 
@@ -38,7 +38,7 @@ def read_temple(path: Path) -> list[_Span]:
 def _span(path: Path, row: _Row) -> _Span:
     start, stop = (read_seconds(path, row, name) for name in ("start_time", "stop_time"))
     if stop < start:
-        raise DataError(f"{path}: a {row['label']} stops before it starts; mend the file")
+        raise DataError(f"{path}: a {row['label']} stops before it starts; fix the file")
     return start, stop, row["label"]
 
 
@@ -75,13 +75,13 @@ def _of_lbl(path: Path) -> Iterator[_Row]:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """Give the lines that say something, but for the version."""
+    """Return the lines without comments, empty ones and the version."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise DataError(f"{path}: {NOT_UTF_8}") from None
     except OSError as error:
-        raise DataError(f"{path}: not a readable file of annotations ({error})") from error
+        raise DataError(f"{path}: not a readable annotation file ({error})") from error
     return (line.strip() for line in lines if line.strip() and not line.startswith(("#", "version")))
 
 

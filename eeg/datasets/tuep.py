@@ -3,8 +3,8 @@
 Version 1:      ``v1.0.0/edf/epilepsy/01_tcp_ar/084/00008476/s003_2012_10_22/00008476_s003_t003.edf``
 Versions 2, 3:  ``v2.0.1/00_epilepsy/aaaaaanr/s001_2003/02_tcp_le/aaaaaanr_s001_t001.edf``
 
-The native sampling rate alone tells the groups apart with an AUC of 0.73 (files of version 3); no score on
-this corpus means anything beside that.
+The native sampling rate alone separates the groups with an AUC of 0.73 (files of version 3); interpret a
+score on this corpus only beside that.
 """
 
 import re
@@ -24,8 +24,13 @@ _LAYOUTS = (
 )
 
 
-def class_folders(path: Path) -> list[Path]:
-    """Find the folders of the two classes: in ``path``, below ``edf``, or in a folder of a version."""
+def is_tuep(path: Path) -> bool:
+    """Whether a folder holds the folder of a class."""
+    return bool(_class_folders(path))
+
+
+def _class_folders(path: Path) -> list[Path]:
+    """Return the folders of the two classes: in ``path``, below ``edf``, or in a folder of a version."""
     places = [path, path / "edf", *path.glob("v*.*.*"), *path.glob("v*.*.*/edf")]
     return [place / name for place in places for name in _CLASSES if (place / name).is_dir()]
 
@@ -36,12 +41,11 @@ def open_tuep(path: Path) -> Corpus:
     Raises
     ------
     DataError
-        Several versions lie in the folder, a recording lies elsewhere than the layout says, or there is
-        none.
+        The folder holds several versions, a recording is not where the layout has it, or there is none.
     """
-    folders = class_folders(path)
+    folders = _class_folders(path)
     if len({folder.parent for folder in folders}) > 1:
-        raise DataError(f"{path}: several versions of TUEP share their patients; name the folder of one")
+        raise DataError(f"{path}: several versions of TUEP, which share patients; give the folder of one")
     files = [(folder, file) for folder in folders for file in sorted(folder.rglob("*.edf"))]
     if not files:
         raise DataError(f"{path}: no recording; expected *.edf below {' and '.join(sorted(_CLASSES))}")
@@ -53,8 +57,8 @@ def _entry(folder: Path, file: Path) -> Entry:
     found = next((match for layout in _LAYOUTS if (match := layout.fullmatch(place))), None)
     if found is None:
         raise DataError(
-            f"{file}: not where TUEP has its recordings; expected PATIENT/sNNN_YYYY/MONTAGE/*.edf or, in "
-            "version 1, MONTAGE/NNN/PATIENT/sNNN_YYYY_MM_DD/*.edf below its class; move it away"
+            f"{file}: not where TUEP has recordings; expected PATIENT/sNNN_YYYY/MONTAGE/*.edf or, in "
+            "version 1, MONTAGE/NNN/PATIENT/sNNN_YYYY_MM_DD/*.edf below its class; move it elsewhere"
         )
     annotations = (file.with_suffix(suffix) for suffix in ENDINGS)
     return Entry(

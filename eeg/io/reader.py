@@ -13,7 +13,7 @@ from eeg.io.edf import Signal, at_own_times, read_edf_header
 from eeg.io.electrodes import ear, electrode, harmonise, standard_montage, strip_common_reference
 from eeg.io.gaps import looks
 from eeg.io.tables import read_table
-from eeg.io.text import is_bonn, is_emotiv, read_bonn, read_emotiv
+from eeg.io.text import is_bonn_segment, is_emotiv, read_bonn, read_emotiv
 from trainers.errors import DataError
 
 PLAUSIBLE = (0.5e-6, 500e-6)
@@ -61,7 +61,7 @@ def read_recording(path: Path, *, preload: bool = True, ears: bool = False) -> m
     """
     path = Path(path)
     with reading(path):
-        if is_bonn(path):
+        if is_bonn_segment(path):
             return read_bonn(path)
         raw = _scalp(_open_edf(path, ears) if is_edf(path) else open_raw(path), path, ears)
         _refuse_joints(raw, path)
@@ -92,7 +92,7 @@ def reading(path: Path) -> Iterator[None]:
 
 def open_raw(path: Path) -> mne.io.BaseRaw:
     """Open a recording with all its channels, as the file names them; raises what its reader raises."""
-    if is_bonn(path):
+    if is_bonn_segment(path):
         return read_bonn(path)
     return read_emotiv(path) if is_emotiv(path) else mne.io.read_raw(path, verbose="error")
 

@@ -1,4 +1,4 @@
-"""The small tables that lie beside recordings."""
+"""Reading and writing of the small tables beside recordings."""
 
 import csv
 import math
@@ -10,9 +10,7 @@ import numpy as np
 from trainers.errors import DataError
 from trainers.files import replacing
 
-GROUPS = {"epilepsy": 1, "epileptic": 1, "control": 0, "healthy": 0}  # label by a group in small letters
-
-NOT_UTF_8 = "its letters are not UTF-8; save it as UTF-8"
+NOT_UTF_8 = "not UTF-8; save it as UTF-8"
 
 
 def read_table(
@@ -23,13 +21,13 @@ def read_table(
     Parameters
     ----------
     path
-        The file, UTF-8.
+        The file, in UTF-8.
     columns
         Columns that it must have.
     delimiter
-        What stands between two cells.
+        The separator of two cells.
     comment
-        What a line begins with that is none of the table.
+        How lines begin that are skipped.
 
     Raises
     ------
@@ -51,47 +49,34 @@ def read_table(
         raise DataError(f"{path}: no column {', '.join(sorted(missing))}; found {', '.join(header)}")
     for number, row in enumerate(rows, start=2):
         if "" in row.keys() - set(header) or None in row.values():
-            raise DataError(f"{path}: row {number} has not {len(header)} cells as the header has")
+            cells = sum(value is not None for value in row.values()) + max(len(row.get("", ())) - 1, 0)
+            raise DataError(f"{path}, row {number}: {cells} cells, expected {len(header)} as in the header")
     return rows
 
 
 def read_seconds(path: Path, row: dict[str, str], column: str) -> float:
-    """Read a time of an event; raises `DataError` where it is no number or is negative."""
+    """Read a time of an event; raises `DataError` if it is not a number or is negative."""
     try:
         value = float(row[column])
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value >= 0):
-        raise DataError(f"{path}: {column} {row[column]!r} of an event; expected seconds, not negative")
+        raise DataError(f"{path}: {column} {row[column]!r} of an event; expected non-negative seconds")
     return value
 
 
-def sex_of(row: dict[str, str]) -> str | None:
-    """Return "F" or "M" by the column ``sex``, None where it says neither."""
-    return {"f": "F", "female": "F", "m": "M", "male": "M"}.get(row.get("sex", "").lower())
-
-
-def age_of(row: dict[str, str]) -> float | None:
-    """Return the years of the column ``age``, None where it holds no number."""
-    try:
-        age = float(row.get("age", ""))
-    except ValueError:
-        return None
-    return age if math.isfinite(age) else None
-
-
-def number(value: float) -> str:
-    """Write a number with six decimals at most, ``n/a`` for one that is not finite."""
+def format_number(value: float) -> str:
+    """Format a number with at most six decimals; ``n/a`` if it is not finite."""
     return np.format_float_positional(value, precision=6, trim="-") if np.isfinite(value) else "n/a"
 
 
 def write_table(head: Iterable[str], rows: Iterable[Sequence[str]], path: Path) -> None:
-    """Write a table with the columns ``head``.
+    """Write a tab-separated table with the columns ``head``.
 
     Raises
     ------
     DataError
-        When the folder of ``path`` cannot be written.
+        The folder of ``path`` cannot be written.
     """
     lines = ["\t".join(row) for row in (tuple(head), *rows)]
     with replacing(path) as partial:

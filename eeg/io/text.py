@@ -34,8 +34,8 @@ def is_emotiv(path: Path) -> bool:
     return path.name.lower().endswith((".csv", ".csv.gz"))
 
 
-def is_bonn(path: Path) -> bool:
-    """Whether a file is named as the segments of Bonn are: ``Z001.txt``."""
+def is_bonn_segment(path: Path) -> bool:
+    """Whether a file is named as the segments of the Bonn set: ``Z001.txt``."""
     return BONN_SEGMENT.fullmatch(path.name) is not None
 
 

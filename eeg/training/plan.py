@@ -143,11 +143,11 @@ class Design:
             return tuple(entries), ()
         if isinstance(self.hold_out, float):
             return splits.hold_out(entries, self.hold_out, seed)
-        return splits.set_aside(entries, self.hold_out)
+        return splits.hold_out_subjects(entries, self.hold_out)
 
     def parts(self, train: Sequence[Entry], seed: int) -> list[splits.SubjectSplit]:
         """Return the folds of the recordings to train on."""
-        return splits.sites(train) if self.by_site else splits.folds(train, self.folds, seed)
+        return splits.split_sites(train) if self.by_site else splits.split_folds(train, self.folds, seed)
 
     def split(
         self, entries: Sequence[Entry], seed: int

@@ -63,7 +63,7 @@ def found(
             "or take --labels bag"
         )
     told = {e: annotated(loaded[e], np.zeros(len(loaded[e].data), bool)) for e in entries if e.label == 0}
-    for train, test in splits.folds(entries, FOLDS, seed):
+    for train, test in splits.split_folds(entries, FOLDS, seed):
         judge = learn(train)
         height = {e: outstanding(judge(loaded[e].data)) for e in test}
         controls = np.concatenate([height[e] for e in test if e.label == 0])

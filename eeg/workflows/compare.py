@@ -52,7 +52,7 @@ def compare(
     loaded
         The recordings, cut alike for all.
     parts
-        See `eeg.datasets.splits.folds`.
+        See `eeg.datasets.splits.split_folds`.
     jobs
         Processes that work at once.
     folder

@@ -14,7 +14,7 @@ import mne
 import numpy as np
 from tqdm import tqdm
 
-from eeg.datasets import Corpus, Entry, open_corpus, reader
+from eeg.datasets import Corpus, Entry, find_reader, open_corpus
 from eeg.datasets.seizures import seizures
 from eeg.evaluation.recording_metadata import header
 from eeg.io.electrodes import TEN_TWENTY, electrodes
@@ -97,7 +97,7 @@ def inspect_corpus(path: Path, *, show_ids: bool = False, progress: bool = True)
     bar = tqdm(corpus.entries, desc="recordings", disable=None if progress else True)
     both = _of_both_groups(corpus.entries) if told else set()
     found = tuple(
-        _look(number, entry, show_ids, ["its subject has both diagnoses"] if entry.subject in both else [])
+        _look(number, entry, show_ids, ["its subject is labelled both epilepsy and control"] if entry.subject in both else [])
         for number, entry in enumerate(bar, start=1)
     )
     return Inspection(corpus.name, corpus.simulated, _subjects(corpus.entries) if told else None, found)
@@ -107,7 +107,7 @@ def _opened(path: Path) -> tuple[Corpus, bool]:
     """Open a corpus, or take files as they lie; whether it tells whose they are."""
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
-    if not _is_recording(path) and reader(path) is not None:
+    if not _is_recording(path) and find_reader(path) is not None:
         return open_corpus(path), True
     files = [path] if _is_recording(path) else sorted(p for p in path.rglob("*") if _is_recording(p))
     if not files:

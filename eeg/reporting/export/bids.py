@@ -10,7 +10,7 @@ from mne_bids import BIDSPath, get_entities_from_fname
 
 from eeg.disclaimers import NOT_A_FINDING, RESEARCH_USE
 from eeg.explanation.segments import Segment
-from eeg.io.tables import number, write_table
+from eeg.io.tables import format_number, write_table
 from eeg.reporting.export.json import write_json
 from trainers.errors import DataError
 
@@ -135,12 +135,12 @@ def write_events(segments: Sequence[Segment], path: Path) -> None:
 def _event(rank: int, segment: Segment) -> list[str]:
     """One row, in the order of ``_COLUMNS``."""
     return [
-        number(segment.onset),
-        number(segment.duration),
+        format_number(segment.onset),
+        format_number(segment.duration),
         "model_attribution",
         ",".join(segment.channels) or "n/a",
-        number(segment.attribution),
-        number(segment.change),
-        number(segment.stability),
+        format_number(segment.attribution),
+        format_number(segment.change),
+        format_number(segment.stability),
         str(rank),
     ]

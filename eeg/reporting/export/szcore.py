@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eeg.explanation.segments import Segment
-from eeg.io.tables import number, write_table
+from eeg.io.tables import format_number, write_table
 
 _COLUMNS = ("onset", "duration", "eventType", "confidence", "channels", "dateTime", "recordingDuration")
 _EVENT = "model_attribution"  # never sz or bckg: an attribution says nothing about seizures
@@ -31,13 +31,13 @@ def write_szcore(segments: Sequence[Segment], duration: float, path: Path) -> No
     """
     rows = [
         (
-            number(segment.onset),
-            number(segment.duration),
+            format_number(segment.onset),
+            format_number(segment.duration),
             _EVENT,
-            number(segment.stability),
+            format_number(segment.stability),
             ",".join(segment.channels) or "n/a",
             "n/a",
-            number(duration),
+            format_number(duration),
         )
         for segment in sorted(segments, key=lambda segment: segment.onset)
     ]

@@ -7,13 +7,13 @@ from hypothesis import given, settings, strategies as st
 
 from eeg.datasets import Entry
 from eeg.datasets.splits import (
-    folds,
     hold_out,
+    hold_out_subjects,
+    permute_labels,
     read_subjects,
     refuse_leak,
-    set_aside,
-    shuffled,
-    sites,
+    split_folds,
+    split_sites,
     subjects_of,
 )
 from trainers.errors import DataError
@@ -36,10 +36,8 @@ cohorts = st.builds(
 
 @given(entries=cohorts, k=st.integers(2, 4), seed=st.integers(0, 99))
 @settings(max_examples=50)
-def test_folds_test_every_subject_once_and_never_train_on_him(
-    entries: list[Entry], k: int, seed: int
-) -> None:
-    pairs = folds(entries, k, seed)
+def test_folds_test_every_subject_once_and_never_train_on_it(entries: list[Entry], k: int, seed: int) -> None:
+    pairs = split_folds(entries, k, seed)
     assert len(pairs) == k
     for train, test in pairs:
         assert not {e.subject for e in train} & {e.subject for e in test}
@@ -53,13 +51,15 @@ def test_folds_test_every_subject_once_and_never_train_on_him(
 def test_folds_are_stratified_by_subject(entries: list[Entry], k: int, seed: int) -> None:
     """However many recordings each has, a class's subjects are spread over the folds to within one."""
     for label in (0, 1):
-        counts = [len({e.subject for e in test if e.label == label}) for _, test in folds(entries, k, seed)]
+        counts = [
+            len({e.subject for e in test if e.label == label}) for _, test in split_folds(entries, k, seed)
+        ]
         assert max(counts) - min(counts) <= 1
 
 
 @given(entries=cohorts, share=st.floats(0.25, 0.75), seed=st.integers(0, 99))
 @settings(max_examples=50)
-def test_held_out_subjects_are_nobody_of_the_training(entries: list[Entry], share: float, seed: int) -> None:
+def test_held_out_subjects_are_not_in_the_training(entries: list[Entry], share: float, seed: int) -> None:
     train, held = hold_out(entries, share, seed)
     assert not {e.subject for e in train} & {e.subject for e in held}
     assert sorted([*train, *held], key=str) == sorted(entries, key=str)
@@ -73,7 +73,7 @@ def test_held_out_subjects_are_nobody_of_the_training(entries: list[Entry], shar
 @settings(max_examples=30)
 def test_named_subjects_are_held_out_with_all_their_recordings(entries: list[Entry], seed: int) -> None:
     named = {e.subject for e in hold_out(entries, 0.5, seed)[1]}
-    train, held = set_aside(entries, named)
+    train, held = hold_out_subjects(entries, named)
     assert {e.subject for e in held} == named
     assert not {e.subject for e in train} & named
     assert sorted([*train, *held], key=str) == sorted(entries, key=str)
@@ -88,7 +88,7 @@ def test_named_subjects_are_held_out_with_all_their_recordings(entries: list[Ent
 )
 def test_naming_all_of_a_class_is_refused(named: set[str], words: str) -> None:
     with pytest.raises(DataError, match=words):
-        set_aside(entries_of(2, 2, [1]), named)
+        hold_out_subjects(entries_of(2, 2, [1]), named)
 
 
 def test_subjects_are_read_from_a_table_by_its_column(tmp_path: Path) -> None:
@@ -119,18 +119,18 @@ def test_a_table_that_names_others_is_refused_without_naming_them(
 def test_a_subject_without_a_diagnosis_cannot_be_held_out(tmp_path: Path) -> None:
     (tmp_path / "held.csv").write_text("subject\ns01\ns04\n")
     entries = [replace(e, label=None) if e.subject == "s04" else e for e in entries_of(3, 3, [1])]
-    with pytest.raises(DataError, match=r"1 of its 2 subjects .* who have a diagnosis"):
+    with pytest.raises(DataError, match=r"1 of its 2 subjects .* with a diagnosis"):
         read_subjects(tmp_path / "held.csv", entries)
 
 
 def test_the_seed_decides_alone() -> None:
     entries = entries_of(9, 9, [1, 2])
-    assert folds(entries, 3, 1) == folds(entries, 3, 1)
-    assert folds(entries, 3, 1) != folds(entries, 3, 2)
+    assert split_folds(entries, 3, 1) == split_folds(entries, 3, 1)
+    assert split_folds(entries, 3, 1) != split_folds(entries, 3, 2)
     assert hold_out(entries, 0.4, 1) == hold_out(entries, 0.4, 1)
-    # The order of the subjects in the corpus does not: a subject's place depends on his name.
-    backwards = folds(entries[::-1], 3, 1)
-    assert [set(test) for _, test in backwards] == [set(test) for _, test in folds(entries, 3, 1)]
+    # The order of the subjects in the corpus does not: a subject's place depends on its name.
+    backwards = split_folds(entries[::-1], 3, 1)
+    assert [set(test) for _, test in backwards] == [set(test) for _, test in split_folds(entries, 3, 1)]
 
 
 def test_subjects_have_one_label_each() -> None:
@@ -143,19 +143,22 @@ def test_subjects_have_one_label_each() -> None:
         (entries_of(3, 0, [1]), "one class only: 0 with epilepsy, 3 controls"),
         (entries_of(0, 3, [1]), "one class only: 3 with epilepsy, 0 controls"),
         ([], "one class only"),
-        ([*entries_of(2, 2, [1]), Entry(Path("again.edf"), "s00", 1)], r"again\.edf: its subject has both"),
+        (
+            [*entries_of(2, 2, [1]), Entry(Path("again.edf"), "s00", 1)],
+            r"again\.edf: its subject is labelled both",
+        ),
         ([*entries_of(2, 2, [1]), Entry(Path("new.edf"), "s09", None)], r"new\.edf: its subject has no diag"),
     ],
 )
 def test_labels_that_cannot_be_used_are_refused(entries: list[Entry], message: str) -> None:
-    for split in (subjects_of, lambda e: folds(e, 2, 0), lambda e: hold_out(e, 0.5, 0)):
+    for split in (subjects_of, lambda e: split_folds(e, 2, 0), lambda e: hold_out(e, 0.5, 0)):
         with pytest.raises(DataError, match=message):
             split(entries)
 
 
 def test_too_few_subjects_for_the_folds() -> None:
     with pytest.raises(DataError, match="4 folds need 4 subjects of each class, found 3"):
-        folds(entries_of(9, 3, [3]), 4, 0)  # nine recordings of three people are three subjects
+        split_folds(entries_of(9, 3, [3]), 4, 0)  # nine recordings of three people are three subjects
 
 
 @pytest.mark.parametrize("share", [0.01, 0.99])
@@ -164,10 +167,10 @@ def test_a_share_that_leaves_a_class_out_is_refused(share: float) -> None:
         hold_out(entries_of(5, 5, [1]), share, 0)
 
 
-def test_a_leak_is_refused_without_naming_anybody() -> None:
+def test_a_leak_is_refused_without_names() -> None:
     one = Entry(Path("a.edf"), "Mueller", 1)
     other = Entry(Path("b.edf"), "Mueller", 1)
-    with pytest.raises(DataError, match=r"1 subject\(s\) stand in both") as caught:
+    with pytest.raises(DataError, match=r"1 subject\(s\) are on both sides") as caught:
         refuse_leak([one], [other, Entry(Path("c.edf"), "Meier", 0)])
     assert "Mueller" not in str(caught.value)
     refuse_leak([one], [Entry(Path("c.edf"), "Meier", 0)])
@@ -175,8 +178,8 @@ def test_a_leak_is_refused_without_naming_anybody() -> None:
 
 def test_names_that_look_like_numbers_stay_apart() -> None:
     entries = [Entry(Path(f"{n}.edf"), n, i % 2) for i, n in enumerate(["1", "01", "001", "10"])]
-    assert len({e.subject for _, test in folds(entries, 2, 0) for e in test}) == 4
-    assert np.all([len(test) == 2 for _, test in folds(entries, 2, 0)])
+    assert len({e.subject for _, test in split_folds(entries, 2, 0) for e in test}) == 4
+    assert np.all([len(test) == 2 for _, test in split_folds(entries, 2, 0)])
 
 
 # --- sites
@@ -193,7 +196,7 @@ def placed(where: str) -> list[Entry]:
 
 def test_each_site_is_tested_once_by_what_the_others_taught() -> None:
     entries = placed("abcabcabca")
-    pairs = sites(entries)
+    pairs = split_sites(entries)
     assert [{e.site for e in test} for _, test in pairs] == [{"a"}, {"b"}, {"c"}]
     for train, test in pairs:
         assert not {e.site for e in train} & {e.site for e in test}
@@ -205,24 +208,26 @@ def test_sites_that_cannot_be_left_out_are_refused() -> None:
     reasons = {"aaaa": "1 site", "    ": "0 site", "aab ": "2 site", "abab": "one class only"}
     for where, words in reasons.items():
         with pytest.raises(DataError, match=words):
-            sites(placed(where))
+            split_sites(placed(where))
     twice = [*placed("abba"), Entry(Path("x.edf"), "s00", 0, site="b")]
-    with pytest.raises(DataError, match="stand in both splits"):
-        sites(twice)
+    with pytest.raises(DataError, match="on both sides"):
+        split_sites(twice)
 
 
 @given(entries=cohorts, seed=st.integers(0, 99))
 @settings(max_examples=30)
 def test_shuffled_diagnoses_are_dealt_to_whole_subjects(entries: list[Entry], seed: int) -> None:
-    dealt = shuffled(entries, seed)
+    dealt = permute_labels(entries, seed)
     assert [replace(a, label=None) for a in dealt] == [replace(b, label=None) for b in entries]
     before, after = subjects_of(entries), subjects_of(dealt)  # one label each
     assert sorted(before.values()) == sorted(after.values())
-    assert dealt == shuffled(entries, seed)
+    assert dealt == permute_labels(entries, seed)
 
 
 def test_shuffling_is_fair() -> None:
     entries = entries_of(10, 10, [2])
     before = list(subjects_of(entries).values())
-    kept = [np.equal(before, list(subjects_of(shuffled(entries, s)).values())).mean() for s in range(200)]
+    kept = [
+        np.equal(before, list(subjects_of(permute_labels(entries, s)).values())).mean() for s in range(200)
+    ]
     assert np.mean(kept) == pytest.approx(0.5, abs=0.04)

@@ -120,7 +120,7 @@ def test_every_version(epilepsy: str, expected: list[tuple[str, int, str, str]],
 def test_a_recording_in_another_place_is_refused(place: str, tmp_path: Path) -> None:
     (tmp_path / place).parent.mkdir(parents=True)
     (tmp_path / place).touch()
-    with pytest.raises(DataError, match="not where TUEP has its recordings"):
+    with pytest.raises(DataError, match="not where TUEP has recordings"):
         open_corpus(tmp_path)
 
 
@@ -222,7 +222,7 @@ def test_no_seizure(tmp_path: Path) -> None:
     [
         ("TERM,20.0,10.0,seiz,1.0\n", "stops before it starts"),
         ("TERM,soon,10.0,seiz,1.0\n", "start_time 'soon'"),
-        ("TERM,1.0,10.0\n", "row 2 has not 5 cells"),
+        ("TERM,1.0,10.0\n", "row 2: 3 cells, expected 5"),
     ],
 )
 def test_annotations_that_cannot_be_understood(rows: str, words: str, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from torch import nn
 
 from eeg.budget import lasting
 from eeg.datasets import Corpus, Entry, open_corpus
-from eeg.datasets.splits import folds
+from eeg.datasets.splits import split_folds
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.windows import Windows
@@ -190,7 +190,7 @@ def cohort_of(change: Callable[[Windows], Windows] = lambda w: w) -> Loaded:
 
 
 def named(plan: Plan, loaded: Loaded, seed: int = 0) -> list[str]:
-    return fold_cache.names(plan, loaded, folds([e for e in loaded if e.label is not None], 2, seed))
+    return fold_cache.names(plan, loaded, split_folds([e for e in loaded if e.label is not None], 2, seed))
 
 
 def test_a_fold_is_known_by_whatever_its_scores_depend_on_and_by_nothing_else(
@@ -228,7 +228,7 @@ def test_the_first_fold_that_is_trained_tells_how_many_are_left(
     done: int, jobs: int, rounds: int, loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = replace(PLAN, model="tangent", labels="recording", aggregation="mean")
-    parts = folds(list(loaded), 4, 0)
+    parts = split_folds(list(loaded), 4, 0)
     one_process = partial(Parallel, n_jobs=1)  # more of them take seconds to begin
     monkeypatch.setattr(cross_validation, "Parallel", lambda n_jobs, **how: one_process(**how))
     cross_validation.cross_validate(plan, loaded, parts[:done], folder=tmp_path)

@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 from sklearn.metrics import roc_auc_score
 
 from eeg.datasets import Entry
-from eeg.datasets.splits import folds, shuffled
+from eeg.datasets.splits import permute_labels, split_folds
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.windows import Windows, examples
 from eeg.training import cross_validation, fit, pseudo_labels
@@ -180,9 +180,11 @@ def test_shuffled_diagnoses_teach_nothing() -> None:
     aucs = []
     for seed in range(2):
         known = cohort(18, planted=(4, 9))
-        dealt = shuffled(list(known), seed)
+        dealt = permute_labels(list(known), seed)
         loaded = {e: replace(w, label=e.label) for e, w in zip(dealt, known.values(), strict=True)}
-        scored = cross_validation.cross_validate(replace(PLAN, epochs=30), loaded, folds(dealt, 2, seed))
+        scored = cross_validation.cross_validate(
+            replace(PLAN, epochs=30), loaded, split_folds(dealt, 2, seed)
+        )
         scores, labels, _ = cross_validation.subject_scores(scored)
         aucs.append(roc_auc_score(labels, scores))
     assert 0.2 < np.mean(aucs) < 0.8  # by chance 0.5, and a standard deviation of 0.1

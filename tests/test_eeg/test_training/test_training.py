@@ -16,7 +16,7 @@ from torch import nn
 
 from eeg.datasets import Corpus, Entry, open_corpus
 from eeg.datasets.fingerprint import file_hash, fingerprint
-from eeg.datasets.splits import folds
+from eeg.datasets.splits import split_folds
 from eeg.detector import calibration
 from eeg.detector.calibration import Calibration
 from eeg.evaluation.results import describe, judge, recorded, sureness
@@ -323,7 +323,7 @@ def test_nothing_is_learned_from_who_is_judged_be_it_a_recording_without_a_diagn
         return nn.Sequential(nn.Flatten(), nn.Linear(4 * 128, 1))
 
     monkeypatch.setattr(fit, "fit_network", spy)
-    train, test = folds(list(known), 2, 0)[0]
+    train, test = split_folds(list(known), 2, 0)[0]
     fit.fit(PLAN, {**known, **more}, train)
     trained = {e.subject for e in train}
     np.testing.assert_array_equal(seen[0], [w.data for e, w in more.items() if e.subject in trained])
@@ -333,8 +333,8 @@ def test_nothing_is_learned_from_who_is_judged_be_it_a_recording_without_a_diagn
 def test_a_feature_model_takes_a_networks_place() -> None:
     loaded = tiny(16)
     plan = replace(PLAN, labels="recording", aggregation="mean", model="tangent")
-    scored = cross_validation.cross_validate(plan, loaded, folds(list(loaded), 2, 0))
-    train, test = folds(list(loaded), 2, 0)[0]
+    scored = cross_validation.cross_validate(plan, loaded, split_folds(list(loaded), 2, 0))
+    train, test = split_folds(list(loaded), 2, 0)[0]
     model = FEATURES["tangent"](128.0, 0).fit(
         [loaded[e].data for e in train], np.array([e.label for e in train])
     )
@@ -357,7 +357,7 @@ def test_a_folds_network_never_sees_its_test_subjects(monkeypatch: pytest.Monkey
         return nn.Sequential(nn.Flatten(), nn.Linear(4 * 128, 1))
 
     monkeypatch.setattr(fit, "fit_network", spy)
-    scored = cross_validation.cross_validate(PLAN, loaded, folds(list(loaded), 4, 0))
+    scored = cross_validation.cross_validate(PLAN, loaded, split_folds(list(loaded), 4, 0))
     assert sorted(s.entry.path.name for s in scored) == sorted(e.path.name for e in loaded)
     for s in scored:
         mine = trained_on[int(s.part.removeprefix("fold ")) - 1]
@@ -367,7 +367,7 @@ def test_a_folds_network_never_sees_its_test_subjects(monkeypatch: pytest.Monkey
 
 def test_an_aggregation_is_chosen_by_training_subjects_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = tiny(16)
-    pairs = folds(list(loaded), 2, 0)
+    pairs = split_folds(list(loaded), 2, 0)
     fitted: list[int] = []
 
     def spy(plan: Plan, data: list[Windows], *rest: object) -> nn.Module:
@@ -407,8 +407,8 @@ def test_scores_of_different_aggregations_are_pooled_calibrated() -> None:
 @pytest.mark.slow
 def test_processes_change_nothing() -> None:
     loaded = tiny(8)
-    one = cross_validation.cross_validate(PLAN, loaded, folds(list(loaded), 2, 0), jobs=1)
-    two = cross_validation.cross_validate(PLAN, loaded, folds(list(loaded), 2, 0), jobs=2)
+    one = cross_validation.cross_validate(PLAN, loaded, split_folds(list(loaded), 2, 0), jobs=1)
+    two = cross_validation.cross_validate(PLAN, loaded, split_folds(list(loaded), 2, 0), jobs=2)
     for a, b in zip(one, two, strict=True):
         assert (a.entry, a.part) == (b.entry, b.part)
         np.testing.assert_array_equal(a.logits, b.logits)

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from eeg.cli.main import main
 from eeg.datasets import Entry
-from eeg.datasets.splits import folds
+from eeg.datasets.splits import split_folds
 from eeg.evaluation.metrics import auc
 from eeg.evaluation.significance import delong
 from eeg.preprocessing.pipeline import Preprocessing
@@ -40,7 +40,7 @@ def loaded(tmp_path: Path) -> Loaded:
 
 
 def test_each_model_has_its_own_figure_and_is_tested_against_the_first(loaded: Loaded) -> None:
-    parts = folds(list(loaded), 3, 0)
+    parts = split_folds(list(loaded), 3, 0)
     rows = compare(PLANS, loaded, parts)
     scores = [subject_scores(cross_validate(plan, loaded, parts)) for plan in PLANS]
     labels, names = scores[0][1], np.array(scores[0][2])
@@ -58,7 +58,7 @@ def test_each_model_has_its_own_figure_and_is_tested_against_the_first(loaded: L
 def test_what_is_kept_is_not_made_again(
     loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parts = folds(list(loaded), 3, 0)
+    parts = split_folds(list(loaded), 3, 0)
     kept = tmp_path / "kept"
     kept.mkdir()
     once = compare(PLANS[:2], loaded, parts, folder=kept)
@@ -76,7 +76,7 @@ def test_what_is_kept_is_not_made_again(
     other = replace(PLAN, seed=1)
     compare([PLAN, other], loaded, parts, folder=kept)
     assert made == [other] * 3
-    compare([PLAN], loaded, folds(list(loaded), 3, 1), folder=kept)  # other folds are another question
+    compare([PLAN], loaded, split_folds(list(loaded), 3, 1), folder=kept)  # other folds are another question
     assert made == [other] * 3 + [PLAN] * 3
     assert not any("s1" in file.read_text() for file in kept.iterdir())
 

@@ -223,7 +223,7 @@ def test_a_subject_of_both_groups_is_told(tmp_path: Path) -> None:
         write(tmp_path / f"{name}.edf")
     table = tmp_path / "t.csv"
     table.write_text("path,subject,label\na.edf,1,epilepsy\nb.edf,1,control\nc.edf,2,control\n")
-    both = "its subject has both diagnoses"
+    both = "its subject is labelled both epilepsy and control"
     assert [both in one.problems for one in inspect_corpus(table, progress=False).recordings] == [
         True,
         True,

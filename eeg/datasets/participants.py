@@ -1,0 +1,20 @@
+"""What tables of participants write for diagnosis, sex and age."""
+
+import math
+
+GROUPS = {"epilepsy": 1, "epileptic": 1, "control": 0, "healthy": 0}
+"""Label by group, in lower case."""
+
+
+def sex_of(row: dict[str, str]) -> str | None:
+    """Return "F" or "M" from the column ``sex``, None if it holds neither."""
+    return {"f": "F", "female": "F", "m": "M", "male": "M"}.get(row.get("sex", "").lower())
+
+
+def age_of(row: dict[str, str]) -> float | None:
+    """Return years from the column ``age``, None if it holds no number."""
+    try:
+        age = float(row.get("age", ""))
+    except ValueError:
+        return None
+    return age if math.isfinite(age) else None
