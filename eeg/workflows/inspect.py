@@ -97,7 +97,12 @@ def inspect_corpus(path: Path, *, show_ids: bool = False, progress: bool = True)
     bar = tqdm(corpus.entries, desc="recordings", disable=None if progress else True)
     both = _of_both_groups(corpus.entries) if told else set()
     found = tuple(
-        _look(number, entry, show_ids, ["its subject is labelled both epilepsy and control"] if entry.subject in both else [])
+        _look(
+            number,
+            entry,
+            show_ids,
+            ["its subject is labelled both epilepsy and control"] if entry.subject in both else [],
+        )
         for number, entry in enumerate(bar, start=1)
     )
     return Inspection(corpus.name, corpus.simulated, _subjects(corpus.entries) if told else None, found)
