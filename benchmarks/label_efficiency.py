@@ -32,8 +32,8 @@ from eeg.training import cross_validation, fit
 from eeg.training.augment import augmentation
 from eeg.training.plan import Plan, recipe
 from trainers.comparison.table import text
-from trainers.data.batches import Augment
-from trainers.phases import train
+from trainers.data.batches import Augment, TrainingData
+from trainers.phases import RunOptions, train_rule
 
 PATHS = {name: RESULTS / f"label_efficiency_{name}.jsonl" for name in ("simulated", "guinea-bissau")}
 LABELLED: Sequence[int | None] = (5, 10, 20, None)
@@ -94,17 +94,9 @@ def learned(plan: Plan, way: str, told: Sequence[Windows], first: Callable[[], S
     if way == "random features":
         plan = replace(plan, rule="frozen")
     weight = (1 - y.mean()) / y.mean()
-    train(
-        plan.rule,
-        network,
-        x,
-        y,
-        criterion=nn.BCEWithLogitsLoss(pos_weight=weight),
-        classes=1,
-        recipe=recipe(plan),
-        seed=plan.seed,
-        augment=augmented(plan),
-    )
+    loss = nn.BCEWithLogitsLoss(pos_weight=weight)
+    data = TrainingData(x, y, classes=1, criterion=loss, augment=augmented(plan))
+    train_rule(plan.rule, network, data, recipe(plan), RunOptions(plan.seed))
     return network.eval()
 
 

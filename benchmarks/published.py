@@ -33,7 +33,7 @@ from hebbian.rule import Rule
 from trainers.data.batches import Augment, Split
 from trainers.data.images import load_images
 from trainers.networks import lenet, mlp, uniform
-from trainers.phases import train
+from trainers.phases import RunOptions, train_rule
 from trainers.provenance import read_record, to_plain, versions, write_record
 from trainers.recipes import Phase, Recipe
 from trainers.trainer import Trainer
@@ -126,20 +126,9 @@ def learn(rule: str, how: Published, epochs: int, seed: int, images: Split) -> d
     model = how.net()
     uniform(model, torch.Generator().manual_seed(seed))
     curve = Curve()
-    taught = train(
-        rule,
-        model,
-        images.x_train,
-        images.y_train,
-        criterion=F.cross_entropy,
-        classes=10,
-        recipe=Recipe(replace(how.phase, epochs=epochs)),
-        seed=seed,
-        callbacks=[curve],
-        settings={} if rule == "backprop" else how.settings,
-        held=(images.x_test, images.y_test),
-        augment=how.augment,
-    )
+    data = replace(images.training_data(), augment=how.augment)
+    recipe = Recipe(replace(how.phase, epochs=epochs), settings={} if rule == "backprop" else how.settings)
+    taught = train_rule(rule, model, data, recipe, RunOptions(seed, [curve]))
     found: dict[str, Any] = {"accuracy": curve.accuracy, "seconds": curve.seconds}
     if "own readout" not in find(rule).traits:
         found["angles"] = angles(taught, images)

@@ -26,8 +26,9 @@ from hebbian.registry import build
 from hebbian.rule import Rule
 from hebbian.spiking import PairSTDP
 from hebbian.synapse import Synaptic, synaptic, weight_layers
+from trainers.data.batches import TrainingData
 from trainers.networks import convnet
-from trainers.phases import train
+from trainers.phases import train_rule
 from trainers.recipes import Recipe, recommended
 from trainers.trainer import accuracy, predict
 
@@ -55,17 +56,8 @@ def _read_out(net: str, recipe: Recipe, weights: Tensor | None) -> float:
 
 def _fit(rule: str, model: nn.Sequential, recipe: Recipe, **settings: object) -> tuple[nn.Sequential, float]:
     data = images(True)
-    taught: Rule = train(
-        rule,
-        model,
-        data.x_train,
-        data.y_train,
-        criterion=F.cross_entropy,
-        classes=10,
-        recipe=recipe,
-        seed=0,
-        settings=settings,
-    )
+    training = TrainingData(data.x_train, data.y_train, classes=10)
+    taught: Rule = train_rule(rule, model, training, replace(recipe, settings=settings))
     return model, accuracy(predict(taught, data.x_test), data.y_test)
 
 

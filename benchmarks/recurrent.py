@@ -12,13 +12,13 @@ import argparse
 import time
 
 import torch
-import torch.nn.functional as F
 from journal import RECURRENT, Run, append, cell, read, summarise
 from torch import nn
 
 from hebbian.recurrent import LeakyRNN
+from trainers.data.batches import TrainingData
 from trainers.data.images import load_images
-from trainers.phases import train
+from trainers.phases import RunOptions, train_rule
 from trainers.recipes import recommended
 from trainers.trainer import accuracy, predict
 
@@ -34,16 +34,8 @@ def run(rule: str, seed: int) -> Run:
     torch.manual_seed(seed)
     model = nn.Sequential(LeakyRNN(8, UNITS, TAU), nn.Linear(UNITS, 10))
     start = time.process_time()
-    taught = train(
-        rule,
-        model,
-        digits.x_train,
-        digits.y_train,
-        criterion=F.cross_entropy,
-        classes=10,
-        recipe=recommended(rule),
-        seed=seed,
-    )
+    data = TrainingData(digits.x_train, digits.y_train, classes=10)
+    taught = train_rule(rule, model, data, recommended(rule), RunOptions(seed))
     seconds = time.process_time() - start
     share = accuracy(predict(taught, digits.x_test), digits.y_test)
     return Run(rule, NET, seed, SETTINGS, share, round(seconds, 1))

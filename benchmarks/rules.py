@@ -35,10 +35,10 @@ from torch.optim import SGD, Adam
 from hebbian.nn import RePU, Triangle
 from hebbian.registry import build, find, rules
 from trainers.comparison.compare import CONTROLS
-from trainers.data.batches import Split
+from trainers.data.batches import Split, TrainingData
 from trainers.data.images import load_images
 from trainers.networks import convnet, mlp
-from trainers.phases import train
+from trainers.phases import RunOptions, train_rule
 from trainers.recipes import Phase, Recipe, linear, recommended
 from trainers.trainer import accuracy, predict
 
@@ -120,17 +120,8 @@ def run(rule: str, net: str, seed: int, tune: bool = False) -> Run:
         return done(None, 0.0, f"cannot: {error}")
     start = time.process_time()
     try:
-        trained = train(
-            rule,
-            model,
-            data.x_train,
-            data.y_train,
-            criterion=F.cross_entropy,
-            classes=10,
-            recipe=recipe,
-            seed=seed,
-            settings=settings,
-        )
+        training = TrainingData(data.x_train, data.y_train, classes=10)
+        trained = train_rule(rule, model, training, replace(recipe, settings=settings), RunOptions(seed))
         seconds = time.process_time() - start
         scores = predict(trained, data.x_test)
     except Exception as error:  # one broken rule must not end the benchmark

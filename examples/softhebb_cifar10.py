@@ -12,20 +12,31 @@ with random kernels and 68.9 % by backprop (10 epochs), one seed each.
 import argparse
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR
 
 from hebbian.synapse import synaptic, weight_layers
-from trainers import Phase, Recipe, Split, Trainer, accuracy, load_images, max_normalise, predict, train
+from trainers import (
+    Phase,
+    Recipe,
+    RunOptions,
+    Split,
+    Trainer,
+    TrainingData,
+    accuracy,
+    load_images,
+    max_normalise,
+    predict,
+    train_rule,
+)
 from trainers.networks import softhebb_net, uniform
 
 WIDTHS = (96, 384, 1536)
@@ -106,18 +117,9 @@ def run(rule: str, recipe: Recipe, images: Split, widths: tuple[int, int, int], 
     model = softhebb_net(widths=widths, classes=images.classes)
     recipe.initialise(model, torch.Generator().manual_seed(seed))
     clock, start = Clock(), time.perf_counter()
-    trained = train(
-        rule,
-        model.to(images.x_train.device),
-        images.x_train,
-        images.y_train,
-        criterion=F.cross_entropy,
-        classes=images.classes,
-        recipe=recipe,
-        seed=seed,
-        callbacks=[clock],
-        settings=SOFTHEBB if rule == "softhebb" else {},
-    )
+    model = model.to(images.x_train.device)
+    data = TrainingData(images.x_train, images.y_train, images.classes)
+    trained = train_rule(rule, model, data, recipe, RunOptions(seed, [clock]))
     share = accuracy(predict(trained, images.x_test), images.y_test)
     phases = ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in clock.seconds.items())
     total = time.perf_counter() - start
@@ -141,7 +143,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     images, widths = load_images("cifar10", options.data), WIDTHS
-    rules = {"softhebb": PUBLISHED, "frozen": PUBLISHED}
+    rules = {"softhebb": replace(PUBLISHED, settings=SOFTHEBB), "frozen": PUBLISHED}
     if options.small:
         images, widths = smaller(images, FEWER_IMAGES), tuple(width // FEWER_KERNELS for width in WIDTHS)
         rules["backprop"] = BACKPROP

@@ -9,10 +9,15 @@ from .callbacks import (
 from .checkpoint import Checkpoint as Checkpoint
 from .comparison.compare import Comparison as Comparison
 from .data import load_data as load_data
-from .data.batches import Batches as Batches, Split as Split, from_datasets as from_datasets
+from .data.batches import (
+    Batches as Batches,
+    Split as Split,
+    TrainingData as TrainingData,
+    from_datasets as from_datasets,
+)
 from .data.images import load_images as load_images
 from .errors import DataError as DataError
 from .networks import mlp as mlp
-from .phases import train as train
+from .phases import RunOptions as RunOptions, train_rule as train_rule
 from .recipes import Phase as Phase, Recipe as Recipe, recommended as recommended
 from .trainer import Trainer as Trainer, accuracy as accuracy, predict as predict

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from hebbian.rule import evaluating
-from trainers.data.batches import Augment
+from trainers.data.batches import Augment, TrainingData
 from trainers.errors import DataError
-from trainers.trainer import Held
 
 
 @dataclass(frozen=True)
@@ -78,63 +77,48 @@ class Cache:
             ) from error
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Feed:
-    """Data on their way into the part of a model that learns.
+    """The data as they reach the part of a model that learns.
 
     Parameters
     ----------
-    x
-        Inputs (N, ...) as they reach that part; where they are augmented, as they reach the model.
-    y
-        Targets; None for rules without labels.
-    held
-        Inputs, as they reach that part, and targets that callbacks may look at.
-    augment
-        Alters the inputs batch by batch.  What lies below must then see every batch anew.
+    data
+        Inputs as they reach that part; where they are augmented, as they reach the model.
     below
-        What such a batch passes before it reaches that part.
-    keep
-        Where the outputs of what lies below are kept otherwise.
-    weights
-        How often each sample is drawn, in proportion; see `trainers.data.batches.Batches`.
+        The part that an augmented batch passes through before it reaches the part that learns.
+    cache
+        Where the outputs of the part below are stored if there is no augmentation.
     """
 
-    x: Tensor
-    y: Tensor | None
-    held: Held | None = None
-    augment: Augment | None = None
+    data: TrainingData
     below: nn.Sequential = field(default_factory=nn.Sequential)
-    keep: Cache = Cache()
-    weights: Tensor | None = None
+    cache: Cache = Cache()
 
     def through(self, part: nn.Sequential) -> Feed:
         """Return the feed of what follows ``part``, which no longer learns and runs in eval mode."""
         if not len(part):
             return self
-        held = self.held and (self.keep(part, self.held[0]), self.held[1])
-        if self.augment is not None:
-            return replace(self, held=held, below=nn.Sequential(*self.below, *part))
-        return replace(self, held=held, x=self.keep(part, self.x))
+        held_out = self.data.held_out and (self.cache(part, self.data.held_out[0]), self.data.held_out[1])
+        data = replace(self.data, held_out=held_out)
+        if data.augment is not None:
+            return replace(self, data=data, below=nn.Sequential(*self.below, *part))
+        return replace(self, data=replace(data, x=self.cache(part, data.x)))
 
     def plain(self) -> Feed:
         """Return the same feed without augmentation."""
-        if self.augment is None:
+        if self.data.augment is None:
             return self
-        x = self.keep(self.below, self.x) if len(self.below) else self.x
-        return replace(self, x=x, augment=None, below=nn.Sequential())
-
-    def unlabelled(self) -> Feed:
-        """Return the feed of a rule without labels."""
-        return replace(self, y=None, held=self.held and (self.held[0], None))
+        x = self.cache(self.below, self.data.x) if len(self.below) else self.data.x
+        return Feed(replace(self.data, x=x, augment=None), cache=self.cache)
 
     def example(self) -> Tensor:
         """Return two samples as they reach the part that learns."""
-        return self._pass(self.x[:2])
+        return self._pass(self.data.x[:2])
 
-    def altered(self) -> Augment | None:
-        """Return what is to be done to a batch of ``x``, if anything."""
-        if (augment := self.augment) is None:
+    def augment_batch(self) -> Augment | None:
+        """Return the function that augments a batch of ``x`` and passes it through the part below."""
+        if (augment := self.data.augment) is None:
             return None
         return lambda x, generator: self._pass(augment(x, generator))
 

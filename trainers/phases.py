@@ -1,4 +1,4 @@
-"""Training from first to last: the rule's own phase, a readout of what it has learned, fine-tuning."""
+"""A whole training: the phase of the rule itself, the readout of its features, fine-tuning."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from hebbian.synapse import synaptic, weight_layers
 from trainers.cached_features import Cache, Feed
 from trainers.callbacks import Schedule
 from trainers.checkpoint import Checkpoint
-from trainers.data.batches import Augment, Batches, tensor_digest
+from trainers.data.batches import Batches, TrainingData, tensor_digest
 from trainers.distributed import agree, joined, rank, world
 from trainers.provenance import suppliers
 from trainers.readout import (
@@ -32,152 +32,148 @@ from trainers.readout import (
     with_dropout,
 )
 from trainers.recipes import Phase, Recipe
-from trainers.trainer import Held, Loader, Trainer
+from trainers.trainer import Loader, Trainer
 
 
-def train(
-    name: str,
-    model: nn.Sequential,
-    x: Tensor,
-    y: Tensor,
-    *,
-    criterion: Criterion,
-    classes: int,
-    recipe: Recipe,
-    seed: int,
-    callbacks: Sequence[object] = (),
-    settings: Mapping[str, Any] | None = None,
-    held: Held | None = None,
-    augment: Augment | None = None,
-    frozen: int = 0,
-    cache: Cache | None = None,
-    checkpoint: Checkpoint | None = None,
-    autocast: torch.dtype | None = None,
-    weights: Tensor | None = None,
-) -> Rule:
-    """Train ``model`` in place by the rule called ``name``, on the device where it lies.
-
-    A supervised rule has one phase, ``train``.  One without labels has two: ``features``, in which it
-    teaches all weight layers but the last, and ``readout``, in which the last layer learns by backprop
-    (or a classifier does, in no steps that callbacks could see).  A greedy recipe teaches the blocks one
-    after the other, in ``features.0``, ``features.1`` and so on by their names in the model.  In
-    ``finetune``, where the recipe has that phase, everything goes on to learn by backprop.
-
-    What no longer learns runs in eval mode, and its output is computed once; only where inputs are
-    augmented it sees every batch anew.
+@dataclass(frozen=True)
+class RunOptions:
+    """How a training is run, apart from the data and the recipe.
 
     Parameters
     ----------
-    x
-        Inputs (N, ...).
-    y
-        Targets: classes (N,) for K >= 2, or (N, 1) float for K = 1.
-    criterion
-        Mean over the batch.
-    classes
-        Number of scores K.
-    recipe
-        Optimizers, rates, epochs; `trainers.recommended` has those of each rule.
     seed
-        Of everything that is drawn; on the CPU the same seed gives the same weights bit for bit.
+        Seed of all random numbers; on a CPU the same seed yields the same weights bit for bit.
     callbacks
-        See `trainers.Trainer`; they see all phases.
-    settings
-        Whatever else the rule's constructor takes.
-    held
-        Inputs and targets, as ``x`` and ``y``, on which callbacks may evaluate.
-    augment
-        Alters the inputs batch by batch while the rule itself learns, and in fine-tuning; features for a
-        readout are computed once, from the inputs as they are.
-    frozen
-        How many of the first blocks stay as they are, in all phases.
-    cache
-        Where the output of what no longer learns is kept.
+        See `trainers.Trainer`; they observe all phases.
     checkpoint
-        Where the state of the training is kept; where there is one of the same training, it goes on.
+        File from which an interrupted training resumes.
     autocast
-        The dtype in which the rule runs where torch deems that safe, in all phases.
-    weights
-        How often each sample is drawn, (N,), in proportion, in all phases in steps; without them each is
-        drawn once an epoch.
+        Lower precision for `torch.autocast`, such as ``torch.bfloat16``; none by default.
+    cache
+        Where the outputs of parts that no longer learn are stored.
+    """
+
+    seed: int = 0
+    callbacks: Sequence[object] = ()
+    checkpoint: Checkpoint | None = None
+    autocast: torch.dtype | None = None
+    cache: Cache = field(default_factory=Cache)
+
+
+def train_rule(
+    name: str, model: nn.Sequential, data: TrainingData, recipe: Recipe, options: RunOptions = RunOptions()
+) -> Rule:
+    """Train ``model`` in place by the rule called ``name``, on the device of the model.
+
+    A supervised rule has one phase, ``train``.  An unsupervised rule has two: ``features``, in which it
+    trains all weight layers but the last, and ``readout``, in which the last layer is trained by backprop
+    (or a classifier is fitted, which takes no steps for callbacks to observe).  A greedy recipe trains the
+    blocks one after the other, in phases ``features.0``, ``features.1`` and so on, after their names in the
+    model.  In the phase ``finetune``, if the recipe has it, the whole model is trained by backprop.
+
+    Parts that no longer learn run in eval mode, and their output is computed once, unless the inputs are
+    augmented.
+
+    Parameters
+    ----------
+    name
+        Name of the rule in `hebbian.registry`.
+    model
+        Chain of blocks; any module if no block is frozen and the recipe is not greedy.
+    data
+        Inputs, targets and the loss.
+    recipe
+        Optimizers, rates, epochs and settings of the rule; see `trainers.recommended`.
+    options
+        Seed, callbacks, checkpoint and precision.
 
     Returns
     -------
     Rule
-        In eval mode; its ``predict(x)`` gives the scores.
+        In eval mode; its ``predict(x)`` returns the scores.
 
     Raises
     ------
     TypeError
-        If a model is to be frozen in part or taught greedily that is no chain of blocks.
+        If blocks are to be frozen or trained greedily in a model that is not a chain of blocks.
     ValueError
-        If no block is left to learn, or a rule with labels is to be greedy.
+        If no block is left to learn, or a greedy recipe is used with a supervised rule.
     DataError
-        If the checkpoint is that of another training, or cannot be read or written.
+        If the checkpoint belongs to another training, or cannot be read or written.
+
+    Examples
+    --------
+    >>> from trainers import TrainingData, load_data, mlp, recommended, train_rule
+    >>> split = load_data("digits")
+    >>> rule = train_rule("softhebb", mlp(64, [20], 10), split.training_data(), recommended("softhebb"))
+    >>> rule.predict(split.x_test).shape
+    torch.Size([360, 10])
     """
-    if checkpoint is not None:
-        identity = _identity(
-            model,
-            x,
-            y,
-            rule=name,
-            packages=suppliers([name]),
-            settings=settings or {},
-            recipe=recipe,
-            criterion=criterion,
-            classes=classes,
-            seed=seed,
-            augment=augment,
-            frozen=frozen,
-            autocast=str(autocast),
-            weights=None if weights is None else tensor_digest([weights]),
-        )
-        checkpoint.open(model, identity)
-    device = next(model.parameters()).device
-    x, y = x.to(device), y.to(device)
-    if held is not None:
-        held = held[0].to(device), None if held[1] is None else held[1].to(device)
-    below, top = _split(model, frozen)
-    with _seeded(seed, x.device):
-        training = _Training(
-            name=name,
-            criterion=criterion,
-            classes=classes,
-            recipe=recipe,
-            settings=settings or {},
-            callbacks=callbacks,
-            generator=torch.Generator().manual_seed(seed),
-            checkpoint=checkpoint,
-            autocast=autocast,
-        )
-        feed = Feed(x, y, held, augment, keep=cache or Cache(), weights=weights).through(below)
-        rule = training.phases(top, feed)
-    return (Above(model, below, rule) if frozen else rule).eval()
+    if options.checkpoint is not None:
+        options.checkpoint.open(model, _identity(name, model, data, recipe, options))
+    data = data.to(next(model.parameters()).device)
+    below, top = _split(model, recipe.frozen_blocks)
+    with _seeded(options.seed, data.x.device):
+        training = _Training(name, recipe, options, torch.Generator().manual_seed(options.seed))
+        rule = training.run_phases(top, Feed(data, cache=options.cache).through(below))
+        return (Above(model, below, rule) if recipe.frozen_blocks else rule).eval()
 
 
 def descend(
     rule: Rule, phase: Phase, batches: Loader, callbacks: Sequence[object] = (), name: str = "train"
 ) -> None:
-    """Let ``rule`` learn from ``batches`` as ``phase`` says, in one process and without a checkpoint.
+    """Train ``rule`` on ``batches`` as ``phase`` specifies, in one process and without a checkpoint.
 
-    For batches that `train` does not make; of the phase, only the number of samples a step is not used.
+    Parameters
+    ----------
+    rule
+        Trained in place.
+    phase
+        Optimizer, schedule and epochs; its batch size is not used.
+    batches
+        Batches that `train_rule` cannot make, such as bags.
+    callbacks
+        See `trainers.Trainer`.
+    name
+        Name of the phase in logs.
     """
+    _trainer(rule, phase, batches, callbacks, name).fit(batches, phase.epochs_for(len(batches)))
+
+
+def _trainer(
+    rule: nn.Module,
+    phase: Phase,
+    batches: Loader,
+    callbacks: Sequence[object],
+    name: str,
+    autocast: torch.dtype | None = None,
+) -> Trainer:
+    """Return the trainer of one phase, with the phase's optimizer, step hook and schedule."""
     optimizer = phase.optimizer(rule.parameters())
     if phase.hook is not None:
         phase.hook(optimizer)
-    epochs = phase.epochs_for(len(batches))
-    schedule = Schedule(phase.schedule(optimizer, epochs * len(batches)))
-    Trainer(rule, optimizer, [schedule, *callbacks], name).fit(batches, epochs)
+    schedule = Schedule(phase.schedule(optimizer, phase.epochs_for(len(batches)) * len(batches)))
+    return Trainer(rule, optimizer, [schedule, *callbacks], name, autocast=autocast)
 
 
-def _identity(model: nn.Module, x: Tensor, y: Tensor, **told: Any) -> dict[str, Any]:
-    """Return all that the outcome depends on: what `train` was told, the net, its first weights, the data."""
+def _identity(
+    name: str, model: nn.Module, data: TrainingData, recipe: Recipe, options: RunOptions
+) -> dict[str, Any]:
+    """Return everything that the outcome depends on, the architecture and the first weights included."""
     return {
-        **told,
+        "rule": name,
+        "packages": suppliers([name]),
+        "recipe": recipe,
+        "criterion": data.criterion,
+        "classes": data.classes,
+        "seed": options.seed,
+        "augment": data.augment,
+        "autocast": str(options.autocast),
+        "weights": None if data.weights is None else tensor_digest([data.weights]),
         "processes": world(),
         "model": hashlib.sha256(repr(model).encode()).hexdigest(),
         "first weights": tensor_digest(model.state_dict().values()),
-        "data": tensor_digest([x, y]),
+        "data": tensor_digest([data.x, data.y]),
     }
 
 
@@ -214,48 +210,45 @@ class Above(Rule):
 
 @dataclass(frozen=True)
 class _Training:
-    """The phases, and what they share.  A feed brings what reaches the model that stands beside it."""
+    """The phases of one training.  Each `Feed` holds the data as they reach the model passed with it."""
 
     name: str
-    criterion: Criterion
-    classes: int
     recipe: Recipe
-    settings: Mapping[str, Any]
-    callbacks: Sequence[object]
+    options: RunOptions
     generator: torch.Generator
-    checkpoint: Checkpoint | None
-    autocast: torch.dtype | None
 
-    def phases(self, model: nn.Sequential, feed: Feed) -> Rule:
-        """Make all phases, one after the other."""
-        rule = self._with_labels(model, feed) if find(self.name).supervised else self._without(model, feed)
+    def run_phases(self, model: nn.Sequential, feed: Feed) -> Rule:
+        """Run all phases and return the trained rule."""
+        rule = (
+            self._supervised(model, feed) if find(self.name).supervised else self._unsupervised(model, feed)
+        )
         if self.recipe.finetune is None:
             return rule
-        tuned = Backprop(model, self.criterion)
+        tuned = Backprop(model, feed.data.criterion)
         self._run("finetune", tuned, self.recipe.finetune, feed)
         return tuned
 
-    def _with_labels(self, model: nn.Sequential, feed: Feed) -> Rule:
+    def _supervised(self, model: nn.Sequential, feed: Feed) -> Rule:
         if self.recipe.greedy:
-            raise ValueError(f"a greedy recipe is for rules without labels; {self.name!r} learns from them")
-        rule = self._build(model, self.criterion, feed, **self.settings)
+            raise ValueError(f"greedy training is for unsupervised rules; {self.name!r} is supervised")
+        rule = self._build(model, feed, feed.data.criterion, **self.recipe.settings)
         self._run("train", rule, self.recipe.learn, feed)
         return rule
 
-    def _without(self, model: nn.Sequential, feed: Feed) -> Rule:
+    def _unsupervised(self, model: nn.Sequential, feed: Feed) -> Rule:
         if self.recipe.greedy:
-            return self._read_out(Rule(model), *self._greedily(model, feed))
-        rule = self._build(model, None, feed, **self.settings)
-        self._run("features", rule, self.recipe.learn, feed.unlabelled())
+            return self._read_out(Rule(model), *self._train_greedily(model, feed))
+        rule = self._build(model, feed, **self.recipe.settings)
+        self._run("features", rule, self.recipe.learn, feed, labelled=False)
         return self._read_out(rule, model, feed)
 
-    def _greedily(self, model: nn.Sequential, feed: Feed) -> tuple[nn.Sequential, Feed]:
-        """Teach block after block; return the last of them with all that follows, and its feed."""
+    def _train_greedily(self, model: nn.Sequential, feed: Feed) -> tuple[nn.Sequential, Feed]:
+        """Train block after block; return the last of them with all that follows, and its feed."""
         chain = blocks(model)
-        settings = dict(self.settings)
+        settings = dict(self.recipe.settings)
         layers = settings.pop("layers", weight_layers(model)[:-1])
         for path in layers:
-            synaptic(model, path)  # refuses a path that belongs to no block
+            synaptic(model, path)  # raises for a path that belongs to no block
         start = 0
         for i, (key, block) in enumerate(model.named_children()):
             own = [path for path in layers if path.partition(".")[0] == key]
@@ -265,61 +258,65 @@ class _Training:
             # A rule of blocks takes the last one for the readout and leaves it out.
             alone = nn.Sequential(OrderedDict({key: block, "above": nn.Identity()}))
             at = {path: layers[path] for path in own} if isinstance(layers, Mapping) else own
-            rule = self._build(alone, None, feed, layers=at, **settings)
-            self._run(f"features.{key}", rule, self.recipe.learn, feed.unlabelled())
+            rule = self._build(alone, feed, layers=at, **settings)
+            self._run(f"features.{key}", rule, self.recipe.learn, feed, labelled=False)
         return nn.Sequential(*chain[start:]), feed
 
     def _read_out(self, rule: Rule, model: nn.Sequential, feed: Feed) -> Rule:
-        """Let the last layer of ``model``, or a classifier in its place, learn from its features."""
-        if self._passed("readout"):
+        """Train the last layer of ``model``, or a classifier in its place, on its features."""
+        if self._is_done("readout"):
             return rule
         readout = last_linear(model)
         feed = feed.plain().through(nn.Sequential(Features(model, readout)))
-        scaling = fit_scaling(feed.x, self.recipe.scale)
-        feed = replace(
-            feed, x=scaling.apply_(feed.x), held=feed.held and (scaling(feed.held[0]), feed.held[1])
+        scaling = fit_scaling(feed.data.x, self.recipe.scale)
+        held_out = feed.data.held_out
+        data = replace(
+            feed.data,
+            x=scaling.apply_(feed.data.x),
+            held_out=held_out and (scaling(held_out[0]), held_out[1]),
         )
         if self.recipe.classifier is not None:
-            return ClassifierReadout(
-                rule.model, scaling, fit_classifier(self.recipe.classifier(), feed), self.classes
-            )
-        self._run(
-            "readout", Backprop(with_dropout(model, readout), self.criterion), self.recipe.readout, feed
-        )
+            classifier = fit_classifier(self.recipe.classifier(), data)
+            return ClassifierReadout(rule.model, scaling, classifier, data.classes)
+        learner = Backprop(with_dropout(model, readout), data.criterion)
+        self._run("readout", learner, self.recipe.readout, replace(feed, data=data))
         fold_scaling(scaling, readout)
         return rule
 
-    def _build(self, model: nn.Module, criterion: Criterion | None, feed: Feed, **settings: Any) -> Rule:
-        return build(self.name, model, criterion, example=feed.example(), classes=self.classes, **settings)
+    def _build(
+        self, model: nn.Module, feed: Feed, criterion: Criterion | None = None, **settings: Any
+    ) -> Rule:
+        return build(
+            self.name, model, criterion, example=feed.example(), classes=feed.data.classes, **settings
+        )
 
-    def _passed(self, phase: str) -> bool:
-        """Return whether the model has the outcome of ``phase`` from a checkpoint of a later one."""
-        return self.checkpoint is not None and self.checkpoint.passed(phase)
+    def _is_done(self, phase: str) -> bool:
+        """Return whether the model was loaded from a checkpoint of a later phase."""
+        checkpoint = self.options.checkpoint
+        return checkpoint is not None and checkpoint.passed(phase)
 
-    def _run(self, name: str, rule: Rule, phase: Phase, feed: Feed) -> None:
-        if self._passed(name):
+    def _run(self, name: str, rule: Rule, phase: Phase, feed: Feed, labelled: bool = True) -> None:
+        if self._is_done(name):
             return
+        data, options = feed.data, self.options
+        y, held_out = (
+            (data.y, data.held_out) if labelled else (None, data.held_out and (data.held_out[0], None))
+        )
         # A short last batch would weigh its samples more; one of a single sample has no batch statistics.
         batches = Batches(
-            feed.x,
-            feed.y,
+            data.x,
+            y,
             phase.batch,
             self.generator,
-            drop_last=len(feed.x) >= phase.batch,
-            augment=feed.altered(),
+            drop_last=len(data.x) >= phase.batch,
+            augment=feed.augment_batch(),
             share=(rank(), world()),
-            weights=feed.weights,
+            weights=data.weights,
         )
-        epochs = phase.epochs_for(len(batches))
-        optimizer = phase.optimizer(rule.parameters())
-        if phase.hook is not None:
-            phase.hook(optimizer)
-        schedule = Schedule(phase.schedule(optimizer, epochs * len(batches)))
-        callbacks: list[object] = [schedule]
-        if rank() == 0:
-            callbacks += [*self.callbacks, *filter(None, [self.checkpoint])]
-        trainer = Trainer(joined(rule), optimizer, callbacks, name, autocast=self.autocast)
-        if self.checkpoint is not None:
-            self.checkpoint.resume(trainer)
-        trainer.fit(batches, epochs - trainer.epoch, feed.held)
+        # Only the first process has callbacks.
+        callbacks = [*options.callbacks, *filter(None, [options.checkpoint])] if rank() == 0 else []
+        trainer = _trainer(joined(rule), phase, batches, callbacks, name, options.autocast)
+        if options.checkpoint is not None:
+            options.checkpoint.resume(trainer)
+        trainer.fit(batches, phase.epochs_for(len(batches)) - trainer.epoch, held_out)
         agree(rule)

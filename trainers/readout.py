@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hebbian.rule import Rule
 from hebbian.synapse import synaptic, weight_layers
-from trainers.cached_features import Feed
+from trainers.data.batches import TrainingData
 from trainers.recipes import Scale
 
 
@@ -167,11 +167,9 @@ class ClassifierReadout(Rule):
         return scores[:, 1:] - scores[:, :1] if self.classes == 1 else scores
 
 
-def fit_classifier(classifier: Any, feed: Feed) -> Any:
+def fit_classifier(classifier: Any, data: TrainingData) -> Any:
     """Fit a scikit-learn classifier to features (N, D) and targets, (N,) or (N, 1)."""
-    if feed.y is None:
-        raise ValueError("a classifier needs targets")
-    return classifier.fit(feed.x.cpu().numpy(), feed.y.flatten().long().cpu().numpy())
+    return classifier.fit(data.x.cpu().numpy(), data.y.flatten().long().cpu().numpy())
 
 
 def _scores(classifier: Any, h: np.ndarray) -> np.ndarray:

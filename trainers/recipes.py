@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -91,6 +91,10 @@ class Recipe:
     scale
         How the features are scaled for the readout: ``none``, ``mean`` (divided by their overall mean,
         for features that are never negative) or ``standard`` (each with zero mean and unit variance).
+    frozen_blocks
+        Number of first blocks of the model that stay as they are, in all phases.
+    settings
+        Further arguments of the rule's constructor.
     activation, centred
         What `trainers.networks.mlp` is to be built with.
     initialise
@@ -103,6 +107,8 @@ class Recipe:
     greedy: bool = False
     classifier: Callable[[], Any] | None = None
     scale: Scale = "standard"
+    frozen_blocks: int = 0
+    settings: Mapping[str, Any] = field(default_factory=dict)
     activation: Callable[[], nn.Module] = nn.ReLU
     centred: bool = False
     initialise: Callable[[nn.Module, torch.Generator], None] = uniform

@@ -26,9 +26,9 @@ from eeg.training.bags import Bags, Pooled
 from eeg.training.plan import Plan, bagged, last_phase, recipe
 from hebbian.backprop import Backprop
 from hebbian.registry import build
-from trainers.data.batches import Augment, Batches
+from trainers.data.batches import Augment, Batches, TrainingData
 from trainers.errors import DataError
-from trainers.phases import descend, train as train_rule
+from trainers.phases import RunOptions, descend, train_rule
 from trainers.recipes import Phase
 
 Loaded = Mapping[Entry, Windows]
@@ -178,19 +178,9 @@ def _fit(
         y = y[:, 0].long()
         rarity = torch.tensor([1 / (1 - positive), 1 / positive])[y]
         weights = rarity if weights is None else weights * rarity
-    rule = train_rule(
-        plan.rule,
-        network,
-        x,
-        y,
-        criterion=nn.BCEWithLogitsLoss(pos_weight=torch.tensor((1 - positive) / positive)),
-        classes=classes,
-        recipe=recipe(plan),
-        seed=plan.seed,
-        callbacks=callbacks,
-        augment=augment,
-        weights=weights,
-    )
+    criterion = nn.BCEWithLogitsLoss(pos_weight=torch.tensor((1 - positive) / positive))
+    data = TrainingData(x, y, classes, criterion, augment=augment, weights=weights)
+    rule = train_rule(plan.rule, network, data, recipe(plan), RunOptions(plan.seed, callbacks))
     return OwnReadout(rule).eval() if has_own(plan.rule) else network.eval()
 
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings, strategies as st
 from torch import nn
 
 from trainers.cached_features import Cache, Feed
+from trainers.data.batches import TrainingData
 from trainers.errors import DataError
 
 MAPS = Path("/proc/self/maps")
@@ -17,6 +18,10 @@ X = torch.randn(30, 6, generator=torch.Generator().manual_seed(0))
 def part():
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Dropout(0.5))
+
+
+def feed_of(**more):
+    return Feed(TrainingData(X, torch.zeros(len(X)), 2, **more))
 
 
 def shift(x, generator):
@@ -65,30 +70,30 @@ def test_no_samples_are_refused():
 def test_what_lies_below_sees_altered_inputs_anew():
     """Written out: alter, then pass; the draws come from the same generator."""
     model = part()
-    feed = Feed(X, None, augment=shift).through(model[:1]).through(model[1:])
-    alter = feed.altered()
+    feed = feed_of(augment=shift).through(model[:1]).through(model[1:])
+    alter = feed.augment_batch()
     found = alter(X, torch.Generator().manual_seed(3))
     expected = model.eval()(shift(X, torch.Generator().manual_seed(3)))
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(feed.example(), model(X[:2]))
-    assert torch.equal(feed.x, X)
+    assert torch.equal(feed.data.x, X)
 
 
 def test_a_plain_feed_is_the_one_without_augmentation():
     model, held = part(), (X[:5], torch.arange(5))
-    altered = Feed(X, None, held, shift).through(model).plain()
-    plain = Feed(X, None, held).through(model)
-    assert altered.altered() is None
+    altered = feed_of(held_out=held, augment=shift).through(model).plain()
+    plain = feed_of(held_out=held).through(model)
+    assert altered.augment_batch() is None
     for a, b in (
-        (altered.x, plain.x),
-        (altered.held[0], plain.held[0]),
+        (altered.data.x, plain.data.x),
+        (altered.data.held_out[0], plain.data.held_out[0]),
         (altered.example(), plain.example()),
     ):
         assert torch.equal(a, b)
 
 
 def test_nothing_is_computed_or_copied_below_the_first_block():
-    feed = Feed(X, None)
+    feed = feed_of()
     assert feed.through(nn.Sequential()) is feed
     assert feed.plain() is feed
-    assert Feed(X, None, augment=shift).plain().x is X
+    assert feed_of(augment=shift).plain().data.x is X

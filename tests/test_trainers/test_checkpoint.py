@@ -19,7 +19,19 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from hebbian import Backprop, registry
 from tests.helpers import ROOT
-from trainers import Batches, Checkpoint, DataError, Phase, Recipe, Schedule, Trainer, mlp, train
+from trainers import (
+    Batches,
+    Checkpoint,
+    DataError,
+    Phase,
+    Recipe,
+    RunOptions,
+    Schedule,
+    Trainer,
+    TrainingData,
+    mlp,
+    train_rule,
+)
 from trainers.networks import uniform
 
 RECIPE = Recipe(
@@ -32,25 +44,15 @@ def noisy(x, generator):
     return x + 0.1 * torch.randn(x.shape, generator=generator)
 
 
-def trained(name, checkpoint=None, callbacks=(), epochs=2, **changed):
+def trained(name, checkpoint=None, callbacks=(), epochs=2, recipe=RECIPE, augment=noisy, seed=0):
     """Train a net with dropout and running statistics; return its final state."""
     g = torch.Generator().manual_seed(1)
     x, y = torch.rand(60, 12, generator=g), torch.randint(0, 3, (60,), generator=g)
     model = mlp(12, [8, 7], 3, partial(nn.Dropout, 0.5), centred=True)
     uniform(model, torch.Generator().manual_seed(0))
-    learn = replace(RECIPE.learn, epochs=epochs)
-    wanted = {"recipe": replace(RECIPE, learn=learn), "seed": 0, "augment": noisy, **changed}
-    train(
-        name,
-        model,
-        x,
-        y,
-        criterion=F.cross_entropy,
-        classes=3,
-        callbacks=callbacks,
-        checkpoint=checkpoint,
-        **wanted,
-    )
+    recipe = replace(recipe, learn=replace(recipe.learn, epochs=epochs))
+    data = TrainingData(x, y, classes=3, augment=augment)
+    train_rule(name, model, data, recipe, RunOptions(seed, callbacks, checkpoint))
     return model.state_dict()
 
 

@@ -13,7 +13,7 @@ from torch import multiprocessing, nn
 from torch.optim import SGD
 
 from hebbian import registry
-from trainers import Batches, Checkpoint, Phase, Recipe, Trainer, mlp, train
+from trainers import Batches, Checkpoint, Phase, Recipe, RunOptions, Trainer, TrainingData, mlp, train_rule
 from trainers.distributed import joined, leave, rank, world
 from trainers.networks import uniform
 
@@ -73,19 +73,8 @@ def quick(name, checkpoint=None, callbacks=()):
     model = mlp(12, [8], 4, centred=True).double()
     uniform(model, torch.Generator().manual_seed(0))
     phase = Phase(partial(SGD, lr=0.01), 2, 8)
-    x, y = data(30)
-    train(
-        name,
-        model,
-        x,
-        y,
-        criterion=F.cross_entropy,
-        classes=4,
-        recipe=Recipe(phase, phase),
-        seed=3,
-        callbacks=callbacks,
-        checkpoint=checkpoint,
-    )
+    options = RunOptions(3, callbacks, checkpoint)
+    train_rule(name, model, TrainingData(*data(30), classes=4), Recipe(phase, phase), options)
     return model.state_dict()
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import SGD
 
 from hebbian import BCM, Hebbian, SoftHebb, oja, registry
-from trainers import Cache, Phase, Recipe, mlp, predict, recommended, train
+from trainers import Cache, Phase, Recipe, RunOptions, TrainingData, mlp, predict, recommended, train_rule
 from trainers.networks import convnet, gaussian, uniform
 from trainers.recipes import cosine, linear
 
@@ -29,9 +29,9 @@ def net(dtype=torch.float32, **wanted):
     return model.to(dtype)
 
 
-def run(name, model, recipe=QUICK, seed=0, data=data, **more):
-    x, y = data()
-    return train(name, model, x, y, criterion=F.cross_entropy, classes=3, recipe=recipe, seed=seed, **more)
+def run(name, model, recipe=QUICK, seed=0, data=data, callbacks=(), cache=None, **more):
+    options = RunOptions(seed, callbacks, cache=cache or Cache())
+    return train_rule(name, model, TrainingData(*data(), classes=3, **more), recipe, options)
 
 
 def same(a, b):
@@ -182,7 +182,7 @@ def test_a_frozen_block_sees_every_sample_once_or_as_altered_in_each_epoch(augme
     """Two epochs of 60 samples; where they are altered, two more show the rule their shape."""
     model = net()
     seen = passes(model[0])
-    run("backprop", model, frozen=1, augment=augment)
+    run("backprop", model, replace(QUICK, frozen_blocks=1), augment=augment)
     assert sum(seen) == samples
 
 
@@ -194,7 +194,7 @@ def test_a_frozen_part_is_what_gives_the_rest_its_inputs(name, augment):
     model = net(torch.float64, centred=True)
     model[0](x)  # statistics of its own
     before, rest = copy.deepcopy(model[0]), copy.deepcopy(model[1:])
-    rule = run(name, model, data=lambda: (x, y), frozen=1, augment=augment)
+    rule = run(name, model, replace(QUICK, frozen_blocks=1), data=lambda: (x, y), augment=augment)
     h = before.eval()(x).detach()
     alone = run(name, rest, data=lambda: (h, y))
     assert same(model[0], before)
@@ -205,7 +205,7 @@ def test_a_frozen_part_is_what_gives_the_rest_its_inputs(name, augment):
 def test_a_linear_probe_leaves_only_the_last_block_to_learn():
     model = net()
     before = copy.deepcopy(model)
-    run("backprop", model, frozen=2)
+    run("backprop", model, replace(QUICK, frozen_blocks=2))
     assert same(model[:2], before[:2])
     assert not same(model[2], before[2])
 
@@ -213,11 +213,11 @@ def test_a_linear_probe_leaves_only_the_last_block_to_learn():
 @pytest.mark.parametrize("frozen", [-1, 3])
 def test_a_block_must_be_left_to_learn(frozen):
     with pytest.raises(ValueError, match=f"leave one of the 3 blocks to learn, got {frozen}"):
-        run("backprop", net(), frozen=frozen)
+        run("backprop", net(), replace(QUICK, frozen_blocks=frozen))
 
 
-@pytest.mark.parametrize(("recipe", "frozen"), [(GREEDY, 0), (QUICK, 1)])
-def test_only_a_chain_has_blocks(recipe, frozen):
+@pytest.mark.parametrize("recipe", [GREEDY, replace(QUICK, frozen_blocks=1)])
+def test_only_a_chain_has_blocks(recipe):
     class Model(nn.Module):
         def __init__(self):
             super().__init__()
@@ -227,11 +227,11 @@ def test_only_a_chain_has_blocks(recipe, frozen):
             return self.body(x)
 
     with pytest.raises(TypeError, match="needs a chain"):
-        run("oja", Model(), recipe, frozen=frozen)
+        run("oja", Model(), recipe)
 
 
 def test_a_greedy_recipe_is_for_rules_without_labels():
-    with pytest.raises(ValueError, match="greedy recipe is for rules without labels; 'dfa' learns from them"):
+    with pytest.raises(ValueError, match="greedy training is for unsupervised rules; 'dfa' is supervised"):
         run("dfa", net(), GREEDY)
 
 
@@ -240,8 +240,9 @@ def test_single_layers_may_have_settings_of_their_own(recipe):
     x, y = data(dtype=torch.float64)
     own = {"0.1": {"temperature": 0.3}, "1.0": {}}
     model, plain = net(torch.float64), net(torch.float64)
-    run("softhebb", model, recipe, data=lambda: (x, y), settings={"layers": own, "temperature": 2.0})
-    run("softhebb", plain, recipe, data=lambda: (x, y), settings={"temperature": 2.0})
+    single = {"layers": own, "temperature": 2.0}
+    run("softhebb", model, replace(recipe, settings=single), data=lambda: (x, y))
+    run("softhebb", plain, replace(recipe, settings={"temperature": 2.0}), data=lambda: (x, y))
     rule = registry.build("softhebb", net(), None, example=x[:2], classes=3, layers=own, temperature=2.0)
     assert [p.temperature for p in rule.plasticity.values()] == [0.3, 2.0]
     assert not same(model[0], plain[0])
@@ -249,9 +250,9 @@ def test_single_layers_may_have_settings_of_their_own(recipe):
 
 def test_layers_that_are_not_there_or_take_no_settings_are_refused():
     with pytest.raises(ValueError, match=r"no layer at '7\.1'"):
-        run("oja", net(), GREEDY, settings={"layers": ["0.1", "7.1"]})
+        run("oja", net(), replace(GREEDY, settings={"layers": ["0.1", "7.1"]}))
     with pytest.raises(TypeError, match="'stdp' has no settings for single layers"):
-        run("stdp", net(), settings={"layers": {"0.1": {"temperature": 1.0}}})
+        run("stdp", net(), replace(QUICK, settings={"layers": {"0.1": {"temperature": 1.0}}}))
 
 
 TUNED = replace(QUICK, finetune=Phase(partial(SGD, lr=0.1), 1, 60))
@@ -285,7 +286,7 @@ def test_fine_tuning_is_the_last_phase_and_leaves_the_frozen_part_alone():
 
     model = net(centred=True)
     before = copy.deepcopy(model[0])
-    run("oja", model, TUNED, callbacks=[Listener()], frozen=1)
+    run("oja", model, replace(TUNED, frozen_blocks=1), callbacks=[Listener()])
     assert phases == ["features", "readout", "finetune"]
     assert same(model[0], before)
     phases.clear()
@@ -319,7 +320,7 @@ def test_phases_have_names_and_the_readout_is_judged_on_features():
             seen[trainer.phase] = trainer.evaluate()
 
     x, y = data()
-    rule = run("krotov", net(), callbacks=[Listener()], held=(x, y))
+    rule = run("krotov", net(), callbacks=[Listener()], held_out=(x, y))
     hits = (predict(rule, x).argmax(1) == y).double().mean().item()
     assert seen == {"features": {}, "readout": {"accuracy": hits}}
     seen.clear()
@@ -331,22 +332,17 @@ def test_one_logit_is_enough():
     x, _ = data()
     target = (x[:, :1] > 0).float()
     model = mlp(12, [8], 1)
-    rule = train(
-        "oja",
-        model,
-        x,
-        target,
-        criterion=F.binary_cross_entropy_with_logits,
-        classes=1,
-        recipe=replace(QUICK, readout=Phase(partial(SGD, lr=1.0), 50, 20)),
-        seed=0,
-    )
+    one_logit = TrainingData(x, target, classes=1, criterion=F.binary_cross_entropy_with_logits)
+    recipe = replace(QUICK, readout=Phase(partial(SGD, lr=1.0), 50, 20))
+    rule = train_rule("oja", model, one_logit, recipe)
     assert predict(rule, x).shape == (60, 1)
     assert ((predict(rule, x) > 0) == (target > 0.5)).double().mean() > 0.7
+    with pytest.raises(ValueError, match="use a criterion of one logit"):
+        TrainingData(x, target, classes=1)
 
 
 def test_settings_reach_the_rule():
-    rule = run("krotov", net(), settings={"k": 3, "delta": 0.1})
+    rule = run("krotov", net(), replace(QUICK, settings={"k": 3, "delta": 0.1}))
     assert {(p.k, p.delta) for p in rule.plasticity.values()} == {(3, 0.1)}
 
 

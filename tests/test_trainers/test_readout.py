@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim import SGD
 
 from hebbian.rule import probabilities
-from trainers import Phase, Recipe, mlp, predict, train
+from trainers import Phase, Recipe, TrainingData, mlp, predict, train_rule
 from trainers.readout import Features, fit_scaling, fold_scaling, last_linear, with_dropout
 
 PHASE = Phase(partial(SGD, lr=0.01), 2, 10)
@@ -27,7 +27,7 @@ def data(n=60, classes=3):
 
 
 def read_out(recipe, model, x, y, classes=3, criterion=F.cross_entropy):
-    return train("oja", model, x, y, criterion=criterion, classes=classes, recipe=recipe, seed=0)
+    return train_rule("oja", model, TrainingData(x, y, classes, criterion), recipe)
 
 
 @pytest.mark.parametrize("kind", ["none", "mean", "standard"])

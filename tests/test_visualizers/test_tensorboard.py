@@ -14,7 +14,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch import nn
 
 from hebbian import Backprop, FeedbackAlignment, Hebbian, NodePerturbation, oja
-from trainers import Batches, Checkpoint, Phase, Recipe, Trainer, train
+from trainers import Batches, Checkpoint, Phase, Recipe, RunOptions, Trainer, TrainingData, train_rule
 from visualizers import TensorBoard, confusion, receptive_fields
 from visualizers.weights import pictures
 
@@ -239,18 +239,12 @@ def test_who_goes_on_writes_what_an_uninterrupted_training_does(tmp_path, after,
         model = net()
         phase = Phase(partial(torch.optim.SGD, lr=0.1), 3, 10)
         with TensorBoard(folder, (2, 3), settings={"seed": 0}, share=math.inf) as board:
-            train(
+            train_rule(
                 "softhebb",
                 model,
-                x,
-                y,
-                criterion=F.cross_entropy,
-                classes=2,
-                recipe=Recipe(phase, readout=phase),
-                seed=0,
-                callbacks=[board, *riders],
-                held=(x, y),
-                checkpoint=checkpoint,
+                TrainingData(x, y, classes=2, held_out=(x, y)),
+                Recipe(phase, readout=phase),
+                RunOptions(0, [board, *riders], checkpoint),
             )
 
     def written(folder):

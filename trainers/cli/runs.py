@@ -341,7 +341,7 @@ def _settings(experiment: Experiment) -> dict[str, str | float]:
         "seed": experiment.seed,
         "epochs": learn.epochs,
         "batch": learn.batch,
-        **{name: str(value) for name, value in experiment.settings.items()},
+        **{name: str(value) for name, value in experiment.recipe.settings.items()},
     }
 
 

@@ -109,7 +109,7 @@ class Comparison:
 
     def as_record(self, command: str, split: Split) -> dict[str, Any]:
         """Return what is written as ``run.json``; see `trainers.provenance`."""
-        recipes = {e.rule: {"recipe": e.recipe, "settings": e.settings} for e in self.experiments()}
+        recipes = {e.rule: {"recipe": e.recipe} for e in self.experiments()}
         return make_record(command, asdict(self), recipes, split)
 
     def experiments(self) -> list[Experiment]:
@@ -129,10 +129,10 @@ class Comparison:
                 readout=_lasting(recipe.readout, self.epochs),
             )
         try:
-            recipe, settings = override(recipe, self.overrides.get(rule, {}))
+            recipe = override(recipe, self.overrides.get(rule, {}))
         except DataError as error:
             raise DataError(f"{rule}: {error}") from None
-        return Experiment(rule, seed, recipe, settings, self.net, self.widths, self.device)
+        return Experiment(rule, seed, recipe, self.net, self.widths, self.device)
 
 
 def _lasting(phase: Phase, epochs: int) -> Phase:

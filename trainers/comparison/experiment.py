@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from trainers.checkpoint import Checkpoint
 from trainers.data.batches import Split, tensor_digest
 from trainers.networks import convnet, lenet, mlp
-from trainers.phases import train
+from trainers.phases import RunOptions, train_rule
 from trainers.recipes import Recipe
 from trainers.trainer import accuracy, predict
 
@@ -36,8 +35,6 @@ class Experiment:
         Of the first weights and of the training: rules that draw their first weights alike get the same.
     recipe
         What it is trained with.
-    settings
-        Whatever else the rule's constructor takes.
     net, widths
         ``mlp`` with so many units in each hidden layer; ``convnet`` with so many kernels in each
         convolution, or ``lenet``, both for images.  No widths: those of `WIDTHS`.
@@ -48,7 +45,6 @@ class Experiment:
     rule: str
     seed: int
     recipe: Recipe
-    settings: Mapping[str, Any] = field(default_factory=dict)
     net: Net = "mlp"
     widths: tuple[int, ...] = ()
     device: str = "cpu"
@@ -106,20 +102,8 @@ def run_experiment(
     first = [p.detach().clone() for p in model.parameters()]
     split = (split if experiment.net == "mlp" else with_channels(split)).to(experiment.device)
     start = time.perf_counter()
-    rule = train(
-        experiment.rule,
-        model,
-        split.x_train,
-        split.y_train,
-        criterion=F.cross_entropy,
-        classes=split.classes,
-        recipe=experiment.recipe,
-        seed=experiment.seed,
-        callbacks=callbacks,
-        settings=experiment.settings,
-        held=(split.x_test, split.y_test),
-        checkpoint=checkpoint,
-    )
+    options = RunOptions(experiment.seed, callbacks, checkpoint)
+    rule = train_rule(experiment.rule, model, split.training_data(), experiment.recipe, options)
     scores = predict(rule, split.x_test).cpu()  # waits for a GPU
     seconds = time.perf_counter() - start
     if not scores.isfinite().all():

@@ -57,8 +57,8 @@ def read_overrides(path: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def override(recipe: Recipe, changes: Mapping[str, Any]) -> tuple[Recipe, dict[str, Any]]:
-    """Return the changed recipe, and the settings of the rule's constructor.
+def override(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    """Return the changed recipe.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def override(recipe: Recipe, changes: Mapping[str, Any]) -> tuple[Recipe, dict[s
     found = _fitted(rest, known)
     for name in found.keys() & _PHASES:
         found[name] = _phase(getattr(recipe, name) or FINETUNE, found[name])
-    return replace(recipe, **found), settings
+    return replace(recipe, **found, settings=settings)
 
 
 def _phase(phase: Phase, changes: Mapping[str, Any]) -> Phase:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
+
+from hebbian.rule import Criterion
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 """Inputs (N, ...) and a generator -> inputs of the same shape, altered as their targets allow."""
@@ -92,6 +95,53 @@ class Batches:
         return order[: self._samples()].to(self.x.device)
 
 
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """What a rule is trained on.
+
+    Parameters
+    ----------
+    x
+        Inputs (N, ...).
+    y
+        Targets: classes (N,), int64, or for one logit (N, 1), float.
+    classes
+        Number of scores K of the model.
+    criterion
+        Loss of scores and targets, a mean over the batch.
+    held_out
+        Inputs and targets, as ``x`` and ``y``, on which callbacks may evaluate.
+    augment
+        Alters the inputs of each batch while the rule learns, and in fine-tuning; a readout is trained on
+        features of the unaltered inputs.
+    weights
+        How often each sample is drawn, (N,), in proportion; each once an epoch by default.
+    """
+
+    x: Tensor
+    y: Tensor
+    classes: int
+    criterion: Criterion = F.cross_entropy
+    held_out: tuple[Tensor, Tensor | None] | None = None
+    augment: Augment | None = None
+    weights: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.classes == 1 and self.criterion is F.cross_entropy:
+            raise ValueError(
+                "classes is 1, for which cross-entropy is always 0; "
+                "use a criterion of one logit such as binary_cross_entropy_with_logits"
+            )
+
+    def to(self, device: torch.device) -> TrainingData:
+        """Return the same data with inputs and targets on ``device``."""
+        held_out = self.held_out and (
+            self.held_out[0].to(device),
+            None if self.held_out[1] is None else self.held_out[1].to(device),
+        )
+        return replace(self, x=self.x.to(device), y=self.y.to(device), held_out=held_out)
+
+
 @dataclass(frozen=True)
 class Split:
     """What a rule learns from and what it is tested on.
@@ -143,6 +193,10 @@ class Split:
     def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Inputs and classes for training, then those for the test."""
         return self.x_train, self.y_train, self.x_test, self.y_test
+
+    def training_data(self) -> TrainingData:
+        """Return the training part for `trainers.train_rule`, with the test part as held-out data."""
+        return TrainingData(self.x_train, self.y_train, self.classes, held_out=(self.x_test, self.y_test))
 
     def to(self, device: torch.device | str) -> Split:
         """Return the same on another device."""

@@ -31,7 +31,7 @@ from eeg.training.fit import Loaded
 from eeg.training.plan import Design, Plan, recipe
 from eeg.workflows import evaluate, train as train_workflow
 from hebbian.registry import rules
-from trainers.data.batches import Batches
+from trainers.data.batches import Batches, TrainingData
 from trainers.errors import DataError
 from trainers.phases import descend
 
@@ -97,8 +97,8 @@ def test_both_classes_weigh_the_same_in_the_loss(monkeypatch: pytest.MonkeyPatch
     """At the logit 0 the gradients of the two classes cancel, however rare one is."""
     seen = {}
 
-    def spy(rule: str, network: nn.Module, x: torch.Tensor, y: torch.Tensor, **rest: object) -> None:
-        seen.update(rest, y=y)
+    def spy(rule: str, network: nn.Module, data: TrainingData, *rest: object) -> None:
+        seen.update(vars(data))
 
     monkeypatch.setattr(fit, "train_rule", spy)
     fit.fit_network(PLAN, list(tiny(4).values()))
@@ -124,8 +124,8 @@ def test_subjects_count_the_same_however_many_recordings_they_have(
     loaded = {e: windows_of(e.label or 0, number) for number, e in enumerate(entries)}
     seen = {}
 
-    def spy(rule: str, network: nn.Module, x: torch.Tensor, y: torch.Tensor, **rest: object) -> object:
-        seen.update(rest, x=x, y=y)
+    def spy(rule: str, network: nn.Module, data: TrainingData, *rest: object) -> object:
+        seen.update(vars(data))
         raise InterruptedError
 
     monkeypatch.setattr(fit, "train_rule", spy)
