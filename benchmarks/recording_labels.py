@@ -27,7 +27,7 @@ from eeg.datasets import open_corpus, splits
 from eeg.evaluation.metrics import auc
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.labels import AUGMENTATIONS
-from eeg.models.aggregation import AGGREGATIONS
+from eeg.models.pooling import POOLINGS, pool_logits
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.simulation.write_bids import write_cohort
 from eeg.training import cross_validation, fit
@@ -119,8 +119,9 @@ def measured(name: str, seed: int, loaded: Loaded) -> Outcome:
     seconds = time.monotonic() - start
     labels, subjects = np.array([e.label for e in test]), np.array([e.subject for e in test])
     scores = {}
-    for aggregation, function in AGGREGATIONS.items():
-        found = auc(labels, np.array([float(function(s.logits)) for s in scored]), subjects)
+    for aggregation in POOLINGS:
+        pooled = np.array([float(pool_logits(aggregation, s.logits)) for s in scored])
+        found = auc(labels, pooled, subjects)
         scores[aggregation] = found.value, found.low, found.high
     return Outcome(name, seed, plan.aggregation, scores, seconds)
 

@@ -24,8 +24,8 @@ from eeg.detector.novelty import Gate
 from eeg.detector.prototypes import Prototypes
 from eeg.io.reader import read_recording
 from eeg.labels import LABEL_MODES, RENAMED, Labels
-from eeg.models.aggregation import AGGREGATIONS
 from eeg.models.local_readout import judging
+from eeg.models.pooling import POOLINGS, pool_logits
 from eeg.models.registry import own
 from eeg.preprocessing.loading import interictal
 from eeg.preprocessing.pipeline import Preprocessing
@@ -98,7 +98,7 @@ class Detector:
 
     def score(self, window_logits: np.ndarray) -> np.ndarray:
         """Return the raw logit of a recording from those of its windows (..., N) -> (...)."""
-        return AGGREGATIONS[self.aggregation](window_logits)
+        return pool_logits(self.aggregation, window_logits)
 
     def probability(self, window_logits: np.ndarray, prevalence: float | None = None) -> np.ndarray:
         """Return the calibrated probability from the windows' logits (..., N) -> (...)."""
@@ -230,7 +230,7 @@ def _rebuilt(facts: Mapping[str, Any], tensors: Mapping[str, Tensor], allowed: s
     labels = RENAMED.get(facts["labels"], facts["labels"])
     if labels not in LABEL_MODES:
         raise ValueError(f"no labels named {labels!r}")
-    if facts["aggregation"] not in AGGREGATIONS:
+    if facts["aggregation"] not in POOLINGS:
         raise ValueError(f"no aggregation named {facts['aggregation']!r}")
     quality = facts.get("quality", "exclude")  # an older file does not tell: that was the default
     if quality not in EXCLUDED:

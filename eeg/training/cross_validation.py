@@ -17,8 +17,8 @@ from eeg.datasets import Entry, splits
 from eeg.detector import calibration
 from eeg.detector.calibration import Calibration
 from eeg.detector.detector import network_logits
-from eeg.models.aggregation import AGGREGATIONS, CHOSEN, best
 from eeg.models.features import FeatureModel
+from eeg.models.pooling import CHOSEN, best_pooling, pool_logits
 from eeg.preprocessing.windows import Windows
 from eeg.training import fold_cache
 from eeg.training.fit import Loaded, Model, fit
@@ -140,7 +140,7 @@ def _trained_fold(
 
 def chosen(scored: Sequence[Scored]) -> str:
     """Return the aggregation that is best for these recordings, which their network had not seen."""
-    return best(
+    return best_pooling(
         [s.logits for s in scored],
         np.array([s.entry.label for s in scored]),
         np.array([s.entry.subject for s in scored]),
@@ -149,7 +149,7 @@ def chosen(scored: Sequence[Scored]) -> str:
 
 def recording_score(scored: Scored) -> float:
     """Return the raw score of a recording."""
-    return float(AGGREGATIONS[scored.aggregation](scored.logits))
+    return float(pool_logits(scored.aggregation, scored.logits))
 
 
 def subject_scores(scored: Sequence[Scored]) -> tuple[np.ndarray, np.ndarray, list[str]]:

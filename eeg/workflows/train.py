@@ -21,9 +21,9 @@ from eeg.evaluation.recording_metadata import read_cues
 from eeg.evaluation.results import Results, calibrations, judge, recorded, write_predictions
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.io.reader import read_recording
-from eeg.models.aggregation import CHOSEN
 from eeg.models.embedding import readout
 from eeg.models.local_readout import has_own, judging
+from eeg.models.pooling import CHOSEN
 from eeg.preprocessing.loading import load
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.quality import Policy

@@ -1,4 +1,4 @@
-"""Metrics, aggregation, calibration and the baselines, each against a slow twin or theory."""
+"""Metrics, calibration and the baselines, each against a slow twin or theory."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from scipy.optimize import minimize
-from scipy.special import expit, logit
+from scipy.special import expit
 from sklearn.metrics import (
     average_precision_score,
     balanced_accuracy_score,
@@ -27,7 +27,7 @@ from eeg.evaluation.metrics import (
     roc_auc,
     stratified_auc,
 )
-from eeg.models import aggregation as aggregations, amplitude
+from eeg.models import amplitude
 from eeg.preprocessing.windows import Windows
 
 # --- metrics
@@ -175,77 +175,6 @@ def test_risk_and_coverage_are_those_of_every_threshold(
 def test_one_class_has_no_ranking() -> None:
     for figures in (evaluate(np.full(3, c), np.arange(3.0), np.arange(3)) for c in (0, 1)):
         assert all(math.isnan(e.value) and math.isnan(e.low) for e in figures.values())
-
-
-# --- from windows to recordings
-
-logits = st.lists(st.floats(-30, 30), min_size=1, max_size=40)
-
-
-@given(logits)
-def test_aggregations_are_their_loops(values: list[float]) -> None:
-    x = np.array(values)
-    assert aggregations.mean_logit(x) == pytest.approx(sum(values) / len(values))
-    p = sum(1 / (1 + math.exp(-v)) for v in values) / len(values)
-    p = min(max(p, 1e-7), 1 - 1e-7)
-    assert aggregations.mean_probability(x) == pytest.approx(math.log(p / (1 - p)), abs=1e-6)
-    nobody = -math.fsum(math.log1p(math.exp(v)) for v in values)  # log of the product of 1 - p
-    once = -math.expm1(nobody / len(values))
-    assert aggregations.noisy_or(x) == pytest.approx(math.log(once) - nobody / len(values), abs=1e-6)
-    first = sorted(values, reverse=True)[: max(1, round(0.08 * len(values)))]
-    assert aggregations.TopShare(0.08)(x) == pytest.approx(sum(first) / len(first))
-
-
-@given(logits, st.floats(0.01, 1))
-def test_aggregations_lie_between_the_windows_and_ignore_their_order(
-    values: list[float], share: float
-) -> None:
-    x = np.array(values)
-    for aggregation in (*aggregations.AGGREGATIONS.values(), aggregations.TopShare(share)):
-        found = aggregation(x)
-        assert aggregation(x[::-1]) == pytest.approx(found)
-        low, high = x.min(), x.max()
-        if aggregation is aggregations.mean_probability:
-            low, high = np.clip([low, high], logit(1e-7), logit(1 - 1e-7))
-        if aggregation is aggregations.peak:  # a distance
-            low, high = 0, high - low
-        assert low - 1e-6 <= found <= high + 1e-6
-
-
-@given(logits)
-def test_the_whole_share_is_the_mean_and_the_smallest_the_highest(values: list[float]) -> None:
-    x = np.array(values)
-    assert aggregations.TopShare(1.0)(x) == pytest.approx(x.mean())
-    assert aggregations.TopShare(1e-9)(x) == x.max()
-
-
-def test_a_longer_recording_of_the_same_kind_is_not_more_suspect() -> None:
-    x = np.random.default_rng(0).normal(size=50)
-    for aggregation in aggregations.AGGREGATIONS.values():
-        assert aggregation(np.tile(x, 6)) == pytest.approx(aggregation(x))
-
-
-@pytest.mark.parametrize("name", aggregations.AGGREGATIONS)
-def test_aggregations_take_the_last_axis(name: str) -> None:
-    x = np.random.default_rng(0).normal(size=(2, 3, 20))
-    aggregation = aggregations.AGGREGATIONS[name]
-    expected = [[aggregation(row) for row in rows] for rows in x]
-    np.testing.assert_allclose(aggregation(x), expected)
-
-
-def test_the_best_aggregation_is_the_one_that_ranks_subjects_best() -> None:
-    """Patients have a few high windows on a low mean: only those that look at the highest see them."""
-    rng = np.random.default_rng(0)
-    labels = np.tile([0, 1], 20)
-    logits = [rng.normal(size=100) - 0.3 * y for y in labels]
-    for z, y in zip(logits, labels, strict=True):
-        z[: 8 * y] += 3
-    subjects = np.repeat(np.arange(20), 2)
-    people = np.array([0, 1] * 10)[subjects]
-    assert aggregations.best(logits, labels, np.arange(40)) == "top"
-    assert aggregations.best([np.full(5, float(y)) for y in people], people, subjects) == "mean"
-    with pytest.raises(ValueError, match="needs both classes"):
-        aggregations.best(logits, np.ones(40), np.arange(40))
 
 
 # --- calibration

@@ -9,15 +9,14 @@ from torch import nn
 
 from eeg.detector.detector import Detector
 from eeg.explanation.recording import attribute_recording, contributions, shares
-from eeg.models.aggregation import AGGREGATIONS
+from eeg.models.pooling import POOLINGS, pool_logits
 
 
-@pytest.mark.parametrize("name", AGGREGATIONS)
+@pytest.mark.parametrize("name", POOLINGS)
 def test_shares_add_up_to_what_the_recording_gains(name: str) -> None:
     rng = np.random.default_rng(0)
     logits, nothing = rng.normal(1, 3, 50), rng.normal(-2, 0.5, 50)
-    aggregate = AGGREGATIONS[name]
-    gained = float(aggregate(logits) - aggregate(nothing))
+    gained = float(pool_logits(name, logits) - pool_logits(name, nothing))
     assert shares(name, logits, nothing) @ (logits - nothing) == pytest.approx(gained, rel=0.01)
 
 
@@ -33,18 +32,18 @@ def test_of_the_highest_windows_the_others_have_none() -> None:
     np.testing.assert_allclose(found, np.r_[np.zeros(46), np.full(4, 0.25)], atol=0.01)
 
 
-@pytest.mark.parametrize("name", AGGREGATIONS)
+@pytest.mark.parametrize("name", POOLINGS)
 def test_shares_are_the_mean_slope_written_out(name: str) -> None:
     rng = np.random.default_rng(1)
     logits, nothing = rng.normal(1, 2, 14), rng.normal(-1, 0.5, 14)
     slopes = []
     for along in np.linspace(0.00125, 0.99875, 400):
         here, width = nothing + along * (logits - nothing), 1e-6 * np.eye(14)
-        slopes.append((AGGREGATIONS[name](here + width) - AGGREGATIONS[name](here - width)) / 2e-6)
+        slopes.append((pool_logits(name, here + width) - pool_logits(name, here - width)) / 2e-6)
     np.testing.assert_allclose(shares(name, logits, nothing), np.mean(slopes, 0), atol=0.01)
 
 
-@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+@pytest.mark.parametrize("aggregation", POOLINGS)
 def test_complete_evidence_adds_up_to_the_recordings_logit(detector: Detector, aggregation: str) -> None:
     detector = replace(detector, aggregation=aggregation)
     readout = detector.network[-1][-1]

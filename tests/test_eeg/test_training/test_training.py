@@ -21,8 +21,8 @@ from eeg.detector import calibration
 from eeg.detector.calibration import Calibration
 from eeg.evaluation.results import describe, judge, recorded, sureness
 from eeg.io.electrodes import TEN_TWENTY
-from eeg.models.aggregation import AGGREGATIONS
 from eeg.models.features import FEATURES
+from eeg.models.pooling import pool_logits
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.windows import Windows, examples
 from eeg.training import cross_validation, fit
@@ -440,14 +440,14 @@ def test_figures_of_all_three_levels_are_those_of_their_rows() -> None:
     scored = made_up()
     found = judge(PLAN, scored, None, folds=2, cues={})
     assert (found.subjects, found.epilepsy) == (8, 4)
-    top = AGGREGATIONS["top"]
     rows = {
         "windows": [
             (y, z) for s in scored for y, z in zip(fit.targets(s.windows, "events"), s.logits, strict=True)
         ],
-        "recordings": [(s.entry.label, top(s.logits)) for s in scored],
+        "recordings": [(s.entry.label, pool_logits("top", s.logits)) for s in scored],
         "subjects": [
-            (i % 2, np.mean([top(s.logits) for s in scored if s.entry.subject == f"s{i}"])) for i in range(8)
+            (i % 2, np.mean([pool_logits("top", s.logits) for s in scored if s.entry.subject == f"s{i}"]))
+            for i in range(8)
         ],
     }
     for level, pairs in rows.items():
@@ -463,7 +463,7 @@ def test_without_a_calibration_a_fold_is_decided_by_the_others() -> None:
     right: dict[int, list[bool]] = {0: [], 1: []}
     for s in scored:
         scores, labels, _ = cross_validation.subject_scores([o for o in scored if o.part != s.part])
-        decided = calibration.fit(scores, labels).logit(AGGREGATIONS["top"](s.logits), 0.5) > 0
+        decided = calibration.fit(scores, labels).logit(pool_logits("top", s.logits), 0.5) > 0
         right[s.entry.label or 0].append(bool(decided) == bool(s.entry.label))
     expected = np.mean([np.mean(v) for v in right.values()])
     for level in ("recordings", "subjects"):
