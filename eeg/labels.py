@@ -25,7 +25,7 @@ class LabelMode:
     window
         Length of a window in seconds: as short as the events, or 10 s as in Uyttenhove et al. 2020.
     aggregation
-        How window scores become the score of a recording; see `eeg.models.aggregation`.
+        How window scores become the score of a recording; see `eeg.models.pooling`.
     augment
         Some of `AUGMENTATIONS`.
     steps, epochs
