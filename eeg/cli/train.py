@@ -130,7 +130,7 @@ def train(
     from functools import partial
 
     from eeg.datasets import open_corpus
-    from eeg.datasets.splits import read_subjects
+    from eeg.datasets.splits import diagnosed, read_subjects
     from eeg.training.plan import Design
     from eeg.workflows import train as train_workflow
     from eeg.workflows.run_folder import finished
@@ -147,9 +147,7 @@ def train(
     failed: list[Entry] = []
     with _opened(out, resume, train_workflow.settings(plan, design, corpus), corpus):
         if not finished(out):
-            design.split(
-                train_workflow.diagnosed(corpus), plan.seed
-            )  # refused, if need be, before all is loaded
+            design.split(diagnosed(corpus), plan.seed)  # refused, if need be, before all is loaded
             how: dict[str, Any] = {"folder": cache, "jobs": jobs, "unlabelled": plan.finetune}
             loaded = loaded_from(corpus, plan, failed, machine, **how)
             click.echo(about(plan, corpus), err=machine)
@@ -224,10 +222,10 @@ def compare(
     from functools import partial
 
     from eeg.datasets import open_corpus
-    from eeg.datasets.splits import split_folds
+    from eeg.datasets.splits import diagnosed, split_folds
     from eeg.disclaimers import RESEARCH_USE
     from eeg.models.features import FEATURES
-    from eeg.workflows import compare as comparison, train as train_workflow
+    from eeg.workflows import compare as comparison
 
     one_thread()
     corpus = open_corpus(data)
@@ -240,9 +238,7 @@ def compare(
         if plan.model not in FEATURES:
             refuse_unknown(plan.model, plan.rule)
             refuse_misfits(plan)
-    split_folds(
-        train_workflow.diagnosed(corpus), folds, plans[0].seed
-    )  # refused, if need be, before all is loaded
+    split_folds(diagnosed(corpus), folds, plans[0].seed)  # refused, if need be, before all is loaded
     failed: list[Entry] = []
     how: dict[str, Any] = {"folder": cache, "jobs": jobs}
     loaded = loaded_from(corpus, plans[0], failed, machine, **how)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.model_selection import StratifiedKFold, train_test_split
 
-from eeg.datasets import Entry
+from eeg.datasets import Corpus, Entry
 from eeg.io.tables import read_table
 from trainers.errors import DataError
 
@@ -38,6 +38,21 @@ def subjects_of(entries: Iterable[Entry]) -> dict[str, int]:
     if min(counts) == 0:
         raise DataError(f"one class only: {counts[1]} with epilepsy, {counts[0]} controls; both are needed")
     return labels
+
+
+def diagnosed(corpus: Corpus) -> tuple[Entry, ...]:
+    """Return the recordings whose subject has a diagnosis.
+
+    Raises
+    ------
+    DataError
+        There is none, or as `subjects_of`.
+    """
+    known = tuple(entry for entry in corpus.entries if entry.label is not None)
+    if not known:
+        raise DataError(f"{corpus.name}: no recording has a diagnosis; add them to the table of subjects")
+    subjects_of(known)
+    return known
 
 
 def refuse_leak(train: Iterable[Entry], test: Iterable[Entry]) -> None:

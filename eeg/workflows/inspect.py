@@ -3,7 +3,6 @@
 Nothing here names a person: recordings are numbered, and who and when is told only where it is asked for.
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -231,11 +230,6 @@ def _identity(entry: Entry, facts: Header | None) -> Identity:
     recorded = facts.recorded if facts else entry.recorded
     day = recorded.isoformat() if recorded else None
     return Identity(str(entry.path), entry.subject, entry.session, day)
-
-
-def as_json(found: Inspection) -> str:
-    """Write an inspection for machines."""
-    return json.dumps(asdict(found), indent=2, ensure_ascii=False)
 
 
 def format_inspection(found: Inspection) -> str:

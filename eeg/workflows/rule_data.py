@@ -1,4 +1,4 @@
-"""EEG windows as a data set that `hebbian` compares rules on: the entry points of the group hebbian.data."""
+"""EEG windows as a data set for comparing learning rules: an entry point of the group hebbian.data."""
 
 from __future__ import annotations
 
@@ -16,20 +16,19 @@ from eeg.io.electrodes import TEN_TWENTY
 from eeg.preprocessing.loading import load
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.windows import Windows, examples
-from eeg.simulation.write_bids import write_cohort
+from eeg.workflows.simulate import simulate
 from trainers.data.batches import Split
 from trainers.errors import DataError
 
 _WINDOW = 2.0  # s
-_HELD = 0.25
-_SUBJECTS, _MINUTES = 16, 2.0
+_HELD_OUT = 0.25
 
 
 def discharges(folder: Path | None = None) -> Split:
     """Return windows of 2 s, (19, 256) each, with an annotated discharge (1) or without (0).
 
-    A quarter of the subjects is held out for the test.  On both sides there are as many windows of either
-    class, so that chance is a half.  These windows compare learning rules; they say nothing of patients.
+    A quarter of the subjects is held out for the test.  Both sides have equally many windows of each class,
+    so chance is one half.  These windows compare learning rules; they say nothing about patients.
 
     Parameters
     ----------
@@ -39,20 +38,17 @@ def discharges(folder: Path | None = None) -> Split:
     Raises
     ------
     DataError
-        If the corpus cannot be used, or a side has no discharge.
+        The corpus cannot be used, or a side has no discharge.
     """
     if folder is not None:
         return _split(open_corpus(folder))
     with tempfile.TemporaryDirectory() as place:
-        cohort = write_cohort(
-            Path(place) / "cohort", subjects=_SUBJECTS, minutes=_MINUTES, seed=0, progress=False
-        )
-        return _split(open_corpus(cohort))
+        return _split(simulate(Path(place) / "cohort", subjects=16, minutes=2.0, progress=False))
 
 
 def _split(corpus: Corpus) -> Split:
     loaded = load(corpus, Preprocessing(TEN_TWENTY), _WINDOW, progress=False)
-    train, test = hold_out(tuple(loaded), _HELD, seed=0)
+    train, test = hold_out(tuple(loaded), _HELD_OUT, seed=0)
     rng = np.random.default_rng(0)
     return Split(*_balanced(loaded, train, rng), *_balanced(loaded, test, rng))
 
@@ -60,7 +56,7 @@ def _split(corpus: Corpus) -> Split:
 def _balanced(
     loaded: dict[Entry, Windows], entries: Iterable[Entry], rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Return all windows with a discharge and as many, drawn by ``rng``, without."""
+    """Return all windows with a discharge and equally many, drawn by ``rng``, without."""
     data, positive = zip(*(examples(loaded[entry]) for entry in entries), strict=True)
     x, y = np.concatenate(data), np.concatenate(positive)
     with_one, without = np.flatnonzero(y), np.flatnonzero(~y)

@@ -67,21 +67,6 @@ def default_channels(corpus: Corpus) -> tuple[str, ...]:
     raise DataError(f"{corpus.name}: none of its {len(corpus.entries)} recordings can be read as EEG")
 
 
-def diagnosed(corpus: Corpus) -> tuple[Entry, ...]:
-    """Return the recordings whose subject has a diagnosis.
-
-    Raises
-    ------
-    DataError
-        If there is none, or as `eeg.datasets.splits.subjects_of`.
-    """
-    known = tuple(e for e in corpus.entries if e.label is not None)
-    if not known:
-        raise DataError(f"{corpus.name}: no recording has a diagnosis; name them in the table of subjects")
-    splits.subjects_of(known)
-    return known
-
-
 def load_corpus(
     corpus: Corpus,
     settings: Preprocessing,
@@ -97,7 +82,7 @@ def load_corpus(
 
     For the rest see `eeg.preprocessing.loading.load`.
     """
-    known = diagnosed(corpus)
+    known = splits.diagnosed(corpus)
     wanted = corpus.entries if unlabelled else known
     chosen = Corpus(corpus.name, wanted, corpus.simulated)
     return load(chosen, settings, length, policy=policy, folder=folder, jobs=jobs, on_error=on_error)

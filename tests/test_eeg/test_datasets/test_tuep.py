@@ -1,6 +1,7 @@
 """The TUH EEG Epilepsy Corpus cannot be shipped: files in its layout, naming and quirks stand for it."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from eeg.datasets import Entry, open_corpus, read_seizures
 from eeg.evaluation.recording_metadata import header
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.io.reader import read_recording
-from eeg.workflows.inspect import as_json, format_inspection, inspect_corpus
+from eeg.workflows.inspect import format_inspection, inspect_corpus
 from trainers.errors import DataError
 
 # The electrodes in the order and the spelling of the corpus, and the other channels of its files.
@@ -332,7 +333,7 @@ def test_inspecting_a_corpus_tells_facts_but_no_person(tmp_path: Path) -> None:
     assert first.missing == second.missing == ()
     assert first.problems == second.problems == ("4.0 s long, and the usual filter wants 6.6 s",)
     assert len(first.others) == len(OTHERS) + len(SLOW)
-    for text in (format_inspection(found), as_json(found)):
+    for text in (format_inspection(found), json.dumps(asdict(found))):
         for secret in ("aaaaaanr", "aaaaabdo", "Mueller", "2003", "s001", str(tmp_path)):
             assert secret not in text
     shown = format_inspection(inspect_corpus(tmp_path, show_ids=True, progress=False))
