@@ -28,7 +28,7 @@ from torch.nn import functional as F
 
 from eeg.datasets import Entry, open_corpus, splits
 from eeg.datasets.guinea_bissau import METADATA
-from eeg.evaluation.recording_metadata import audit_of, read_cues
+from eeg.evaluation.recording_metadata import audit_recordings, read_confounds
 from eeg.io.tables import read_table
 from eeg.models import amplitude
 from eeg.models.features import FEATURES
@@ -282,9 +282,9 @@ def closed_first(folder: Path) -> dict[str, float]:
 
 def cues(subjects: Collection[str], loaded: Loaded, parts: Parts, seed: int) -> Judged:
     """Audit what tells the diagnoses of ``subjects`` without any EEG."""
-    known = read_cues(e for e in loaded if e.subject in subjects)
-    audit = audit_of(known, folds=FOLDS, seed=seed)
-    return {}, {f.cue: [f.auc.value, f.auc.low, f.auc.high, f.p] for f in audit.findings}
+    known = read_confounds(e for e in loaded if e.subject in subjects)
+    audit = audit_recordings(known, folds=FOLDS, seed=seed)
+    return {}, {f.confound: [f.auc.value, f.auc.low, f.auc.high, f.p] for f in audit.findings}
 
 
 def day(model: str, loaded: Loaded, parts: Parts, seed: int) -> Judged:

@@ -32,7 +32,7 @@ from eeg.explanation.explain import explain
 from eeg.explanation.faithfulness import Explain, agreement, cascade, measure
 from eeg.explanation.segments import LONGEST, Span, over_time, peaks
 from eeg.io.electrodes import TEN_TWENTY
-from eeg.models.registry import build
+from eeg.models.registry import build_model
 from eeg.preprocessing.loading import windows_of
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.windows import Windows
@@ -125,7 +125,7 @@ class Networks:
 
 
 def _network(rule: str, path: Path, data: Callable[[], list[Windows]]) -> nn.Module:
-    network: nn.Module = build(PLAN.model, len(TEN_TWENTY), round(PLAN.window * MONTAGE.sfreq))
+    network: nn.Module = build_model(PLAN.model, len(TEN_TWENTY), round(PLAN.window * MONTAGE.sfreq))
     if path.exists():
         network.load_state_dict(load_file(path))
         return network.eval()

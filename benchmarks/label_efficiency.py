@@ -104,7 +104,7 @@ def new(plan: Plan, x: Tensor) -> nn.Sequential:
     """Return a network as a seed draws it."""
     with torch.random.fork_rng():
         torch.manual_seed(plan.seed)
-        return registry.build(plan.model, x.shape[1], x.shape[2])
+        return registry.build_model(plan.model, x.shape[1], x.shape[2])
 
 
 def augmented(plan: Plan) -> Augment:

@@ -9,7 +9,7 @@ from eeg.detector.calibration import Calibration
 from eeg.detector.conformal import Conformal
 from eeg.detector.detector import Detector
 from eeg.io.electrodes import TEN_TWENTY
-from eeg.models.registry import build
+from eeg.models.registry import build_model
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.simulation.write_bids import write_cohort
 
@@ -29,7 +29,7 @@ def detector() -> Detector:
     """An untrained t-VGG GAP of windows of 2 s, with everything around it."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = build("tvgg-gap", len(TEN_TWENTY), 256).eval()
+        network = build_model("tvgg-gap", len(TEN_TWENTY), 256).eval()
     return Detector(
         network=network,
         model="tvgg-gap",

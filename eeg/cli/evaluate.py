@@ -42,7 +42,7 @@ def evaluate(
     Without DATA, show the figures of the subjects that its training kept unseen.
     """
     from eeg.datasets import open_corpus
-    from eeg.evaluation.results import audited, describe
+    from eeg.evaluation.results import describe_results, describe_results_audit
     from eeg.workflows import evaluate
 
     one_thread()
@@ -72,7 +72,7 @@ def evaluate(
     else:
         if seen:
             click.echo(f"{seen} recording(s) were in its training data and are left out.")
-        click.echo(f"{describe(results, plan)}\n\n{audited(results)}")
+        click.echo(f"{describe_results(results, plan)}\n\n{describe_results_audit(results)}")
         if precision is not None:
             click.echo(precision.describe(method))
         if versus is not None:

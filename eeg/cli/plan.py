@@ -71,7 +71,7 @@ def _electrodes(channels: str) -> tuple[str, ...]:
 def refuse_unknown(model: str, rule: str) -> None:
     """Refuse names that are unknown or of what is no network, before anything is read."""
     from eeg.models.features import FEATURES
-    from eeg.models.registry import find as network
+    from eeg.models.registry import find_model
     from hebbian.registry import find
 
     if model in FEATURES:
@@ -80,7 +80,7 @@ def refuse_unknown(model: str, rule: str) -> None:
             f"cross-validate it beside networks: eeg compare DATA --model {model}"
         )
     try:
-        network(model)
+        find_model(model)
         find(rule)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
@@ -88,7 +88,7 @@ def refuse_unknown(model: str, rule: str) -> None:
 
 def refuse_misfits(plan: Plan, prototypes: int = 0) -> None:
     """Refuse choices that do not go together, and windows that are too short for the network."""
-    from eeg.models.local_readout import has_own, judging
+    from eeg.models.local_readout import build_network, has_own_readout
     from eeg.workflows import train as train_workflow
 
     settings = plan.preprocessing
@@ -97,10 +97,10 @@ def refuse_misfits(plan: Plan, prototypes: int = 0) -> None:
             f"--notch has nothing to do: the band ends at {settings.high:g} Hz, below the mains of "
             f"{settings.notch:g} Hz; leave it out, or take --preset paper"
         )
-    readout = plan.rule if has_own(plan.rule) else None
+    readout = plan.rule if has_own_readout(plan.rule) else None
     try:
         plan.check()
-        judging(plan.model, readout, len(settings.inputs), round(plan.window * settings.sfreq))
+        build_network(plan.model, readout, len(settings.inputs), round(plan.window * settings.sfreq))
         if prototypes:
             train_workflow.refuse_prototypes(plan)
     except (TypeError, ValueError) as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 class Entry:
     """One recording of a corpus: its file, its subject and what the corpus says about it.
 
-    What only the recording's own header says is read by `eeg.evaluation.recording_metadata.header`.
+    What only the recording's own header says is read by `eeg.evaluation.recording_metadata.entry_header`.
     """
 
     path: Path

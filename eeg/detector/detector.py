@@ -24,9 +24,9 @@ from eeg.detector.novelty import Gate
 from eeg.detector.prototypes import Prototypes
 from eeg.io.reader import read_recording
 from eeg.labels import LABEL_MODES, RENAMED, Labels
-from eeg.models.local_readout import judging
+from eeg.models.local_readout import build_network
 from eeg.models.pooling import POOLINGS, pool_logits
-from eeg.models.registry import own
+from eeg.models.registry import is_user_code
 from eeg.preprocessing.loading import interictal
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.quality import EXCLUDED, Policy
@@ -217,7 +217,7 @@ def load(path: Path, network: str | None = None) -> Detector:
 def _rebuilt(facts: Mapping[str, Any], tensors: Mapping[str, Tensor], allowed: str | None) -> Detector:
     if facts.get("format") != FORMAT:
         raise DataError(f"detector format {facts.get('format')}, this version reads {FORMAT}; train it anew")
-    if own(facts["model"]) and facts["model"] != allowed:
+    if is_user_code(facts["model"]) and facts["model"] != allowed:
         raise DataError(
             f"its network is {facts['model']}, code that is not in the file; "
             f"if you trust that code, say --network {facts['model']}"
@@ -225,7 +225,7 @@ def _rebuilt(facts: Mapping[str, Any], tensors: Mapping[str, Tensor], allowed: s
     settings = facts["preprocessing"]
     preprocessing = Preprocessing(**{**settings, "channels": tuple(settings["channels"])})
     readout, shape = facts.get("readout"), (len(preprocessing.inputs), facts["n_times"])
-    network = judging(facts["model"], readout, *shape)
+    network = build_network(facts["model"], readout, *shape)
     network.load_state_dict({name: held for name, held in tensors.items() if name not in _PROTOTYPES})
     labels = RENAMED.get(facts["labels"], facts["labels"])
     if labels not in LABEL_MODES:

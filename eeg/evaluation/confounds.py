@@ -20,7 +20,7 @@ from trainers.comparison.table import text
 Value = str | float | None
 """A category, a number, or what nobody knows."""
 
-Cues = Mapping[str, Value]
+RecordingFacts = Mapping[str, Value]
 
 STRONG = 0.7
 """ROC-AUC from which a cue is called strong, if chance gives as much in fewer than 5 of 100 cases."""
@@ -54,7 +54,7 @@ class Finding:
     strong cue.
     """
 
-    cue: str
+    confound: str
     auc: Estimate
     p: float
     within: float | None = None
@@ -82,15 +82,15 @@ class Audit:
 
 
 @dataclass(frozen=True)
-class Person:
+class AuditSubject:
     """A subject: his diagnosis, the cues of each of his recordings, and a model's score if there is one."""
 
     label: int
-    cues: tuple[Cues, ...]
+    recordings: tuple[RecordingFacts, ...]
     score: float | None = None
 
 
-def audit(people: Sequence[Person], *, folds: int = 5, seed: int = 0) -> Audit:
+def audit_confounds(people: Sequence[AuditSubject], *, folds: int = 5, seed: int = 0) -> Audit:
     """Judge every cue, by ``folds`` folds or as many as the smaller class has subjects.
 
     With fewer than two subjects of a class there is nothing to judge by, and no finding.
@@ -115,11 +115,11 @@ def audit(people: Sequence[Person], *, folds: int = 5, seed: int = 0) -> Audit:
     )
 
 
-def _columns(people: Sequence[Person]) -> dict[str, list[Value]]:
+def _columns(people: Sequence[AuditSubject]) -> dict[str, list[Value]]:
     """Return one value a subject of each cue, and the number of his recordings."""
-    names = dict.fromkeys(name for p in people for cues in p.cues for name in cues)
-    columns = {name: [_typical([cues.get(name) for cues in p.cues]) for p in people] for name in names}
-    return {**columns, "number of recordings": [float(len(p.cues)) for p in people]}
+    names = dict.fromkeys(name for p in people for cues in p.recordings for name in cues)
+    columns = {name: [_typical([cues.get(name) for cues in p.recordings]) for p in people] for name in names}
+    return {**columns, "number of recordings": [float(len(p.recordings)) for p in people]}
 
 
 def _typical(values: Sequence[Value]) -> Value:
@@ -142,7 +142,7 @@ def _finding(
 ) -> Finding:
     codes = np.array([categories(values, fold != i) for i in range(fold.max() + 1)])
     rng = np.random.default_rng(seed)
-    found = cue_scores(labels, codes, fold)
+    found = category_scores(labels, codes, fold)
     value = matched_auc(labels, found, fold, seed=seed)
     finding = Finding(name, value, _shuffled_p(labels, codes, fold, value.value, rng))
     if scores is None:
@@ -171,7 +171,7 @@ def categories(values: Sequence[Value], train: np.ndarray) -> np.ndarray:
     return np.where(known, below + up_to, 2 * _BINS)
 
 
-def cue_scores(labels: np.ndarray, codes: np.ndarray, fold: np.ndarray) -> np.ndarray:
+def category_scores(labels: np.ndarray, codes: np.ndarray, fold: np.ndarray) -> np.ndarray:
     """Return each subject's score (n,) from a category alone.
 
     By how much the share of epilepsy among the subjects of the *other* folds in the same category exceeds
@@ -205,7 +205,7 @@ def _shuffled_p(
     hits = 0
     for _ in range(_DRAWS):
         y = _shuffled(labels, fold, rng)
-        hits += stratified_auc(y, cue_scores(y, codes, fold), once, fold) >= found
+        hits += stratified_auc(y, category_scores(y, codes, fold), once, fold) >= found
     return (hits + 1) / (_DRAWS + 1)
 
 
@@ -253,13 +253,13 @@ def _matched(labels: np.ndarray, scores: np.ndarray, strata: np.ndarray, seed: i
     )
 
 
-def as_text(found: Audit, model: Estimate | None = None) -> str:
+def describe_audit(found: Audit, model: Estimate | None = None) -> str:
     """Write an audit for people: a table and a verdict; ``model`` is the ROC-AUC of a model's scores."""
     judged = any(f.within is not None for f in found.findings)
     rows = [["cue alone", "ROC-AUC", "p", *(["correlation with the model's score"] if judged else [])]]
     for f in found.findings:
         more = [f"{f.within:+.2f} (p = {f.within_p:.2g})"] if f.within is not None else []
-        rows.append([f.cue, str(f.auc), f"{f.p:.2g}", *more])
+        rows.append([f.confound, str(f.auc), f"{f.p:.2g}", *more])
     lines = [text(rows)] if found.findings else []
     if any(f.auc.value < 0.5 for f in found.findings):
         lines.append("A ROC-AUC below 0.5 is chance: it is usual where few subjects are cross-validated.")
@@ -274,12 +274,12 @@ def verdict(found: Audit, model: Estimate | None = None) -> list[str]:
     """Return in plain sentences what the audit means for a model on this data."""
     if not found.strong:
         best = found.findings[0] if found.findings else None
-        most = f"; the strongest, {best.cue}, has a ROC-AUC of {best.auc}" if best else ""
+        most = f"; the strongest, {best.confound}, has a ROC-AUC of {best.auc}" if best else ""
         return [
             f"Verdict: no cue that could be read tells the groups apart by itself{most}. What nobody wrote "
             "down cannot be ruled out."
         ]
-    names = ", ".join(f"the {f.cue} alone (ROC-AUC {f.auc}, p = {f.p:.2g})" for f in found.strong)
+    names = ", ".join(f"the {f.confound} alone (ROC-AUC {f.auc}, p = {f.p:.2g})" for f in found.strong)
     verb = "tells" if len(found.strong) == 1 else "tell"
     lines = [f"Verdict: {names} {verb} the groups apart without any EEG."]
     if model is not None and any(model.value <= f.auc.value for f in found.strong):
@@ -292,5 +292,7 @@ def _comparison(f: Finding) -> str:
     assert f.matched is not None
     who = f"{f.matched.epilepsy} with epilepsy and {f.matched.control} controls"
     if not f.matched.enough:
-        return f"Alike in the {f.cue}: {who}, too few to tell whether the model has learned more than that."
-    return f"Among subjects alike in the {f.cue} ({who}) the model has a ROC-AUC of {f.matched.auc}."
+        return (
+            f"Alike in the {f.confound}: {who}, too few to tell whether the model has learned more than that."
+        )
+    return f"Among subjects alike in the {f.confound} ({who}) the model has a ROC-AUC of {f.matched.auc}."

@@ -101,7 +101,7 @@ def locate(
         pointing=float(bool(spans) and hits(seconds[:1], true.onset, true.duration)[0]),
         channel=float(np.mean(right)) if right and several else np.nan,
         precision=precision_at_r(seconds, true.onset, true.duration),
-        recall=recall(seconds, true.onset, true.duration),
+        recall=segment_recall(seconds, true.onset, true.duration),
         peak_error=float(np.median(errors)) / sfreq if errors else np.nan,
         auroc=float(roc_auc_score(_inside(true, len(relevance), sfreq), relevance)),
         chance=float(chance(seconds[0][1], len(relevance) / sfreq, true.onset, true.duration))
@@ -173,7 +173,7 @@ def precision_at_r(segments: Sequence[tuple[float, float]], onset: np.ndarray, d
     return float(hits(first, onset, duration).sum() / r) if first else 0.0
 
 
-def recall(segments: Sequence[tuple[float, float]], onset: np.ndarray, duration: np.ndarray) -> float:
+def segment_recall(segments: Sequence[tuple[float, float]], onset: np.ndarray, duration: np.ndarray) -> float:
     """Return the share of the true discharges that the first ten segments hit."""
     first = segments[:MOST]
     if not first:

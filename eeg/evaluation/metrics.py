@@ -129,7 +129,7 @@ CALIBRATED: Mapping[str, Metric] = {"brier": brier, "calibration_error": calibra
 """What a calibrated logit has: it is a probability."""
 
 
-def evaluate(
+def compute_metrics(
     labels: np.ndarray,
     scores: np.ndarray,
     subjects: np.ndarray,
@@ -172,7 +172,7 @@ def evaluate(
 
 def auc(labels: np.ndarray, scores: np.ndarray, subjects: np.ndarray, *, seed: int = 0) -> Estimate:
     """Return the ROC-AUC with its interval."""
-    return evaluate(labels, scores, subjects, seed=seed, metrics={"roc_auc": roc_auc})["roc_auc"]
+    return compute_metrics(labels, scores, subjects, seed=seed, metrics={"roc_auc": roc_auc})["roc_auc"]
 
 
 def matched_auc(

@@ -11,7 +11,7 @@ from joblib import Parallel, delayed
 from scipy.signal import welch
 
 from eeg.datasets import Entry
-from eeg.evaluation.confounds import Audit, Cues, Person, audit
+from eeg.evaluation.confounds import Audit, AuditSubject, RecordingFacts, audit_confounds
 from eeg.io.header import Header, header_of
 from eeg.io.reader import read_recording
 from trainers.errors import DataError
@@ -21,12 +21,12 @@ _RESOLUTION = 8.0  # s of a spectrum
 _REFERENCE = (20.0, 40.0)  # Hz: what recorders leave alone
 
 
-def cues_of(entry: Entry) -> Cues:
+def recording_facts(entry: Entry) -> RecordingFacts:
     """Return what is known about how a recording was made; None stands for what is not.
 
     Date, sex and age belong to a person: they are for comparisons, not for printing.
     """
-    told: Cues = {
+    told: RecordingFacts = {
         "recording date": entry.recorded.date().isoformat() if entry.recorded else None,
         "hour of day": f"{entry.recorded.hour:02d}" if entry.recorded else None,
         "site": entry.site,
@@ -40,8 +40,8 @@ def cues_of(entry: Entry) -> Cues:
         return told
 
 
-def _from_file(entry: Entry) -> Cues:
-    facts = header(entry)
+def _from_file(entry: Entry) -> RecordingFacts:
+    facts = entry_header(entry)
     low, high = band_edges(read_recording(entry.path, preload=False))
     return {
         "recording date": facts.recorded.date().isoformat() if facts.recorded else None,
@@ -59,26 +59,28 @@ def _from_file(entry: Entry) -> Cues:
     }
 
 
-def read_cues(entries: Iterable[Entry], jobs: int = 1) -> dict[Entry, Cues]:
+def read_confounds(entries: Iterable[Entry], jobs: int = 1) -> dict[Entry, RecordingFacts]:
     """Return the cues of every recording, read by ``jobs`` processes."""
     entries = list(entries)
-    return dict(zip(entries, Parallel(n_jobs=jobs)(delayed(cues_of)(e) for e in entries), strict=True))
+    return dict(
+        zip(entries, Parallel(n_jobs=jobs)(delayed(recording_facts)(e) for e in entries), strict=True)
+    )
 
 
-def audit_of(
-    cues: Mapping[Entry, Cues],
+def audit_recordings(
+    cues: Mapping[Entry, RecordingFacts],
     *,
     folds: int = 5,
     seed: int = 0,
     scores: Mapping[str, float] | None = None,
 ) -> Audit:
     """Judge the cues of labelled recordings, beside a model's ``scores`` of the subjects if there are any."""
-    people: dict[str, Person] = {}
+    people: dict[str, AuditSubject] = {}
     for entry, known in cues.items():
         score = None if scores is None else scores[entry.subject]
-        person = people.get(entry.subject, Person(entry.label or 0, (), score))
-        people[entry.subject] = replace(person, cues=(*person.cues, known))
-    return audit([people[name] for name in sorted(people)], folds=folds, seed=seed)
+        person = people.get(entry.subject, AuditSubject(entry.label or 0, (), score))
+        people[entry.subject] = replace(person, recordings=(*person.recordings, known))
+    return audit_confounds([people[name] for name in sorted(people)], folds=folds, seed=seed)
 
 
 def band_edges(raw: mne.io.BaseRaw) -> tuple[float, float] | tuple[None, None]:
@@ -103,7 +105,7 @@ def band_edges(raw: mne.io.BaseRaw) -> tuple[float, float] | tuple[None, None]:
     return float(low), float(high)
 
 
-def header(entry: Entry) -> Header:
+def entry_header(entry: Entry) -> Header:
     """Read the header of a recording; what the corpus says of date, sex and age goes before it.
 
     Raises

@@ -14,9 +14,17 @@ from eeg.datasets import Entry
 from eeg.detector import conformal
 from eeg.detector.calibration import Calibration, fit as fit_calibration
 from eeg.detector.conformal import EXCHANGEABILITY, Answers, Rates
-from eeg.evaluation.confounds import Audit, Cues, Finding, Matched, as_text
-from eeg.evaluation.metrics import CALIBRATED, DECIDING, RANKING, Estimate, auc, evaluate, risk_coverage
-from eeg.evaluation.recording_metadata import audit_of
+from eeg.evaluation.confounds import Audit, Finding, Matched, RecordingFacts, describe_audit
+from eeg.evaluation.metrics import (
+    CALIBRATED,
+    DECIDING,
+    RANKING,
+    Estimate,
+    auc,
+    compute_metrics,
+    risk_coverage,
+)
+from eeg.evaluation.recording_metadata import audit_recordings
 from eeg.evaluation.significance import permutation_p
 from eeg.models import amplitude
 from eeg.training.cross_validation import Scored, recording_score, subject_scores
@@ -52,13 +60,13 @@ class Results:
     audit: Audit
 
 
-def judge(
+def compute_results(
     plan: Plan,
     scored: Sequence[Scored],
     calibration: Calibration | None,
     *,
     folds: int,
-    cues: Mapping[Entry, Cues],
+    confounds: Mapping[Entry, RecordingFacts],
 ) -> Results:
     """Return the figures of ``scored``.
 
@@ -92,8 +100,8 @@ def judge(
         answers=conformal.answers(labels, scores, [c.conformal for c in mine]),
         coverage=tuple(coverage.tolist()),
         risk=tuple(risk.tolist()),
-        audit=audit_of(
-            {s.entry: cues.get(s.entry, {}) for s in scored},
+        audit=audit_recordings(
+            {s.entry: confounds.get(s.entry, {}) for s in scored},
             folds=folds,
             scores=dict(zip(names, even.tolist(), strict=True)),
         ),
@@ -150,9 +158,11 @@ def _level(
     pairs = list(zip(calibrations, raw, strict=True))
     even = np.array([float(c.logit(z, 0.5)) for c, z in pairs])
     return {
-        **evaluate(labels, raw if comparable else even, subjects, metrics=RANKING),
-        **evaluate(labels, even, subjects, metrics=DECIDING),
-        **evaluate(labels, np.array([float(c.logit(z)) for c, z in pairs]), subjects, metrics=CALIBRATED),
+        **compute_metrics(labels, raw if comparable else even, subjects, metrics=RANKING),
+        **compute_metrics(labels, even, subjects, metrics=DECIDING),
+        **compute_metrics(
+            labels, np.array([float(c.logit(z)) for c, z in pairs]), subjects, metrics=CALIBRATED
+        ),
     }
 
 
@@ -160,7 +170,7 @@ def _windows(plan: Plan, scored: Sequence[Scored]) -> Level:
     labels = np.concatenate([targets(s.windows, plan.labels) for s in scored]).astype(int)
     logits = np.concatenate([s.logits for s in scored])
     subjects = np.repeat([s.entry.subject for s in scored], [len(s.logits) for s in scored])
-    return evaluate(labels, logits, subjects, resamples=200, metrics={**RANKING, **DECIDING})
+    return compute_metrics(labels, logits, subjects, resamples=200, metrics={**RANKING, **DECIDING})
 
 
 def _recordings(scored: Sequence[Scored], fitted: Mapping[str, Calibration]) -> Level:
@@ -219,7 +229,7 @@ def _recorded_audit(figures: Mapping[str, Any]) -> Audit:
     )
 
 
-def table(results: Results) -> list[list[str]]:
+def results_table(results: Results) -> list[list[str]]:
     """Return the figures as rows of cells, the first of them the heads."""
     levels = results.levels
     rows = [
@@ -229,9 +239,9 @@ def table(results: Results) -> list[list[str]]:
     return [["", *levels], *rows]
 
 
-def describe(results: Results, plan: Plan) -> str:
-    """Return the figures as text for people, without what `audited` tells."""
-    lines = [text(table(results))]
+def describe_results(results: Results, plan: Plan) -> str:
+    """Return the figures as text for people, without what `describe_results_audit` tells."""
+    lines = [text(results_table(results))]
     lines.append(
         f"{results.subjects} subjects, {results.epilepsy} with epilepsy; 95 % intervals from a bootstrap "
         f"over subjects; labels permuted among subjects: p = {results.permutation_p:.3g}"
@@ -239,16 +249,16 @@ def describe(results: Results, plan: Plan) -> str:
     if plan.labels == "events":
         lines.append("(a window counts as positive when it holds an annotated discharge)")
     lines += [f"beside it, ROC-AUC of {name}: {value}" for name, value in results.baselines.items()]
-    lines += [answered(results), sureness(results)]
+    lines += [describe_answers(results), describe_risk(results)]
     return "\n".join(lines)
 
 
-def audited(results: Results) -> str:
+def describe_results_audit(results: Results) -> str:
     """Return the audit as text for people."""
-    return as_text(results.audit, results.levels["subjects"]["roc_auc"])
+    return describe_audit(results.audit, results.levels["subjects"]["roc_auc"])
 
 
-def answered(results: Results) -> str:
+def describe_answers(results: Results) -> str:
     """Say in a paragraph how often subjects were told a group, and rightly."""
     found = results.answers
     if found.alpha is None:
@@ -263,7 +273,7 @@ def answered(results: Results) -> str:
     return f"answers at alpha = {found.alpha:g} (n = {found.n}): {groups}. {EXCHANGEABILITY}"
 
 
-def sureness(results: Results) -> str:
+def describe_risk(results: Results) -> str:
     """Say how many errors there are among the surest quarter, half and three quarters of the decisions.
 
     Those that are as sure as each other are taken together, and so may be more.

@@ -14,7 +14,7 @@ from eeg.evaluation.metrics import Estimate, roc_auc
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairedComparison:
     """How much larger the first ROC-AUC is than the second, with its 95 % interval and two-sided p."""
 
     difference: Estimate
@@ -33,7 +33,7 @@ def permutation_p(labels: np.ndarray, scores: np.ndarray, *, seed: int = 0, draw
     return float((hits + 1) / (draws + 1))
 
 
-def delong(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> Comparison:
+def delong(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> PairedComparison:
     """Compare the ROC-AUCs of two models on the same subjects (DeLong et al. 1988).
 
     Parameters
@@ -60,7 +60,7 @@ def delong(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> Compari
     error = float(np.sqrt(variance))
     p = float(2 * norm.sf(abs(difference) / error)) if error > 0 else float(difference == 0)
     reach = float(norm.ppf(0.975)) * error
-    return Comparison(Estimate(difference, difference - reach, difference + reach), p)
+    return PairedComparison(Estimate(difference, difference - reach, difference + reach), p)
 
 
 def _placements(labels: np.ndarray, scores: np.ndarray, of: int) -> np.ndarray:

@@ -43,17 +43,17 @@ class OwnReadout(nn.Module):
         return getattr(self.rule.model, "last_convolution")  # noqa: B009 (a module has any attribute)
 
 
-def has_own(rule: str) -> bool:
+def has_own_readout(rule: str) -> bool:
     """Tell whether the rule called ``rule`` reads out by itself."""
     return "own readout" in find(rule).traits
 
 
-def scores_of(rule: str) -> int:
+def count_scores(rule: str) -> int:
     """Return how many scores a window gets from the rule called ``rule``: one logit, or one a class."""
     return 1 if find(rule).one_logit else 2
 
 
-def judging(model: str, readout: str | None, n_channels: int, n_times: int) -> nn.Module:
+def build_network(model: str, readout: str | None, n_channels: int, n_times: int) -> nn.Module:
     """Return a new network to judge windows (N, C, T), in an `OwnReadout` of the rule ``readout`` if named.
 
     Raises
@@ -62,8 +62,8 @@ def judging(model: str, readout: str | None, n_channels: int, n_times: int) -> n
         If there is no such model or rule, or the network does not fit the windows.
     """
     if readout is None:
-        return registry.build(model, n_channels, n_times)
-    classes = scores_of(readout)
-    network = registry.build(model, n_channels, n_times, classes)
+        return registry.build_model(model, n_channels, n_times)
+    classes = count_scores(readout)
+    network = registry.build_model(model, n_channels, n_times, classes)
     example = torch.zeros(2, n_channels, n_times)
     return OwnReadout(build(readout, network, nn.BCEWithLogitsLoss(), example=example, classes=classes))

@@ -24,7 +24,7 @@ MODELS: Mapping[str, Builder] = {
 """Names on the command line."""
 
 
-def build(name: str, n_channels: int, n_times: int, n_outputs: int = 1) -> nn.Sequential:
+def build_model(name: str, n_channels: int, n_times: int, n_outputs: int = 1) -> nn.Sequential:
     """Return a new network.
 
     Parameters
@@ -38,18 +38,18 @@ def build(name: str, n_channels: int, n_times: int, n_outputs: int = 1) -> nn.Se
     ValueError
         If there is no such network; the known ones are named.  Or the network does not fit the windows.
     """
-    network = find(name)(n_channels, n_times, n_outputs)
+    network = find_model(name)(n_channels, n_times, n_outputs)
     return network if isinstance(network, nn.Sequential) else nn.Sequential(network)
 
 
-def own(name: str) -> bool:
+def is_user_code(name: str) -> bool:
     """Tell whether ``name`` stands for code of the user's, ``package.module:function``."""
     return ":" in name
 
 
-def find(name: str) -> Builder:
-    """Return what builds the network called ``name``; parameters and errors are those of `build`."""
-    if own(name):
+def find_model(name: str) -> Builder:
+    """Return what builds the network called ``name``; parameters and errors are those of `build_model`."""
+    if is_user_code(name):
         module, _, function = name.partition(":")
         try:
             return getattr(importlib.import_module(module), function)

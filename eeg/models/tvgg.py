@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-SHORTEST = 64
+MIN_TIMES = 64
 """Samples that three poolings by four need."""
 
 
@@ -30,8 +30,8 @@ class TVGG(nn.Sequential):
     def __init__(
         self, n_channels: int = 19, n_times: int = 2560, gap: bool = False, n_outputs: int = 1
     ) -> None:
-        if n_times < SHORTEST:
-            raise ValueError(f"t-VGG needs windows of at least {SHORTEST} samples, got {n_times}")
+        if n_times < MIN_TIMES:
+            raise ValueError(f"t-VGG needs windows of at least {MIN_TIMES} samples, got {n_times}")
         if n_channels < 1 or n_outputs < 1:
             raise ValueError(f"t-VGG needs channels and outputs, got {n_channels} and {n_outputs}")
         widths = [n_channels, 16, 16, 32, 32, 32, 32]

@@ -7,7 +7,14 @@ from typing import Any
 
 from eeg.detector.detector import Detector
 from eeg.disclaimers import NORMAL_EEG, RESEARCH_USE
-from eeg.evaluation.results import Results, answered, audited, recorded, sureness, table
+from eeg.evaluation.results import (
+    Results,
+    describe_answers,
+    describe_results_audit,
+    describe_risk,
+    recorded,
+    results_table,
+)
 from eeg.labels import LABEL_MODES
 from eeg.preprocessing.quality import EXCLUDED
 from trainers.comparison.table import markdown
@@ -107,8 +114,11 @@ def _section(title: str, results: Results) -> list[str]:
         f"## {title}",
         f"{results.subjects} subjects, {results.epilepsy} with epilepsy; 95 % intervals from a bootstrap "
         "over subjects.",
-        markdown(table(results)),
+        markdown(results_table(results)),
         f"Controls:\n\n{_listed(controls)}",
-        f"Abstention: {answered(results)} {sureness(results).capitalize()}.",
+        f"Abstention: {describe_answers(results)} {describe_risk(results).capitalize()}.",
     ]
-    return [*parts, f"What predicts the label without any EEG:\n\n```\n{audited(results)}\n```"]
+    return [
+        *parts,
+        f"What predicts the label without any EEG:\n\n```\n{describe_results_audit(results)}\n```",
+    ]

@@ -17,7 +17,7 @@ from eeg.detector.detector import network_logits
 from eeg.labels import Labels
 from eeg.models import registry
 from eeg.models.features import FEATURES, FeatureModel
-from eeg.models.local_readout import OwnReadout, has_own, scores_of
+from eeg.models.local_readout import OwnReadout, count_scores, has_own_readout
 from eeg.models.pooling import POOLINGS
 from eeg.preprocessing.windows import UNANNOTATED, Windows, examples
 from eeg.training import pseudo_labels
@@ -162,10 +162,10 @@ def _fit(
     positive = float(y.mean() if weights is None else weights @ y[:, 0] / weights.sum())
     if not 0 < positive < 1:
         raise DataError(f"all {len(y)} training windows are of one class; both are needed")
-    classes = scores_of(plan.rule)
+    classes = count_scores(plan.rule)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed)
-        network = registry.build(plan.model, x.shape[1], x.shape[2], classes)
+        network = registry.build_model(plan.model, x.shape[1], x.shape[2], classes)
     augment = _augmentation(plan, training)
     if plan.finetune:
         more = [torch.from_numpy(windows) for windows in unlabelled]
@@ -181,7 +181,7 @@ def _fit(
     criterion = nn.BCEWithLogitsLoss(pos_weight=torch.tensor((1 - positive) / positive))
     data = TrainingData(x, y, classes, criterion, augment=augment, weights=weights)
     rule = train_rule(plan.rule, network, data, recipe(plan), RunOptions(plan.seed, callbacks))
-    return OwnReadout(rule).eval() if has_own(plan.rule) else network.eval()
+    return OwnReadout(rule).eval() if has_own_readout(plan.rule) else network.eval()
 
 
 def labelled(training: Sequence[Windows], labels: Labels) -> tuple[Tensor, Tensor, Tensor]:

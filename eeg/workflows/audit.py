@@ -2,8 +2,8 @@
 
 from eeg.datasets import Corpus
 from eeg.datasets.splits import diagnosed, subjects_of
-from eeg.evaluation.confounds import Audit, as_text
-from eeg.evaluation.recording_metadata import audit_of, read_cues
+from eeg.evaluation.confounds import Audit, describe_audit
+from eeg.evaluation.recording_metadata import audit_recordings, read_confounds
 
 
 def audit(corpus: Corpus, *, folds: int = 5, seed: int = 0, jobs: int = 1) -> Audit:
@@ -28,11 +28,11 @@ def audit(corpus: Corpus, *, folds: int = 5, seed: int = 0, jobs: int = 1) -> Au
     DataError
         The corpus has no diagnoses or of one class only.
     """
-    return audit_of(read_cues(diagnosed(corpus), jobs), folds=folds, seed=seed)
+    return audit_recordings(read_confounds(diagnosed(corpus), jobs), folds=folds, seed=seed)
 
 
 def format_audit(corpus: Corpus, found: Audit) -> str:
     """Return the text that `eeg audit` prints."""
     entries = diagnosed(corpus)
     size = f"{len(entries)} recording(s), {len(subjects_of(entries))} subject(s)"
-    return f"{corpus.name}: {size}\n{as_text(found)}"
+    return f"{corpus.name}: {size}\n{describe_audit(found)}"

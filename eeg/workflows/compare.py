@@ -12,7 +12,7 @@ import numpy as np
 from eeg.budget import lasting
 from eeg.datasets import splits
 from eeg.evaluation.metrics import Estimate, auc
-from eeg.evaluation.significance import Comparison, delong, swapped_p
+from eeg.evaluation.significance import PairedComparison, delong, swapped_p
 from eeg.models.features import FEATURES
 from eeg.training.cross_validation import cross_validate, subject_scores
 from eeg.training.fit import Loaded
@@ -30,7 +30,7 @@ class Row:
 
     name: str
     roc_auc: Estimate
-    against: Comparison | None
+    against: PairedComparison | None
     swapped: float | None
 
 

@@ -11,9 +11,9 @@ from eeg.datasets import Corpus, splits
 from eeg.datasets.fingerprint import file_hash
 from eeg.detector.detector import Detector
 from eeg.evaluation.localization import Precision, precision
-from eeg.evaluation.recording_metadata import read_cues
-from eeg.evaluation.results import Results, judge
-from eeg.evaluation.significance import Comparison, delong, swapped_p
+from eeg.evaluation.recording_metadata import read_confounds
+from eeg.evaluation.results import Results, compute_results
+from eeg.evaluation.significance import PairedComparison, delong, swapped_p
 from eeg.training.cross_validation import Scored, score, subject_scores
 from eeg.training.fit import Loaded
 from eeg.training.plan import Plan
@@ -43,8 +43,8 @@ def unseen(detector: Detector, corpus: Corpus, loaded: Loaded) -> tuple[list[Sco
 
 def judged(detector: Detector, scored: Sequence[Scored]) -> Results:
     """Return the figures of recordings that the detector had not seen."""
-    cues = read_cues([s.entry for s in scored])
-    return judge(plan_of(detector), scored, detector.calibration, folds=5, cues=cues)
+    confounds = read_confounds([s.entry for s in scored])
+    return compute_results(plan_of(detector), scored, detector.calibration, folds=5, confounds=confounds)
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Against:
     """How much larger a model's ROC-AUC is than another's, on the subjects that neither had seen."""
 
     subjects: int
-    roc_auc: Comparison  # by DeLong's test
+    roc_auc: PairedComparison  # by DeLong's test
     swapped: float  # two-sided p by scores swapped at random
 
     def __str__(self) -> str:

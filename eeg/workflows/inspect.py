@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from eeg.datasets import Corpus, Entry, find_reader, open_corpus
 from eeg.datasets.seizures import seizures
-from eeg.evaluation.recording_metadata import header
+from eeg.evaluation.recording_metadata import entry_header
 from eeg.io.electrodes import TEN_TWENTY, electrodes
 from eeg.io.gaps import stretches
 from eeg.io.header import MIN_SFREQ, Header
@@ -142,7 +142,7 @@ def _look(number: int, entry: Entry, show_ids: bool, doubts: Sequence[str]) -> R
     facts: Header | None = None
     size, marked, readable = None, None, False
     try:
-        facts = header(entry)
+        facts = entry_header(entry)
         problems += facts.problems
         raw = read_recording(entry.path, preload=False)
         size, signal_problems = _signal(raw)

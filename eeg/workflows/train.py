@@ -17,12 +17,12 @@ from eeg.datasets.fingerprint import corpus_digest, file_hash, fingerprint
 from eeg.detector import novelty
 from eeg.detector.detector import Detector, load as load_detector, save
 from eeg.detector.prototypes import choose
-from eeg.evaluation.recording_metadata import read_cues
-from eeg.evaluation.results import Results, calibrations, judge, recorded, write_predictions
+from eeg.evaluation.recording_metadata import read_confounds
+from eeg.evaluation.results import Results, calibrations, compute_results, recorded, write_predictions
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.io.reader import read_recording
 from eeg.models.embedding import readout
-from eeg.models.local_readout import has_own, judging
+from eeg.models.local_readout import build_network, has_own_readout
 from eeg.models.pooling import CHOSEN
 from eeg.preprocessing.loading import load
 from eeg.preprocessing.pipeline import Preprocessing
@@ -154,13 +154,17 @@ def run(
         "data_sha256": fold_cache.corpus_windows_digest(loaded),
     }
     folder = None if out is None else begin(out, asked)
-    cues = read_cues(entries, jobs)
+    confounds = read_confounds(entries, jobs)
     scored = cross_validation.cross_validate(plan, loaded, parts, jobs, folder, partial(_tell, said))
-    crossed = judge(plan, scored, None, folds=design.folds, cues=cues)
+    crossed = compute_results(plan, scored, None, folds=design.folds, confounds=confounds)
     final = replace(plan, aggregation=cross_validation.chosen(scored)) if plan.aggregation == CHOSEN else plan
     bare = _final(final, loaded, train, scored, design.prototypes, out)
     unseen = tuple(cross_validation.score(bare.network, loaded, held, "held out", final.aggregation))
-    held_out = judge(final, unseen, bare.calibration, folds=design.folds, cues=cues) if held else None
+    held_out = (
+        compute_results(final, unseen, bare.calibration, folds=design.folds, confounds=confounds)
+        if held
+        else None
+    )
     used = [*train, *fit.without_diagnosis(loaded, train)] if plan.finetune else train
     facts = {
         "corpus": corpus.name,
@@ -221,7 +225,7 @@ def _final(
         quality=plan.quality,
         training={},
         prototypes=learned and choose(network, *learned, prototypes, plan.seed),
-        readout=plan.rule if has_own(plan.rule) else None,
+        readout=plan.rule if has_own_readout(plan.rule) else None,
     )
     if path is not None:
         save(found, path)
@@ -231,8 +235,11 @@ def _final(
 def refuse_prototypes(plan: Plan) -> None:
     """Raise `ValueError` where nothing could tell, later, which of the kept windows a segment is like."""
     settings = plan.preprocessing
-    own = plan.rule if has_own(plan.rule) else None
-    if readout(judging(plan.model, own, len(settings.inputs), round(plan.window * settings.sfreq))) is None:
+    own = plan.rule if has_own_readout(plan.rule) else None
+    if (
+        readout(build_network(plan.model, own, len(settings.inputs), round(plan.window * settings.sfreq)))
+        is None
+    ):
         raise ValueError(
             f"{plan.model} by {plan.rule} has no linear readout before which windows could be compared; "
             "train it without prototypes"

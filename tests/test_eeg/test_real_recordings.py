@@ -12,7 +12,7 @@ import pytest
 
 from eeg.detector.detector import Detector
 from eeg.io.electrodes import TEN_TWENTY
-from eeg.models.registry import build
+from eeg.models.registry import build_model
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.reporting.analysis import summarize_model
 from eeg.workflows.detect import detect, recording_warnings
@@ -35,7 +35,7 @@ def as_mat_writes(name: str) -> str:
 
 
 def of(detector: Detector, channels: tuple[str, ...]) -> Detector:
-    network = build("tvgg-gap", len(channels), 256).eval()
+    network = build_model("tvgg-gap", len(channels), 256).eval()
     return replace(detector, network=network, preprocessing=Preprocessing(channels))
 
 

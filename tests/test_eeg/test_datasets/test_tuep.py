@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from eeg.datasets import Entry, open_corpus, read_seizures
-from eeg.evaluation.recording_metadata import header
+from eeg.evaluation.recording_metadata import entry_header
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.io.reader import read_recording
 from eeg.workflows.inspect import format_inspection, inspect_corpus
@@ -157,7 +157,7 @@ def test_the_electrodes_come_at_their_own_rate_whatever_else_is_in_the_file(
 
 def test_the_header(tmp_path: Path) -> None:
     path = write(tmp_path / "aaaaaanr_s001_t001.edf", 400, "LE")
-    facts = header(Entry(path, "aaaaaanr", 1))
+    facts = entry_header(Entry(path, "aaaaaanr", 1))
     assert (facts.sfreqs, facts.sfreq, facts.duration) == ((400.0,), 400.0, 4.0)
     assert (facts.reference, facts.units) == ("LE", ("uV",))
     assert facts.filters == "HP:0.000 Hz LP:0.0 Hz N:0.0"
@@ -169,9 +169,9 @@ def test_the_header(tmp_path: Path) -> None:
 
 def test_what_the_corpus_says_goes_before_the_header(tmp_path: Path) -> None:
     entry = Entry(write(tmp_path / "a.edf"), "aaaaaanr", 1, sex="M", age=0.0, recorded=datetime(2020, 5, 1))
-    told = header(entry)
+    told = entry_header(entry)
     assert (told.sex, told.age, told.recorded) == ("M", 0.0, datetime(2020, 5, 1))
-    own = header(replace(entry, sex=None, age=None, recorded=None))
+    own = entry_header(replace(entry, sex=None, age=None, recorded=None))
     assert (own.sex, own.age) == ("F", 43.0)
 
 
@@ -180,7 +180,7 @@ def test_what_the_corpus_says_goes_before_the_header(tmp_path: Path) -> None:
 )
 def test_a_patient_field_that_says_nothing(patient: str, tmp_path: Path) -> None:
     path = write(tmp_path / "a.edf", patient=patient or " ")
-    facts = header(Entry(path, "a", 1))
+    facts = entry_header(Entry(path, "a", 1))
     assert (facts.sex, facts.age) == (None, None)
     assert len(read_recording(path).ch_names) == 19
 

@@ -15,7 +15,7 @@ from scipy.special import expit
 
 from eeg.detector.detector import Detector, load, network_logits, save
 from eeg.io.electrodes import TEN_TWENTY
-from eeg.models.registry import build
+from eeg.models.registry import build_model
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.quality import Policy
 from trainers.errors import DataError
@@ -51,7 +51,7 @@ def test_a_loaded_detector_answers_bit_for_bit_the_same(
 def test_every_model_and_preset_survives(
     detector: Detector, tmp_path: Path, model: str, settings: Preprocessing
 ) -> None:
-    network = build(model, len(settings.channels), round(0.5 * settings.sfreq))
+    network = build_model(model, len(settings.channels), round(0.5 * settings.sfreq))
     whole = replace(detector, network=network, model=model, preprocessing=settings, window=0.5)
     save(whole, tmp_path / "m.safetensors")
     again = load(tmp_path / "m.safetensors")

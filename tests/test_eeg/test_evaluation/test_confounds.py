@@ -1,4 +1,4 @@
-"""Cues: those that tell the label are found, those that do not are not, and nothing of a person is told."""
+"""Confounds that predict the label are found, others are not, and no facts of a person are printed."""
 
 import math
 import os
@@ -20,26 +20,28 @@ from sklearn.model_selection import StratifiedKFold
 from eeg.datasets import Entry, open_corpus
 from eeg.evaluation.confounds import (
     Audit,
-    Cues,
+    AuditSubject,
     Finding,
-    Person,
-    as_text,
-    audit,
+    RecordingFacts,
+    audit_confounds,
     categories,
-    cue_scores,
+    category_scores,
+    describe_audit,
     verdict,
     within_classes,
 )
 from eeg.evaluation.metrics import Estimate, stratified_auc
-from eeg.evaluation.recording_metadata import audit_of, band_edges, cues_of, read_cues
+from eeg.evaluation.recording_metadata import audit_recordings, band_edges, read_confounds, recording_facts
 
 
-def people(labels: list[int], **cues: list[Any]) -> list[Person]:
-    rows: list[Cues] = [dict(zip(cues, row, strict=True)) for row in zip(*cues.values(), strict=True)]
-    return [Person(y, (row,)) for y, row in zip(labels, rows, strict=True)]
+def people(labels: list[int], **cues: list[Any]) -> list[AuditSubject]:
+    rows: list[RecordingFacts] = [
+        dict(zip(cues, row, strict=True)) for row in zip(*cues.values(), strict=True)
+    ]
+    return [AuditSubject(y, (row,)) for y, row in zip(labels, rows, strict=True)]
 
 
-def scored(scores: Sequence[float], rest: list[Person]) -> list[Person]:
+def scored(scores: Sequence[float], rest: list[AuditSubject]) -> list[AuditSubject]:
     return [replace(person, score=float(score)) for person, score in zip(rest, scores, strict=True)]
 
 
@@ -64,7 +66,7 @@ def test_a_cue_that_tells_nothing_gives_one_half(kinds: int) -> None:
     for _ in range(600):
         fold = dealt(labels, 5, rng)
         code = rng.integers(0, kinds, len(labels))
-        score = cue_scores(labels, np.tile(code, (5, 1)), fold)
+        score = category_scores(labels, np.tile(code, (5, 1)), fold)
         found.append(stratified_auc(labels, score, np.ones(len(labels)), fold))
     assert np.mean(found) == pytest.approx(0.5, abs=4 * np.std(found) / math.sqrt(600))
     assert np.std(found) < 0.12
@@ -77,14 +79,14 @@ def test_a_cues_score_is_a_share_written_out_and_never_looks_at_its_own_fold(
 ) -> None:
     labels = np.array([0, 1] * 6)
     fold = dealt(labels, 3, np.random.default_rng(seed))
-    found = cue_scores(labels, np.tile(code, (3, 1)), fold)
+    found = category_scores(labels, np.tile(code, (3, 1)), fold)
     for i in range(12):
         train = [j for j in range(12) if fold[j] != fold[i]]
         overall = sum(labels[j] for j in train) / len(train)
         same = [labels[j] for j in train if code[j] == code[i]]
         assert found[i] == pytest.approx((sum(same) + overall) / (len(same) + 1) - overall)
     flipped = np.where(fold == 0, 1 - labels, labels)
-    again = cue_scores(flipped, np.tile(code, (3, 1)), fold)
+    again = category_scores(flipped, np.tile(code, (3, 1)), fold)
     np.testing.assert_array_equal(again[fold == 0], found[fold == 0])
 
 
@@ -104,7 +106,7 @@ def test_numbers_fall_into_bins_of_the_training_subjects() -> None:
 def test_a_cue_that_is_the_label_is_found_and_chance_is_not() -> None:
     labels = [0, 1] * 20
     rng = np.random.default_rng(1)
-    found = audit(
+    found = audit_confounds(
         people(
             labels,
             device=["A" if y else "B" for y in labels],
@@ -115,10 +117,10 @@ def test_a_cue_that_is_the_label_is_found_and_chance_is_not() -> None:
             montage=[None] * 40,
         )
     )
-    assert {f.cue for f in found.strong} == {"device", "age", "sex"}
+    assert {f.confound for f in found.strong} == {"device", "age", "sex"}
     assert all(f.p < 0.01 for f in found.strong)
-    assert {f.cue: f.auc.value for f in found.strong if f.cue != "age"} == {"device": 1, "sex": 1}
-    weak = next(f for f in found.findings if f.cue == "site")
+    assert {f.confound: f.auc.value for f in found.strong if f.confound != "age"} == {"device": 1, "sex": 1}
+    weak = next(f for f in found.findings if f.confound == "site")
     assert not weak.strong
     assert found.alike == ("rate", "number of recordings")
     assert found.unknown == ("montage",)
@@ -134,7 +136,7 @@ def test_the_p_is_the_share_of_all_relabellings_within_folds() -> None:
         fold[test] = i
 
     def figure(y: np.ndarray) -> float:
-        return stratified_auc(y, cue_scores(y, np.tile(code, (2, 1)), fold), np.ones(8), fold)
+        return stratified_auc(y, category_scores(y, np.tile(code, (2, 1)), fold), np.ones(8), fold)
 
     every = []
     for one, other in product(combinations(range(4), 2), repeat=2):
@@ -142,7 +144,7 @@ def test_the_p_is_the_share_of_all_relabellings_within_folds() -> None:
         y[np.flatnonzero(fold == 0)[list(one)]] = 1
         y[np.flatnonzero(fold == 1)[list(other)]] = 1
         every.append(figure(y) >= figure(labels))
-    found = audit(people(labels.tolist(), device=device), folds=2).findings[0]
+    found = audit_confounds(people(labels.tolist(), device=device), folds=2).findings[0]
     assert found.auc.value == pytest.approx(figure(labels))
     assert found.p == pytest.approx(np.mean(every), abs=4 * math.sqrt(0.25 / 500))
 
@@ -151,15 +153,15 @@ def test_a_subject_counts_once_however_often_he_was_recorded() -> None:
     """One control has fifty recordings on the patients' device; the most frequent value is his."""
     labels = [0, 1] * 10
     once = people(labels, device=["A" if y else "B" for y in labels])
-    many = [replace(once[0], cues=({"device": "B"},) * 30 + ({"device": "A"},) * 20), *once[1:]]
-    found = {f.cue: f for f in audit(many).findings}
+    many = [replace(once[0], recordings=({"device": "B"},) * 30 + ({"device": "A"},) * 20), *once[1:]]
+    found = {f.confound: f for f in audit_confounds(many).findings}
     assert found["device"].auc.value == 1
-    number = [replace(p, cues=p.cues * (3 if p.label else 1)) for p in once]
-    assert {f.cue: f.auc.value for f in audit(number).findings}["number of recordings"] == 1
+    number = [replace(p, recordings=p.recordings * (3 if p.label else 1)) for p in once]
+    assert {f.confound: f.auc.value for f in audit_confounds(number).findings}["number of recordings"] == 1
 
 
 def test_a_class_of_one_is_not_judged() -> None:
-    assert audit(people([1, 0, 0], device=["A", "B", "B"])).findings == ()
+    assert audit_confounds(people([1, 0, 0], device=["A", "B", "B"])).findings == ()
 
 
 # --- a model beside the cues
@@ -183,39 +185,41 @@ def test_among_subjects_who_are_alike_a_model_of_the_cue_knows_nothing() -> None
     labels = [1] * 30 + [0] * 30
     device = ["A"] * 22 + ["B"] * 8 + ["A"] * 8 + ["B"] * 22
     of_device = [float(d == "A") for d in device]
-    found = audit(scored(of_device, people(labels, device=device))).findings[0]
+    found = audit_confounds(scored(of_device, people(labels, device=device))).findings[0]
     assert found.strong
     assert found.matched is not None
     assert found.matched.auc.value == 0.5
     assert (found.matched.epilepsy, found.matched.control, found.matched.enough) == (30, 30, True)
     assert found.within == pytest.approx(1)
-    knowing = audit(scored(labels, people(labels, device=device))).findings[0]
+    knowing = audit_confounds(scored(labels, people(labels, device=device))).findings[0]
     assert knowing.matched is not None
     assert knowing.matched.auc.value == 1
-    assert "ROC-AUC of 1.000" in as_text(audit(scored(labels, people(labels, device=device))))
+    assert "ROC-AUC of 1.000" in describe_audit(
+        audit_confounds(scored(labels, people(labels, device=device)))
+    )
 
 
 def test_the_verdict_is_plain() -> None:
     labels = [1] * 20 + [0] * 20
     device = ["A"] * 19 + ["B"] * 21
     scores = np.random.default_rng(4).normal(size=40).tolist()
-    found = audit(scored(scores, people(labels, device=device)))
-    text = as_text(found, Estimate(0.8, 0.7, 0.9))
+    found = audit_confounds(scored(scores, people(labels, device=device)))
+    text = describe_audit(found, Estimate(0.8, 0.7, 0.9))
     assert "Verdict: the device alone (ROC-AUC 0.97" in text
     assert "does no better than the strongest" in text
     assert "1 with epilepsy and 20 controls, too few to tell" in text
     assert "by itself no evidence" in text
     assert "does no better" not in "".join(verdict(found, Estimate(0.99, 0.9, 1.0)))
-    nothing = audit(people([0, 1] * 10, device=["A", "A", "B", "B"] * 5))
-    assert "no cue that could be read" in as_text(nothing)
-    assert "What nobody wrote down cannot be ruled out" in as_text(nothing)
-    alike = as_text(audit(people([0, 1] * 10, device=["A"] * 20)))
+    nothing = audit_confounds(people([0, 1] * 10, device=["A", "A", "B", "B"] * 5))
+    assert "no cue that could be read" in describe_audit(nothing)
+    assert "What nobody wrote down cannot be ruled out" in describe_audit(nothing)
+    alike = describe_audit(audit_confounds(people([0, 1] * 10, device=["A"] * 20)))
     assert alike.startswith("alike in all: device")
 
 
 @pytest.mark.parametrize(("value", "told"), [(0.0, True), (0.5, False)])
 def test_nobody_is_alarmed_by_a_value_below_chance(value: float, told: bool) -> None:
-    text = as_text(Audit((Finding("site", Estimate(value, 0.0, 1.0), 1.0),), (), ()))
+    text = describe_audit(Audit((Finding("site", Estimate(value, 0.0, 1.0), 1.0),), (), ()))
     assert ("below 0.5 is chance" in text) is told
 
 
@@ -224,7 +228,7 @@ def test_nobody_is_alarmed_by_a_value_below_chance(value: float, told: bool) -> 
 
 def test_what_only_the_corpus_says_is_known_of_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     entry = Entry(tmp_path / "no.edf", "s", 1, recorded=datetime(2020, 5, 1, 9, 30), sex="F", age=30.0)
-    found = cues_of(entry)
+    found = recording_facts(entry)
     assert (found["recording date"], found["hour of day"]) == ("2020-05-01", "09")
     assert (found["sex"], found["age"], found["site"]) == ("F", 30.0, None)
     assert "sampling rate" not in found
@@ -232,10 +236,10 @@ def test_what_only_the_corpus_says_is_known_of_a_file_that_cannot_be_read(tmp_pa
 
 def test_the_cues_of_a_cohort_are_read_and_none_betrays_the_label(cohort: Path) -> None:
     corpus = open_corpus(cohort)
-    cues: dict[Entry, Cues] = read_cues(corpus.entries)
+    cues: dict[Entry, RecordingFacts] = read_confounds(corpus.entries)
     assert all(c["duration"] == 60.0 for c in cues.values())
     assert len({c["sampling rate"] for c in cues.values()}) == 1
-    found = audit_of(cues)
+    found = audit_recordings(cues)
     assert {"sampling rate", "duration", "channel set"} <= set(found.alike)
     assert found.strong == ()
 
@@ -263,7 +267,7 @@ def test_the_date_alone_tells_the_groups_of_guinea_bissau_apart() -> None:
     """In-sample, on all 97 subjects, the published figures are 0.938 for the date and 0.873 for the hour."""
     corpus = open_corpus(Path(os.environ["HEBBIAN_DATA"]) / "eeg" / "guinea_bissau")
     when = {e: {"date": str(e.recorded and e.recorded.date())} for e in corpus.entries}
-    found = audit_of(when).findings[0]
+    found = audit_recordings(when).findings[0]
     assert found.strong
     assert found.auc.value == pytest.approx(0.95, abs=0.03)
     labels = np.array([e.label for e in corpus.entries])

@@ -20,7 +20,7 @@ from eeg.evaluation.localization import (
     precision,
     precision_at_r,
     read_discharges,
-    recall,
+    segment_recall,
     spans,
 )
 from eeg.explanation.attribution import Montage
@@ -125,7 +125,7 @@ def test_precision_of_a_recording_is_beside_amplitude_and_chance(detector: Detec
     ],
 )
 def test_recall_by_hand(segments: list[tuple[float, float]], expected: float) -> None:
-    assert recall(segments, 10.0 * np.arange(4), np.full(4, 0.2)) == expected
+    assert segment_recall(segments, 10.0 * np.arange(4), np.full(4, 0.2)) == expected
 
 
 def test_a_located_discharge_by_hand() -> None:

@@ -21,7 +21,7 @@ from eeg.evaluation.metrics import (
     CALIBRATED,
     DECIDING,
     RANKING,
-    evaluate,
+    compute_metrics,
     matched_auc,
     risk_coverage,
     roc_auc,
@@ -87,7 +87,9 @@ def test_metrics_are_scikit_learns_on_the_rows_written_out(
 def test_every_metric_knows_which_side_is_epilepsy() -> None:
     labels, scores = np.array([0, 0, 1, 1]), np.array([-2.0, -1.0, 1.0, 2.0])
     for sign, expected in ((1, [1, 1, 1, 1, 1]), (-1, [0, 5 / 12, 5 / 12, 0, 0])):
-        figures = evaluate(labels, sign * scores, np.arange(4), resamples=20, metrics={**RANKING, **DECIDING})
+        figures = compute_metrics(
+            labels, sign * scores, np.arange(4), resamples=20, metrics={**RANKING, **DECIDING}
+        )
         assert [figure.value for figure in figures.values()] == pytest.approx(expected)
 
 
@@ -96,10 +98,10 @@ def test_the_bootstrap_draws_subjects_whole() -> None:
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1], 15)
     scores = labels + rng.normal(size=30)
-    once = evaluate(labels, scores, np.arange(30), resamples=200)
+    once = compute_metrics(labels, scores, np.arange(30), resamples=200)
     rows = np.repeat(np.arange(30), 100)
-    again = evaluate(labels[rows], scores[rows], rows, resamples=200)
-    alone = evaluate(labels[rows], scores[rows], np.arange(len(rows)), resamples=200)
+    again = compute_metrics(labels[rows], scores[rows], rows, resamples=200)
+    alone = compute_metrics(labels[rows], scores[rows], np.arange(len(rows)), resamples=200)
     for name in RANKING:
         assert again[name].value == pytest.approx(once[name].value)
         assert (again[name].low, again[name].high) == pytest.approx((once[name].low, once[name].high))
@@ -118,7 +120,7 @@ def test_the_interval_is_the_percentiles_of_resamples_written_out() -> None:
         rows = np.concatenate([np.flatnonzero(subjects == name) for name in chosen])
         if len(set(labels[rows])) == 2:
             drawn.append(roc_auc_score(labels[rows], scores[rows]))
-    found = evaluate(labels, scores, subjects, seed=5, resamples=300)["roc_auc"]
+    found = compute_metrics(labels, scores, subjects, seed=5, resamples=300)["roc_auc"]
     assert (found.low, found.high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])))
     assert found.value == pytest.approx(roc_auc_score(labels, scores))
 
@@ -131,7 +133,7 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
     held = 0
     for _ in range(120):
         scores = labels + rng.normal(size=80)
-        found = evaluate(labels, scores, np.arange(80), resamples=200, metrics={"auc": roc_auc})
+        found = compute_metrics(labels, scores, np.arange(80), resamples=200, metrics={"auc": roc_auc})
         held += found["auc"].low <= truth <= found["auc"].high
     assert 0.87 <= held / 120 <= 0.99
 
@@ -173,7 +175,7 @@ def test_risk_and_coverage_are_those_of_every_threshold(
 
 
 def test_one_class_has_no_ranking() -> None:
-    for figures in (evaluate(np.full(3, c), np.arange(3.0), np.arange(3)) for c in (0, 1)):
+    for figures in (compute_metrics(np.full(3, c), np.arange(3.0), np.arange(3)) for c in (0, 1)):
         assert all(math.isnan(e.value) and math.isnan(e.low) for e in figures.values())
 
 

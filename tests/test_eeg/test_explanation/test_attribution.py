@@ -15,7 +15,7 @@ from eeg.cli.main import main
 from eeg.detector.detector import Detector
 from eeg.explanation.attribution import METHODS, Contrast, Montage, Refused, attribute
 from eeg.io.electrodes import TEN_TWENTY
-from eeg.models.registry import build
+from eeg.models.registry import build_model
 from hebbian.forward_forward import ForwardForward
 
 RATE = 128
@@ -224,7 +224,7 @@ def test_grad_cam_refuses_a_network_without_a_convolution() -> None:
 def test_deeplift_is_right_behind_relu_and_max_pooling_where_captum_is_not() -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = build("tvgg-gap", 19, 256).eval()
+        network = build_model("tvgg-gap", 19, 256).eval()
         for layer in network.modules():
             if isinstance(layer, nn.BatchNorm1d):
                 nn.init.normal_(layer.bias)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from eeg.datasets import Entry
-from eeg.evaluation.recording_metadata import header
+from eeg.evaluation.recording_metadata import entry_header
 from eeg.io.edf import read_edf_header
 from eeg.io.reader import read_recording
 from trainers.errors import DataError
@@ -148,7 +148,7 @@ def test_sex_and_age(patient: str, sex: str | None, age: float | None, tmp_path:
 def test_no_header(content: bytes, told: str, tmp_path: Path) -> None:
     (tmp_path / "a.edf").write_bytes(content)
     with pytest.raises(DataError, match=told):
-        header(Entry(tmp_path / "a.edf", "a", None))
+        entry_header(Entry(tmp_path / "a.edf", "a", None))
 
 
 @given(place=st.integers(0, 256 * 6 - 1), junk=st.binary(min_size=1, max_size=12))
@@ -163,7 +163,7 @@ def test_a_spoilt_header_is_read_or_refused_in_one_line(
     content = bytearray(whole.read_bytes())
     content[place : place + len(junk)] = junk
     path.write_bytes(content)
-    for look in (header, lambda entry: read_recording(entry.path)):
+    for look in (entry_header, lambda entry: read_recording(entry.path)):
         said = complaint(look, path)
         assert said.startswith(f"{path}: ")
         assert "\n" not in said
@@ -193,7 +193,7 @@ def test_records_that_last_no_time(tmp_path: Path) -> None:
 
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
-        header(Entry(tmp_path / "a.edf", "a", None))
+        entry_header(Entry(tmp_path / "a.edf", "a", None))
 
 
 # --- units

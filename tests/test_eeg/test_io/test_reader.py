@@ -14,7 +14,7 @@ import scipy.io
 from hypothesis import given, strategies as st
 
 from eeg.datasets import Entry
-from eeg.evaluation.recording_metadata import header
+from eeg.evaluation.recording_metadata import entry_header
 from eeg.io.electrodes import TEN_TWENTY, electrodes, harmonise, reference
 from eeg.io.reader import amplitude, read_recording
 from eeg.preprocessing.interpolation import complete
@@ -309,7 +309,7 @@ def test_bonn_is_one_channel_in_microvolts(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("write", [write_fif, write_edf, write_bdf, write_brainvision, write_eeglab])
 def test_every_format_has_the_same_header(write: Callable[[Path], Path], tmp_path: Path) -> None:
-    facts = header(Entry(write(tmp_path), "a", None))
+    facts = entry_header(Entry(write(tmp_path), "a", None))
     assert (facts.sfreqs, facts.duration, facts.electrodes) == ((RATE,), 4.0, NAMES)
     assert len(facts.channels) == len(NAMES) + 1
     assert (facts.sex, facts.age, facts.device, facts.filters) == (None, None, None, "")
@@ -322,7 +322,7 @@ def test_the_header_of_fif(tmp_path: Path) -> None:
     raw.info["subject_info"] = {"sex": 2, "birthday": date(1980, 3, 1), "last_name": "Mueller"}
     raw.info["device_info"] = {"type": "Nihon", "serial": "1234"}
     raw.filter(1, 40, verbose="error").save(path, overwrite=True, verbose="error")
-    facts = header(Entry(path, "a", None))
+    facts = entry_header(Entry(path, "a", None))
     assert (facts.sex, facts.age, facts.device) == ("F", pytest.approx(31, abs=0.01), "Nihon")
     assert (facts.recorded, facts.filters) == (datetime(2011, 3, 1, 14, 33), "HP:1Hz LP:40Hz")
     assert "Mueller" not in repr(facts)
@@ -511,7 +511,7 @@ def test_channels_against_one_electrode_of_the_scalp_are_its_recording(tmp_path:
     raw = read_recording(path, ears=True)
     assert raw.ch_names == ["Fp1", "T7", "O2", "A1"]
     np.testing.assert_allclose(raw.get_data() * 1e6, MICROVOLTS, atol=0.01)
-    assert header(Entry(path, "", None)).electrodes == ("Fp1", "T7", "O2")
+    assert entry_header(Entry(path, "", None)).electrodes == ("Fp1", "T7", "O2")
 
 
 @pytest.mark.parametrize("zeros", [False, True])

@@ -12,7 +12,7 @@ from eeg.detector.calibration import Calibration
 from eeg.detector.detector import Detector, load, network_logits, save
 from eeg.explanation.attribution import METHODS, Montage, attribute
 from eeg.models import registry
-from eeg.models.local_readout import OwnReadout, has_own, judging, scores_of
+from eeg.models.local_readout import OwnReadout, build_network, count_scores, has_own_readout
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.windows import Windows
 from eeg.training.fit import fit_network
@@ -28,7 +28,7 @@ WINDOWS = np.random.default_rng(0).standard_normal((5, *SHAPE)).astype(np.float3
 def network(rule: str) -> OwnReadout:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        found = judging("tvgg-gap", rule, *SHAPE)
+        found = build_network("tvgg-gap", rule, *SHAPE)
     assert isinstance(found, OwnReadout)
     return found.eval()
 
@@ -42,9 +42,9 @@ def detector(rule: str) -> Detector:
 
 
 def test_who_reads_out_by_himself_and_how() -> None:
-    assert [rule for rule in (*OWN, "backprop", "predsim") if has_own(rule)] == OWN
-    assert [scores_of(rule) for rule in (*OWN, "backprop")] == [1, 2, 2, 1]
-    assert isinstance(judging("tvgg", None, *SHAPE), registry.TVGG)
+    assert [rule for rule in (*OWN, "backprop", "predsim") if has_own_readout(rule)] == OWN
+    assert [count_scores(rule) for rule in (*OWN, "backprop")] == [1, 2, 2, 1]
+    assert isinstance(build_network("tvgg", None, *SHAPE), registry.TVGG)
 
 
 @pytest.mark.parametrize("rule", OWN)

@@ -4,8 +4,8 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from eeg.models.registry import MODELS, build
-from eeg.models.tvgg import SHORTEST, TVGG
+from eeg.models.registry import MODELS, build_model
+from eeg.models.tvgg import MIN_TIMES, TVGG
 from hebbian.synapse import weight_layers
 
 
@@ -15,7 +15,7 @@ def test_parameters_are_those_of_the_paper(gap: bool, published: int) -> None:
 
 
 @pytest.mark.parametrize(("gap", "published"), [(False, 33_425), (True, 12_945)])
-@given(channels=st.integers(1, 70), times=st.integers(SHORTEST, 4000), outputs=st.integers(1, 3))
+@given(channels=st.integers(1, 70), times=st.integers(MIN_TIMES, 4000), outputs=st.integers(1, 3))
 @settings(max_examples=20)
 def test_parameters_of_other_shapes_by_arithmetic(
     gap: bool, published: int, channels: int, times: int, outputs: int
@@ -36,7 +36,7 @@ def test_parameters_of_other_shapes_by_arithmetic(
 )
 @settings(max_examples=25)
 def test_any_channels_and_lengths(name: str, channels: int, times: int, outputs: int) -> None:
-    network = build(name, channels, times, outputs)
+    network = build_model(name, channels, times, outputs)
     assert network(torch.zeros(2, channels, times)).shape == (2, outputs)
 
 
@@ -54,14 +54,14 @@ def test_counts_must_be_positive(channels: int, outputs: int) -> None:
 
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_a_block_has_one_weight_layer_at_most_and_the_last_block_one(name: str) -> None:
-    network = build(name, 4, 128)
+    network = build_model(name, 4, 128)
     in_block = [len(weight_layers(block)) for block in network]
     assert in_block == [1] * len(network)
 
 
 def test_unknown_names_are_refused_with_the_nearest() -> None:
     with pytest.raises(ValueError, match="did you mean 'tvgg-gap'"):
-        build("tvgg_gap", 4, 128)
+        build_model("tvgg_gap", 4, 128)
 
 
 def test_a_network_of_ones_own_is_imported_and_taken_as_one_block(
@@ -80,7 +80,7 @@ def test_a_network_of_ones_own_is_imported_and_taken_as_one_block(
     )
     monkeypatch.syspath_prepend(tmp_path)
     for name, blocks in (("mine_for_test:Net", 1), ("mine_for_test:chain", 2)):
-        network = build(name, 3, 64, 2)
+        network = build_model(name, 3, 64, 2)
         assert len(network) == blocks
         assert network(torch.zeros(5, 3, 64)).shape == (5, 2)
 
@@ -90,7 +90,7 @@ def test_a_network_of_ones_own_is_imported_and_taken_as_one_block(
 )
 def test_code_that_is_not_there_is_refused_in_one_line(name: str) -> None:
     with pytest.raises(ValueError, match=rf"no model '{name}'.*expected package\.module:function"):
-        build(name, 4, 128)
+        build_model(name, 4, 128)
 
 
 @pytest.mark.parametrize("gap", [False, True])

@@ -10,7 +10,7 @@ import torch
 from eeg.datasets import Entry
 from eeg.detector.detector import Detector, load, save
 from eeg.detector.prototypes import Prototypes
-from eeg.evaluation.results import judge
+from eeg.evaluation.results import compute_results
 from eeg.preprocessing.windows import Windows
 from eeg.reporting.model_card import card, recorded_results
 from eeg.training.cross_validation import Scored
@@ -27,8 +27,8 @@ def judged(detector: Detector) -> Detector:
         windows = Windows(rng.normal(size=(6, 3, 64)), np.arange(6.0), 1.0, i % 2, None)
         scored.append(Scored(entry, f"fold {1 + i // 24}", windows, i % 2 + rng.normal(size=6), "mean"))
     plan = Plan(detector.preprocessing, "recording", 1.0, "mean")
-    cues = {s.entry: {"recording date": str(s.entry.recorded), "sex": None} for s in scored}
-    results = judge(plan, scored, None, folds=4, cues=cues)
+    confounds = {s.entry: {"recording date": str(s.entry.recorded), "sex": None} for s in scored}
+    results = compute_results(plan, scored, None, folds=4, confounds=confounds)
     facts = {"cross_validated": results, "held_out": None}
     return replace(
         detector, training={**detector.training, "results": to_plain(facts), "recordings": ["ab"] * 48}

@@ -19,7 +19,7 @@ from eeg.datasets.fingerprint import file_hash, fingerprint
 from eeg.datasets.splits import split_folds
 from eeg.detector import calibration
 from eeg.detector.calibration import Calibration
-from eeg.evaluation.results import describe, judge, recorded, sureness
+from eeg.evaluation.results import compute_results, describe_results, describe_risk, recorded
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.models.features import FEATURES
 from eeg.models.pooling import pool_logits
@@ -401,7 +401,7 @@ def test_scores_of_different_aggregations_are_pooled_calibrated() -> None:
         scored.append(replace(s, logits=logits, aggregation="mean" if s.part == "fold 1" else "top"))
     raw, labels, _ = cross_validation.subject_scores(scored)
     assert roc_auc_score(labels, raw) < 0.8
-    assert judge(PLAN, scored, None, folds=2, cues={}).levels["subjects"]["roc_auc"].value == 1
+    assert compute_results(PLAN, scored, None, folds=2, confounds={}).levels["subjects"]["roc_auc"].value == 1
 
 
 @pytest.mark.slow
@@ -438,7 +438,7 @@ def test_a_subjects_score_is_the_mean_over_his_recordings() -> None:
 
 def test_figures_of_all_three_levels_are_those_of_their_rows() -> None:
     scored = made_up()
-    found = judge(PLAN, scored, None, folds=2, cues={})
+    found = compute_results(PLAN, scored, None, folds=2, confounds={})
     assert (found.subjects, found.epilepsy) == (8, 4)
     rows = {
         "windows": [
@@ -459,7 +459,7 @@ def test_figures_of_all_three_levels_are_those_of_their_rows() -> None:
 
 def test_without_a_calibration_a_fold_is_decided_by_the_others() -> None:
     scored = made_up(1)
-    found = judge(PLAN, scored, None, folds=2, cues={})
+    found = compute_results(PLAN, scored, None, folds=2, confounds={})
     right: dict[int, list[bool]] = {0: [], 1: []}
     for s in scored:
         scores, labels, _ = cross_validation.subject_scores([o for o in scored if o.part != s.part])
@@ -474,25 +474,37 @@ def test_with_a_calibration_the_decision_is_at_even_prevalence() -> None:
     """A score that is 5 for all controls and 7 for all patients, and a calibration that parts them at 6."""
     scored = [replace(s, logits=np.full(6, 5.0 + 2 * (s.entry.label or 0))) for s in made_up(1)]
     parting = Calibration(2.0, -12.0 + math.log(0.1 / 0.9), 0.1, 50)
-    assert judge(PLAN, scored, parting, folds=2, cues={}).levels["subjects"]["balanced_accuracy"].value == 1
+    assert (
+        compute_results(PLAN, scored, parting, folds=2, confounds={})
+        .levels["subjects"]["balanced_accuracy"]
+        .value
+        == 1
+    )
     late = replace(parting, intercept=parting.intercept - 4)
-    assert judge(PLAN, scored, late, folds=2, cues={}).levels["subjects"]["balanced_accuracy"].value == 0.5
+    assert (
+        compute_results(PLAN, scored, late, folds=2, confounds={})
+        .levels["subjects"]["balanced_accuracy"]
+        .value
+        == 0.5
+    )
 
 
 def test_discharges_in_no_window_leave_the_windows_without_figures() -> None:
     scored = [replace(s, windows=replace(s.windows, events=NOTHING)) for s in made_up(1)]
-    found = judge(PLAN, scored, None, folds=2, cues={})
+    found = compute_results(PLAN, scored, None, folds=2, confounds={})
     assert math.isnan(found.levels["windows"]["roc_auc"].value)
     assert not math.isnan(found.levels["subjects"]["roc_auc"].value)
-    assert "nan" in describe(found, PLAN)
+    assert "nan" in describe_results(found, PLAN)
 
 
 def test_the_share_that_errs_is_told_of_the_share_that_was_decided() -> None:
     """Four fifths are as sure as each other: of a quarter of all nothing can be said."""
-    found = judge(PLAN, made_up(1), None, folds=2, cues={})
+    found = compute_results(PLAN, made_up(1), None, folds=2, confounds={})
     tied = replace(found, coverage=(0.8, 1.0), risk=(0.25, 0.5))
-    assert sureness(tied) == "errors at even prevalence: 25% of the surest 80%, 50% of all"
-    assert sureness(replace(found, coverage=(1.0,), risk=(0.5,))) == "errors at even prevalence: 50% of all"
+    assert describe_risk(tied) == "errors at even prevalence: 25% of the surest 80%, 50% of all"
+    assert (
+        describe_risk(replace(found, coverage=(1.0,), risk=(0.5,))) == "errors at even prevalence: 50% of all"
+    )
 
 
 # --- a run
