@@ -70,7 +70,7 @@ def test_an_installed_rule_learns_installed_data_like_any_other(package, tmp_pat
     run = json.loads((out / "run.json").read_text())
     assert run["versions"]["my-rules"] == "0.1"
     noted = run["recipes"]["rectified-oja"]
-    assert noted["settings"] == {"theta": 0.1}
+    assert noted["recipe"]["settings"] == {"theta": 0.1}
     assert noted["recipe"]["learn"]["optimizer"]["lr"] == 0.003
     accuracy = {run["rule"]: run["accuracy"] for run in json.loads((out / "results.json").read_text())}
     assert accuracy["rectified-oja"] > 0.7  # chance is a half

@@ -22,7 +22,7 @@ from trainers.cli.main import main
 from trainers.comparison import compare as module
 from trainers.comparison.compare import Comparison, compare_rules, with_controls
 from trainers.comparison.experiment import Experiment, Result, run_experiment
-from trainers.comparison.process import Failed, in_own_process, peak_memory
+from trainers.comparison.process import JobError, peak_memory, run_in_process
 from trainers.comparison.recipe_overrides import override, read_overrides
 from trainers.comparison.results import read_results
 from trainers.comparison.table import HEAD, format_cells, markdown, summarise
@@ -52,9 +52,9 @@ def here(monkeypatch):
         try:
             return function(experiment, *args)
         except ValueError as error:
-            raise Failed(f"ValueError: {error}") from error
+            raise JobError(f"ValueError: {error}") from error
 
-    monkeypatch.setattr(module, "in_own_process", call)
+    monkeypatch.setattr(module, "run_in_process", call)
     return calls
 
 
@@ -64,17 +64,17 @@ def outcome(results):
 
 def test_a_process_of_its_own_has_its_own_peak_of_memory():
     assert peak_memory() > 150  # torch is here
-    assert in_own_process(peak_memory) < 60
+    assert run_in_process(peak_memory) < 60
 
 
 def test_what_raises_or_dies_apart_is_told_in_one_line():
-    assert in_own_process(divmod, 7, 2) == (3, 1)
-    with pytest.raises(Failed, match=r"^ZeroDivisionError: "):
-        in_own_process(divmod, 1, 0)
-    with pytest.raises(Failed, match="ended: exit code 3"):
-        in_own_process(os._exit, 3)
-    with pytest.raises(Failed, match="ended: SIGKILL, as when memory runs out"):
-        in_own_process(signal.raise_signal, signal.SIGKILL)
+    assert run_in_process(divmod, 7, 2) == (3, 1)
+    with pytest.raises(JobError, match=r"^ZeroDivisionError: "):
+        run_in_process(divmod, 1, 0)
+    with pytest.raises(JobError, match="killed or exited"):
+        run_in_process(os._exit, 3)
+    with pytest.raises(JobError, match="possibly because memory ran out"):
+        run_in_process(signal.raise_signal, signal.SIGKILL)
 
 
 def test_rules_that_draw_their_weights_alike_begin_alike(split):
@@ -124,7 +124,7 @@ def test_a_comparison_in_processes_equals_one_without(split, tmp_path, monkeypat
     small = replace(SMALL, seeds=(0,))
     results = compare_rules(small, split, tmp_path / "apart")
     assert all(r.memory > 100 for r in results)  # MiB: torch alone is more
-    monkeypatch.setattr(module, "in_own_process", lambda function, *args: function(*args))
+    monkeypatch.setattr(module, "run_in_process", lambda function, *args: function(*args))
     assert outcome(compare_rules(small, split, tmp_path / "here")) == outcome(results)
 
 
@@ -140,7 +140,7 @@ def test_whoever_is_interrupted_runs_only_what_is_missing(split, tmp_path, here)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        compare_rules(SMALL, split, tmp_path / "cut", said=stop_at_second)
+        compare_rules(SMALL, split, tmp_path / "cut", report=stop_at_second)
     kept = {(r.rule, r.seed) for r in read_results(tmp_path / "cut")}
     assert len(kept) == 2
     here.clear()
@@ -341,7 +341,7 @@ def test_a_recorded_training_is_run_again(tmp_path):
 def test_a_recorded_comparison_is_run_again(tmp_path, here):
     words = ["compare", "--rules", "dfa", "--seeds", 1, "--epochs", 1, "--hidden", 8]
     late = call(*words, "--out", tmp_path / "first", "--budget-minutes", 0)
-    assert late.output.splitlines()[-1] == "3 runs are missing; the same command goes on with them."
+    assert late.output.splitlines()[-1] == "3 runs are missing; the same command resumes them."
     result = call(*words, "--out", tmp_path / "first")
     assert result.exit_code == 0, result.output
     shown = [line.split()[0] for line in result.output.splitlines()[-4:]]

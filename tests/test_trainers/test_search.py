@@ -76,9 +76,9 @@ def test_a_comparison_searches_once_a_rule_and_runs_with_what_it_found(split, tm
         rate = experiment.recipe.learn.optimizer(weights).param_groups[0]["lr"]
         return module.Result(experiment.rule, experiment.seed, accuracy=rate, seconds=0.0)
 
-    monkeypatch.setattr(module, "in_own_process", lambda function, *args: function(*args))
-    monkeypatch.setattr(module, "_sought", sought)
-    monkeypatch.setattr(module, "_measured", measured)
+    monkeypatch.setattr(module, "run_in_process", lambda function, *args: function(*args))
+    monkeypatch.setattr(module, "_search_rates", sought)
+    monkeypatch.setattr(module, "_measure", measured)
     monkeypatch.setattr(module, "require_optuna", lambda: None)
     comparison = Comparison(("backprop", "dfa"), seeds=(0, 1), trials=5)
     for _ in range(2):

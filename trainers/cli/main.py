@@ -1,18 +1,26 @@
-"""The `hebbian` command: which rules and data there are; `trainers.cli.runs` has what trains."""
+"""The `hebbian` command."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
 from trainers.cli.runs import compare_command, run_command, train_command
 
-if TYPE_CHECKING:
-    from hebbian.registry import Card
+
+class _OneLine(click.Group):
+    """Report bad input in one line, with exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except ValueError as error:
+            raise click.ClickException(str(error)) from error
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_OneLine, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="hebbian-eeg")
 def main() -> None:
     """Local learning rules for PyTorch models.  Research use only."""
@@ -26,41 +34,21 @@ main.add_command(run_command)
 @main.command("rules")
 @click.argument("name", required=False)
 def rules_command(name: str | None) -> None:
-    """List the rules, or tell all about the one called NAME.
+    """List the rules, or describe the one called NAME.
 
-    Associative memories and the genomic bottleneck stand at the end: from Python they are used by themselves.
+    The last rows are associative memories and the genomic bottleneck, which are used from Python.
     """
-    from hebbian import registry
-    from trainers.comparison.table import text
+    from trainers.cli.rules import format_rule, format_rules
 
-    if name is not None:
-        try:
-            click.echo(_told(registry.card(name)))
-        except ValueError as error:
-            raise click.UsageError(str(error)) from error
-        return
-    rows = [(c.name, c.family, c.source, c.needs) for c in (*registry.rules().values(), *registry.MODULES)]
-    click.echo(text([("rule", "family", "source", "needs"), *rows]))
+    try:
+        click.echo(format_rules() if name is None else format_rule(name))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
 
 
 @main.command("data")
 def data_command() -> None:
-    """List the data sets, also those that installed packages register."""
+    """List the data sets, including those that installed packages register."""
     from trainers.data import data_sets
 
     click.echo("\n".join(data_sets()))
-
-
-def _told(card: Card) -> str:
-    from hebbian.registry import Entry
-
-    lines = [
-        f"{card.name} ({card.family})",
-        f"  equation  {card.equation}",
-        f"  source    {card.source}",
-        f"  needs     {card.needs}",
-        f"  oracle    {card.oracle}",
-    ]
-    if isinstance(card, Entry):
-        lines.append(f"  learns by {'labels' if card.supervised else 'no labels; a readout follows'}")
-    return "\n".join(lines)

@@ -18,7 +18,7 @@ import torch
 
 from hebbian.registry import find
 from trainers.comparison.experiment import Experiment, Net, Result, run_experiment
-from trainers.comparison.process import Failed, Pool, in_own_process, peak_memory
+from trainers.comparison.process import JobError, peak_memory, run_in_process, run_jobs
 from trainers.comparison.recipe_overrides import FINETUNE, Overrides, override
 from trainers.comparison.results import describe_result, open_folder, read_results, write_results
 from trainers.comparison.search import (
@@ -88,7 +88,7 @@ class Comparison:
             find(name)
 
     @classmethod
-    def recorded(cls, run: Any) -> Comparison:
+    def from_record(cls, run: Any) -> Comparison:
         """Return what a ``run.json`` was written of.
 
         Raises
@@ -151,7 +151,7 @@ def compare_rules(
     *,
     jobs: int = 1,
     minutes: float = math.inf,
-    said: Callable[[str], None] = lambda line: None,
+    report: Callable[[str], None] = lambda line: None,
 ) -> list[Result]:
     """Run what is missing in the folder ``out`` and return those of the wanted results that are there now.
 
@@ -165,8 +165,8 @@ def compare_rules(
         Processes at a time.
     minutes
         No run begins later than this.
-    said
-        Told, in one line, of each search and each run that ends.
+    report
+        Called with one line for each search and each run that ends.
 
     Raises
     ------
@@ -180,46 +180,34 @@ def compare_rules(
     if comparison.trials:
         require_optuna()
     open_folder(out, comparison.as_record("compare", split))
-    pool = Pool(jobs, time.monotonic() + 60 * minutes)
+    run = partial(run_jobs, jobs=jobs, deadline=time.monotonic() + 60 * minutes)
+    threads = comparison.threads
     if comparison.trials:
-        wanted = _searched(comparison, wanted, split, out, pool, said)
+        path = out / "search.json"
+        found = {f["rule"]: SearchResult(**f) for f in read_record(path)} if path.exists() else {}
+        todo = [e for e in wanted if e.seed == comparison.seeds[0] and e.rule not in found]
+        for rates in run(partial(_search, split=split, trials=comparison.trials, threads=threads), todo):
+            found[rates.rule] = rates
+            write_record(path, list(found.values()))
+            report(describe_search(rates))
+        wanted = [scale_rates(e, found[e.rule]) for e in wanted if e.rule in found]
     results = {(r.rule, r.seed): r for r in read_results(out)}
-    todo = [e for e in wanted if (e.rule, e.seed) not in results]
-    for result in pool.map(partial(_run, split=split, threads=comparison.threads), todo):
+    todo = [e for e in wanted if e.key not in results]
+    for result in run(partial(_run, split=split, threads=threads), todo):
         results[result.rule, result.seed] = result
         write_results(out, list(results.values()))
-        said(describe_result(result))
-    return [results[e.rule, e.seed] for e in wanted if (e.rule, e.seed) in results]
-
-
-def _searched(
-    comparison: Comparison,
-    wanted: Sequence[Experiment],
-    split: Split,
-    out: Path,
-    pool: Pool,
-    said: Callable[[str], None],
-) -> list[Experiment]:
-    """Return those experiments whose rates are found, with these rates."""
-    path = out / "search.json"
-    found = {f["rule"]: SearchResult(**f) for f in read_record(path)} if path.exists() else {}
-    todo = [e for e in wanted if e.seed == comparison.seeds[0] and e.rule not in found]
-    attempt = partial(_search, split=split, trials=comparison.trials, threads=comparison.threads)
-    for rates in pool.map(attempt, todo):
-        found[rates.rule] = rates
-        write_record(path, list(found.values()))
-        said(describe_search(rates))
-    return [scale_rates(e, found[e.rule]) for e in wanted if e.rule in found]
+        report(describe_result(result))
+    return [results[e.key] for e in wanted if e.key in results]
 
 
 def _run(experiment: Experiment, split: Split, threads: int) -> Result:
     try:
-        return in_own_process(_measured, experiment, split, threads)
-    except Failed as failure:
-        return Result(experiment.rule, experiment.seed, reason=str(failure))
+        return run_in_process(_measure, experiment, split, threads)
+    except JobError as error:
+        return Result(experiment.rule, experiment.seed, reason=str(error))
 
 
-def _measured(experiment: Experiment, split: Split, threads: int) -> Result:
+def _measure(experiment: Experiment, split: Split, threads: int) -> Result:
     torch.set_num_threads(threads)
     result = run_experiment(experiment, split)
     on_gpu = torch.device(experiment.device).type == "cuda"
@@ -228,11 +216,11 @@ def _measured(experiment: Experiment, split: Split, threads: int) -> Result:
 
 def _search(experiment: Experiment, split: Split, trials: int, threads: int) -> SearchResult:
     try:
-        return in_own_process(_sought, experiment, split, trials, threads)
-    except Failed as failure:
-        return SearchResult(experiment.rule, reason=str(failure))
+        return run_in_process(_search_rates, experiment, split, trials, threads)
+    except JobError as error:
+        return SearchResult(experiment.rule, reason=str(error))
 
 
-def _sought(experiment: Experiment, split: Split, trials: int, threads: int) -> SearchResult:
+def _search_rates(experiment: Experiment, split: Split, trials: int, threads: int) -> SearchResult:
     torch.set_num_threads(threads)
     return search_rates(experiment, split, trials)

@@ -49,6 +49,11 @@ class Experiment:
     widths: tuple[int, ...] = ()
     device: str = "cpu"
 
+    @property
+    def key(self) -> tuple[str, int]:
+        """Rule and seed, by which results are found."""
+        return self.rule, self.seed
+
     def model(self, split: Split) -> nn.Sequential:
         """Return the net for ``split`` with its first weights.
 

@@ -1,18 +1,16 @@
-"""A function in a process of its own: its peak of memory is its own, and its death harms nobody else."""
+"""Each job in a process of its own: its peak memory is its own, and its death does not affect other jobs."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import re
-import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,65 +19,61 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-class Failed(Exception):
-    """The function raised, or its process died; the message says how, in one line."""
+class JobError(Exception):
+    """The function raised, or its process died; the message states the cause in one line."""
 
 
-def in_own_process(function: Callable[..., T], *args: Any) -> T:
-    """Return ``function(*args)``, called in a new Python.
+def run_in_process(function: Callable[..., T], *args: Any) -> T:
+    """Return ``function(*args)``, called in a new Python process.
 
-    As everywhere with new processes, function and arguments must be picklable, and a script that gets
-    here does so under ``if __name__ == "__main__":``.
+    As with any new process, function and arguments must be picklable, and a script that calls this must
+    do so under ``if __name__ == "__main__":``.
 
     Raises
     ------
-    Failed
-        If it raised, or its process died.
+    JobError
+        If the function raised, or its process died.
     """
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_call, args=(there, function, args), daemon=True)
-    process.start()
-    there.close()
-    try:
-        outcome, reason = here.recv()
-    except EOFError:
-        process.join()
-        raise Failed(f"its process was ended: {_ending(process.exitcode)}") from None
-    process.join()
-    if reason:
-        raise Failed(reason)
-    return outcome
-
-
-@dataclass(frozen=True)
-class Pool:
-    """Waits in ``jobs`` threads for as many processes, and begins nothing after ``deadline``.
-
-    The deadline is one of `time.monotonic`.
-    """
-
-    jobs: int
-    deadline: float
-
-    def map(self, function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
-        """Give what ``function`` returns, as it comes."""
-
-        def in_time(item: S) -> list[T]:
-            return [function(item)] if time.monotonic() < self.deadline else []
-
-        pool = ThreadPoolExecutor(self.jobs)
+    # One executor a job: a process that dies breaks its whole executor.
+    with ProcessPoolExecutor(1, get_context("spawn"), _exit_with_parent) as executor:
         try:
-            for future in as_completed([pool.submit(in_time, item) for item in items]):
-                yield from future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+            return executor.submit(function, *args).result()
+        except BrokenProcessPool:
+            raise JobError("the process was killed or exited, possibly because memory ran out") from None
+        except Exception as error:  # any error of the job becomes one line
+            raise JobError(" ".join(f"{type(error).__name__}: {error}".split())) from error
+
+
+def run_jobs(function: Callable[[S], T], items: Iterable[S], jobs: int, deadline: float) -> Iterator[T]:
+    """Yield the results of ``function`` as they come.
+
+    Parameters
+    ----------
+    function
+        Called in a thread for each item; it may wait for `run_in_process`.
+    items
+        Its arguments.
+    jobs
+        Number of calls at a time.
+    deadline
+        Time of `time.monotonic` after which no call begins.
+    """
+
+    def in_time(item: S) -> list[T]:
+        return [function(item)] if time.monotonic() < deadline else []
+
+    threads = ThreadPoolExecutor(jobs)
+    try:
+        for future in as_completed([threads.submit(in_time, item) for item in items]):
+            yield from future.result()
+    finally:
+        threads.shutdown(cancel_futures=True)
 
 
 def peak_memory() -> float:
-    """Return the peak of this process's resident memory, MiB."""
+    """Return the peak resident memory of this process in MiB."""
     status = Path("/proc/self/status")
-    if status.exists():  # getrusage would count what the parent held when it started this process
+    if status.exists():  # getrusage would include the memory of the parent when it started this process
         found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"))
         if found:
             return int(found[1]) * 1024 / _MIB
@@ -89,25 +83,13 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / _MIB
 
 
-def _call(pipe: Connection, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        outcome = function(*args), ""
-    except Exception as error:  # whatever it was, the parent tells it
-        outcome = None, " ".join(f"{type(error).__name__}: {error}".split())
-    pipe.send(outcome)
+def _exit_with_parent() -> None:
+    """End this process when its parent ends, which may have been killed."""
+    parent = parent_process()
+    assert parent is not None
 
-
-def _end_with_parent() -> None:
-    """Stay behind for nobody: the parent may have been killed."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
+    def wait() -> None:
         parent.join()
         os._exit(1)
 
-
-def _ending(code: int | None) -> str:
-    if code is None or code >= 0:
-        return f"exit code {code}"
-    name = signal.Signals(-code).name
-    return f"{name}, as when memory runs out" if name == "SIGKILL" else name
+    threading.Thread(target=wait, daemon=True).start()

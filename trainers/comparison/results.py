@@ -92,7 +92,7 @@ def describe_result(result: Result) -> str:
     return f"{result.rule}, seed {result.seed}: {result.accuracy:.2%} in {result.seconds:.1f} s"
 
 
-def unequal(before: Sequence[Result], now: Sequence[Result]) -> list[str]:
+def find_differences(before: Sequence[Result], now: Sequence[Result]) -> list[str]:
     """Tell in one line each which runs came out otherwise: in figures, final weights or failure."""
     found = {(r.rule, r.seed): r for r in now}
     lines = []

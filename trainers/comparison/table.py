@@ -78,6 +78,22 @@ def format_cells(summary: Summary) -> tuple[str, ...]:
     )
 
 
+def format_comparison(results: Sequence[Result], missing: int) -> str:
+    """Return the table of `hebbian compare`, and how many runs are ``missing``."""
+    table = [text([HEAD, *map(format_cells, summarise(results))])] if results else []
+    note = [f"{missing} runs are missing; the same command resumes them."] if missing else []
+    return "\n".join(table + note)
+
+
+def format_results(results: Sequence[Result], n: int) -> str:
+    """Return the table of `hebbian train`, tested on ``n`` samples."""
+    rows = [
+        (r.rule, f"{r.accuracy:.2%}", f"{r.low:.2%} to {r.high:.2%}", f"{r.seconds:.1f}", f"{r.seed}")
+        for r in results
+    ]
+    return text([("rule", f"accuracy on {n} test samples", "95% interval", "seconds", "seed"), *rows])
+
+
 def text(rows: Sequence[Sequence[str]]) -> str:
     """Return rows in columns, for a terminal."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

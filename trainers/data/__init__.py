@@ -6,6 +6,7 @@ it points to a function that takes a folder (or None) and returns a `trainers.Sp
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
@@ -29,18 +30,29 @@ def load_data(name: str, folder: Path | None = None) -> Split:
 
     Parameters
     ----------
+    name
+        See `data_sets`.
     folder
-        Where its files lie; `load_images` tells what it expects there, other sets document it themselves.
+        Folder with its files, ``$HEBBIAN_DATA/<name>`` by default; `load_images` documents which it expects,
+        other packages document theirs.
 
     Raises
     ------
     DataError
-        If its files are missing or damaged.
+        If files are missing or damaged.
     ValueError
-        If there is no such set.
+        If there is no such data set.
     TypeError
-        If what a package registers gives no `Split`.
+        If the function that a package registers does not return a `Split`.
+
+    Examples
+    --------
+    >>> from trainers import load_data
+    >>> load_data("digits").x_train.shape
+    torch.Size([1437, 8, 8])
     """
+    if folder is None and (root := os.environ.get("HEBBIAN_DATA")):
+        folder = Path(root, name)
     if name in IMAGES:
         return load_images(name, folder)
     registered = _registered()

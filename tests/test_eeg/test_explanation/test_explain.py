@@ -23,7 +23,7 @@ from eeg.io.electrodes import TEN_TWENTY
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.windows import Windows
 from eeg.workflows.detect import in_time
-from trainers.comparison.process import in_own_process, peak_memory
+from trainers.comparison.process import peak_memory, run_in_process
 
 CHANNELS = ("Fp1", "T7", "Cz", "O2")
 RATE = 128
@@ -390,5 +390,5 @@ def test_memory_hardly_grows_with_the_length(detector: Detector) -> None:
     """What an hour more takes leaves room for a day in a gigabyte."""
     gate = fit([statistics(np.random.default_rng(0).normal(size=(2, 19, 256)), RATE)])
     detector = replace(detector, network=Loudness(), gate=gate)
-    short, long = (in_own_process(judged, detector, hours) for hours in (2, 6))
+    short, long = (run_in_process(judged, detector, hours) for hours in (2, 6))
     assert long + 18 / 4 * (long - short) < 1000e6 / 2**20
