@@ -1,22 +1,29 @@
-"""Names of electrodes: what recorders write, and what the 10-20 and 10-10 systems call them."""
+"""Names of electrodes: as recorders write them, and as in the 10-20 and 10-10 systems."""
 
 import re
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 import mne
+
+from trainers.errors import DataError
 
 TEN_TWENTY = (
     *("Fp1", "F3", "C3", "P3", "O1", "F7", "T7", "P7", "Fz", "Cz", "Pz"),
     *("Fp2", "F4", "C4", "P4", "O2", "F8", "T8", "P8"),
 )
-"""The 19 electrodes of the 10-20 system."""
+"""The 19 electrodes of the 10-20 system, left, midline, right.
+
+>>> len(TEN_TWENTY), TEN_TWENTY[:3]
+(19, ('Fp1', 'F3', 'C3'))
+"""
 
 MONTAGE = "colin27_1020"
 
 _OLD_NAMES = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8"}
 EARS = ("A1", "A2", "M1", "M2")
-"""Electrodes at the ears and mastoids: known to the montage, but references rather than scalp."""
+"""Electrodes at the ears and mastoids: in the montage, but references rather than scalp."""
 
 
 # "EEG Fp1-REF", "POL T3", "Fp1-A2", "[Fp1]", "Fc5.": what recorders write around the electrode's name.  A
@@ -37,36 +44,33 @@ _ZERO = re.compile(rf"({_BEFORE}\[?)0(?=[12](?!\d))", re.IGNORECASE)  # "01" for
 
 @cache
 def standard_montage() -> mne.channels.DigMontage:
-    """Return the positions of all electrodes that are known."""
+    """Return the positions of all known electrodes."""
     return mne.channels.make_standard_montage(MONTAGE)
 
 
 @cache
 def scalp_names() -> dict[str, str]:
-    """Modern name of every scalp electrode of the montage, by its name in capitals."""
+    """Return the modern name of every scalp electrode of the montage, by its name in capitals."""
     scalp = [name for name in standard_montage().ch_names if name not in EARS]
     return {name.upper(): _OLD_NAMES.get(name, name) for name in scalp}
 
 
 def electrode(name: str) -> str | None:
-    """Name the scalp electrode of a channel.
+    """Return the modern name of a channel's scalp electrode, spelled as in the montage.
 
-    Parameters
-    ----------
-    name
-        A channel's name as a recorder writes it: ``EEG FP1-REF``, ``Fp1.``, ``T3-A1``.
+    None if the channel is not of a scalp electrode or is the difference of two.
 
-    Returns
-    -------
-    The electrode's modern name as the montage spells it (``Fp1``, ``Fp1``, ``T7``); None where the
-    channel is of no scalp electrode (``ECG``, ``A2-A1``) or the difference of two (``Fp1-F7``).
+    >>> [electrode(name) for name in ("EEG FP1-REF", "Fp1.", "T3-A1")]
+    ['Fp1', 'Fp1', 'T7']
+    >>> [electrode(name) for name in ("ECG", "A2-A1", "Fp1-F7")]
+    [None, None, None]
     """
     match = _DECORATED.fullmatch(name.strip())
     return scalp_names().get(match["electrode"].upper()) if match else None
 
 
 def ear(name: str) -> str | None:
-    """Name the electrode at an ear or mastoid, against the recorder's reference, that a channel is of."""
+    """Return the ear or mastoid electrode of a channel, None if it has none or its reference is one too."""
     match = _DECORATED.fullmatch(name.strip())
     found = match["electrode"].upper() if match else ""
     opposite = match is not None and (match["reference"] or "").upper() in EARS
@@ -74,14 +78,17 @@ def ear(name: str) -> str | None:
 
 
 def strip_common_reference(names: Sequence[str]) -> dict[str, str]:
-    """Rid the names of a recording's channels of what only all of them together explain.
+    """Strip from a recording's channel names what only all names together identify.
 
-    That is one electrode of the scalp that all are measured against (``Fp1-Cz``, ``F3-Cz``), and a zero in
-    ``O1`` and ``O2`` where there are other electrodes, so that it is no number of a channel.
+    That is a scalp electrode that is the reference of all (``Fp1-Cz``, ``F3-Cz``).  A zero in place of the
+    letter in ``O1`` and ``O2`` is replaced if there are other electrodes: else it numbers a channel.
 
     Returns
     -------
-    What to look for an `electrode` or an `ear` in, by each name.
+    The name to pass to `electrode` or `ear`, by channel name.
+
+    >>> strip_common_reference(["Fp1-Cz", "01-Cz"])
+    {'Fp1-Cz': 'Fp1', '01-Cz': 'O1'}
     """
     pairs = _against_one(names)
     found = {name: pairs[name]["first"] if name in pairs else name for name in names}
@@ -91,7 +98,7 @@ def strip_common_reference(names: Sequence[str]) -> dict[str, str]:
 
 
 def _against_one(names: Sequence[str]) -> dict[str, re.Match[str]]:
-    """Find the channels that are measured against one electrode of the scalp, if it is the same for all."""
+    """Return the channels with a scalp electrode as reference, if it is the same for all."""
     matches = {name: match for name in names if (match := _PAIR.fullmatch(name.strip()))}
     pairs = {name: match for name, match in matches.items() if electrode(match["second"])}
     common = {electrode(match["second"]) for match in pairs.values()}
@@ -100,28 +107,36 @@ def _against_one(names: Sequence[str]) -> dict[str, re.Match[str]]:
 
 
 def electrodes(names: Sequence[str]) -> dict[str, str]:
-    """Name the scalp electrodes of a recording's channels, by the names of those that are of one."""
+    """Return the scalp electrodes of a recording's channels, by channel name."""
     return {
         name: found for name, short in strip_common_reference(names).items() if (found := electrode(short))
     }
 
 
 def harmonise(name: str) -> str:
-    """Give a channel the modern name of its `electrode`, or leave it alone where it has none."""
+    """Return the modern name of a channel's `electrode`, or the name itself if it has none."""
     return electrode(name) or name
 
 
 def reference(names: Sequence[str]) -> str:
-    """Tell what the names of the scalp electrodes among ``names`` say of their common reference.
+    """Return the reference in the names of scalp electrodes, in capitals; "" if they have none.
 
-    Returns
-    -------
-    ``REF``, ``LE``, ``A1A2``, ``CZ`` or the like in capitals; "" where the names say nothing; more than one,
-    with ``/`` between (``A1/A2``), where the channels have different references, which then no average
-    takes out; ``?`` among these where some say nothing.
+    Different references, which an average reference does not remove, are joined by ``/``, with ``?`` for
+    names that have none.
+
+    >>> reference(["Fp1-REF", "F3-REF"]), reference(["Fp1-A1", "Fp2-A2"]), reference(["Fp1", "Fp2"])
+    ('REF', 'A1/A2', '')
     """
     if pairs := _against_one(names):
         return next(iter(pairs.values()))["second"].upper()
     matches = [_DECORATED.fullmatch(name.strip()) for name in names if electrode(name)]
     written = {(match["reference"] or "").upper() for match in matches if match}
     return "/".join(sorted(name or "?" for name in written)) if written - {""} else ""
+
+
+def scalp_missing(path: Path, names: Sequence[str]) -> DataError:
+    """Return the error for a recording none of whose channels is of a scalp electrode."""
+    message = f"{path}: no scalp electrode among its channels ({', '.join(names[:8])})"
+    if any(all(electrode(half) for half in name.split("-")) for name in names if "-" in name):
+        return DataError(f"{message} but differences of two; export it against one common reference")
+    return DataError(f"{message}; expected 10-10 names")

@@ -1,63 +1,64 @@
-"""How a recording was made, from its header: what the audit looks at and `eeg inspect` prints."""
+"""How a recording was made, from its header: facts for the audit and `eeg inspect`."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from eeg.io.edf import EdfHeader, read_edf_header, years
+from eeg.io.edf import is_edf
+from eeg.io.edf_header import EdfHeader, read_edf_header, years
 from eeg.io.electrodes import electrodes, reference
-from eeg.io.reader import is_edf, open_raw, reading
+from eeg.io.reader import open_raw, reading
 
 MIN_SFREQ = 92.0
-"""Hz: the least that the usual band up to 45 Hz can be had from."""
+"""Hz: the lowest sampling rate that allows the default band up to 45 Hz."""
 
 _SEX = {1: "M", 2: "F"}  # FIF's numbers
 
 
 @dataclass(frozen=True)
 class Header:
-    """Facts of how one recording was made; None or empty where nobody wrote them down.
+    """Facts on how one recording was made; None or empty if not recorded.
 
-    Date, sex and age belong to a person: they are for comparisons within a program, not for printing.
+    Date, sex and age are personal data: for comparisons within a program, not for printing.
     """
 
-    sfreqs: tuple[float, ...]  # Hz, of the scalp electrodes (of all channels where there is none)
+    sfreqs: tuple[float, ...]  # Hz, of the scalp electrodes (of all channels if there are none)
     duration: float  # s
-    channels: tuple[str, ...]  # as the file names them
-    electrodes: tuple[str, ...]  # the scalp electrodes among them, by their modern names
-    reference: str  # what the names of these say: "REF", "LE", "A1/A2" or ""
-    units: tuple[str, ...]  # of these as written, "" for none; () where the format leaves no choice
-    filters: str  # what the header says: "HP:0.1Hz LP:75Hz"
-    recorded: datetime | None  # at midnight where only the day is known
+    channels: tuple[str, ...]  # as in the file
+    electrodes: tuple[str, ...]  # the scalp electrodes among them, modern names
+    reference: str  # in their names: "REF", "LE", "A1/A2" or ""
+    units: tuple[str, ...]  # theirs as written, "" for none; () if the format has one unit only
+    filters: str  # as written: "HP:0.1Hz LP:75Hz"
+    recorded: datetime | None  # midnight if only the day is known
     device: str | None
     sex: str | None  # "F" or "M"
     age: float | None  # years
 
     @property
     def sfreq(self) -> float:
-        """The highest sampling rate, Hz: the one that `eeg.io.reader.read_recording` gives."""
+        """The highest sampling rate, Hz: that of `eeg.io.reader.read_recording`."""
         return max(self.sfreqs, default=0.0)
 
     @property
     def problems(self) -> list[str]:
-        """What is doubtful about how the recording was made, a line each."""
-        found = []
+        """Doubts about how the recording was made, one line each."""
+        lines = []
         if "/" in self.reference:
-            found.append(
-                f"electrodes have different references ({self.reference}), which no average takes out"
+            lines.append(
+                f"electrodes have different references ({self.reference}), which an average does not remove"
             )
         if "" in self.units:
-            found.append("electrodes without a unit, taken as uV")
+            lines.append("electrodes without a unit, taken as uV")
         if len(self.sfreqs) > 1:
             rates = ", ".join(f"{rate:g}" for rate in self.sfreqs)
-            found.append(f"electrodes of different sampling rates ({rates} Hz), brought to the highest")
+            lines.append(f"electrodes of different sampling rates ({rates} Hz), resampled to the highest")
         if self.sfreq < MIN_SFREQ:
-            found.append(f"sampled at {self.sfreq:g} Hz; the usual band wants {MIN_SFREQ:g} Hz")
-        return found
+            lines.append(f"sampled at {self.sfreq:g} Hz; the default band needs {MIN_SFREQ:g} Hz")
+        return lines
 
 
 def header_of(path: Path) -> Header:
-    """Read the header of a file; raises as `header`."""
+    """Read the header of a file; raises `DataError` if it is not a recording."""
     with reading(path):
         return _from_edf(read_edf_header(path)) if is_edf(path) else _from_mne(path)
 

@@ -1,4 +1,4 @@
-"""Signals that were published as text: the CSV of an Emotiv EPOC, and the segments of Bonn."""
+"""Signals published as text: the CSV of an Emotiv EPOC, and the segments of the Bonn set."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from trainers.errors import DataError
 if TYPE_CHECKING:
     import mne
 
-BONN_SEGMENT = re.compile(r"(?P<set>[ZONFS])\d{3}\.txt", re.IGNORECASE)
+_BONN_SEGMENT = re.compile(r"(?P<set>[ZONFS])\d{3}\.txt", re.IGNORECASE)
 
 
-# The Emotiv EPOC as exported for van Hees et al. 2018; the file itself names neither rate nor unit.
+# The Emotiv EPOC as exported for van Hees et al. 2018; the file itself has neither rate nor unit.
 _EMOTIV_CHANNELS = ("AF3", "F7", "F3", "FC5", "T7", "P7", "O1", "O2", "P8", "T8", "FC6", "F4", "F8", "AF4")
 _EMOTIV_RATE = 128.0  # Hz
 
-# Andrzejak et al. 2001: one channel, nobody knows of which electrode.
+# Andrzejak et al. 2001: one channel of an unknown electrode.
 _BONN_RATE = 173.61  # Hz
 _BONN_SAMPLES = 4097
 
@@ -30,24 +30,24 @@ _MICROVOLT = 1e-6  # V, the unit of both
 
 
 def is_emotiv(path: Path) -> bool:
-    """Whether a file's name says that it may be the CSV of an Emotiv EPOC."""
+    """Whether the suffix of a file is that of the CSV of an Emotiv EPOC."""
     return path.name.lower().endswith((".csv", ".csv.gz"))
 
 
 def is_bonn_segment(path: Path) -> bool:
     """Whether a file is named as the segments of the Bonn set: ``Z001.txt``."""
-    return BONN_SEGMENT.fullmatch(path.name) is not None
+    return _BONN_SEGMENT.fullmatch(path.name) is not None
 
 
 def read_emotiv(path: Path) -> mne.io.RawArray:
-    """Read the CSV of an Emotiv EPOC; the amplifier's offset of about 4200 µV is taken out.
+    """Read the CSV of an Emotiv EPOC; the amplifier's offset of about 4200 µV is removed.
 
     Raises
     ------
     DataError
         A column is missing, or there is no sample.
     ValueError
-        A cell is no number.
+        A cell is not a number.
     """
     with _open_text(path) as file:
         columns = next(csv.reader(file), [])
@@ -65,21 +65,19 @@ def read_emotiv(path: Path) -> mne.io.RawArray:
 
 
 def read_bonn(path: Path) -> mne.io.RawArray:
-    """Read a segment of the Bonn set: one channel, called ``EEG`` because its electrode is not known.
+    """Read a segment of the Bonn set: one channel, named ``EEG`` because its electrode is unknown.
 
     Raises
     ------
     DataError
-        The file does not hold 4097 numbers, one a line.
+        The file does not hold 4097 numbers, one per line.
     """
     try:
         microvolts = np.loadtxt(path, ndmin=2).T
     except ValueError as error:
         raise DataError(f"{path}: not a segment of the Bonn set ({error})") from None
     if microvolts.shape != (1, _BONN_SAMPLES):
-        raise DataError(
-            f"{path}: holds {microvolts.size} numbers; expected {_BONN_SAMPLES}, one a line, as Bonn's have"
-        )
+        raise DataError(f"{path}: holds {microvolts.size} numbers; expected {_BONN_SAMPLES}, one per line")
     return _raw(path, microvolts, ["EEG"], _BONN_RATE)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from eeg import large_arrays
 from eeg.io.electrodes import EARS
-from eeg.io.gaps import GAP, mark, part, stretches, without_short
+from eeg.io.gaps import GAP, crop_samples, mark_gaps, stretches, without_short
 from eeg.io.reader import recording_file
 from eeg.preprocessing.interpolation import complete, lacking
 from eeg.preprocessing.reference import Reference, derive, derived
@@ -162,7 +162,9 @@ def clean(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw:
         the filter or sampled too slowly for the band.
     """
     check_duration(raw, settings)
-    complete(part(raw, 0, 2), settings.channels)  # what is missing is told before what is wrong with it
+    complete(
+        crop_samples(raw, 0, 2), settings.channels
+    )  # what is missing is told before what is wrong with it
     lasting = without_short(raw, kernel(raw, settings))
     _check_signal(lasting, settings)
     if stretches(lasting) == [(0, raw.n_times)]:
@@ -184,13 +186,13 @@ def _with_gaps(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw:
     out = large_arrays.zeros((len(settings.inputs), round(raw.n_times * ratio) + 1), np.float64)
     ends, starts = [0], [round(start * ratio) for start, _ in found]
     for at, (start, stop) in zip(starts, found, strict=True):
-        piece = _continuous(part(raw, start, stop), settings)
+        piece = _continuous(crop_samples(raw, start, stop), settings)
         ends.append(at + piece.n_times)
         for row, volts in zip(out[:, at : ends[-1]], _rows(piece), strict=True):
             row[:] = volts
         large_arrays.rest(out)
     whole = _recording(out[:, : ends[-1]], piece.info, raw, settings)
-    mark(whole, [(end, start) for end, start in zip(ends[:-1], starts, strict=True) if end < start])
+    mark_gaps(whole, [(end, start) for end, start in zip(ends[:-1], starts, strict=True) if end < start])
     return whole
 
 
@@ -231,7 +233,7 @@ def _joined(raw: mne.io.BaseRaw, blocks: list[_Block], settings: Preprocessing) 
     """Clean a recording block by block."""
     out = large_arrays.zeros((len(settings.inputs), sum(block.length for block in blocks)), np.float64)
     for block in blocks:
-        filtered = _filtered(part(raw, block.start, block.stop), settings)
+        filtered = _filtered(crop_samples(raw, block.start, block.stop), settings)
         volts = _resampled(filtered.get_data(), _ratio(raw, settings))
         out[:, block.out : block.out + block.length] = volts[:, block.skip : block.skip + block.length]
         large_arrays.rest(out)

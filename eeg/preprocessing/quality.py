@@ -22,7 +22,7 @@ from mne.preprocessing import (
 from scipy.ndimage import find_objects, label
 from scipy.signal import welch
 
-from eeg.io.gaps import looks, stretches
+from eeg.io.gaps import sample_starts, stretches
 from eeg.io.intervals import covered
 from eeg.preprocessing.interpolation import INTERPOLATED, lacking
 from eeg.preprocessing.pipeline import BLOCK, FLAT, extremes
@@ -264,6 +264,6 @@ def _outlying(raw: mne.io.BaseRaw, names: list[str]) -> list[str]:
     if len(names) <= _NEIGHBOURS:
         return []
     size = round(_LOOK / _LOOKS * raw.info["sfreq"])
-    seen = [raw.get_data(names, start, start + size) for start in looks(raw, size, _LOOKS)]
+    seen = [raw.get_data(names, start, start + size) for start in sample_starts(raw, size, _LOOKS)]
     part = mne.io.RawArray(np.concatenate(seen, axis=1), mne.create_info(names, raw.info["sfreq"], "eeg"))
     return find_bad_channels_lof(part, _NEIGHBOURS, threshold=_OUTLIER)

@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 
 from eeg.datasets import Entry
 from eeg.evaluation.recording_metadata import entry_header
-from eeg.io.edf import read_edf_header
+from eeg.io.edf_header import read_edf_header
 from eeg.io.reader import read_recording
 from trainers.errors import DataError
 
@@ -187,7 +187,7 @@ def test_records_that_last_no_time(tmp_path: Path) -> None:
     """Other readers take a second for granted, and every frequency from there."""
     path = patch(write(tmp_path / "a.edf"), slice(244, 252), "0")
     for look in (read_recording, read_edf_header):
-        with pytest.raises(DataError, match="data records last 0 s, so nobody knows its sampling rate"):
+        with pytest.raises(DataError, match="data records last 0 s, so it has no sampling rate"):
             look(path)
 
 
@@ -250,5 +250,5 @@ def test_annotations_in_the_letters_of_another_century(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["EDF+D", "BDF+D"])
 def test_gaps_of_which_nothing_tells_the_time(kind: str, tmp_path: Path) -> None:
     path = patch(write(tmp_path / "a.edf"), slice(192, 197), kind)
-    with pytest.raises(DataError, match="discontinuous, and its data record 1 does not tell its time"):
+    with pytest.raises(DataError, match="discontinuous, and its data record 1 has no time"):
         read_recording(path)

@@ -16,7 +16,7 @@ from eeg.datasets.seizures import seizures
 from eeg.detector.detector import Detector
 from eeg.explanation.segments import Segment
 from eeg.io.electrodes import TEN_TWENTY
-from eeg.io.gaps import GAP, looks, stretches, without_short
+from eeg.io.gaps import GAP, sample_starts, stretches, without_short
 from eeg.io.reader import amplitude, read_recording
 from eeg.preprocessing.loading import interictal, windows_of
 from eeg.preprocessing.pipeline import Preprocessing, clean, scaled
@@ -229,7 +229,7 @@ def test_what_is_too_short_becomes_a_gap() -> None:
 def test_looks_lie_in_stretches(size: int, most: int) -> None:
     raw = mne.io.RawArray(np.zeros((1, 100)), mne.create_info(1, 10.0), verbose="error")
     raw.set_annotations(mne.Annotations([2.0, 5.0], [1.0, 0.5], GAP))
-    starts = looks(raw, size, most)
+    starts = sample_starts(raw, size, most)
     assert 1 <= len(starts) <= most
     assert all(any(a <= start and start + size <= b for a, b in stretches(raw)) for start in starts)
 
@@ -248,7 +248,7 @@ def expect(path: Path, words: str) -> None:
 def test_records_without_a_time(tmp_path: Path) -> None:
     path = write_with_gaps(tmp_path / "gaps.edf", four_pieces())
     path.write_bytes(path.read_bytes().replace(b"+30.2500\x14", b"soonishly"))
-    expect(path, "its data record 22 does not tell its time")
+    expect(path, "its data record 22 has no time")
 
 
 def test_records_that_overlap(tmp_path: Path) -> None:

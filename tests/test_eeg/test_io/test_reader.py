@@ -434,7 +434,7 @@ def test_a_folder_is_no_eeg(tmp_path: Path) -> None:
 def test_truncated_edf_and_bdf(write: Callable[[Path], Path], tmp_path: Path) -> None:
     path = write(tmp_path)
     path.write_bytes(path.read_bytes()[:-1])
-    expect_one_line(path, "truncated", "3 of the 4 data records")
+    expect_one_line(path, "truncated", "3 of the 4 announced data records")
 
 
 def test_truncated_fif_and_gz(tmp_path: Path) -> None:
@@ -458,19 +458,19 @@ def test_pieces_that_were_joined_in_brainvision(tmp_path: Path) -> None:
     assert read_recording(path).n_times == MICROVOLTS.shape[1]
     with (tmp_path / "a.vmrk").open("a") as file:
         file.write(f"Mk3=New Segment,,{2 * RATE + 1},1,0\n")
-    expect_one_line(path, "joined from pieces, at 2.0 s")
+    expect_one_line(path, "joined from pieces, such as at 2.0 s")
 
 
 def test_pieces_that_were_joined_in_mne_and_eeglab(tmp_path: Path) -> None:
     path = write_fif(tmp_path)
     piece = mne.io.read_raw_fif(path, preload=True, verbose="error")
     mne.concatenate_raws([piece, piece.copy()], verbose="error").save(path, overwrite=True, verbose="error")
-    expect_one_line(path, "joined from pieces, at 4.0 s")
+    expect_one_line(path, "joined from pieces, such as at 4.0 s")
     path = write_eeglab(tmp_path)
     content = scipy.io.loadmat(path, squeeze_me=False)["EEG"]
     content[0, 0]["event"][0, 0]["type"][:] = "boundary"
     scipy.io.savemat(path, {"EEG": content})
-    expect_one_line(path, "joined from pieces, at 1.5 s")
+    expect_one_line(path, "joined from pieces, such as at 1.5 s")
 
 
 @pytest.mark.parametrize("content", ["1\n" * 4096, "1 2\n" * 4097, "one\n" * 4097, ""])

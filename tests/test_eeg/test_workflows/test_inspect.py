@@ -142,15 +142,15 @@ def test_values_that_are_not_finite(tmp_path: Path) -> None:
         ({"unit": ""}, "electrodes without a unit, taken as uV"),
         (
             {"names": ("Fp1-A1", "Fp2-A2")},
-            "electrodes have different references (A1/A2), which no average takes out",
+            "electrodes have different references (A1/A2), which an average does not remove",
         ),
         (
             {"names": ("Fp1", "Fp2"), "rates": (64, 128)},
-            "electrodes of different sampling rates (64, 128 Hz), brought to the highest",
+            "electrodes of different sampling rates (64, 128 Hz), resampled to the highest",
         ),
         (
             {"names": ("Fp1", "Fp2"), "rates": (64, 64)},
-            "sampled at 64 Hz; the usual band wants 92 Hz",
+            "sampled at 64 Hz; the default band needs 92 Hz",
         ),
     ],
 )
@@ -195,7 +195,7 @@ def test_what_cannot_be_read_is_told_without_names(tmp_path: Path) -> None:
     for flag in ((), ("--json",)):
         result = eeg(tmp_path, *flag)
         assert result.exit_code == 1
-        assert "truncated, holds 29 of the 30 data records" in result.output
+        assert "truncated, holds 29 of the 30 announced data records" in result.output
         assert re.search(r"varies by (19|20)\d{3} µV within a second", result.output)
         for secret in (*SECRETS, str(tmp_path)):
             assert secret not in result.output
