@@ -240,7 +240,15 @@ def speed(network: nn.Module, windows: np.ndarray) -> dict[str, dict[str, float]
 
 def _detector(network: nn.Module) -> Detector:
     plain = Calibration(slope=1.0, intercept=0.0, prevalence=0.5, n=0)
-    return Detector(network, PLAN.model, PLAN.preprocessing, PLAN.window, "events", PLAN.aggregation, plain)
+    return Detector(
+        network=network,
+        model=PLAN.model,
+        preprocessing=PLAN.preprocessing,
+        window=PLAN.window,
+        labels="events",
+        aggregation=PLAN.aggregation,
+        calibration=plain,
+    )
 
 
 def _span(onset: float, duration: float) -> Span:

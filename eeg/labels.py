@@ -74,4 +74,4 @@ RENAMED = {
     "shift": "time-shift",
     "mix": "background-mix",
 }
-"""Former names of label modes and augmentations, which saved models and users may still have."""
+"""Former names of label modes and augmentations on the command line."""

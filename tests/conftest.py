@@ -8,6 +8,7 @@ import torch
 from eeg.detector.calibration import Calibration
 from eeg.detector.conformal import Conformal
 from eeg.detector.detector import Detector
+from eeg.detector.provenance import Provenance
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.models.registry import build_model
 from eeg.preprocessing.pipeline import Preprocessing
@@ -38,5 +39,5 @@ def detector() -> Detector:
         labels="events",
         aggregation="top",
         calibration=Calibration(1.5, -0.25, 0.4, 20, Conformal(tuple(range(8)), tuple(range(-12, 0)))),
-        training={"corpus": "a cohort", "simulated": True, "subjects": 20, "rule": "oja"},
+        training=Provenance("a cohort", simulated=True, subjects=20, rule="oja"),
     )

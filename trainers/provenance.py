@@ -12,12 +12,17 @@ from contextlib import suppress
 from functools import partial
 from importlib.metadata import Distribution, PackageNotFoundError, entry_points, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from cattrs import Converter
 
 from trainers.data.batches import Split, tensor_digest
 from trainers.errors import DataError
 from trainers.files import replacing
 
+T = TypeVar("T")
+
+_CONVERTER = Converter(forbid_extra_keys=True, detailed_validation=False)
 _PACKAGES = ("hebbian-eeg", "torch", "numpy", "scikit-learn")
 
 
@@ -110,6 +115,29 @@ def differences(old: Any, new: Any, name: str = "") -> list[str]:
 def to_plain(value: object) -> Any:
     """Return ``value`` as JSON has it; callables are noted by name and arguments."""
     return json.loads(json.dumps(value, default=_plain))
+
+
+def from_plain(kind: type[T], facts: object) -> T:
+    """Return the dataclass ``kind`` that `to_plain` turned into ``facts``.
+
+    Raises
+    ------
+    ValueError
+        If a field is missing, unknown or of another type.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> @dataclass
+    ... class Point:
+    ...     x: float
+    >>> from_plain(Point, to_plain(Point(1.5)))
+    Point(x=1.5)
+    """
+    try:
+        return _CONVERTER.structure(facts, kind)
+    except Exception as error:  # cattrs raises many, one of them a bare Exception
+        raise ValueError(f"not a {kind.__name__}: {error}") from error
 
 
 def write_record(path: Path, run: object) -> None:

@@ -22,9 +22,9 @@ def opened(model: Path, network: str | None, quality: Policy | None = None) -> D
     """Load a model's file or that of a folder, with the code and the --quality that are asked for."""
     from dataclasses import replace
 
-    from eeg.detector.detector import load
+    from eeg.detector.detector import load_detector
 
-    found = load(model / "model.safetensors" if model.is_dir() else model, network)
+    found = load_detector(model / "model.safetensors" if model.is_dir() else model, network)
     return found if quality is None else replace(found, quality=quality)
 
 

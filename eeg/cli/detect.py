@@ -119,7 +119,7 @@ def detect(
 
 
 def _simulated(detector: Detector) -> bool:
-    return bool(detector.training.get("simulated"))
+    return detector.training.simulated
 
 
 def _before(detector: Detector, prevalence: float) -> None:

@@ -40,7 +40,7 @@ class Calibration:
         return self.slope * np.asarray(score, float) + self.intercept + shift
 
 
-def fit(scores: np.ndarray, labels: np.ndarray) -> Calibration:
+def fit_calibration(scores: np.ndarray, labels: np.ndarray) -> Calibration:
     """Fit Platt's sigmoid (Platt 1999, with his smoothed targets) to one score a subject.
 
     ``scores`` (n,) and ``labels`` (n,) of 0 and 1 must come from subjects the network has not seen.
@@ -69,7 +69,7 @@ def fit(scores: np.ndarray, labels: np.ndarray) -> Calibration:
     return Calibration(slope, intercept, prevalence, len(labels), kept)
 
 
-def interval(
+def score_interval(
     calibration: Calibration,
     score: float,
     prevalence: float | None = None,
@@ -93,6 +93,6 @@ def interval(
     drawn = []
     for _ in range(resamples):
         scores = np.concatenate([rng.choice(group, len(group)) for group in (kept.epilepsy, kept.control)])
-        drawn.append(float(expit(fit(scores, labels).logit(score, prevalence))))
+        drawn.append(float(expit(fit_calibration(scores, labels).logit(score, prevalence))))
     low, high = np.quantile(drawn, [0.025, 0.975])
     return float(low), float(high)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +18,28 @@ from torch import Tensor, nn
 
 from eeg import large_arrays
 from eeg.detector import novelty
-from eeg.detector.calibration import Calibration, interval
-from eeg.detector.conformal import ALPHA, Answer, Conformal
+from eeg.detector.calibration import Calibration, score_interval
+from eeg.detector.conformal import ALPHA, Answer
 from eeg.detector.novelty import Gate
 from eeg.detector.prototypes import Prototypes
+from eeg.detector.provenance import Provenance
 from eeg.io.reader import read_recording
-from eeg.labels import LABEL_MODES, RENAMED, Labels
+from eeg.labels import Labels
 from eeg.models.local_readout import build_network
 from eeg.models.pooling import POOLINGS, pool_logits
 from eeg.models.registry import is_user_code
 from eeg.preprocessing.loading import interictal
 from eeg.preprocessing.pipeline import Preprocessing
-from eeg.preprocessing.quality import EXCLUDED, Policy
+from eeg.preprocessing.quality import Policy
 from eeg.preprocessing.windows import Windows
 from trainers.errors import DataError
 from trainers.files import replacing
+from trainers.provenance import from_plain, to_plain
 
-FORMAT = 2
-"""Version of the file's layout; a reader refuses what it does not know."""
+FORMAT = 3
+"""Version of the file's layout; other versions are refused."""
 
+_KEY = "eeg.detector"
 _PROTOTYPES = ("prototypes.epilepsy", "prototypes.control")
 
 
@@ -60,29 +63,58 @@ class Decision:
     interval: tuple[float, float] | None = None
 
 
-@dataclass(frozen=True)
-class Detector:
-    """A trained network with everything that is needed to use it on a new recording.
+@dataclass(frozen=True, kw_only=True)
+class DetectorSettings:
+    """Everything of a detector but its arrays: the JSON header of its file.
 
-    ``network`` takes (N, C, T) and gives one logit a window, or one score a class; ``readout`` names the rule
-    whose own readout it is (`eeg.models.local_readout.OwnReadout`), None for most.  ``training`` tells
-    what it was trained
-    on: corpus, simulated or not, numbers of subjects, fingerprint, rule, versions, held-out figures.
-    ``prototypes`` are windows of its training that are kept, None where nobody asked for that.
+    Parameters
+    ----------
+    model
+        Name of the network in `eeg.models.registry`, or ``package.module:function``.
+    preprocessing, window, quality
+        What the network sees: filters and channels, seconds of a window, and the flaws that exclude one.
+    labels, aggregation
+        What it learned, and how window scores become the score of a recording.
+    calibration
+        From that score to a probability; see `eeg.detector.calibration.UNCALIBRATED`.
+    training
+        What it was trained on.
+    gate
+        The range of the training recordings, None if unknown.
+    readout
+        The rule whose own readout makes the scores (`eeg.models.local_readout.OwnReadout`), None for most.
     """
 
-    network: nn.Module
     model: str
     preprocessing: Preprocessing
-    window: float  # s
+    window: float
     labels: Labels
     aggregation: str
     calibration: Calibration
-    gate: Gate | None = None  # None where nobody knows what the training recordings were like
-    quality: Policy = "exclude"  # what its windows may not touch, in training as in use
-    training: Mapping[str, Any] = field(default_factory=dict)
-    prototypes: Prototypes | None = None
+    training: Provenance = field(default_factory=Provenance)
+    gate: Gate | None = None
+    quality: Policy = "exclude"
     readout: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.aggregation not in POOLINGS:
+            raise ValueError(f"unknown aggregation {self.aggregation!r}; known: {', '.join(POOLINGS)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detector(DetectorSettings):
+    """A trained network with everything that its use on a new recording needs.
+
+    Parameters
+    ----------
+    network
+        Windows (N, C, T) -> one logit per window (N, 1) or one score per class (N, 2).
+    prototypes
+        Training windows to compare segments with, None if the training kept none.
+    """
+
+    network: nn.Module
+    prototypes: Prototypes | None = None
 
     def read(self, path: Path) -> mne.io.BaseRaw:
         """Open a recording, with the electrodes that its reference needs."""
@@ -127,7 +159,9 @@ class Detector:
             window_logit=logits,
             window_length=self.window,
             answer=self._answer(windows, score, stated, alpha),
-            interval=interval(self.calibration, score, stated) if self.calibration.conformal.n else None,
+            interval=score_interval(self.calibration, score, stated)
+            if self.calibration.conformal.n
+            else None,
         )
 
     def _answer(self, windows: np.ndarray, score: float, prevalence: float, alpha: float) -> Answer:
@@ -154,39 +188,24 @@ def network_logits(network: nn.Module, windows: np.ndarray, batch: int = 64) -> 
     return logits
 
 
-def save(detector: Detector, path: Path) -> None:
-    """Write ``detector`` as one safetensors file; all else travels as JSON in its header.
-
-    The file appears whole or not at all.
-    """
-    facts = {
-        "format": FORMAT,
-        "model": detector.model,
-        "readout": detector.readout,
-        "n_times": round(detector.window * detector.preprocessing.sfreq),
-        "preprocessing": asdict(detector.preprocessing),
-        "window": detector.window,
-        "labels": detector.labels,
-        "aggregation": detector.aggregation,
-        "calibration": asdict(detector.calibration),
-        "gate": detector.gate and asdict(detector.gate),
-        "quality": detector.quality,
-        "training": dict(detector.training),
-    }
+def save_detector(detector: Detector, path: Path) -> None:
+    """Write a detector as one safetensors file, whole or not at all; the settings are JSON in its header."""
+    settings = {f.name: getattr(detector, f.name) for f in fields(DetectorSettings)}
+    header = json.dumps({"format": FORMAT, **to_plain(settings)})
     tensors = {k: v.contiguous() for k, v in detector.network.state_dict().items()}
     if (kept := detector.prototypes) is not None:
         tensors |= dict(zip(_PROTOTYPES, (kept.epilepsy, kept.control), strict=True))
     with replacing(path) as part:
-        save_file(tensors, part, metadata={"eeg.detector": json.dumps(facts)})
+        save_file(tensors, part, metadata={_KEY: header})
 
 
-def load(path: Path, network: str | None = None) -> Detector:
+def load_detector(path: Path, network: str | None = None) -> Detector:
     """Read a detector; runs no code from the file.
 
     Parameters
     ----------
     path
-        What `save` wrote.
+        What `save_detector` wrote.
     network
         The code ``package.module:function`` that may be run where the file names it as its network.
 
@@ -200,55 +219,33 @@ def load(path: Path, network: str | None = None) -> Detector:
         raise DataError(f"{path}: no such file; expected a model written by `eeg train`")
     try:
         with safe_open(str(path), framework="pt") as file:
-            header = (file.metadata() or {}).get("eeg.detector")
+            header = (file.metadata() or {}).get(_KEY)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError:
         raise DataError(f"{path}: no safetensors file; expected a model written by `eeg train`") from None
     if header is None:
         raise DataError(f"{path}: holds weights but no detector; expected a model written by `eeg train`")
     try:
-        return _rebuilt(json.loads(header), tensors, network)
+        return _rebuild(json.loads(header), tensors, network)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError):
         raise DataError(f"{path}: its settings or weights are damaged; copy or train it anew") from None
 
 
-def _rebuilt(facts: Mapping[str, Any], tensors: Mapping[str, Tensor], allowed: str | None) -> Detector:
-    if facts.get("format") != FORMAT:
-        raise DataError(f"detector format {facts.get('format')}, this version reads {FORMAT}; train it anew")
-    if is_user_code(facts["model"]) and facts["model"] != allowed:
+def _rebuild(facts: dict[str, Any], tensors: Mapping[str, Tensor], allowed: str | None) -> Detector:
+    if (version := facts.pop("format", None)) != FORMAT:
+        raise DataError(f"detector format {version}, this version reads {FORMAT}; train it again")
+    settings = from_plain(DetectorSettings, facts)
+    if is_user_code(settings.model) and settings.model != allowed:
         raise DataError(
-            f"its network is {facts['model']}, code that is not in the file; "
-            f"if you trust that code, say --network {facts['model']}"
+            f"its network is {settings.model}, code that is not in the file; "
+            f"if you trust that code, say --network {settings.model}"
         )
-    settings = facts["preprocessing"]
-    preprocessing = Preprocessing(**{**settings, "channels": tuple(settings["channels"])})
-    readout, shape = facts.get("readout"), (len(preprocessing.inputs), facts["n_times"])
-    network = build_network(facts["model"], readout, *shape)
-    network.load_state_dict({name: held for name, held in tensors.items() if name not in _PROTOTYPES})
-    labels = RENAMED.get(facts["labels"], facts["labels"])
-    if labels not in LABEL_MODES:
-        raise ValueError(f"no labels named {labels!r}")
-    if facts["aggregation"] not in POOLINGS:
-        raise ValueError(f"no aggregation named {facts['aggregation']!r}")
-    quality = facts.get("quality", "exclude")  # an older file does not tell: that was the default
-    if quality not in EXCLUDED:
-        raise ValueError(f"no policy named {quality!r}")
-    return Detector(
-        network=network.eval(),
-        model=facts["model"],
-        preprocessing=preprocessing,
-        window=facts["window"],
-        labels=labels,
-        aggregation=facts["aggregation"],
-        calibration=_calibration(facts["calibration"]),
-        gate=facts["gate"] and Gate(**facts["gate"]),
-        quality=quality,
-        training=facts["training"],
-        prototypes=_prototypes(tensors, shape),
-        readout=readout,
-    )
+    shape = len(settings.preprocessing.inputs), round(settings.window * settings.preprocessing.sfreq)
+    network = build_network(settings.model, settings.readout, *shape)
+    network.load_state_dict({name: value for name, value in tensors.items() if name not in _PROTOTYPES})
+    return Detector(network=network.eval(), prototypes=_prototypes(tensors, shape), **vars(settings))
 
 
 def _prototypes(tensors: Mapping[str, Tensor], shape: tuple[int, int]) -> Prototypes | None:
@@ -258,8 +255,3 @@ def _prototypes(tensors: Mapping[str, Tensor], shape: tuple[int, int]) -> Protot
     if not all(len(held) and held.shape[1:] == shape for held in (kept.epilepsy, kept.control)):
         raise ValueError(f"prototypes are no windows of shape {shape}")
     return kept
-
-
-def _calibration(facts: Mapping[str, Any]) -> Calibration:
-    kept = Conformal(*(tuple(facts["conformal"][group]) for group in ("epilepsy", "control")))
-    return Calibration(**{**facts, "conformal": kept})

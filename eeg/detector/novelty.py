@@ -93,7 +93,7 @@ class Gate:
         )
 
 
-def fit(rows: Sequence[dict[str, float]]) -> Gate:
+def fit_novelty(rows: Sequence[dict[str, float]]) -> Gate:
     """Fit the range to the statistics of training recordings.
 
     Raises

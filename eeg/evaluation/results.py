@@ -6,15 +6,14 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from eeg.datasets import Entry
 from eeg.detector import conformal
-from eeg.detector.calibration import Calibration, fit as fit_calibration
-from eeg.detector.conformal import EXCHANGEABILITY, Answers, Rates
-from eeg.evaluation.confounds import Audit, Finding, Matched, RecordingFacts, describe_audit
+from eeg.detector.calibration import Calibration, fit_calibration
+from eeg.detector.conformal import EXCHANGEABILITY, Answers
+from eeg.evaluation.confounds import Audit, RecordingFacts, describe_audit
 from eeg.evaluation.metrics import (
     CALIBRATED,
     DECIDING,
@@ -195,38 +194,6 @@ def write_predictions(plan: Plan, scored: Sequence[Scored], path: Path) -> None:
                 rows.writerow(
                     [s.part, subjects[s.entry.subject], number, s.entry.label, onset, y, f"{logit:.6g}"]
                 )
-
-
-def recorded(figures: Mapping[str, Any]) -> Results:
-    """Return the results that a run's record or a detector's header holds as JSON."""
-
-    def estimates(level: Mapping[str, Any]) -> Level:
-        return {name: Estimate(**value) for name, value in level.items()}
-
-    told = figures["answers"]
-    return Results(
-        subjects=figures["subjects"],
-        epilepsy=figures["epilepsy"],
-        levels={name: estimates(level) for name, level in figures["levels"].items()},
-        permutation_p=figures["permutation_p"],
-        baselines=estimates(figures["baselines"]),
-        answers=Answers(
-            **{**told, "epilepsy": Rates(**told["epilepsy"]), "control": Rates(**told["control"])}
-        ),
-        coverage=tuple(figures["coverage"]),
-        risk=tuple(figures["risk"]),
-        audit=_recorded_audit(figures["audit"]),
-    )
-
-
-def _recorded_audit(figures: Mapping[str, Any]) -> Audit:
-    def finding(f: Mapping[str, Any]) -> Finding:
-        matched = f["matched"] and Matched(**{**f["matched"], "auc": Estimate(**f["matched"]["auc"])})
-        return Finding(**{**f, "auc": Estimate(**f["auc"]), "matched": matched})
-
-    return Audit(
-        tuple(finding(f) for f in figures["findings"]), tuple(figures["alike"]), tuple(figures["unknown"])
-    )
 
 
 def results_table(results: Results) -> list[list[str]]:

@@ -21,6 +21,7 @@ from eeg.preprocessing.pipeline import Preprocessing, check_duration, clean, ker
 from eeg.preprocessing.quality import EXCLUDED, LEAST, Policy, Quality, examine, mark_bad
 from eeg.preprocessing.windows import _LEFT_OUT, Windows, cut
 from trainers.errors import DataError
+from trainers.provenance import from_plain
 
 _VERSION = 3  # of what is done to a recording: what an older one prepared is not taken for its own
 
@@ -220,6 +221,6 @@ def _cached(entry: Entry, settings: Preprocessing, length: float, policy: Policy
         length,
         entry.label,
         None if entry.events is None else read_events(entry.events),
-        Quality.recorded(facts["quality"]),
+        from_plain(Quality, facts["quality"]),
         **{name: facts[name] for name in _LEFT_OUT},
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Literal
 
 import mne
 import numpy as np
@@ -96,13 +96,6 @@ class Quality:
         """Return the share of the recording's time that the flaws of a kind take, whatever the channels."""
         onset, duration = self.spans([kind])
         return covered(np.stack([onset, onset + duration], axis=1)) / self.seconds
-
-    @classmethod
-    def recorded(cls, facts: Mapping[str, Any]) -> Self:
-        """Return what was written down as JSON."""
-        names = "flat", "outlying", "looked_for", "not_finite"
-        lists = {name: tuple(facts.get(name, ())) for name in names}
-        return cls(**{**facts, **lists, "flaws": tuple(Flaw(**flaw) for flaw in facts["flaws"])})
 
     @property
     def flagged(self) -> str:

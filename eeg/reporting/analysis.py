@@ -72,13 +72,13 @@ def summarize_model(detector: Detector, warnings: Sequence[str] = ()) -> ModelSu
     ]
     return ModelSummary(
         name=detector.model,
-        rule=training.get("rule", "unknown"),
+        rule=training.rule,
         montage=TITLES[detector.preprocessing.reference],
         channels=detector.preprocessing.inputs,
-        training=f"{training.get('corpus', 'unknown')}; {training.get('subjects', '?')} subjects, "
+        training=f"{training.corpus}; {training.subjects} subjects, "
         f"windows of {detector.window:g} s, labels: {LABEL_MODES[detector.labels].description}",
-        simulated=bool(training.get("simulated", False)),
-        n_subjects=training.get("subjects", 0),
+        simulated=training.simulated,
+        n_subjects=training.subjects,
         calibration=f"Platt's sigmoid on one score of each of {calibration.n} subjects, every one from "
         f"a network that had not seen him; {calibration.prevalence:.0%} of them had epilepsy",
         labels=detector.labels,

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from eeg.detector.detector import Detector
+from eeg.detector.provenance import UNKNOWN, Provenance
 from eeg.disclaimers import NORMAL_EEG, RESEARCH_USE
 from eeg.evaluation.results import (
     Results,
     describe_answers,
     describe_results_audit,
     describe_risk,
-    recorded,
     results_table,
 )
 from eeg.labels import LABEL_MODES
 from eeg.preprocessing.quality import EXCLUDED
 from trainers.comparison.table import markdown
+from trainers.provenance import from_plain
 
 TITLES = {
     "cross_validated": "Training subjects, each as seen by a fold that was not trained on him",
@@ -43,7 +44,7 @@ def card(detector: Detector) -> str:
     """Return the model card of a detector as Markdown; it names no subject and no date."""
     return "\n\n".join(
         [
-            f"# {detector.model}, trained by {detector.training.get('rule', 'an unknown rule')}",
+            f"# {detector.model} (learning rule: {detector.training.rule})",
             f"**{RESEARCH_USE}** {NORMAL_EEG}",
             *_simulated(detector.training),
             "## Intended use",
@@ -60,12 +61,16 @@ def card(detector: Detector) -> str:
 
 def recorded_results(detector: Detector) -> list[tuple[str, Results]]:
     """Return the figures that a detector carries, each with what its subjects were to the network."""
-    found: Mapping[str, Any] = detector.training.get("results", {})
-    return [(title, recorded(found[key])) for key, title in TITLES.items() if found.get(key) is not None]
+    found = detector.training.results
+    return [
+        (title, from_plain(Results, found[key]))
+        for key, title in TITLES.items()
+        if found.get(key) is not None
+    ]
 
 
-def _simulated(training: Mapping[str, Any]) -> Sequence[str]:
-    if not training.get("simulated"):
+def _simulated(training: Provenance) -> Sequence[str]:
+    if not training.simulated:
         return []
     return ["**Trained on simulated EEG: its scores mean nothing for a real person.**"]
 
@@ -77,13 +82,14 @@ def _listed(lines: Sequence[str]) -> str:
 def _facts(detector: Detector) -> dict[str, Any]:
     training, calibration, settings = detector.training, detector.calibration, detector.preprocessing
     return {
-        "corpus": training.get("corpus", "unknown"),
-        "training subjects": f"{training.get('subjects', 'unknown')}, {training.get('epilepsy', 'unknown')} "
-        "with epilepsy",
-        "recordings": len(training.get("recordings", [])) or "unknown",
+        "corpus": training.corpus,
+        "training subjects": f"{training.subjects}, {training.epilepsy} with epilepsy"
+        if training.subjects
+        else UNKNOWN,
+        "recordings": len(training.recordings) or UNKNOWN,
         "learned from": LABEL_MODES[detector.labels].description,
-        "splits": training.get("splits", "unknown"),
-        "seed": training.get("seed", "unknown"),
+        "splits": training.splits,
+        "seed": UNKNOWN if training.seed is None else training.seed,
         "channels": ", ".join(settings.inputs),
         "band": f"{settings.low:g} to {settings.high:g} Hz at {settings.sfreq:g} Hz",
         "windows": f"{detector.window:g} s, put together by: {detector.aggregation}",
@@ -91,7 +97,7 @@ def _facts(detector: Detector) -> dict[str, Any]:
         "calibration": f"on one score of each of {calibration.n} subjects, {calibration.prevalence:.0%} of "
         "them with epilepsy, from networks that had not seen them",
         "training windows in the file": _kept(detector),
-        "versions": ", ".join(f"{k} {v}" for k, v in training.get("versions", {}).items()) or "unknown",
+        "versions": ", ".join(f"{k} {v}" for k, v in training.versions.items()) or UNKNOWN,
     }
 
 

@@ -14,8 +14,7 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from eeg.datasets import Entry, splits
-from eeg.detector import calibration
-from eeg.detector.calibration import Calibration
+from eeg.detector.calibration import Calibration, fit_calibration
 from eeg.detector.detector import network_logits
 from eeg.models.features import FeatureModel
 from eeg.models.pooling import CHOSEN, best_pooling, pool_logits
@@ -166,7 +165,7 @@ def subject_scores(scored: Sequence[Scored]) -> tuple[np.ndarray, np.ndarray, li
     return np.array([np.mean(found[n]) for n in names]), np.array([labels[n] for n in names]), names
 
 
-def fit_calibration(plan: Plan, scored: Sequence[Scored]) -> Calibration:
+def calibrate_subjects(plan: Plan, scored: Sequence[Scored]) -> Calibration:
     """Calibrate on one score a subject, each from a network that had not seen him."""
     scores, labels, _ = subject_scores([replace(s, aggregation=plan.aggregation) for s in scored])
-    return calibration.fit(scores, labels)
+    return fit_calibration(scores, labels)

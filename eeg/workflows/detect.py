@@ -99,7 +99,7 @@ def detect(
         progress=True,
     )
     nothing = BASELINES[baseline](windows.data, np.random.default_rng(0))
-    seen = file_hash(path) in detector.training.get("recordings", [])
+    seen = file_hash(path) in detector.training.recordings
     quality = windows.quality
     marked = mark_bad(raw, quality, settings.channels) if quality else raw
     warnings = recording_warnings(

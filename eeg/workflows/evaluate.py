@@ -31,7 +31,7 @@ def unseen(detector: Detector, corpus: Corpus, loaded: Loaded) -> tuple[list[Sco
     DataError
         If nothing is left that it has not seen, or of one class only.
     """
-    known = set(detector.training.get("recordings", []))
+    known = set(detector.training.recordings)
     subjects = {e.subject for e in loaded if file_hash(e.path) in known}
     fresh = [e for e in loaded if e.subject not in subjects]
     if not fresh:
@@ -90,7 +90,7 @@ def plan_of(detector: Detector) -> Plan:
         window=detector.window,
         aggregation=detector.aggregation,
         model=detector.model,
-        rule=detector.training.get("rule", "unknown"),
+        rule=detector.training.rule,
         quality=detector.quality,
     )
 

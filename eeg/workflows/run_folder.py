@@ -98,7 +98,7 @@ def refuse_changed(out: Path, digest: str) -> None:
         )
 
 
-def finish(out: Path, asked: Mapping[str, Any], training: Mapping[str, Any]) -> None:
+def finish(out: Path, asked: Mapping[str, Any], training: object) -> None:
     """Write what was asked for and what came of it, and remove the parts."""
     write_record(out / RECORD, {**asked, "training": training})
     shutil.rmtree(out / PARTS, ignore_errors=True)

@@ -15,10 +15,11 @@ from eeg.budget import lasting
 from eeg.datasets import Corpus, Entry, splits
 from eeg.datasets.fingerprint import corpus_digest, file_hash, fingerprint
 from eeg.detector import novelty
-from eeg.detector.detector import Detector, load as load_detector, save
+from eeg.detector.detector import Detector, load_detector, save_detector
 from eeg.detector.prototypes import choose
+from eeg.detector.provenance import Provenance
 from eeg.evaluation.recording_metadata import read_confounds
-from eeg.evaluation.results import Results, calibrations, compute_results, recorded, write_predictions
+from eeg.evaluation.results import Results, calibrations, compute_results, write_predictions
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.io.reader import read_recording
 from eeg.models.embedding import readout
@@ -36,7 +37,7 @@ from eeg.workflows.run_folder import PARTS, RECORD, begin, finish
 from trainers.callbacks import Progress
 from trainers.errors import DataError
 from trainers.files import replacing
-from trainers.provenance import to_plain, versions, write_record
+from trainers.provenance import from_plain, to_plain, versions, write_record
 from visualizers.tensorboard import TensorBoard
 
 
@@ -166,18 +167,18 @@ def run(
         else None
     )
     used = [*train, *fit.without_diagnosis(loaded, train)] if plan.finetune else train
-    facts = {
-        "corpus": corpus.name,
-        "simulated": corpus.simulated,
-        "subjects": crossed.subjects,
-        "epilepsy": crossed.epilepsy,
-        "rule": plan.rule,
-        "seed": plan.seed,
-        "recordings": fingerprint(used),
-        "versions": asked["versions"],
-        "splits": design.describe(len(parts)),
-        "results": to_plain({"cross_validated": crossed, "held_out": held_out}),
-    }
+    facts = Provenance(
+        corpus=corpus.name,
+        simulated=corpus.simulated,
+        subjects=crossed.subjects,
+        epilepsy=crossed.epilepsy,
+        rule=plan.rule,
+        seed=plan.seed,
+        recordings=tuple(fingerprint(used)),
+        versions=asked["versions"],
+        splits=design.describe(len(parts)),
+        results=to_plain({"cross_validated": crossed, "held_out": held_out}),
+    )
     done = Run(replace(bare, training=facts), crossed, held_out, unseen)
     if out is not None:
         _write(done, asked, plan, scored, out)
@@ -220,15 +221,14 @@ def _final(
         window=plan.window,
         labels=plan.labels,
         aggregation=plan.aggregation,
-        calibration=cross_validation.fit_calibration(plan, scored),
-        gate=novelty.fit([novelty.statistics(w.data, plan.preprocessing.sfreq) for w in windows]),
+        calibration=cross_validation.calibrate_subjects(plan, scored),
+        gate=novelty.fit_novelty([novelty.statistics(w.data, plan.preprocessing.sfreq) for w in windows]),
         quality=plan.quality,
-        training={},
         prototypes=learned and choose(network, *learned, prototypes, plan.seed),
         readout=plan.rule if has_own_readout(plan.rule) else None,
     )
     if path is not None:
-        save(found, path)
+        save_detector(found, path)
     return found
 
 
@@ -248,7 +248,7 @@ def refuse_prototypes(plan: Plan) -> None:
 
 def _write(done: Run, asked: Mapping[str, Any], plan: Plan, scored: Sequence[Scored], out: Path) -> None:
     """Write the model, its card, every window's score and what the run can be repeated from."""
-    save(done.detector, out / "model.safetensors")
+    save_detector(done.detector, out / "model.safetensors")
     write_predictions(plan, [*scored, *done.unseen], out / "predictions.csv")
     judged = {"cross-validated": (scored, calibrations(scored, None))}
     shown = {"windows of training subjects": scored}
@@ -276,6 +276,6 @@ def recorded_results(out: Path) -> dict[str, Results]:
     path = out / RECORD
     try:
         found = json.loads(path.read_text(encoding="utf-8"))["training"]["results"]
-        return {key: recorded(found[key]) for key in model_card.TITLES if found[key] is not None}
+        return {key: from_plain(Results, found[key]) for key in model_card.TITLES if found[key] is not None}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise DataError(f"{path}: no record of a run; expected a folder that `eeg train` wrote") from None

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import edfio
@@ -20,7 +20,7 @@ from eeg.cli.common import echo_results
 from eeg.cli.main import main
 from eeg.datasets import open_corpus
 from eeg.datasets.fingerprint import file_hash
-from eeg.detector.detector import Detector, load, save
+from eeg.detector.detector import Detector, load_detector, save_detector
 from eeg.disclaimers import NORMAL_EEG, RESEARCH_USE
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.preprocessing.pipeline import Preprocessing
@@ -75,7 +75,7 @@ def noise(seconds: int = 20, channels: int = 19) -> np.ndarray:
 @pytest.fixture
 def model(detector: Detector, tmp_path: Path) -> Path:
     (tmp_path / "model").mkdir()
-    save(detector, tmp_path / "model" / "model.safetensors")
+    save_detector(detector, tmp_path / "model" / "model.safetensors")
     return tmp_path / "model"
 
 
@@ -116,7 +116,7 @@ def test_train_writes_a_model_and_tells_its_figures(trained: Trained) -> None:
         "run.json",
         "tensorboard",
     }
-    assert load(trained.out / "model.safetensors").training["subjects"] == 6
+    assert load_detector(trained.out / "model.safetensors").training.subjects == 6
 
 
 def test_a_training_that_is_finished_is_shown_again_and_no_other_goes_on_in_its_folder(
@@ -277,10 +277,9 @@ def test_two_models_are_compared_on_subjects_new_to_both(trained: Trained, cohor
 def test_evaluate_tells_the_rule_that_the_model_was_trained_by(
     trained: Trained, cohort: Path, tmp_path: Path
 ) -> None:
-    detector = load(trained.out / "model.safetensors")
-    assert isinstance(detector.training, dict)
-    detector.training.update(rule="oja", recordings=[])
-    save(detector, tmp_path / "model.safetensors")
+    detector = load_detector(trained.out / "model.safetensors")
+    other = replace(detector, training=replace(detector.training, rule="oja", recordings=()))
+    save_detector(other, tmp_path / "model.safetensors")
     assert "tvgg-gap by oja" in eeg("evaluate", tmp_path, cohort, "--method", "grad-cam").output
 
 
@@ -307,7 +306,7 @@ def test_an_audit_that_is_the_same_is_printed_once(
     trained: Trained, capsys: pytest.CaptureFixture[str]
 ) -> None:
     figures = recorded_results(trained.out)["cross_validated"]
-    plan = plan_of(load(trained.out / "model.safetensors"))
+    plan = plan_of(load_detector(trained.out / "model.safetensors"))
     echo_results({"cross_validated": figures, "held_out": figures}, plan)
     said = capsys.readouterr().out
     assert said.count("Verdict: ") == said.count("without any EEG: as above") == 1
@@ -339,9 +338,9 @@ def test_sites_are_left_out_and_diagnoses_shuffled(cohort: Path, tmp_path: Path)
     result = eeg("train", listing, "--out", run, "--rule", "frozen", *options)
     assert result.exit_code == 0
     assert "sites, diagnoses shuffled" in result.output
-    detector = load(run / "model.safetensors")
+    detector = load_detector(run / "model.safetensors")
     assert detector.aggregation == "noisy-or"
-    assert detector.training["splits"].startswith("2 folds by site")
+    assert detector.training.splits.startswith("2 folds by site")
     assert json.loads((run / "run.json").read_text())["by_site"] is True
 
 
@@ -376,7 +375,7 @@ def test_detect_scores_and_explains_and_warns_of_what_it_was_trained_on(
     assert (dataset / "dataset_description.json").exists()
     assert len(list(dataset.glob(f"sub-*/eeg/sub-*{EVENTS}.tsv"))) == len(recordings)
     assert [folder.name for folder in folders] == [path.stem for path in recordings]
-    known = set(load(trained.out / "model.safetensors").training["recordings"])
+    known = set(load_detector(trained.out / "model.safetensors").training.recordings)
     for folder, path in zip(folders, recordings, strict=True):
         assert {file.name for file in folder.iterdir()} == OUTPUTS
         found = json.loads((folder / "result.json").read_text())
@@ -622,7 +621,7 @@ def test_a_bad_recording_of_a_corpus_is_left_out_and_said(cohort: Path, tmp_path
     assert first.name in line
     assert line.endswith("it is left out")
     assert "7 subjects" in result.stdout
-    assert load(tmp_path / "run" / "model.safetensors").training["subjects"] == 7
+    assert load_detector(tmp_path / "run" / "model.safetensors").training.subjects == 7
 
 
 def test_an_unannotated_corpus_has_recording_labels_only(cohort: Path, tmp_path: Path) -> None:
@@ -703,7 +702,7 @@ def test_guinea_bissau_refuses_what_lacks_its_channels_and_detects_with_those_sh
 def test_the_paper_preset_end_to_end(cohort: Path, tmp_path: Path) -> None:
     options = ("--preset", "paper", "--labels", "recording", "--model", "tvgg", "--epochs", 1, "--folds", 2)
     assert eeg("train", cohort, "--out", tmp_path / "run", *options).exit_code == 0
-    detector = load(tmp_path / "run" / "model.safetensors")
+    detector = load_detector(tmp_path / "run" / "model.safetensors")
     assert detector.preprocessing == Preprocessing.paper(TEN_TWENTY)
     assert (detector.aggregation, detector.window) == ("mean-probability", 10.0)
     assert sum(p.numel() for p in detector.network.parameters()) == 33_425

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from eeg.cli.main import main
-from eeg.detector.detector import Detector, load, save
+from eeg.detector.detector import Detector, load_detector, save_detector
 from eeg.explanation.explain import Explanation
 from eeg.explanation.segments import Segment
 from eeg.io.electrodes import TEN_TWENTY
@@ -46,7 +46,7 @@ def recording(tmp_path: Path) -> Path:
 def test_detect_judges_what_the_training_would_have(
     detector: Detector, recording: Path, tmp_path: Path, trained: str, said: tuple[str, ...], flawed: int
 ) -> None:
-    save(replace(detector, quality=trained), tmp_path / "m.safetensors")
+    save_detector(replace(detector, quality=trained), tmp_path / "m.safetensors")
     eeg("detect", tmp_path / "m.safetensors", recording, "--out", tmp_path / "out", *said)
     (written,) = tmp_path.glob("out/*/quality.json")
     found = json.loads(written.read_text())
@@ -62,7 +62,7 @@ def test_explain_looks_at_the_windows_that_detect_judges_and_tells_where_they_li
     said: tuple[str, ...],
     first: float,
 ) -> None:
-    save(detector, tmp_path / "m.safetensors")
+    save_detector(detector, tmp_path / "m.safetensors")
     looked_at: list[np.ndarray] = []
 
     def the_very_first_second(detector: Detector, windows: np.ndarray, **how: object) -> Explanation:
@@ -82,7 +82,7 @@ def test_explain_looks_at_the_windows_that_detect_judges_and_tells_where_they_li
 def test_training_keeps_its_policy_and_evaluation_takes_it_up(cohort: Path, tmp_path: Path) -> None:
     options = ("--epochs", 1, "--folds", 2, "--hold-out", 0.25, "--quality", "strict")
     told = eeg("train", cohort, "--out", tmp_path / "run", *options).output
-    assert load(tmp_path / "run" / "model.safetensors").quality == "strict"
+    assert load_detector(tmp_path / "run" / "model.safetensors").quality == "strict"
     assert json.loads((tmp_path / "run" / "run.json").read_text())["plan"]["quality"] == "strict"
     assert (
         "windows that touch flat, clipped, muscle, blink, seizure" in (tmp_path / "run/card.md").read_text()

@@ -13,12 +13,14 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from scipy.special import expit
 
-from eeg.detector.detector import Detector, load, network_logits, save
+from eeg.detector.detector import Detector, load_detector, network_logits, save_detector
+from eeg.detector.provenance import Provenance
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.models.registry import build_model
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.quality import Policy
 from trainers.errors import DataError
+from trainers.provenance import from_plain
 
 
 @pytest.fixture
@@ -29,14 +31,14 @@ def raw() -> mne.io.RawArray:
 
 @pytest.fixture
 def saved(detector: Detector, tmp_path: Path) -> Path:
-    save(detector, tmp_path / "model.safetensors")
+    save_detector(detector, tmp_path / "model.safetensors")
     return tmp_path / "model.safetensors"
 
 
 def test_a_loaded_detector_answers_bit_for_bit_the_same(
     detector: Detector, saved: Path, raw: mne.io.RawArray
 ) -> None:
-    again = load(saved)
+    again = load_detector(saved)
     _, found = detector.windows(raw)
     windows, onset = found.data, found.onset
     np.testing.assert_array_equal(again.windows(raw)[1].data, windows)
@@ -53,8 +55,8 @@ def test_every_model_and_preset_survives(
 ) -> None:
     network = build_model(model, len(settings.channels), round(0.5 * settings.sfreq))
     whole = replace(detector, network=network, model=model, preprocessing=settings, window=0.5)
-    save(whole, tmp_path / "m.safetensors")
-    again = load(tmp_path / "m.safetensors")
+    save_detector(whole, tmp_path / "m.safetensors")
+    again = load_detector(tmp_path / "m.safetensors")
     assert again.preprocessing == settings
     for name, value in network.state_dict().items():
         assert torch.equal(again.network.state_dict()[name], value)
@@ -105,7 +107,7 @@ def test_the_file_is_weights_and_json_and_no_pickle(detector: Detector, saved: P
     facts = json.loads(header["__metadata__"]["eeg.detector"])
     assert facts["preprocessing"]["channels"] == list(TEN_TWENTY)
     assert facts["calibration"] == json.loads(json.dumps(asdict(detector.calibration)))
-    assert facts["training"] == detector.training
+    assert from_plain(Provenance, facts["training"]) == detector.training
     tensors = {name for name in header if name != "__metadata__"}
     assert tensors == set(detector.network.state_dict())
     with pytest.raises(ValueError, match=r"opcode|exhausted"):
@@ -123,14 +125,14 @@ def test_it_appears_whole_or_not_at_all(
 
     monkeypatch.setattr("eeg.detector.detector.save_file", half)
     with pytest.raises(DataError, match=r"model\.safetensors cannot be written \(No space left"):
-        save(detector, saved)
+        save_detector(detector, saved)
     assert saved.read_bytes() == before
     assert list(saved.parent.iterdir()) == [saved]
 
 
 def test_a_folder_that_is_not_there(detector: Detector, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be written"):
-        save(detector, tmp_path / "none" / "m.safetensors")
+        save_detector(detector, tmp_path / "none" / "m.safetensors")
 
 
 # --- what is refused
@@ -138,16 +140,16 @@ def test_a_folder_that_is_not_there(detector: Detector, tmp_path: Path) -> None:
 
 def test_what_is_no_detector_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
-        load(tmp_path / "none.safetensors")
+        load_detector(tmp_path / "none.safetensors")
     with pytest.raises(DataError, match="no such file"):
-        load(tmp_path)
+        load_detector(tmp_path)
     for content in (b"", b"hello", b"a text file of more than eight bytes\n" * 50):
         (tmp_path / "text").write_bytes(content)
         with pytest.raises(DataError, match=r"text: no safetensors file"):
-            load(tmp_path / "text")
+            load_detector(tmp_path / "text")
     save_file({"w": torch.zeros(3)}, tmp_path / "foreign")
     with pytest.raises(DataError, match="holds weights but no detector"):
-        load(tmp_path / "foreign")
+        load_detector(tmp_path / "foreign")
 
 
 def rewritten(saved: Path, change: object) -> Path:
@@ -160,10 +162,10 @@ def rewritten(saved: Path, change: object) -> Path:
     return saved
 
 
-@pytest.mark.parametrize("version", [0, 1, "2", None])
+@pytest.mark.parametrize("version", [0, 1, 2, "3", None])
 def test_another_format_is_refused(saved: Path, version: object) -> None:
-    with pytest.raises(DataError, match=rf"detector format {version}, this version reads 2; train it anew"):
-        load(rewritten(saved, {"format": version}))
+    with pytest.raises(DataError, match=rf"detector format {version}, this version reads 3; train it again"):
+        load_detector(rewritten(saved, {"format": version}))
 
 
 @pytest.mark.parametrize(
@@ -172,10 +174,10 @@ def test_another_format_is_refused(saved: Path, version: object) -> None:
         "{not json",
         "[]",
         "null",
-        '{"format": 2}',
+        '{"format": 3}',
         {"model": "resnet"},
-        {"n_times": "many"},
-        {"n_times": 10},
+        {"window": "long"},
+        {"window": 0.05},
         {"preprocessing": {"channels": ["Cz"]}},
         {"preprocessing": {"channels": list(TEN_TWENTY), "colour": "red"}},
         {"preprocessing": {"channels": list(TEN_TWENTY[:5])}},  # its weights are for 19
@@ -188,7 +190,7 @@ def test_another_format_is_refused(saved: Path, version: object) -> None:
 )
 def test_a_damaged_header_is_refused_in_one_line(saved: Path, change: object) -> None:
     with pytest.raises(DataError, match=r"model\.safetensors: .*damaged") as caught:
-        load(rewritten(saved, change))
+        load_detector(rewritten(saved, change))
     assert "\n" not in str(caught.value)
 
 
@@ -196,25 +198,21 @@ def test_a_damaged_header_is_refused_in_one_line(saved: Path, change: object) ->
 def test_what_windows_may_not_touch_travels_in_the_file(
     detector: Detector, saved: Path, policy: Policy
 ) -> None:
-    save(replace(detector, quality=policy), saved)
-    assert load(saved).quality == policy
+    save_detector(replace(detector, quality=policy), saved)
+    assert load_detector(saved).quality == policy
 
 
 def test_a_file_that_tells_no_policy_was_trained_with_the_default(saved: Path) -> None:
     with safe_open(str(saved), framework="pt") as file:
         facts = json.loads(file.metadata()["eeg.detector"])
     del facts["quality"]
-    assert load(rewritten(saved, json.dumps(facts))).quality == "exclude"
-
-
-def test_a_file_with_a_former_name_of_its_labels_is_read(saved: Path) -> None:
-    assert load(rewritten(saved, {"labels": "found"})).labels == "pseudo"
+    assert load_detector(rewritten(saved, json.dumps(facts))).quality == "exclude"
 
 
 def test_a_truncated_file_is_refused(saved: Path) -> None:
     saved.write_bytes(saved.read_bytes()[:-100])
     with pytest.raises(DataError, match="no safetensors file"):
-        load(saved)
+        load_detector(saved)
 
 
 def test_code_that_a_file_names_is_run_only_if_it_is_allowed(
@@ -228,11 +226,11 @@ def test_code_that_a_file_names_is_run_only_if_it_is_allowed(
         "    return TVGG(c, t, True, k)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    save(replace(detector, model="mine_detected:net"), tmp_path / "m.safetensors")
+    save_detector(replace(detector, model="mine_detected:net"), tmp_path / "m.safetensors")
     for allowed in (None, "eeg.models.registry:TVGG"):
         with pytest.raises(DataError, match="trust that code, say --network mine_detected:net"):
-            load(tmp_path / "m.safetensors", allowed)
+            load_detector(tmp_path / "m.safetensors", allowed)
     assert not (tmp_path / "mine_detected.ran").exists()
     windows = np.random.default_rng(0).normal(size=(3, 19, 256)).astype(np.float32)
-    loaded = load(tmp_path / "m.safetensors", "mine_detected:net")
+    loaded = load_detector(tmp_path / "m.safetensors", "mine_detected:net")
     np.testing.assert_array_equal(loaded.logits(windows), detector.logits(windows))

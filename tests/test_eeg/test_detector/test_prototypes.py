@@ -14,7 +14,7 @@ from torch import nn
 
 from eeg.cli.main import main
 from eeg.datasets import open_corpus
-from eeg.detector.detector import Detector, load, save
+from eeg.detector.detector import Detector, load_detector, save_detector
 from eeg.detector.prototypes import Prototypes, choose
 from eeg.explanation.attribution import Montage
 from eeg.explanation.explain import Check, Explanation
@@ -138,16 +138,16 @@ def keeping(detector: Detector) -> Detector:
 def test_they_survive_in_the_file_and_the_network_answers_as_before(
     keeping: Detector, tmp_path: Path
 ) -> None:
-    save(keeping, tmp_path / "model.safetensors")
-    again = load(tmp_path / "model.safetensors")
+    save_detector(keeping, tmp_path / "model.safetensors")
+    again = load_detector(tmp_path / "model.safetensors")
     assert again.prototypes is not None
     assert keeping.prototypes is not None
     assert torch.equal(again.prototypes.epilepsy, keeping.prototypes.epilepsy)
     assert torch.equal(again.prototypes.control, keeping.prototypes.control)
     x = keeping.prototypes.control.numpy()
     np.testing.assert_array_equal(again.logits(x), keeping.logits(x))
-    save(replace(keeping, prototypes=None), tmp_path / "none.safetensors")
-    assert load(tmp_path / "none.safetensors").prototypes is None
+    save_detector(replace(keeping, prototypes=None), tmp_path / "none.safetensors")
+    assert load_detector(tmp_path / "none.safetensors").prototypes is None
 
 
 @pytest.mark.parametrize("shape", [(2, 19, 255), (2, 18, 256), (0, 19, 256), (2, 256)])
@@ -156,9 +156,9 @@ def test_what_is_no_window_of_the_network_is_refused(
 ) -> None:
     assert keeping.prototypes is not None
     wrong = replace(keeping.prototypes, control=torch.zeros(shape))
-    save(replace(keeping, prototypes=wrong), tmp_path / "model.safetensors")
+    save_detector(replace(keeping, prototypes=wrong), tmp_path / "model.safetensors")
     with pytest.raises(DataError, match="damaged"):
-        load(tmp_path / "model.safetensors")
+        load_detector(tmp_path / "model.safetensors")
 
 
 @pytest.mark.slow
@@ -174,7 +174,7 @@ def test_a_training_keeps_them_on_request_and_names_nobody(cohort: Path, tmp_pat
     out = tmp_path / "run"
     done = run("train", listing, "--out", out, *options, "--prototypes", "2")
     assert done.exit_code == 0, done.output
-    kept = load(out / "model.safetensors").prototypes
+    kept = load_detector(out / "model.safetensors").prototypes
     assert kept is not None
     assert (len(kept.epilepsy), len(kept.control)) == (2, 2)
     assert json.loads((out / "run.json").read_text())["prototypes"] == 2

@@ -231,7 +231,7 @@ def test_the_fit_is_platts(scale: float, apart: float) -> None:
     labels = np.repeat([0, 1], [25, 15])
     scores = apart * labels + rng.normal(size=40)  # 10 apart they are separable, and the slope stays finite
     slope, intercept = platt(scores, labels)
-    found = calibration.fit(scale * scores + 3, labels)
+    found = calibration.fit_calibration(scale * scores + 3, labels)
     assert found.slope * scale == pytest.approx(slope, rel=2e-3)
     assert found.intercept + 3 * found.slope == pytest.approx(intercept, rel=2e-3, abs=2e-3)
     assert (found.prevalence, found.n) == (15 / 40, 40)
@@ -240,7 +240,7 @@ def test_the_fit_is_platts(scale: float, apart: float) -> None:
 @pytest.mark.parametrize("scores", [-np.arange(20.0), np.zeros(20)])
 def test_a_score_that_says_nothing_gives_the_prior(scores: np.ndarray) -> None:
     labels = np.repeat([0, 1], [12, 8])
-    found = calibration.fit(scores, labels)
+    found = calibration.fit_calibration(scores, labels)
     assert found.slope == 0
     assert expit(found.logit(np.array([-9.0, 0.0, 9.0]))) == pytest.approx(8 / 20, abs=0.03)
     assert expit(found.logit(5.0, 0.1)) == pytest.approx(0.1, abs=0.03)
@@ -249,7 +249,7 @@ def test_a_score_that_says_nothing_gives_the_prior(scores: np.ndarray) -> None:
 @pytest.mark.parametrize("label", [0, 1])
 def test_calibration_needs_both_classes(label: int) -> None:
     with pytest.raises(ValueError, match="calibration needs both classes"):
-        calibration.fit(np.arange(4.0), np.full(4, label))
+        calibration.fit_calibration(np.arange(4.0), np.full(4, label))
 
 
 # --- amplitude

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from eeg import large_arrays
 from eeg.detector.detector import Detector
-from eeg.detector.novelty import fit, statistics
+from eeg.detector.novelty import fit_novelty, statistics
 from eeg.evaluation.localization import hits, largest_deflections
 from eeg.explanation.attribution import METHODS, Montage, attribute, cells, groups, region
 from eeg.explanation.baselines import BASELINES, bank, phase
@@ -388,7 +388,7 @@ def judged(detector: Detector, hours: float) -> float:
 @pytest.mark.slow
 def test_memory_hardly_grows_with_the_length(detector: Detector) -> None:
     """What an hour more takes leaves room for a day in a gigabyte."""
-    gate = fit([statistics(np.random.default_rng(0).normal(size=(2, 19, 256)), RATE)])
+    gate = fit_novelty([statistics(np.random.default_rng(0).normal(size=(2, 19, 256)), RATE)])
     detector = replace(detector, network=Loudness(), gate=gate)
     short, long = (run_in_process(judged, detector, hours) for hours in (2, 6))
     assert long + 18 / 4 * (long - short) < 1000e6 / 2**20

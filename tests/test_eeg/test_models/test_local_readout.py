@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from eeg.detector.calibration import Calibration
-from eeg.detector.detector import Detector, load, network_logits, save
+from eeg.detector.detector import Detector, load_detector, network_logits, save_detector
 from eeg.explanation.attribution import METHODS, Montage, attribute
 from eeg.models import registry
 from eeg.models.local_readout import OwnReadout, build_network, count_scores, has_own_readout
@@ -37,7 +37,14 @@ def detector(rule: str) -> Detector:
     settings = Preprocessing(CHANNELS)
     calibration = Calibration(1.0, 0.0, 0.5, 20)
     return Detector(
-        network(rule), "tvgg-gap", settings, 1.0, "events", "top", calibration, training={}, readout=rule
+        network=network(rule),
+        model="tvgg-gap",
+        preprocessing=settings,
+        window=1.0,
+        labels="events",
+        aggregation="top",
+        calibration=calibration,
+        readout=rule,
     )
 
 
@@ -60,16 +67,16 @@ def test_the_logit_is_what_the_rule_says_and_not_the_networks(rule: str) -> None
 @pytest.mark.parametrize("rule", OWN)
 def test_a_loaded_detector_answers_bit_for_bit_the_same(rule: str, tmp_path: Path) -> None:
     made = detector(rule)
-    save(made, tmp_path / "model.safetensors")
-    again = load(tmp_path / "model.safetensors")
+    save_detector(made, tmp_path / "model.safetensors")
+    again = load_detector(tmp_path / "model.safetensors")
     assert again.readout == rule
     np.testing.assert_array_equal(again.logits(WINDOWS), made.logits(WINDOWS))
 
 
 def test_a_readout_that_nobody_knows_is_refused(tmp_path: Path) -> None:
-    save(replace(detector("mono-forward"), readout="telepathy"), tmp_path / "model.safetensors")
+    save_detector(replace(detector("mono-forward"), readout="telepathy"), tmp_path / "model.safetensors")
     with pytest.raises(DataError, match="damaged"):
-        load(tmp_path / "model.safetensors")
+        load_detector(tmp_path / "model.safetensors")
 
 
 def bumps(label: int, seed: int) -> Windows:

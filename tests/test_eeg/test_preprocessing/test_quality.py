@@ -17,7 +17,7 @@ from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.quality import EXCLUDED, Flaw, Quality, examine, mark_bad
 from eeg.simulation.cohort import simulate_subject
 from trainers.errors import DataError
-from trainers.provenance import to_plain
+from trainers.provenance import from_plain, to_plain
 
 RATE = 256
 SETTINGS = Preprocessing(TEN_TWENTY)
@@ -147,10 +147,10 @@ def test_what_was_written_down_reads_the_same() -> None:
     volts[5, 7] = np.nan
     quality = found(recording(volts))
     assert quality.flaws
-    assert Quality.recorded(to_plain(quality)) == quality
+    assert from_plain(Quality, to_plain(quality)) == quality
     older = to_plain(quality)
     del older["not_finite"]
-    assert Quality.recorded(older) == replace(quality, not_finite=())
+    assert from_plain(Quality, older) == replace(quality, not_finite=())
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from eeg.detector.calibration import Calibration, fit, interval
+from eeg.detector.calibration import Calibration, fit_calibration, score_interval
 from eeg.detector.conformal import Conformal
 from eeg.detector.detector import Detector
 from eeg.explanation.explain import Explanation
@@ -27,7 +27,15 @@ class Weighed(nn.Module):
 @pytest.fixture
 def detector() -> Detector:
     settings = Preprocessing(CHANNELS, sfreq=128.0)
-    return Detector(Weighed(), "own", settings, 1.0, "events", "top", Calibration(1.0, 0.0, 0.5, 20))
+    return Detector(
+        network=Weighed(),
+        model="own",
+        preprocessing=settings,
+        window=1.0,
+        labels="events",
+        aggregation="top",
+        calibration=Calibration(1.0, 0.0, 0.5, 20),
+    )
 
 
 @pytest.fixture
@@ -69,8 +77,8 @@ def test_the_interval_of_a_score_holds_it_and_shrinks_with_more_subjects() -> No
     widths = []
     for n in (20, 500):
         labels = np.repeat([1, 0], n)
-        found = fit(rng.normal(labels * 1.5), labels)
-        low, high = interval(found, 0.75)
+        found = fit_calibration(rng.normal(labels * 1.5), labels)
+        low, high = score_interval(found, 0.75)
         assert 0 < low < 1 / (1 + np.exp(-float(found.logit(0.75)))) < high < 1
         widths.append(high - low)
     assert widths[1] == pytest.approx(widths[0] / 5, rel=0.4), "as one over the root of n"
@@ -78,4 +86,4 @@ def test_the_interval_of_a_score_holds_it_and_shrinks_with_more_subjects() -> No
 
 def test_an_interval_needs_the_subjects() -> None:
     with pytest.raises(ValueError, match="a"):
-        interval(Calibration(1.0, 0.0, 0.5, 20, Conformal()), 0.0)
+        score_interval(Calibration(1.0, 0.0, 0.5, 20, Conformal()), 0.0)

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from eeg.datasets import Entry
-from eeg.detector.detector import Detector, load, save
+from eeg.detector.detector import Detector, load_detector, save_detector
 from eeg.detector.prototypes import Prototypes
+from eeg.detector.provenance import Provenance
 from eeg.evaluation.results import compute_results
 from eeg.preprocessing.windows import Windows
 from eeg.reporting.model_card import card, recorded_results
@@ -31,7 +32,7 @@ def judged(detector: Detector) -> Detector:
     results = compute_results(plan, scored, None, folds=4, confounds=confounds)
     facts = {"cross_validated": results, "held_out": None}
     return replace(
-        detector, training={**detector.training, "results": to_plain(facts), "recordings": ["ab"] * 48}
+        detector, training=replace(detector.training, results=to_plain(facts), recordings=("ab",) * 48)
     )
 
 
@@ -62,15 +63,15 @@ def test_the_card_has_all_its_parts(detector: Detector) -> None:
 
 def test_the_card_travels_in_the_models_file(detector: Detector, tmp_path: Path) -> None:
     done = judged(detector)
-    save(done, tmp_path / "m.safetensors")
-    again = load(tmp_path / "m.safetensors")
+    save_detector(done, tmp_path / "m.safetensors")
+    again = load_detector(tmp_path / "m.safetensors")
     assert card(again) == card(done)
     assert recorded_results(again) == recorded_results(done)
 
 
 def test_a_model_without_results_has_a_card_that_claims_nothing(detector: Detector) -> None:
-    text = card(replace(detector, training={}))
-    assert "an unknown rule" in text
+    text = card(replace(detector, training=Provenance()))
+    assert "learning rule: unknown" in text
     assert "ROC-AUC" not in text
     assert "simulated" not in text
 

@@ -76,7 +76,7 @@ def files_by_folder(root: Path) -> Counter[Path]:
     [
         (cross_validation, "fit", 1, 2),  # in the second fold: that and the final network are left to train
         # when the final network was trained, but not kept
-        pytest.param(cross_validation, "fit_calibration", 0, 1, marks=pytest.mark.slow),
+        pytest.param(cross_validation, "calibrate_subjects", 0, 1, marks=pytest.mark.slow),
         (
             tensorboard,
             "embed_windows",

@@ -19,7 +19,7 @@ from eeg.datasets.fingerprint import file_hash, fingerprint
 from eeg.datasets.splits import split_folds
 from eeg.detector import calibration
 from eeg.detector.calibration import Calibration
-from eeg.evaluation.results import compute_results, describe_results, describe_risk, recorded
+from eeg.evaluation.results import Results, compute_results, describe_results, describe_risk
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.models.features import FEATURES
 from eeg.models.pooling import pool_logits
@@ -34,6 +34,7 @@ from hebbian.registry import rules
 from trainers.data.batches import Batches, TrainingData
 from trainers.errors import DataError
 from trainers.phases import descend
+from trainers.provenance import from_plain
 
 CHANNELS = ("Fp1", "T7", "Cz", "O2")
 PLAN = Plan(Preprocessing(CHANNELS), "events", 1.0, "top", epochs=1)
@@ -463,7 +464,7 @@ def test_without_a_calibration_a_fold_is_decided_by_the_others() -> None:
     right: dict[int, list[bool]] = {0: [], 1: []}
     for s in scored:
         scores, labels, _ = cross_validation.subject_scores([o for o in scored if o.part != s.part])
-        decided = calibration.fit(scores, labels).logit(pool_logits("top", s.logits), 0.5) > 0
+        decided = calibration.fit_calibration(scores, labels).logit(pool_logits("top", s.logits), 0.5) > 0
         right[s.entry.label or 0].append(bool(decided) == bool(s.entry.label))
     expected = np.mean([np.mean(v) for v in right.values()])
     for level in ("recordings", "subjects"):
@@ -529,9 +530,9 @@ def test_a_run_writes_down_what_it_can_be_repeated_from(ran: tuple[train_workflo
     assert record["plan"]["preprocessing"]["channels"] == list(TEN_TWENTY)
     assert (record["folds"], record["hold_out"], record["plan"]["seed"]) == (2, 0.25, 0)
     assert {"python", "torch", "numpy"} <= set(record["training"]["versions"])
-    assert recorded(record["training"]["results"]["cross_validated"]) == done.cross_validated
+    assert from_plain(Results, record["training"]["results"]["cross_validated"]) == done.cross_validated
     assert train_workflow.recorded_results(out)["held_out"] == done.held_out
-    assert done.detector.training["simulated"] is True
+    assert done.detector.training.simulated is True
     assert len(done.unseen) == 2
 
 
@@ -586,7 +587,7 @@ def test_a_detector_knows_again_what_it_was_pre_trained_on(corpus: Corpus) -> No
         replace(corpus, entries=(unknown, *rest)), plan.preprocessing, plan.window, unlabelled=True
     )
     done = train_workflow.run(plan, corpus, loaded, Design(folds=2))
-    assert file_hash(first.path) in done.detector.training["recordings"]
+    assert file_hash(first.path) in done.detector.training.recordings
 
 
 def test_judging_again_gives_the_held_out_figures(ran: tuple[train_workflow.Run, Loaded, Path]) -> None:

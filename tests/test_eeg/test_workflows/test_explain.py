@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from torch import nn
 
 from eeg.cli.main import main
-from eeg.detector.detector import Detector, save
+from eeg.detector.detector import Detector, save_detector
 from eeg.disclaimers import NOT_A_FINDING, RESEARCH_USE
 from eeg.explanation.explain import Check, Explanation
 from eeg.reporting.analysis import faithfulness
@@ -24,7 +24,7 @@ def model(detector: Detector, tmp_path: Path) -> Path:
     """A detector whose network has something to see: its readout is not near 0."""
     with torch.no_grad():
         detector.network[-1][-1].weight.mul_(30)
-    save(detector, tmp_path / "model.safetensors")
+    save_detector(detector, tmp_path / "model.safetensors")
     return tmp_path / "model.safetensors"
 
 
