@@ -192,7 +192,7 @@ def test_a_training_of_data_that_has_changed_is_not_shown_again(
         first.write_bytes(first.read_bytes()[:-1] + b"\1")
     elif change == "discharges":
         events = first.with_name(first.name.replace("_eeg.edf", "_events.tsv"))
-        events.write_text(events.read_text() + "1.0\t0.1\tdischarge\n")
+        events.write_text(events.read_text() + "1.0\t0.1\tdischarge\tCz\t5.0\n")
     elif change == "diagnosis":
         relabelled(folder, {"*": "epilepsy"})
     else:

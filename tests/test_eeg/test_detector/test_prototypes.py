@@ -214,4 +214,4 @@ def test_a_detection_sets_segments_beside_them(
     assert segment["most_similar"]["epilepsy"]["similarity"] < 1
     assert set(result["explanation"]["faithfulness"]) == {"grad-cam", "random"}
     assert len(result["windows"]["contribution"]) == len(windows.data)
-    assert "Training windows that segment 1 is like" in (folder / "report.html").read_text()
+    assert "raining windows similar to segment 1" in (folder / "report.html").read_text()

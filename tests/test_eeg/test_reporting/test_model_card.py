@@ -39,7 +39,7 @@ def judged(detector: Detector) -> Detector:
 def test_the_card_has_all_its_parts(detector: Detector) -> None:
     text = card(judged(detector))
     for words in (
-        "# tvgg-gap, trained by oja",
+        "# tvgg-gap (learning rule: oja)",
         "Research use only",
         "mean nothing for a real person",
         "## Intended use",
