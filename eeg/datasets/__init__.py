@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from eeg.datasets.bids import is_bids, open_bids, read_events
+from eeg.datasets.bids import has_participants, open_bids, read_events
 from eeg.datasets.bonn import is_bonn, open_bonn
 from eeg.datasets.corpus import Corpus, Entry
 from eeg.datasets.guinea_bissau import is_guinea_bissau, open_guinea_bissau
@@ -26,7 +26,7 @@ class Reader(NamedTuple):
 
 READERS = (
     Reader("a table with the columns path, subject and label", Path.is_file, open_listing),
-    Reader("a folder with participants.tsv (BIDS)", is_bids, open_bids),
+    Reader("a folder with participants.tsv (BIDS)", has_participants, open_bids),
     Reader("metadata_guineabissau.csv (Guinea-Bissau)", is_guinea_bissau, open_guinea_bissau),
     Reader("00_epilepsy (TUEP)", is_tuep, open_tuep),
     Reader("Z001.txt (Bonn)", is_bonn, open_bonn),

@@ -29,7 +29,7 @@ _NO_NAMES = ("", "[Unspecified]")  # the latter is what MNE-BIDS writes
 _Row = dict[str, str]
 
 
-def is_bids(path: Path) -> bool:
+def has_participants(path: Path) -> bool:
     """Whether a folder has a table of participants."""
     return (path / _PARTICIPANTS).is_file()
 

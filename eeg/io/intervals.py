@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-TOLERANCE = 1e-6  # an event cut in two equal halves is in both windows, whatever the rounding
+ROUNDING = 1e-6  # of times: an event cut in two equal halves is in both windows
 _INSTANT = 1e-3  # s: the least duration of an event, also of one annotated as a point in time
 
 Spans = NDArray[Any] | Sequence[tuple[float, float]]
@@ -88,4 +88,4 @@ def contains_half(
     An event that is cut in two equal halves counts for both windows; one of more than twice the window's
     length counts for none.
     """
-    return contained_fraction(onset, length, event_onset, event_duration) >= 0.5 - TOLERANCE
+    return contained_fraction(onset, length, event_onset, event_duration) >= 0.5 - ROUNDING

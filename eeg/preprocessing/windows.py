@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from eeg import large_arrays
-from eeg.io.intervals import TOLERANCE, contained_fraction, contains_half
+from eeg.io.intervals import ROUNDING, contained_fraction, contains_half
 from eeg.preprocessing.quality import Quality
 from trainers.errors import DataError
 from trainers.provenance import to_plain
@@ -58,7 +58,7 @@ class Windows:
 
     def in_recording(self, seconds: np.ndarray) -> np.ndarray:
         """Return where times (K,) on the windows, laid end to end, lie in the recording, s."""
-        place = (np.asarray(seconds, float) / self.length + TOLERANCE).astype(int)
+        place = (np.asarray(seconds, float) / self.length + ROUNDING).astype(int)
         place = np.minimum(place, len(self.onset) - 1)
         return self.onset[place] + seconds - place * self.length
 

@@ -1,14 +1,12 @@
-"""A simulated cohort: scalp EEG through a real forward model, with every discharge known.
+"""A simulated cohort: scalp EEG through a forward model, with every discharge known.
 
-Each signal is a time course times the pattern that its source leaves on the 19 electrodes of the 10-20
-system. Cortical sources project through MNE's sphere model of brain, fluid, skull and scalp; what is not
-cortical (eyes, scalp muscle, electrodes) falls off with distance from where it arises. The recording's
-reference is the average of the 19 electrodes.
+Each signal is a time course times the pattern of its source on the 19 electrodes of the 10-20 system (see
+`eeg.simulation.head_model`).  The reference is the average of the electrodes.
 
-A subject's background, the transients that everybody has and the discharges come from three independent
-random streams, and only the last looks at the label: the same subject with and without epilepsy differs by
-the discharges and by nothing else. The numbers below are fixed by the design of the benchmark and are not
-to be tuned to a detector. Research use only.
+A subject's background, the transients common to all subjects and the discharges come from three independent
+random streams, and only the last depends on the label: the same subject with and without epilepsy differs
+only by the discharges.  The numbers below are fixed by the design of the benchmark; do not tune them to a
+detector.  Research use only.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -30,7 +28,7 @@ from eeg.simulation.head_model import (
     surface,
 )
 
-# Events a minute, drawn log-uniformly for each subject.
+# Events per minute, drawn log-uniformly for each subject.
 DISCHARGE_RATE = (1.0, 15.0)
 INNOCENT_RATE = (0.5, 6.0)
 BLINK_RATE = (2.0, 12.0)
@@ -44,26 +42,26 @@ BLINK_AMPLITUDE = (4.0, 12.0)
 MUSCLE_AMPLITUDE = (3.0, 10.0)
 POP_AMPLITUDE = (4.0, 15.0)
 
-MIN_SECONDS = 10.0  # s, below which the densest subjects' events do not fit
-MIN_SIMULATED_SFREQ = 128.0  # Hz, below which the line's 50 Hz and the shortest spikes are badly sampled
+MIN_SECONDS = 10.0  # s; in less, the events of the densest subjects do not fit
+MIN_SIMULATED_SFREQ = 128.0  # Hz; below, the 50 Hz line and the shortest spikes are badly sampled
 LINE = 50.0  # Hz
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened in a simulated recording.
+    """An event of a simulated recording.
 
     Attributes
     ----------
     onset, duration
-        Where its time course begins and how long it lasts, in seconds.
+        Of its time course, s.
     kind
-        ``"discharge"``; ``"wicket"``, ``"small_sharp_spike"`` or ``"vertex_wave"``, which are innocent; or
-        ``"blink"``, ``"muscle"`` or ``"electrode_pop"``, which are no brain activity at all.
+        ``"discharge"``; ``"wicket"``, ``"small_sharp_spike"`` or ``"vertex_wave"``, which are benign
+        variants; or ``"blink"``, ``"muscle"`` or ``"electrode_pop"``, which are artefacts.
     channels
-        The electrodes where its peak reaches at least half of that at the best one, strongest first.
+        Electrodes with a peak of at least half of the largest, strongest first.
     amplitude
-        Peak at the best electrode, in units of the rms of the subject's background.
+        Peak at the best electrode, relative to the rms of the subject's background.
     """
 
     onset: float
@@ -90,7 +88,7 @@ class Simulated:
     channels
         The 19 electrodes, in the order of `data`.
     events
-        All that happened, in the order of onset.
+        All events, sorted by onset.
     """
 
     subject: str
@@ -102,11 +100,11 @@ class Simulated:
 
 
 # ---------------------------------------------------------------------------------------------------------
-# When and how: time courses, each (n,) with a peak of 1
+# Time courses, each (n,) with a peak of 1
 
 
 def _length(rng: np.random.Generator, shortest: float, longest: float, sfreq: float) -> int:
-    """Draw a number of samples that last between `shortest` and `longest` seconds."""
+    """Draw a number of samples between `shortest` and `longest` seconds."""
     return int(rng.integers(np.ceil(shortest * sfreq), np.floor(longest * sfreq), endpoint=True))
 
 
@@ -116,7 +114,7 @@ def _peak_one(wave: np.ndarray) -> np.ndarray:
 
 
 def _hump(n: int, summit: float = 0.5) -> np.ndarray:
-    """Rise to 1 and fall again over n samples, the top lying at the fraction `summit` of the way."""
+    """Rise to 1 and fall again over n samples, with the peak at the fraction `summit`."""
     phase = ((np.arange(n) + 0.5) / n) ** (np.log(0.5) / np.log(summit))
     return _peak_one(np.sin(np.pi * phase) ** 2)
 
@@ -124,7 +122,7 @@ def _hump(n: int, summit: float = 0.5) -> np.ndarray:
 def _spike_and_wave(rng: np.random.Generator, sfreq: float) -> np.ndarray:
     """Draw a spike or sharp wave of 60-200 ms, every other one with a slow wave of 200-400 ms.
 
-    The spike rises faster than it falls; the slow wave's polarity is opposite to it.
+    The spike rises faster than it falls; the slow wave has the opposite polarity.
     """
     spike = _hump(_length(rng, 0.06, 0.2, sfreq), rng.uniform(0.3, 0.5))
     slow = rng.uniform(0.3, 0.8) * _hump(_length(rng, 0.2, 0.4, sfreq))
@@ -156,7 +154,7 @@ def _blink(rng: np.random.Generator, sfreq: float) -> np.ndarray:
 
 
 def _muscle(rng: np.random.Generator, sfreq: float) -> np.ndarray:
-    """Draw a burst of 20-100 Hz that swells and fades within 0.3-2 s."""
+    """Draw a burst of 20-100 Hz that rises and falls within 0.3-2 s."""
     n = _length(rng, 0.3, 2.0, sfreq)
     spectrum = scipy.fft.rfft(rng.normal(size=n))
     frequency = scipy.fft.rfftfreq(n, 1 / sfreq)
@@ -171,7 +169,7 @@ def _pop(rng: np.random.Generator, sfreq: float) -> np.ndarray:
 
 
 # ---------------------------------------------------------------------------------------------------------
-# What happens: a transient is a kind of event with its place, time course and size
+# Transients: events with a pattern, a time course and an amplitude
 
 
 @dataclass(frozen=True)
@@ -203,7 +201,7 @@ _Draw: TypeAlias = Callable[[np.random.Generator, float], _Shape]
 
 
 def _discharge_of_subject(rng: np.random.Generator) -> _Draw:
-    """Give a subject one focus, or one in four generalised discharges, and return its drawing of shapes."""
+    """Draw a subject's focus, or one time in four generalised discharges; return how to draw its shapes."""
     pattern = generalised() if rng.uniform() < 0.25 else focal(rng)
     return lambda rng, sfreq: _Shape("discharge", pattern, _spike_and_wave(rng, sfreq))
 
@@ -234,7 +232,7 @@ def _draw_pop(rng: np.random.Generator, sfreq: float) -> _Shape:
     return _Shape("electrode_pop", pattern_of(one), _pop(rng, sfreq))
 
 
-def _happen(
+def _draw_transients(
     rng: np.random.Generator,
     draw: _Draw,
     rate: tuple[float, float],
@@ -242,9 +240,9 @@ def _happen(
     n_times: int,
     sfreq: float,
 ) -> list[_Transient]:
-    """Draw one subject's transients of one kind; they never overlap one another."""
+    """Draw one subject's transients of one kind, which do not overlap."""
     expected = _log_uniform(rng, rate) * n_times / sfreq / 60
-    count = int(expected + rng.uniform())  # rounded up or down by chance: right on average
+    count = int(expected + rng.uniform())  # rounded up or down at random: unbiased
     shapes = [draw(rng, sfreq) for _ in range(count)]
     starts = _place([len(shape.wave) for shape in shapes], n_times, rng)
     return [
@@ -253,9 +251,9 @@ def _happen(
 
 
 def _place(lengths: Sequence[int], n_times: int, rng: np.random.Generator) -> list[int]:
-    """Throw spans of these lengths into n_times samples so that none overlaps another.
+    """Draw starts of non-overlapping spans of these lengths in n_times samples.
 
-    The gaps between them are what is drawn: uniform points in the time that the spans leave free.
+    The gaps between them are drawn: uniform points in the time that the spans leave free.
     """
     free = np.sort(rng.integers(n_times - sum(lengths), size=len(lengths), endpoint=True))
     before = np.concatenate([[0], np.cumsum(lengths)[:-1]]) if lengths else np.empty(0)
@@ -266,19 +264,19 @@ def _log_uniform(rng: np.random.Generator, bounds: tuple[float, float]) -> float
     return float(np.exp(rng.uniform(*np.log(bounds))))
 
 
-def _everybody(rng: np.random.Generator, n_times: int, sfreq: float) -> list[_Transient]:
-    happen = partial(_happen, rng, n_times=n_times, sfreq=sfreq)
+def _common_transients(rng: np.random.Generator, n_times: int, sfreq: float) -> list[_Transient]:
+    draw = partial(_draw_transients, rng, n_times=n_times, sfreq=sfreq)
     return [
-        *happen(_draw_innocent, INNOCENT_RATE, INNOCENT_AMPLITUDE),
-        *happen(_draw_blink, BLINK_RATE, BLINK_AMPLITUDE),
-        *happen(_draw_muscle, MUSCLE_RATE, MUSCLE_AMPLITUDE),
-        *happen(_draw_pop, POP_RATE, POP_AMPLITUDE),
+        *draw(_draw_innocent, INNOCENT_RATE, INNOCENT_AMPLITUDE),
+        *draw(_draw_blink, BLINK_RATE, BLINK_AMPLITUDE),
+        *draw(_draw_muscle, MUSCLE_RATE, MUSCLE_AMPLITUDE),
+        *draw(_draw_pop, POP_RATE, POP_AMPLITUDE),
     ]
 
 
 def _discharges(rng: np.random.Generator, n_times: int, sfreq: float) -> list[_Transient]:
     draw = _discharge_of_subject(rng)
-    return _happen(rng, draw, DISCHARGE_RATE, DISCHARGE_AMPLITUDE, n_times, sfreq)
+    return _draw_transients(rng, draw, DISCHARGE_RATE, DISCHARGE_AMPLITUDE, n_times, sfreq)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -288,8 +286,8 @@ def _discharges(rng: np.random.Generator, n_times: int, sfreq: float) -> list[_T
 def _background(rng: np.random.Generator, n_times: int, sfreq: float) -> tuple[np.ndarray, float]:
     """Draw 1/f activity and an alpha rhythm: (19, n_times) float32 in volts, and its rms in volts.
 
-    The rms is taken over all electrodes and samples. The sources are independent Gaussian processes,
-    high-passed at 0.5 Hz as an amplifier would.
+    The rms is over all electrodes and samples.  The sources are independent Gaussian processes, high-passed
+    at 0.5 Hz as by an amplifier.
     """
     rms = _log_uniform(rng, (8e-6, 20e-6))
     frequency = np.maximum(scipy.fft.rfftfreq(n_times, 1 / sfreq), 1e-3)
@@ -304,11 +302,11 @@ def _background(rng: np.random.Generator, n_times: int, sfreq: float) -> tuple[n
 
 
 def _noise(rng: np.random.Generator, spectrum: np.ndarray, strength: np.ndarray) -> np.ndarray:
-    """Draw the spectra (19, F) complex64, of power 1 overall, of Gaussian sources seen by the electrodes.
+    """Draw the spectra (19, F) complex64, of total power 1, of Gaussian sources at the electrodes.
 
-    All sources share an amplitude `spectrum` (F,); `strength` (S,) is varied by subject, as are the
-    orientations. S independent Gaussian sources seen by 19 electrodes through L are, in distribution, 19
-    sources seen through U diag(s), the left half of L's singular value decomposition: no more are drawn.
+    All sources share an amplitude `spectrum` (F,); `strength` (S,) and the orientations vary by subject.
+    S independent Gaussian sources with leadfield L have the same distribution at 19 electrodes as 19
+    sources with U diag(s) from L's singular value decomposition, so only these are drawn.
     """
     lean = rng.uniform(-0.5, 0.5, (len(strength), 3))
     strength = strength * rng.lognormal(0, 0.5, len(strength))
@@ -322,7 +320,7 @@ def _noise(rng: np.random.Generator, spectrum: np.ndarray, strength: np.ndarray)
 
 
 def _line_noise(rng: np.random.Generator, n_times: int, sfreq: float) -> np.ndarray:
-    """Draw the mains' hum (19, n_times) in volts: one phase, as strong as each electrode is badly fixed."""
+    """Draw power-line noise (19, n_times) in volts: one phase, an amplitude per electrode."""
     strength = _log_uniform(rng, (0.1e-6, 2e-6)) * rng.lognormal(0, 0.5, len(CHANNELS))
     wave = np.sin(2 * np.pi * (LINE * np.arange(n_times) / sfreq + rng.uniform()))
     return np.outer(strength - strength.mean(), wave)
@@ -335,20 +333,20 @@ def _line_noise(rng: np.random.Generator, n_times: int, sfreq: float) -> np.ndar
 def simulate_subject(
     index: int, label: int, *, seed: int, minutes: float = 5.0, sfreq: float = 256.0
 ) -> Simulated:
-    """Simulate one subject; the label decides about the discharges and about nothing else.
+    """Simulate one subject; the label determines only the discharges.
 
     Parameters
     ----------
     index
-        The subject's place in the cohort, from 0; with `seed` it determines all that is random.
+        The subject's position in the cohort, from 0; with `seed` it determines everything random.
     label
         1 epilepsy, 0 control.
     seed
-        The cohort's.
+        Of the cohort.
     minutes
-        Length, rounded to whole seconds, at least 10 of them.
+        Length, rounded to whole seconds, at least 10 s.
     sfreq
-        Hz, a whole number of at least 128.
+        Hz, an integer of at least 128.
 
     Returns
     -------
@@ -358,16 +356,16 @@ def simulate_subject(
     Raises
     ------
     ValueError
-        If the label is neither 0 nor 1, the recording too short or the sampling rate too low.
+        The label is neither 0 nor 1, the recording too short or the sampling rate too low.
     """
     if label not in (0, 1):
         raise ValueError(f"label is {label}, expected 1 (epilepsy) or 0 (control)")
-    check(minutes, sfreq)
-    ongoing, everybody, epilepsy = map(np.random.default_rng, np.random.SeedSequence([seed, index]).spawn(3))
+    check_settings(minutes, sfreq)
+    background, common, epilepsy = map(np.random.default_rng, np.random.SeedSequence([seed, index]).spawn(3))
     n_times = round(minutes * 60) * int(sfreq)
-    data, rms = _background(ongoing, n_times, sfreq)
-    data += _line_noise(ongoing, n_times, sfreq)
-    transients = _everybody(everybody, n_times, sfreq)
+    data, rms = _background(background, n_times, sfreq)
+    data += _line_noise(background, n_times, sfreq)
+    transients = _common_transients(common, n_times, sfreq)
     if label:
         transients += _discharges(epilepsy, n_times, sfreq)
     _add(data, transients, rms)
@@ -375,16 +373,14 @@ def simulate_subject(
     return Simulated(f"{index + 1:03d}", label, data, sfreq, CHANNELS, tuple(events))
 
 
-def check(minutes: float, sfreq: float) -> None:
+def check_settings(minutes: float, sfreq: float) -> None:
     """Raise `ValueError` for a duration or a sampling rate that cannot be simulated."""
     if minutes * 60 < MIN_SECONDS:
         raise ValueError(
             f"minutes is {minutes:g}, expected at least {MIN_SECONDS / 60:.3f} ({MIN_SECONDS:g} s)"
         )
     if sfreq < MIN_SIMULATED_SFREQ or sfreq != int(sfreq):
-        raise ValueError(
-            f"sfreq is {sfreq:g} Hz, expected a whole number of at least {MIN_SIMULATED_SFREQ:g} Hz"
-        )
+        raise ValueError(f"sfreq is {sfreq:g} Hz, expected an integer of at least {MIN_SIMULATED_SFREQ:g} Hz")
 
 
 def _add(data: np.ndarray, transients: Iterable[_Transient], rms: float) -> None:
@@ -395,10 +391,10 @@ def _add(data: np.ndarray, transients: Iterable[_Transient], rms: float) -> None
         data[:, span] += np.outer(transient.amplitude * rms * shape.pattern, shape.wave)
 
 
-def labels(subjects: int, seed: int) -> list[int]:
-    """Return who has epilepsy: of each two in a row one has, a coin says which.
+def draw_labels(subjects: int, seed: int) -> list[int]:
+    """Draw the labels (1 epilepsy): one of every two consecutive subjects, at random.
 
-    So both groups are of one size, and nobody's label depends on how many come later.
+    Both groups have the same size, and no label depends on the number of subjects.
     """
     coins = np.random.default_rng(seed).random((subjects + 1) // 2) < 0.5
     pairs = np.column_stack([coins, ~coins])

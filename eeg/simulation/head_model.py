@@ -1,7 +1,7 @@
-"""The simulated head: cortical sources, and the patterns that they leave on the scalp.
+"""The simulated head: cortical sources, and their patterns at the electrodes.
 
-Cortical sources project through MNE's sphere model of brain, fluid, skull and scalp; what is not cortical
-(eyes, scalp muscle, electrodes) falls off with distance from where it arises.
+Cortical sources project through MNE's sphere model of brain, fluid, skull and scalp; other sources (eyes,
+scalp muscle, electrodes) decrease with distance from their origin.
 """
 
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ CHANNELS = (
 
 @dataclass(frozen=True)
 class Head:
-    """Electrodes, a shell of cortex and how the one sees the other.
+    """Electrodes, a shell of cortical sources and their leadfield.
 
     `electrodes` (19, 3) and `sources` (S, 3) are in metres in head coordinates (x right, y front, z up),
     `outward` (S, 3) are unit vectors, and `gain` (19, S, 3) is in V/(A m) against the average reference.
@@ -42,15 +42,15 @@ class Head:
 def head() -> Head:
     """Solve MNE's sphere model for the 10-20 electrodes and dipoles on a shell of cortex.
 
-    The shell lies at 85 % of the head's radius (the brain ends at 90 %) and reaches down to 0.3 radii
-    below the centre; its 600 sources stand about 10 mm apart, on a Fibonacci lattice.
+    The shell is at 85 % of the head's radius (the brain ends at 90 %) and extends to 0.3 radii below the
+    centre; its 600 sources are about 10 mm apart, on a Fibonacci lattice.
     """
     info = mne.create_info(list(CHANNELS), 1.0, "eeg")
     info.set_montage("colin27_1020")
     sphere = mne.make_sphere_model("auto", "auto", info, verbose="error")
     electrodes = sphere["r0"] + sphere.radius * _directions(info, sphere["r0"])
     for channel, electrode in zip(info["chs"], electrodes, strict=True):
-        channel["loc"][:3] = electrode  # MNE's series holds on the sphere, and takes for it what it gets
+        channel["loc"][:3] = electrode  # MNE's series assumes electrodes on the sphere
     outward = _lattice(600, lowest=-0.3)
     sources = sphere["r0"] + 0.85 * sphere.radius * outward
     space = mne.setup_volume_source_space(pos={"rr": sources, "nn": outward}, verbose="error")
@@ -66,7 +66,7 @@ def _directions(info: mne.Info, centre: np.ndarray) -> np.ndarray:
 
 
 def _lattice(n: int, lowest: float) -> np.ndarray:
-    """Spread n unit vectors (n, 3) evenly over the part of the sphere that lies above z = `lowest`."""
+    """Spread n unit vectors (n, 3) evenly over the part of the sphere above z = `lowest`."""
     k = np.arange(n) + 0.5
     z = 1 - (1 - lowest) * k / n
     radius, angle = np.sqrt(1 - z**2), np.pi * (1 + np.sqrt(5)) * k
@@ -74,30 +74,30 @@ def _lattice(n: int, lowest: float) -> np.ndarray:
 
 
 def patch(centre: np.ndarray, width: float, lean: np.ndarray) -> np.ndarray:
-    """Return the pattern (19,) of a patch of cortex that fires together, with a peak of 1.
+    """Return the pattern (19,) of a synchronous patch of cortex, with a peak of 1.
 
     Parameters
     ----------
     centre
         (3,) in metres, in head coordinates.
     width
-        Standard deviation of the patch in metres; the sources' weights fall off as a Gaussian.
+        Standard deviation of the patch in metres; the weights of its sources are Gaussian.
     lean
-        (3,), shorter than 1: what is added to the inward dipoles to tilt them. Inward ones are those of
-        gyri, negative on the scalp above; the walls of sulci lean.
+        (3,), shorter than 1: added to the inward dipoles to tilt them.  Inward dipoles are those of gyri,
+        negative on the scalp above; those in the walls of sulci lean.
     """
     weight = np.exp(-0.5 * (distance(head().sources, centre) / width) ** 2)
     return pattern_of(np.einsum("csd,sd,s->c", head().gain, lean - head().outward, weight))
 
 
 def pattern_of(potential: np.ndarray) -> np.ndarray:
-    """Refer potentials (19,) to their average and scale the largest to 1, whatever its sign."""
+    """Refer potentials (19,) to their average and scale the largest magnitude to 1."""
     referred: np.ndarray = potential - potential.mean()
     return referred / float(np.abs(referred).max())
 
 
 def distance(points: np.ndarray, point: np.ndarray) -> np.ndarray:
-    """Return how far points (n, 3) lie from one point (3,)."""
+    """Return the distances (n,) of points (n, 3) from one point (3,)."""
     distance: np.ndarray = np.linalg.norm(points - point, axis=1)
     return distance
 
@@ -115,16 +115,16 @@ def patch_near(electrode: str, rng: np.random.Generator) -> np.ndarray:
 
 
 def focal(rng: np.random.Generator) -> np.ndarray:
-    """Return the pattern (19,) of a focus anywhere in the shell; weighted like some 6 cm² of cortex."""
+    """Return the pattern (19,) of a focus anywhere in the shell, of about 6 cm² of cortex."""
     return patch(head().sources[rng.integers(len(head().sources))], 0.01, random_lean(rng))
 
 
 def generalised() -> np.ndarray:
-    """Return the pattern (19,) of both hemispheres firing together, strongest over the frontal midline."""
+    """Return the pattern (19,) of both hemispheres in synchrony, strongest over the frontal midline."""
     return patch(head().at("Fz"), 0.05, np.zeros(3))
 
 
 def surface(origins: Iterable[np.ndarray], reach: float) -> np.ndarray:
-    """Return the pattern (19,) of something outside the skull that fades over `reach` metres."""
+    """Return the pattern (19,) of origins outside the skull that decreases over `reach` metres."""
     fading = [np.exp(-distance(head().electrodes, origin) / reach) for origin in origins]
     return pattern_of(np.sum(fading, axis=0))

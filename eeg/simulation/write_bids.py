@@ -1,8 +1,8 @@
-"""The simulated cohort as a corpus on disk: EDF in BIDS layout, with every event written down."""
+"""The simulated cohort as a corpus on disk: EDF in BIDS layout, with every event."""
 
 import json
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -11,10 +11,11 @@ import edfio
 import joblib
 from tqdm import tqdm
 
-from eeg.simulation.cohort import LINE, Simulated, check, labels, simulate_subject
+from eeg.io.tables import write_table
+from eeg.simulation.cohort import LINE, Simulated, check_settings, draw_labels, simulate_subject
 from trainers.errors import DataError
 
-STEP = 0.1  # µV, the resolution of the EDF's 16 bits; what is simulated stays far within their range
+_STEP = 0.1  # µV, the resolution of the EDF's 16 bits; the simulated signals are far within their range
 
 
 def write_cohort(
@@ -32,11 +33,13 @@ def write_cohort(
     Parameters
     ----------
     out
-        The folder to write, which must be new or empty. It appears when it is complete and not before.
-    subjects, minutes, sfreq, seed
-        What to simulate; see `simulate_subject`.
+        The folder to write, which must be new or empty.  It appears only when it is complete.
+    subjects
+        Their number, at least 2.
+    minutes, sfreq, seed
+        See `simulate_subject`.
     jobs
-        Processes; they change nothing but the time.
+        Processes; they change only the run time.
     progress
         Show a progress bar.
 
@@ -48,21 +51,21 @@ def write_cohort(
     Raises
     ------
     DataError
-        If `out` holds something already or cannot be written.
+        `out` is not empty or cannot be written.
     ValueError
-        If there are fewer than 2 subjects, or as `simulate_subject` says.
+        There are fewer than 2 subjects, or as `simulate_subject`.
     """
     if subjects < 2:
         raise ValueError(f"subjects is {subjects}, expected at least 2, one for each group")
-    check(minutes, sfreq)
+    check_settings(minutes, sfreq)
     try:
         if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-            raise DataError(f"{out}: holds something, expected a new or empty folder: name another")
+            raise DataError(f"{out}: is not empty; expected a new or empty folder: name another")
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as unfinished:
             folder = Path(unfinished) / "cohort"
             folder.mkdir()
-            groups = labels(subjects, seed)
+            groups = draw_labels(subjects, seed)
             one = joblib.delayed(partial(_write_subject, folder, seed=seed, minutes=minutes, sfreq=sfreq))
             work = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(
                 one(index, label) for index, label in enumerate(groups)
@@ -83,18 +86,18 @@ def _write_subject(cohort: Path, index: int, label: int, *, seed: int, minutes: 
     stem = f"sub-{subject.subject}_task-rest"
     _edf(subject).write(folder / f"{stem}_eeg.edf")
     _write_json(folder / f"{stem}_eeg.json", _sidecar(subject))
-    _write_table(
-        folder / f"{stem}_channels.tsv",
+    write_table(
         ("name", "type", "units", "sampling_frequency", "reference"),
         ((name, "EEG", "uV", f"{sfreq:g}", "average") for name in subject.channels),
+        folder / f"{stem}_channels.tsv",
     )
-    _write_table(
-        folder / f"{stem}_events.tsv",
+    write_table(
         ("onset", "duration", "trial_type", "channel", "amplitude"),
         (
             (f"{e.onset:.6f}", f"{e.duration:.6f}", e.kind, ",".join(e.channels), f"{e.amplitude:.3f}")
             for e in subject.events
         ),
+        folder / f"{stem}_events.tsv",
     )
 
 
@@ -107,7 +110,7 @@ def _edf(subject: Simulated) -> edfio.Edf:
             subject.sfreq,
             label=name,
             physical_dimension="uV",
-            physical_range=(-(2**15) * STEP, (2**15 - 1) * STEP),
+            physical_range=(-(2**15) * _STEP, (2**15 - 1) * _STEP),
         )
         for name, signal in zip(subject.channels, microvolt, strict=True)
     ]
@@ -134,7 +137,7 @@ def _sidecar(subject: Simulated) -> dict[str, object]:
 
 
 def _write_description(cohort: Path, groups: Sequence[int], settings: str) -> None:
-    """Write what BIDS wants at the top of a data set."""
+    """Write the files that BIDS requires at the top of a data set."""
     description = {
         "Name": "Simulated EEG with and without interictal discharges",
         "BIDSVersion": "1.10.0",
@@ -152,16 +155,12 @@ def _write_description(cohort: Path, groups: Sequence[int], settings: str) -> No
     _write_json(cohort / "participants.json", _PARTICIPANTS)
     _write_json(cohort / "task-rest_events.json", _EVENTS)
     rows = ((f"sub-{i + 1:03d}", ("control", "epilepsy")[label]) for i, label in enumerate(groups))
-    _write_table(cohort / "participants.tsv", ("participant_id", "group"), rows)
+    write_table(("participant_id", "group"), rows, cohort / "participants.tsv")
     (cohort / "README").write_text(_README.format(settings=settings), encoding="utf-8")
 
 
 def _write_json(path: Path, content: object) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    path.write_text("".join("\t".join(row) + "\n" for row in (header, *rows)), encoding="utf-8")
 
 
 _PARTICIPANTS = {

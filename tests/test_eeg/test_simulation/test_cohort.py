@@ -14,7 +14,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from eeg.simulation.cohort import Simulated, labels, simulate_subject
+from eeg.simulation.cohort import Simulated, draw_labels, simulate_subject
 from eeg.simulation.head_model import CHANNELS, head, patch
 from eeg.simulation.write_bids import write_cohort
 from trainers.errors import DataError
@@ -104,7 +104,7 @@ def test_the_gain_solves_the_shells_physics():
 
 @pytest.fixture(scope="module")
 def cohort() -> list[Simulated]:
-    return [simulate_subject(i, label, seed=1, minutes=2) for i, label in enumerate(labels(24, seed=1))]
+    return [simulate_subject(i, label, seed=1, minutes=2) for i, label in enumerate(draw_labels(24, seed=1))]
 
 
 def test_only_epilepsy_has_discharges_and_everybody_has_the_rest(cohort):
@@ -241,9 +241,9 @@ def test_a_seed_repeats_and_another_differs():
 
 @given(seed=st.integers(0, 2**32), size=st.integers(2, 200), more=st.integers(0, 50))
 def test_labels_halve_the_cohort_and_do_not_depend_on_its_size(seed, size, more):
-    some = labels(size, seed)
+    some = draw_labels(size, seed)
     assert abs(2 * sum(some) - size) <= 1
-    assert labels(size + more, seed)[:size] == some
+    assert draw_labels(size + more, seed)[:size] == some
 
 
 @settings(max_examples=15, deadline=None)
@@ -313,7 +313,7 @@ def permutation_null(features: np.ndarray, label: np.ndarray, times: int) -> np.
 
 
 def groups(subjects: int, minutes: float) -> tuple[np.ndarray, np.ndarray]:
-    label = np.array(labels(subjects, seed=11))
+    label = np.array(draw_labels(subjects, seed=11))
     simulated = (simulate_subject(i, y, seed=11, minutes=minutes) for i, y in enumerate(label))
     return np.array([free_band_powers(subject) for subject in simulated]), label
 
@@ -350,7 +350,7 @@ def table(path: Path) -> list[dict[str, str]]:
 
 
 def test_an_edf_gives_back_what_was_simulated(folder):
-    for index, label in enumerate(labels(4, seed=6)):
+    for index, label in enumerate(draw_labels(4, seed=6)):
         subject = simulate_subject(index, label, seed=6, minutes=0.5)
         stem = folder / f"sub-{subject.subject}" / "eeg" / f"sub-{subject.subject}_task-rest"
         raw = mne.io.read_raw(f"{stem}_eeg.edf", preload=True, verbose="warning")  # warnings are errors
@@ -377,7 +377,7 @@ def test_the_cohort_is_bids_and_says_that_it_is_simulated(folder):
     assert header.count(b"SIMULATED") >= 3
     participants = table(folder / "participants.tsv")
     assert [row["participant_id"] for row in participants] == [f"sub-{i:03d}" for i in range(1, 5)]
-    assert [row["group"] == "epilepsy" for row in participants] == [bool(y) for y in labels(4, seed=6)]
+    assert [row["group"] == "epilepsy" for row in participants] == [bool(y) for y in draw_labels(4, seed=6)]
     for sidecar, rows in (
         ("participants.json", participants),
         ("task-rest_events.json", table(next(folder.glob("sub-001/eeg/*_events.tsv")))),
