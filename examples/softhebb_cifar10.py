@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR
 
+from hebbian.nn import Triangle
 from hebbian.synapse import synaptic, weight_layers
 from trainers import (
     Phase,
@@ -37,7 +39,7 @@ from trainers import (
     predict,
     train_rule,
 )
-from trainers.networks import softhebb_net, uniform
+from trainers.networks import uniform
 
 WIDTHS = (96, 384, 1536)
 KERNELS = ("0.1", "1.1", "2.1")  # where the convolutions lie in the net
@@ -92,6 +94,35 @@ BACKPROP = Recipe(Phase(partial(Adam, lr=1e-3), epochs=10, batch=64), initialise
 SOFTHEBB = {
     "layers": {path: {"temperature": 1 / t} for path, t in zip(KERNELS, INVERSE_TEMPERATURES, strict=True)}
 }
+
+
+def softhebb_net(
+    channels: int = 3, widths: tuple[int, int, int] = (96, 384, 1536), classes: int = 10
+) -> nn.Sequential:
+    """Return the net of Journé et al. 2023 for CIFAR-10, (N, channels, 32, 32) -> scores (N, ``classes``).
+
+    Parameters
+    ----------
+    widths
+        Kernels of the three convolutions, which halve the sides of the image one after the other.
+    """
+    stages = [
+        nn.Sequential(
+            nn.BatchNorm2d(fan_in, affine=False),
+            nn.Conv2d(fan_in, fan_out, side, padding="same", padding_mode="reflect", bias=False),
+            Triangle(power),
+            pool,
+        )
+        for (fan_in, fan_out), side, power, pool in zip(
+            pairwise([channels, *widths]),
+            (5, 3, 3),
+            (0.7, 1.4, 1.0),
+            (nn.MaxPool2d(4, 2, padding=1), nn.MaxPool2d(4, 2, padding=1), nn.AvgPool2d(2)),
+            strict=True,
+        )
+    ]
+    readout = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(widths[-1] * 4 * 4, classes))
+    return nn.Sequential(*stages, readout)
 
 
 @dataclass

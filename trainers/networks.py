@@ -9,7 +9,6 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from hebbian.nn import Triangle
 from hebbian.synapse import synaptic, weight_layers
 
 
@@ -104,35 +103,6 @@ def lenet(classes: int = 10, activation: Callable[[], nn.Module] = nn.ReLU) -> n
         nn.Sequential(nn.Linear(120, 84), activation()),
         nn.Linear(84, classes),
     )
-
-
-def softhebb_net(
-    channels: int = 3, widths: tuple[int, int, int] = (96, 384, 1536), classes: int = 10
-) -> nn.Sequential:
-    """Return the net of Journé et al. 2023 for CIFAR-10, (N, channels, 32, 32) -> scores (N, ``classes``).
-
-    Parameters
-    ----------
-    widths
-        Kernels of the three convolutions, which halve the sides of the image one after the other.
-    """
-    stages = [
-        nn.Sequential(
-            nn.BatchNorm2d(fan_in, affine=False),
-            nn.Conv2d(fan_in, fan_out, side, padding="same", padding_mode="reflect", bias=False),
-            Triangle(power),
-            pool,
-        )
-        for (fan_in, fan_out), side, power, pool in zip(
-            pairwise([channels, *widths]),
-            (5, 3, 3),
-            (0.7, 1.4, 1.0),
-            (nn.MaxPool2d(4, 2, padding=1), nn.MaxPool2d(4, 2, padding=1), nn.AvgPool2d(2)),
-            strict=True,
-        )
-    ]
-    readout = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(widths[-1] * 4 * 4, classes))
-    return nn.Sequential(*stages, readout)
 
 
 @torch.no_grad()

@@ -18,7 +18,7 @@ from torch.optim import SGD, Adam, AdamW
 from torch.utils.data import DataLoader, TensorDataset
 
 from hebbian import Backprop, registry
-from tests.helpers import ROOT
+from tests.helpers import ROOT, same_state, small_mlp
 from trainers import (
     Batches,
     Checkpoint,
@@ -29,7 +29,6 @@ from trainers import (
     Schedule,
     Trainer,
     TrainingData,
-    mlp,
     train_rule,
 )
 from trainers.networks import uniform
@@ -48,16 +47,11 @@ def trained(name, checkpoint=None, callbacks=(), epochs=2, recipe=RECIPE, augmen
     """Train a net with dropout and running statistics; return its final state."""
     g = torch.Generator().manual_seed(1)
     x, y = torch.rand(60, 12, generator=g), torch.randint(0, 3, (60,), generator=g)
-    model = mlp(12, [8, 7], 3, partial(nn.Dropout, 0.5), centred=True)
-    uniform(model, torch.Generator().manual_seed(0))
+    model = small_mlp(activation=partial(nn.Dropout, 0.5), centred=True)
     recipe = replace(recipe, learn=replace(recipe.learn, epochs=epochs))
     data = TrainingData(x, y, classes=3, augment=augment)
     train_rule(name, model, data, recipe, RunOptions(seed, callbacks, checkpoint))
     return model.state_dict()
-
-
-def same(a, b):
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
 class Interrupt:
@@ -84,7 +78,7 @@ def test_an_interrupted_training_ends_as_one_that_was_left_alone(name, tmp_path)
     steps = STEPS if registry.find(name).supervised else 2 * STEPS
     for after in (4, steps // 2 - 1, 2):  # the step that is interrupted is lost each time
         interrupted(path, name, after)
-    assert same(trained(name, Checkpoint(path)), trained(name))
+    assert same_state(trained(name, Checkpoint(path)), trained(name))
 
 
 @pytest.mark.parametrize(
@@ -108,13 +102,13 @@ def test_every_phase_can_be_interrupted(name, changes, tmp_path):
     for after in range(2, len(steps), 5):
         path = tmp_path / f"{after}.pt"
         interrupted(path, name, after, recipe=recipe)
-        assert same(trained(name, Checkpoint(path), recipe=recipe), whole)
+        assert same_state(trained(name, Checkpoint(path), recipe=recipe), whole)
 
 
 def test_a_finished_training_is_not_made_again(tmp_path):
     path = tmp_path / "a.pt"
     whole = trained("softhebb", Checkpoint(path))
-    assert same(trained("softhebb", Checkpoint(path), [Interrupt(1)]), whole)
+    assert same_state(trained("softhebb", Checkpoint(path), [Interrupt(1)]), whole)
 
 
 SCRIPT = """
@@ -165,7 +159,7 @@ def test_killed_at_random_moments(tmp_path):
     assert killed >= 3
     for name in names:
         end = torch.load(tmp_path / f"{name}.end", weights_only=True)
-        assert same(end, trained(name, epochs=epochs)), name
+        assert same_state(end, trained(name, epochs=epochs)), name
 
 
 def test_killed_while_it_writes_leaves_the_old_file(tmp_path):
@@ -188,7 +182,7 @@ trained("backprop", Checkpoint(Path({str(path)!r}), every=0))
     assert done.returncode == -signal.SIGKILL
     assert path.read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 2
-    assert same(trained("backprop", Checkpoint(path)), trained("backprop"))
+    assert same_state(trained("backprop", Checkpoint(path)), trained("backprop"))
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -212,7 +206,7 @@ def test_a_request_to_end_is_met_after_the_step_and_its_writing(number, tmp_path
         trained("backprop", checkpoint, [Signal(number, 5)])
     assert signal.getsignal(number) == handler
     assert torch.load(path, weights_only=True)["trainer"]["progress"]["step"] == 5
-    assert same(trained("backprop", Checkpoint(path)), trained("backprop"))
+    assert same_state(trained("backprop", Checkpoint(path)), trained("backprop"))
 
 
 @pytest.fixture
@@ -286,7 +280,7 @@ def test_torchs_own_loader_scheduler_and_scaler(own, tmp_path):
     gone_on, trainer = fit(seed=9)
     (tmp_path / "a.pt").unlink()
     whole, other = fit()
-    assert same(gone_on, whole)
+    assert same_state(gone_on, whole)
     assert trainer.step == other.step == trainer.goal - 20 == 16
     assert trainer.scaler.get_scale() == other.scaler.get_scale() > 2**16
 

@@ -7,18 +7,13 @@ import subprocess
 import sys
 
 import pytest
-from click.testing import CliRunner
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from hebbian import registry
-from trainers.cli.main import main
+from tests.helpers import call_hebbian
 from trainers.comparison import experiment
 from trainers.comparison.experiment import wilson
 from trainers.trainer import predict
-
-
-def call(*words, **environment):
-    return CliRunner().invoke(main, words, env={"HEBBIAN_DATA": "", **environment})
 
 
 def complaint(result):
@@ -39,7 +34,7 @@ def test_help_loads_nothing_heavy():
 
 
 def test_rules_lists_every_rule_and_what_is_used_by_itself():
-    listed = call("rules")
+    listed = call_hebbian("rules")
     assert listed.exit_code == 0
     modules = {card.name for card in registry.MODULES}
     assert {line.split()[0] for line in listed.output.splitlines()[1:]} == set(registry.rules()) | modules
@@ -47,7 +42,7 @@ def test_rules_lists_every_rule_and_what_is_used_by_itself():
 
 @pytest.mark.parametrize("name", ["krotov", "hopfield", "storkey", "genomic-bottleneck"])
 def test_rules_tells_all_about_one(name):
-    card, told = registry.card(name), call("rules", name).output
+    card, told = registry.card(name), call_hebbian("rules", name).output
     assert all(part in told for part in (card.equation, card.source, card.needs, card.oracle, card.family))
 
 
@@ -74,7 +69,7 @@ def test_rules_tells_all_about_one(name):
     ],
 )
 def test_errors_are_one_line_with_their_exit_code(words, code, says):
-    result = call(*words)
+    result = call_hebbian(*words)
     assert result.exit_code == code
     assert says in complaint(result)
 
@@ -82,10 +77,10 @@ def test_errors_are_one_line_with_their_exit_code(words, code, says):
 def test_an_output_folder_that_cannot_be_used_is_refused_before_training(tmp_path):
     (tmp_path / "file").touch()
     for out in (tmp_path, tmp_path / "file" / "run"):
-        result = call("train", "--rule", "oja", "--out", str(out))
+        result = call_hebbian("train", "--rule", "oja", "--out", str(out))
         assert result.exit_code == 1
         assert f"{out} " in complaint(result)
-        result = call("compare", "--rules", "oja", "--out", str(out))
+        result = call_hebbian("compare", "--rules", "oja", "--out", str(out))
         assert result.exit_code == 1
         assert f"{out} " in complaint(result)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
@@ -99,7 +94,7 @@ def accuracies(output):
 def test_a_rule_is_trained_and_recorded_beside_its_controls(tmp_path):
     out = tmp_path / "run"
     words = ["train", "--rule", "softhebb", "--epochs", "1", "--hidden", "20", "--seed", "3"]
-    result = call(*words, "--out", str(out))
+    result = call_hebbian(*words, "--out", str(out))
     assert result.exit_code == 0, result.output
     shown = accuracies(result.output)
     assert list(shown) == ["softhebb", "backprop", "frozen"]
@@ -116,13 +111,13 @@ def test_a_rule_is_trained_and_recorded_beside_its_controls(tmp_path):
     assert events.Scalars("readout/accuracy")[-1].value == pytest.approx(shown["softhebb"], abs=1e-4)
     assert "features/receptive_fields/0.2" in events.Tags()["images"]
     assert not list(out.glob("*.part"))
-    assert accuracies(call(*words, "--no-controls").output) == {"softhebb": shown["softhebb"]}
+    assert accuracies(call_hebbian(*words, "--no-controls").output) == {"softhebb": shown["softhebb"]}
 
 
 def test_an_interrupted_training_is_gone_on_with(tmp_path, monkeypatch):
     words = ["train", "--rule", "softhebb", "--epochs", "1", "--hidden", "8"]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    assert call(*words, "--out", str(whole)).exit_code == 0
+    assert call_hebbian(*words, "--out", str(whole)).exit_code == 0
     finished = []
 
     def stop(rule, x):
@@ -133,41 +128,41 @@ def test_an_interrupted_training_is_gone_on_with(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(experiment, "predict", stop)
-        assert call(*words, "--out", str(cut)).exit_code == 1
+        assert call_hebbian(*words, "--out", str(cut)).exit_code == 1
     assert (cut / "backprop-0.checkpoint").exists()
-    assert "not empty" in complaint(call(*words, "--out", str(cut)))
-    other = call(
+    assert "not empty" in complaint(call_hebbian(*words, "--out", str(cut)))
+    other = call_hebbian(
         "train", "--rule", "softhebb", "--epochs", "2", "--hidden", "8", "--out", str(cut), "--resume"
     )
     assert "settings.epochs was 1, is 2" in complaint(other)
-    result = call(*words, "--out", str(cut), "--resume")
+    result = call_hebbian(*words, "--out", str(cut), "--resume")
     assert result.exit_code == 0, result.output
     runs = [json.loads((folder / "results.json").read_text()) for folder in (whole, cut)]
     assert [r["weights"] for r in runs[0]] == [r["weights"] for r in runs[1]]
     assert not list(cut.glob("*.checkpoint"))
-    assert call(*words, "--resume").exit_code == 2
+    assert call_hebbian(*words, "--resume").exit_code == 2
 
 
 def test_a_resumed_folder_takes_another_rule(tmp_path):
     words = ["--epochs", "1", "--hidden", "8", "--out", str(tmp_path / "run")]
-    assert call("train", "--rule", "oja", "--no-controls", *words).exit_code == 0
-    result = call("train", "--rule", "dfa", "--no-controls", "--resume", *words)
+    assert call_hebbian("train", "--rule", "oja", "--no-controls", *words).exit_code == 0
+    result = call_hebbian("train", "--rule", "dfa", "--no-controls", "--resume", *words)
     assert list(accuracies(result.output)) == ["dfa"], result.output
-    other = call("train", "--rule", "dfa", "--no-controls", "--seed", "1", "--resume", *words)
+    other = call_hebbian("train", "--rule", "dfa", "--no-controls", "--seed", "1", "--resume", *words)
     assert list(accuracies(other.output)) == ["dfa"], other.output
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert [(r["rule"], r["seed"]) for r in results] == [("oja", 0), ("dfa", 0), ("dfa", 1)]
     assert results[1]["weights"] != results[2]["weights"]
-    alone = call("train", "--rule", "dfa", "--no-controls", *words[:-1], str(tmp_path / "alone"))
+    alone = call_hebbian("train", "--rule", "dfa", "--no-controls", *words[:-1], str(tmp_path / "alone"))
     assert accuracies(alone.output) == accuracies(result.output)
 
 
 def test_what_was_logged_before_the_first_checkpoint_is_not_logged_twice(tmp_path):
     out = tmp_path / "run"
     words = ["train", "--rule", "oja", "--epochs", "1", "--hidden", "8", "--no-controls", "--out", str(out)]
-    assert call(*words).exit_code == 0
+    assert call_hebbian(*words).exit_code == 0
     (out / "results.json").unlink()  # as if it had been killed before
-    assert call(*words, "--resume").exit_code == 0
+    assert call_hebbian(*words, "--resume").exit_code == 0
     events = EventAccumulator(str(out / "tensorboard" / "oja-0"))
     events.Reload()
     assert [event.step for event in events.Scalars("readout/accuracy")] == [1]
@@ -176,7 +171,7 @@ def test_what_was_logged_before_the_first_checkpoint_is_not_logged_twice(tmp_pat
 def test_greedy_is_for_rules_without_labels_alone(tmp_path):
     out = tmp_path / "run"
     words = ["train", "--rule", "softhebb", "--greedy", "--epochs", "1", "--hidden", "8", "--hidden", "6"]
-    result = call(*words, "--out", str(out))
+    result = call_hebbian(*words, "--out", str(out))
     assert result.exit_code == 0, result.output
     assert list(accuracies(result.output)) == ["softhebb", "backprop", "frozen"]
     recipes = json.loads((out / "run.json").read_text())["recipes"]
@@ -189,7 +184,7 @@ def test_greedy_is_for_rules_without_labels_alone(tmp_path):
 
 def test_the_readout_learns_as_many_epochs_as_a_control_with_labels(tmp_path):
     out = tmp_path / "run"
-    result = call("train", "--rule", "softhebb", "--epochs", "2", "--hidden", "8", "--out", str(out))
+    result = call_hebbian("train", "--rule", "softhebb", "--epochs", "2", "--hidden", "8", "--out", str(out))
     assert result.exit_code == 0, result.output
     for rule, phase in (("softhebb", "features"), ("softhebb", "readout"), ("backprop", "train")):
         events = EventAccumulator(str(out / "tensorboard" / f"{rule}-0"))
@@ -199,8 +194,8 @@ def test_the_readout_learns_as_many_epochs_as_a_control_with_labels(tmp_path):
 
 def test_the_angle_to_backprop_is_logged_where_it_is_asked_for(tmp_path):
     words = ["train", "--rule", "dfa", "--epochs", "1", "--hidden", "8", "--no-controls"]
-    assert "--alignment needs the folder" in complaint(call(*words, "--alignment"))
-    result = call(*words, "--alignment", "--out", str(tmp_path / "run"))
+    assert "--alignment needs the folder" in complaint(call_hebbian(*words, "--alignment"))
+    result = call_hebbian(*words, "--alignment", "--out", str(tmp_path / "run"))
     assert result.exit_code == 0, result.output
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard" / "dfa-0"))
     events.Reload()
@@ -215,7 +210,7 @@ def test_what_a_kill_during_the_first_writing_leaves_is_no_obstacle(tmp_path):
     left.mkdir(parents=True)
     (left / "run.json").write_text("half")
     words = ["train", "--rule", "oja", "--epochs", "1", "--hidden", "8", "--no-controls"]
-    result = call(*words, "--out", str(tmp_path / "run"))
+    result = call_hebbian(*words, "--out", str(tmp_path / "run"))
     assert result.exit_code == 0, result.output
     assert not left.exists()
 
@@ -223,7 +218,7 @@ def test_what_a_kill_during_the_first_writing_leaves_is_no_obstacle(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(registry.rules()))
 def test_every_rule_reads_digits(name):
-    result = call("train", "--rule", name, "--no-controls")
+    result = call_hebbian("train", "--rule", name, "--no-controls")
     assert result.exit_code == 0, result.output
     # A perceptron with 100 random features is above 0.9.  Hebb and Oja without competition approach
     # one common feature, as theory says, and fall below it; chance is 0.1.
@@ -233,7 +228,9 @@ def test_every_rule_reads_digits(name):
 @pytest.mark.slow
 @pytest.mark.skipif("HEBBIAN_DATA" not in os.environ, reason="needs MNIST: set HEBBIAN_DATA")
 def test_krotov_on_mnist_reaches_its_peer():
-    result = call("train", "--rule", "krotov", "--data", "mnist", HEBBIAN_DATA=os.environ["HEBBIAN_DATA"])
+    result = call_hebbian(
+        "train", "--rule", "krotov", "--data", "mnist", HEBBIAN_DATA=os.environ["HEBBIAN_DATA"]
+    )
     assert result.exit_code == 0, result.output
     shown = accuracies(result.output)
     assert shown["krotov"] > 0.9122 - 0.005  # the peer's figure, less half a point

@@ -13,12 +13,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from click.testing import CliRunner
 from scipy.stats import ttest_1samp
 
-from tests.helpers import ROOT
+from tests.helpers import ROOT, call_hebbian
 from trainers import DataError, Split
-from trainers.cli.main import main
 from trainers.comparison import compare as module
 from trainers.comparison.compare import Comparison, compare_rules, with_controls
 from trainers.comparison.experiment import Experiment, Result, run_experiment
@@ -308,46 +306,47 @@ def test_differences_are_named_by_their_path():
     assert differences({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "c": 2}) == ["a.b was 1, is 3"]
 
 
-def call(*words):
-    return CliRunner().invoke(main, [str(word) for word in words], env={"HEBBIAN_DATA": ""})
-
-
 def test_a_recorded_training_is_run_again(tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
-    result = call("train", "--rule", "dfa", "--epochs", 1, "--hidden", 8, "--no-controls", "--out", first)
+    result = call_hebbian(
+        "train", "--rule", "dfa", "--epochs", 1, "--hidden", 8, "--no-controls", "--out", first
+    )
     assert result.exit_code == 0, result.output
-    again = call("run", first / "run.json", "--out", second)
+    again = call_hebbian("run", first / "run.json", "--out", second)
     assert again.exit_code == 0, again.output
     assert "All 1 results are the same, bit for bit." in again.output
-    assert "holds the record itself" in call("run", first / "run.json", "--out", first).output
+    assert "holds the record itself" in call_hebbian("run", first / "run.json", "--out", first).output
     (tmp_path / "alone").mkdir()
     (tmp_path / "alone" / "run.json").write_text((first / "run.json").read_text())
-    nothing = call("run", tmp_path / "alone" / "run.json", "--out", tmp_path / "new")
+    nothing = call_hebbian("run", tmp_path / "alone" / "run.json", "--out", tmp_path / "new")
     assert nothing.exit_code == 1
     assert "holds no results to compare with" in nothing.output
     path = second / "results.json"
     path.write_text(path.read_text().replace('"weights": "', '"weights": "0'))
-    differs = call("run", second / "run.json", "--out", tmp_path / "third")
+    differs = call_hebbian("run", second / "run.json", "--out", tmp_path / "third")
     assert differs.exit_code == 1
     assert differs.output.splitlines()[-1] == "Error: 1 of 1 results differ"
     noted = json.loads((first / "run.json").read_text())
     (tmp_path / "odd.json").write_text(json.dumps({**noted, "command": "dance"}))
     for path in (tmp_path / "odd.json", first / "results.json"):
-        assert "not of `hebbian train`" in call("run", path, "--out", tmp_path / "x").output
+        assert "not of `hebbian train`" in call_hebbian("run", path, "--out", tmp_path / "x").output
     (first / "results.json").write_text('[{"figure": 1}]')
-    assert "no results of this version" in call("run", first / "run.json", "--out", tmp_path / "x").output
+    assert (
+        "no results of this version"
+        in call_hebbian("run", first / "run.json", "--out", tmp_path / "x").output
+    )
 
 
 def test_a_recorded_comparison_is_run_again(tmp_path, here):
     words = ["compare", "--rules", "dfa", "--seeds", 1, "--epochs", 1, "--hidden", 8]
-    late = call(*words, "--out", tmp_path / "first", "--budget-minutes", 0)
+    late = call_hebbian(*words, "--out", tmp_path / "first", "--budget-minutes", 0)
     assert late.output.splitlines()[-1] == "3 runs are missing; the same command resumes them."
-    result = call(*words, "--out", tmp_path / "first")
+    result = call_hebbian(*words, "--out", tmp_path / "first")
     assert result.exit_code == 0, result.output
     shown = [line.split()[0] for line in result.output.splitlines()[-4:]]
     assert shown[0] == "rule"
     assert set(shown[1:]) == {"dfa", "backprop", "frozen"}
-    again = call("run", tmp_path / "first" / "run.json", "--out", tmp_path / "second")
+    again = call_hebbian("run", tmp_path / "first" / "run.json", "--out", tmp_path / "second")
     assert "All 3 results are the same, bit for bit." in again.output
 
 

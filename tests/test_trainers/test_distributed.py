@@ -13,6 +13,7 @@ from torch import multiprocessing, nn
 from torch.optim import SGD
 
 from hebbian import registry
+from tests.helpers import samples, small_mlp
 from trainers import Batches, Checkpoint, Phase, Recipe, RunOptions, Trainer, TrainingData, mlp, train_rule
 from trainers.distributed import joined, leave, rank, world
 from trainers.networks import uniform
@@ -26,15 +27,12 @@ def means():
     return [n for n in NAMES if not registry.find(n).traits & {"noisy", "batch statistics"}]
 
 
-def net(dtype=torch.float64):
-    model = mlp(12, [8, 7], 4, nn.Tanh)
-    uniform(model, torch.Generator().manual_seed(0))
-    return model.to(dtype)
+def net():
+    return small_mlp(4, torch.float64, activation=nn.Tanh)
 
 
 def data(n=8):
-    g = torch.Generator().manual_seed(1)
-    return torch.rand(n, 12, generator=g, dtype=torch.float64), torch.randint(0, 4, (n,), generator=g)
+    return samples(n, 12, 4, torch.float64)
 
 
 def build(name):

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from examples.softhebb_cifar10 import softhebb_net
 from hebbian.rule import blocks
 from hebbian.synapse import weight_layers
-from trainers.networks import convnet, lenet, mlp, softhebb_net
+from trainers.networks import convnet, lenet, mlp
 
 NETS = {
     # weights and biases, counted by hand

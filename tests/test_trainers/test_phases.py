@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import SGD
 
 from hebbian import BCM, Hebbian, SoftHebb, oja, registry
+from tests.helpers import same_state, samples, small_mlp
 from trainers import Cache, Phase, Recipe, RunOptions, TrainingData, mlp, predict, recommended, train_rule
 from trainers.networks import convnet, gaussian, uniform
 from trainers.recipes import cosine, linear
@@ -18,15 +19,8 @@ from trainers.recipes import cosine, linear
 QUICK = Recipe(Phase(partial(SGD, lr=0.01), 2, 10), readout=Phase(partial(SGD, lr=0.1), 2, 10))
 
 
-def data(n=60, dtype=torch.float32):
-    g = torch.Generator().manual_seed(1)
-    return torch.randn(n, 12, generator=g, dtype=dtype), torch.randint(0, 3, (n,), generator=g)
-
-
-def net(dtype=torch.float32, **wanted):
-    model = mlp(12, [8, 7], 3, **wanted)
-    uniform(model, torch.Generator().manual_seed(0))
-    return model.to(dtype)
+def data(dtype=torch.float32):
+    return samples(60, 12, 3, dtype)
 
 
 def run(name, model, recipe=QUICK, seed=0, data=data, callbacks=(), cache=None, **more):
@@ -34,26 +28,20 @@ def run(name, model, recipe=QUICK, seed=0, data=data, callbacks=(), cache=None, 
     return train_rule(name, model, TrainingData(*data(), classes=3, **more), recipe, options)
 
 
-def same(a, b):
-    return all(
-        torch.equal(p, q) for p, q in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
-    )
-
-
 @pytest.mark.parametrize("name", sorted(registry.rules()))
 def test_the_same_seed_gives_the_same_weights_and_another_one_does_not(name):
     def trained(seed):
-        model = net(activation=partial(nn.Dropout, 0.5), centred=True)
+        model = small_mlp(activation=partial(nn.Dropout, 0.5), centred=True)
         torch.randn(seed + 1)  # whatever the caller drew before must not matter
         run(name, model, seed=seed)
         return model
 
-    assert same(trained(3), trained(3))
-    assert not same(trained(3), trained(4))
+    assert same_state(trained(3), trained(3))
+    assert not same_state(trained(3), trained(4))
 
 
 def test_the_callers_random_state_is_left_alone():
-    model = net(activation=partial(nn.Dropout, 0.5))
+    model = small_mlp(activation=partial(nn.Dropout, 0.5))
     before = torch.get_rng_state()
     run("dfa", model)
     assert torch.equal(torch.get_rng_state(), before)
@@ -62,7 +50,7 @@ def test_the_callers_random_state_is_left_alone():
 @pytest.mark.parametrize("name", ["frozen", "oja"])
 def test_the_cached_readout_is_the_uncached_one(name):
     """Written out: the same steps on the last layer, with the whole model in the loop."""
-    model, start = (net(torch.float64, centred=True) for _ in range(2))
+    model, start = (small_mlp(dtype=torch.float64, centred=True) for _ in range(2))
     x, y = data(dtype=torch.float64)
     recipe = replace(QUICK, readout=replace(QUICK.readout, batch=len(x), schedule=linear))
     run(name, model, recipe, data=lambda: (x, y))
@@ -121,26 +109,26 @@ def test_greedy_training_is_each_layer_alone_on_finished_ones(name, make):
     found = copy.deepcopy(expected)
     greedily(expected, {"0.1": make(), "1.1": make()}, x, GREEDY, seed=4)
     run(name, found, GREEDY, 4, lambda: (x, y))
-    assert same(found[:2], expected[:2])
+    assert same_state(found[:2], expected[:2])
 
 
 @pytest.mark.parametrize("name", WITHOUT_LABELS)
 def test_greedy_training_from_the_cache_is_that_without_it(name):
     def trained(**more):
-        model = net(torch.float64, centred=True)
+        model = small_mlp(dtype=torch.float64, centred=True)
         run(name, model, GREEDY, data=lambda: data(dtype=torch.float64), **more)
         return model
 
-    assert same(trained(), trained(augment=unaltered))
+    assert same_state(trained(), trained(augment=unaltered))
 
 
 def test_greedy_training_does_not_depend_on_where_features_lie(tmp_path):
     def trained(limit):
-        model = net(centred=True)
+        model = small_mlp(centred=True)
         run("softhebb", model, GREEDY, cache=Cache(limit, tmp_path))
         return model
 
-    assert same(trained(0), trained(1 << 20))
+    assert same_state(trained(0), trained(1 << 20))
     assert not list(tmp_path.iterdir())
 
 
@@ -151,12 +139,12 @@ def test_greedy_blocks_stay_as_they_are_once_they_have_learned():
         def on_phase(self, trainer):
             seen[trainer.phase] = copy.deepcopy(model)
 
-    model = net(centred=True)
+    model = small_mlp(centred=True)
     run("oja", model, GREEDY, callbacks=[Listener()])
     assert list(seen) == ["features.0", "features.1", "readout"]
-    assert same(seen["features.0"][0], model[0])
-    assert same(seen["features.1"][1], model[1])
-    assert not same(seen["features.0"][1], model[1])
+    assert same_state(seen["features.0"][0], model[0])
+    assert same_state(seen["features.1"][1], model[1])
+    assert not same_state(seen["features.0"][1], model[1])
 
 
 def test_a_greedy_chain_may_have_blocks_without_weights():
@@ -164,10 +152,10 @@ def test_a_greedy_chain_may_have_blocks_without_weights():
         nn.Flatten(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 7), nn.ReLU(), nn.Linear(7, 3)
     )
     uniform(flat, torch.Generator().manual_seed(0))
-    model = net()
+    model = small_mlp()
     run("softhebb", model, GREEDY)
     run("softhebb", flat, GREEDY)
-    assert same(flat, model)
+    assert same_state(flat, model)
 
 
 def passes(layer):
@@ -180,7 +168,7 @@ def passes(layer):
 @pytest.mark.parametrize(("augment", "samples"), [(None, 60), (unaltered, 2 * 60 + 2)])
 def test_a_frozen_block_sees_every_sample_once_or_as_altered_in_each_epoch(augment, samples):
     """Two epochs of 60 samples; where they are altered, two more show the rule their shape."""
-    model = net()
+    model = small_mlp()
     seen = passes(model[0])
     run("backprop", model, replace(QUICK, frozen_blocks=1), augment=augment)
     assert sum(seen) == samples
@@ -191,29 +179,29 @@ def test_a_frozen_block_sees_every_sample_once_or_as_altered_in_each_epoch(augme
 def test_a_frozen_part_is_what_gives_the_rest_its_inputs(name, augment):
     """Written out: the rest alone, on what the part gives in eval mode."""
     x, y = data(dtype=torch.float64)
-    model = net(torch.float64, centred=True)
+    model = small_mlp(dtype=torch.float64, centred=True)
     model[0](x)  # statistics of its own
     before, rest = copy.deepcopy(model[0]), copy.deepcopy(model[1:])
     rule = run(name, model, replace(QUICK, frozen_blocks=1), data=lambda: (x, y), augment=augment)
     h = before.eval()(x).detach()
     alone = run(name, rest, data=lambda: (h, y))
-    assert same(model[0], before)
-    assert same(model[1:], rest)
+    assert same_state(model[0], before)
+    assert same_state(model[1:], rest)
     torch.testing.assert_close(predict(rule, x), predict(alone, h))
 
 
 def test_a_linear_probe_leaves_only_the_last_block_to_learn():
-    model = net()
+    model = small_mlp()
     before = copy.deepcopy(model)
     run("backprop", model, replace(QUICK, frozen_blocks=2))
-    assert same(model[:2], before[:2])
-    assert not same(model[2], before[2])
+    assert same_state(model[:2], before[:2])
+    assert not same_state(model[2], before[2])
 
 
 @pytest.mark.parametrize("frozen", [-1, 3])
 def test_a_block_must_be_left_to_learn(frozen):
     with pytest.raises(ValueError, match=f"leave one of the 3 blocks to learn, got {frozen}"):
-        run("backprop", net(), replace(QUICK, frozen_blocks=frozen))
+        run("backprop", small_mlp(), replace(QUICK, frozen_blocks=frozen))
 
 
 @pytest.mark.parametrize("recipe", [GREEDY, replace(QUICK, frozen_blocks=1)])
@@ -221,7 +209,7 @@ def test_only_a_chain_has_blocks(recipe):
     class Model(nn.Module):
         def __init__(self):
             super().__init__()
-            self.body = net()
+            self.body = small_mlp()
 
         def forward(self, x):
             return self.body(x)
@@ -232,27 +220,29 @@ def test_only_a_chain_has_blocks(recipe):
 
 def test_a_greedy_recipe_is_for_rules_without_labels():
     with pytest.raises(ValueError, match="greedy training is for unsupervised rules; 'dfa' is supervised"):
-        run("dfa", net(), GREEDY)
+        run("dfa", small_mlp(), GREEDY)
 
 
 @pytest.mark.parametrize("recipe", [QUICK, GREEDY])
 def test_single_layers_may_have_settings_of_their_own(recipe):
     x, y = data(dtype=torch.float64)
     own = {"0.1": {"temperature": 0.3}, "1.0": {}}
-    model, plain = net(torch.float64), net(torch.float64)
+    model, plain = small_mlp(dtype=torch.float64), small_mlp(dtype=torch.float64)
     single = {"layers": own, "temperature": 2.0}
     run("softhebb", model, replace(recipe, settings=single), data=lambda: (x, y))
     run("softhebb", plain, replace(recipe, settings={"temperature": 2.0}), data=lambda: (x, y))
-    rule = registry.build("softhebb", net(), None, example=x[:2], classes=3, layers=own, temperature=2.0)
+    rule = registry.build(
+        "softhebb", small_mlp(), None, example=x[:2], classes=3, layers=own, temperature=2.0
+    )
     assert [p.temperature for p in rule.plasticity.values()] == [0.3, 2.0]
-    assert not same(model[0], plain[0])
+    assert not same_state(model[0], plain[0])
 
 
 def test_layers_that_are_not_there_or_take_no_settings_are_refused():
     with pytest.raises(ValueError, match=r"no layer at '7\.1'"):
-        run("oja", net(), replace(GREEDY, settings={"layers": ["0.1", "7.1"]}))
+        run("oja", small_mlp(), replace(GREEDY, settings={"layers": ["0.1", "7.1"]}))
     with pytest.raises(TypeError, match="'stdp' has no settings for single layers"):
-        run("stdp", net(), replace(QUICK, settings={"layers": {"0.1": {"temperature": 1.0}}}))
+        run("stdp", small_mlp(), replace(QUICK, settings={"layers": {"0.1": {"temperature": 1.0}}}))
 
 
 TUNED = replace(QUICK, finetune=Phase(partial(SGD, lr=0.1), 1, 60))
@@ -264,7 +254,7 @@ TUNED = replace(QUICK, finetune=Phase(partial(SGD, lr=0.1), 1, 60))
 def test_fine_tuning_goes_on_by_backprop_from_what_was_learned(name, greedy):
     """Written out: one step on all data from the weights of the same training without that phase."""
     x, y = data(dtype=torch.float64)
-    tuned, model = (net(torch.float64, centred=True) for _ in range(2))
+    tuned, model = (small_mlp(dtype=torch.float64, centred=True) for _ in range(2))
     rule = run(name, tuned, replace(TUNED, greedy=greedy), data=lambda: (x, y))
     run(name, model, replace(QUICK, greedy=greedy), data=lambda: (x, y))
     before = copy.deepcopy(model)
@@ -284,27 +274,27 @@ def test_fine_tuning_is_the_last_phase_and_leaves_the_frozen_part_alone():
         def on_phase(self, trainer):
             phases.append(trainer.phase)
 
-    model = net(centred=True)
+    model = small_mlp(centred=True)
     before = copy.deepcopy(model[0])
     run("oja", model, replace(TUNED, frozen_blocks=1), callbacks=[Listener()])
     assert phases == ["features", "readout", "finetune"]
-    assert same(model[0], before)
+    assert same_state(model[0], before)
     phases.clear()
-    run("dfa", net(), TUNED, callbacks=[Listener()])
+    run("dfa", small_mlp(), TUNED, callbacks=[Listener()])
     assert phases == ["train", "finetune"]
 
 
 def test_unsupervised_features_do_not_see_the_labels():
     x, y = data()
-    a, b = net(), net()
+    a, b = small_mlp(), small_mlp()
     run("softhebb", a, data=lambda: (x, y))
     run("softhebb", b, data=lambda: (x, y.flip(0)))
-    assert same(a[:-1], b[:-1])
-    assert not same(a[-1], b[-1])
+    assert same_state(a[:-1], b[:-1])
+    assert not same_state(a[-1], b[-1])
 
 
 def test_frozen_keeps_its_weights_and_gathers_batch_statistics():
-    model = net(centred=True)
+    model = small_mlp(centred=True)
     before = copy.deepcopy(model)
     run("frozen", model)
     for old, new in zip(before[0].parameters(), model[0].parameters(), strict=True):
@@ -320,11 +310,11 @@ def test_phases_have_names_and_the_readout_is_judged_on_features():
             seen[trainer.phase] = trainer.evaluate()
 
     x, y = data()
-    rule = run("krotov", net(), callbacks=[Listener()], held_out=(x, y))
+    rule = run("krotov", small_mlp(), callbacks=[Listener()], held_out=(x, y))
     hits = (predict(rule, x).argmax(1) == y).double().mean().item()
     assert seen == {"features": {}, "readout": {"accuracy": hits}}
     seen.clear()
-    run("backprop", net(), callbacks=[Listener()])
+    run("backprop", small_mlp(), callbacks=[Listener()])
     assert list(seen) == ["train"]
 
 
@@ -342,7 +332,7 @@ def test_one_logit_is_enough():
 
 
 def test_settings_reach_the_rule():
-    rule = run("krotov", net(), replace(QUICK, settings={"k": 3, "delta": 0.1}))
+    rule = run("krotov", small_mlp(), replace(QUICK, settings={"k": 3, "delta": 0.1}))
     assert {(p.k, p.delta) for p in rule.plasticity.values()} == {(3, 0.1)}
 
 

@@ -8,6 +8,7 @@ from torch import nn
 from hebbian import Backprop
 from hebbian.registry import build
 from hebbian.rule import Rule
+from tests.helpers import samples
 from trainers import Batches, Clip, Schedule, Trainer, accuracy, predict
 
 
@@ -17,8 +18,7 @@ def net():
 
 
 def data(n=20):
-    g = torch.Generator().manual_seed(1)
-    return torch.randn(n, 6, generator=g), torch.randint(0, 3, (n,), generator=g)
+    return samples(n, 6, 3)
 
 
 def sgd(model):
