@@ -163,11 +163,13 @@ def measured(name: str, seed: int, task: Task, loaded: Loaded, parts: Parts) -> 
 
 def loudest(loaded: Loaded, parts: Parts, seed: int) -> Judged:
     """Score subjects by the statistic of amplitude that is best among the training subjects."""
-    values = {e: amplitude.recording_scores(windows) for e, windows in loaded.items()}
+    values = {e: amplitude.amplitude_scores(windows) for e, windows in loaded.items()}
     found: dict[str, float] = {}
     taken = []
     for train, test in parts:
-        best = max(amplitude.AMPLITUDE, key=lambda name: ranked({e: values[e][name] for e in train}))
+        best = max(
+            amplitude.AMPLITUDE_STATISTICS, key=lambda name: ranked({e: values[e][name] for e in train})
+        )
         taken.append(best)
         found |= by_subject({e: values[e][best] for e in test})
     return found, {"chosen": taken}

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     "--model",
     default="tvgg-gap",
     show_default=True,
-    help="tvgg, tvgg-gap, eegnet, shallow, deep4, or a package.module:function of yours.",
+    help="A network, e.g. eegnet (an unknown name lists all), or a package.module:function of yours.",
 )
 @click.option("--rule", default="backprop", show_default=True, help="See `hebbian rules`.")
 @click.option(

@@ -114,16 +114,16 @@ def amplitude_aucs(scored: Sequence[Scored]) -> dict[str, Estimate]:
     """
     rows: dict[str, list[dict[str, float]]] = {}
     for s in scored:
-        rows.setdefault(s.entry.subject, []).append(amplitude.recording_scores(s.windows))
+        rows.setdefault(s.entry.subject, []).append(amplitude.amplitude_scores(s.windows))
     labels = {s.entry.subject: s.entry.label for s in scored}
     names = np.array(list(rows))
     found = {
-        f"amplitude ({name}, best of {len(amplitude.AMPLITUDE)})": auc(
+        f"amplitude ({name}, best of {len(amplitude.AMPLITUDE_STATISTICS)})": auc(
             np.array([labels[n] for n in names]),
             np.array([np.mean([row[name] for row in rows[n]]) for n in names]),
             names,
         )
-        for name in amplitude.AMPLITUDE
+        for name in amplitude.AMPLITUDE_STATISTICS
     }
     best = max(found, key=lambda name: found[name].value)
     return {best: found[best]}

@@ -1,6 +1,6 @@
-"""The cheap detectors that a network must beat: statistics of amplitude, no learning.
+"""Baselines without learning: statistics of amplitude.
 
-Each takes windows (N, C, T) and returns (N,), the value at the channel where it is largest.
+Each takes windows (N, C, T) and returns (N,), its value in the channel where it is largest.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def line_length(x: np.ndarray) -> np.ndarray:
 
 
 def kurtosis(x: np.ndarray) -> np.ndarray:
-    """Return the excess kurtosis: how much a window consists of a few large values."""
+    """Return the excess kurtosis, which is high for a few large values."""
     return np.asarray(excess_kurtosis(x, axis=-1)).max(-1)
 
 
@@ -28,13 +28,13 @@ def peak_to_peak(x: np.ndarray) -> np.ndarray:
     return np.ptp(x, axis=-1).max(-1)
 
 
-AMPLITUDE: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+AMPLITUDE_STATISTICS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "line length": line_length,
     "kurtosis": kurtosis,
     "peak-to-peak": peak_to_peak,
 }
 
 
-def recording_scores(windows: Windows) -> dict[str, float]:
-    """Return the maximum over a recording's windows of each statistic."""
-    return {name: float(statistic(windows.data).max()) for name, statistic in AMPLITUDE.items()}
+def amplitude_scores(windows: Windows) -> dict[str, float]:
+    """Return the maximum of each statistic over the windows of a recording."""
+    return {name: float(statistic(windows.data).max()) for name, statistic in AMPLITUDE_STATISTICS.items()}

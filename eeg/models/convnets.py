@@ -1,8 +1,8 @@
 """EEGNet, ShallowConvNet and Deep4 from their papers: windows (N, channels, times) -> scores (N, n_outputs).
 
-Each is a chain of blocks with one weight layer a block, so that every learning rule can train it.  Kernels
-and poolings are by default those that Lawhern et al. 2018 give for 128 Hz; at another rate they span another
-time.  What is returned takes any number of windows of the one length that it was built for.
+Each is a chain of blocks with one weight layer per block, so that every learning rule can train it.  Default
+kernels and poolings are those of Lawhern et al. 2018 for 128 Hz; at another rate they span another time.
+A network takes windows of the length that it was built for.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from eeg.models.registry import register_model
 
+
+@register_model("eegnet")
 def eegnet(
     n_channels: int,
     n_times: int,
@@ -25,8 +28,21 @@ def eegnet(
 ) -> nn.Sequential:
     """Return EEGNet-``filters``,``depth`` (Lawhern et al. 2018, J. Neural Eng. 15:056013, table 2).
 
-    A temporal convolution of ``kernel`` samples (half a second), ``depth`` spatial filters a temporal one,
-    and a separable convolution.  The norms of the spatial filters and of the readout stay below 1 and 0.25.
+    A temporal convolution, spatial filters and a separable convolution.  The norms of the spatial filters and
+    of the readout stay below 1 and 0.25.
+
+    Parameters
+    ----------
+    n_channels, n_times
+        Shape of a window.
+    n_outputs
+        Scores per window.
+    filters, kernel
+        Temporal filters, and their length in samples (half a second).
+    depth
+        Spatial filters per temporal filter.
+    dropout
+        Probability.
 
     Raises
     ------
@@ -52,6 +68,7 @@ def eegnet(
     )
 
 
+@register_model("shallow")
 def shallow(
     n_channels: int,
     n_times: int,
@@ -63,8 +80,16 @@ def shallow(
 ) -> nn.Sequential:
     """Return ShallowConvNet (Schirrmeister et al. 2017, Hum. Brain Mapp. 38:5391): log band power, learned.
 
-    40 temporal filters, 40 spatial ones, the square, its mean over ``pool`` samples and the logarithm.
-    At 250 Hz the paper has a kernel of 25, a pool of 75 and a stride of 15.
+    40 temporal filters, 40 spatial filters, the square, its mean and the logarithm.
+
+    Parameters
+    ----------
+    n_channels, n_times
+        Shape of a window.
+    n_outputs
+        Scores per window.
+    kernel, pool, stride
+        Samples of the temporal filters and of the mean; 25, 75 and 15 in the paper, at 250 Hz.
 
     Raises
     ------
@@ -81,13 +106,22 @@ def shallow(
     )
 
 
+@register_model("deep4")
 def deep4(
     n_channels: int, n_times: int, n_outputs: int = 1, *, kernel: int = 5, pool: int = 2
 ) -> nn.Sequential:
     """Return Deep4, the deep ConvNet (Schirrmeister et al. 2017): four convolutions and poolings over time.
 
-    The first is split into a temporal and a spatial one; 25, 50, 100, 200 maps.  At 250 Hz the paper has a
-    kernel of 10 and a pool of 3.
+    The first is split into a temporal and a spatial one; 25, 50, 100, 200 maps.
+
+    Parameters
+    ----------
+    n_channels, n_times
+        Shape of a window.
+    n_outputs
+        Scores per window.
+    kernel, pool
+        Samples of each convolution and pooling; 10 and 3 in the paper, at 250 Hz.
 
     Raises
     ------
@@ -144,7 +178,7 @@ def _image(n_channels: int) -> nn.Module:
 
 
 def _same(kernel: int) -> nn.Module:
-    """Pad so that a convolution of ``kernel`` samples keeps the length."""
+    """Return a padding with which a convolution of ``kernel`` samples preserves the length."""
     return nn.ZeroPad2d(((kernel - 1) // 2, kernel // 2, 0, 0))
 
 
@@ -153,7 +187,7 @@ def _squeezed(maps: int, pool: int) -> tuple[nn.Module, ...]:
 
 
 def _bounded(layer: nn.Module, most: float) -> nn.Module:
-    """Let the weights of each unit have at most the norm ``most`` whenever ``layer`` runs in training."""
+    """Clip the norm of each unit's weights to ``most`` whenever ``layer`` runs in training."""
 
     def bound(module: Any, args: object) -> None:
         if module.training:  # through .data: a second pass before the step changes nothing, and may be made

@@ -1,4 +1,4 @@
-"""How a network sees windows: what its readout is given."""
+"""Embeddings of windows: the input of a network's readout."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from eeg.models.local_readout import OwnReadout
 
 
-def readout(network: nn.Module) -> nn.Linear | None:
-    """Return a network's last linear layer; None where it has none, or a rule reads out in another way."""
+def find_readout(network: nn.Module) -> nn.Linear | None:
+    """Return the last linear layer of a network; None if it has none or its rule reads out differently."""
     if isinstance(network, OwnReadout):
         return None
     return next((m for m in reversed(list(network.modules())) if isinstance(m, nn.Linear)), None)
@@ -17,22 +17,22 @@ def readout(network: nn.Module) -> nn.Linear | None:
 
 @torch.no_grad()
 def embed(network: nn.Module, x: Tensor, batch: int = 64) -> Tensor:
-    """Return what a network's `readout` is given for windows, (N, C, T) -> (N, D).
+    """Return the input of a network's readout (`find_readout`) for windows, (N, C, T) -> (N, D).
 
     Raises
     ------
     ValueError
-        If it has none.
+        If the network has no linear readout.
     """
-    last = readout(network)
+    last = find_readout(network)
     if last is None:
-        raise ValueError(f"{type(network).__name__} has no linear readout whose input could be looked at")
-    seen: list[Tensor] = []
-    hook = last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].flatten(1)))
+        raise ValueError(f"{type(network).__name__} has no linear readout, which an embedding needs")
+    inputs: list[Tensor] = []
+    hook = last.register_forward_pre_hook(lambda _, args: inputs.append(args[0].flatten(1)))
     try:
         network.eval()
         for part in x.split(batch):
             network(part)
     finally:
         hook.remove()
-    return torch.cat(seen)
+    return torch.cat(inputs)

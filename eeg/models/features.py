@@ -1,19 +1,19 @@
-"""What a network must beat: classifiers of spectral features, each fitted in seconds.
+"""Baselines for networks: classifiers of spectral features, each fitted in seconds.
 
-A feature model judges a recording as a whole.  It is fitted on recordings, each the windows (N, C, T) that a
-network would see, and their labels; it has nothing to choose, so that plain cross-validation is honest.
+A feature model scores whole recordings.  It is fitted on recordings, each given by the windows (N, C, T) that
+a network would see, and their labels.  It has no hyperparameters to select, so that plain cross-validation is
+unbiased.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
 from typing import Self
 
 import numpy as np
-from pyriemann.tangentspace import TangentSpace
 from scipy.special import logit
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.kernel_approximation import RBFSampler
@@ -22,8 +22,10 @@ from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import LinearSVC
 
+from eeg.models.registry import Registry
+
 Band = tuple[float, float]
-"""Lowest frequency, Hz, and the one below which it ends."""
+"""Lowest frequency (inclusive) and highest frequency (exclusive), Hz."""
 
 BUETTNER: tuple[Band, ...] = ((1.5, 2.0), (10.5, 11.0), (11.0, 11.5), (11.5, 12.0))
 """Buettner et al. 2019, as Uyttenhove et al. 2020 used them."""
@@ -33,10 +35,10 @@ RHYTHMS: tuple[Band, ...] = ((1, 4), (4, 8), (8, 13), (13, 30), (30, 45))
 
 WHOLE: Band = (1, 45)
 
-_QUIETEST = 0.8  # share of the windows: the rest of a recording at rest is movement
-_SHRINKAGE = 0.01  # an average reference leaves one direction without power
-_CERTAIN = 1e-3  # a mean probability of 0 has no logit
-_COMPONENTS = 300  # of the kernel, by Rahimi & Recht 2007: an exact one takes the square of the windows
+_QUIETEST = 0.8  # fraction of the windows; the others may hold movement
+_SHRINKAGE = 0.01  # with an average reference one direction has no power
+_MIN_PROBABILITY = 1e-3  # the logit of 0 is infinite
+_KERNEL_FEATURES = 300  # Rahimi & Recht 2007; an exact kernel is quadratic in the number of windows
 
 
 def band_covariances(x: np.ndarray, sfreq: float, band: Band) -> np.ndarray:
@@ -49,7 +51,7 @@ def band_covariances(x: np.ndarray, sfreq: float, band: Band) -> np.ndarray:
     sfreq
         Hz.
     band
-        Its end is left out.
+        Hz; its end is excluded.
 
     Returns
     -------
@@ -58,14 +60,14 @@ def band_covariances(x: np.ndarray, sfreq: float, band: Band) -> np.ndarray:
     Raises
     ------
     ValueError
-        If the windows are too short for a frequency to fall into the band.
+        If no frequency of windows of this length is in the band.
     """
     times = x.shape[-1]
     frequency = np.fft.rfftfreq(times, 1 / sfreq)
     inside = (frequency >= band[0]) & (frequency < band[1])
     if not inside.any():
         raise ValueError(
-            f"windows of {times / sfreq:g} s tell no frequency from {band[0]:g} to {band[1]:g} Hz; take "
+            f"windows of {times / sfreq:g} s resolve no frequency from {band[0]:g} to {band[1]:g} Hz; use "
             f"windows of {1 / (band[1] - band[0]):g} s or more"
         )
     spectrum = np.fft.rfft(x * np.hanning(times + 1)[:-1])[..., inside]
@@ -78,29 +80,29 @@ def band_power(x: np.ndarray, sfreq: float, bands: Sequence[Band]) -> np.ndarray
     return np.log(np.maximum(np.concatenate(powers, -1), np.finfo(np.float32).tiny))
 
 
-def steady_covariances(x: np.ndarray, sfreq: float, bands: Sequence[Band]) -> np.ndarray:
+def covariances_at_rest(x: np.ndarray, sfreq: float, bands: Sequence[Band]) -> np.ndarray:
     """Return a recording's covariance in each band, (N, C, T) -> (1, bands, C, C).
 
-    The mean over the quieter windows of that band, a little towards a multiple of the identity so that
-    none is singular.
+    The mean over the 80 % of the windows with the least power in that band, shrunk towards a multiple of the
+    identity so that it is not singular.
     """
-    found = []
+    covariances = []
     for band in bands:
         each = band_covariances(x, sfreq, band)
         power = np.trace(each, axis1=-2, axis2=-1)
         mean = each[power <= np.quantile(power, _QUIETEST)].mean(0)
-        found.append(mean + _SHRINKAGE * np.trace(mean) / len(mean) * np.eye(len(mean)))
-    return np.stack(found)[None]
+        covariances.append(mean + _SHRINKAGE * np.trace(mean) / len(mean) * np.eye(len(mean)))
+    return np.stack(covariances)[None]
 
 
 @dataclass(frozen=True)
 class FeatureModel:
-    """A recording's windows (N, C, T) -> its score, higher for epilepsy, 0 where both are as likely.
+    """Windows (N, C, T) of a recording -> its score: higher for epilepsy, 0 where both classes are as likely.
 
     Parameters
     ----------
     features
-        Windows (N, C, T) -> rows (M, ...), one for each window or one for all.
+        Windows (N, C, T) -> rows (M, ...), one per window or one for all.
     classifier
         Of the rows; the score is the mean of its decisions, or the log odds of its mean probability.
     """
@@ -113,11 +115,11 @@ class FeatureModel:
         rows = self.features(windows)
         if hasattr(self.classifier, "decision_function"):
             return float(self.classifier.decision_function(rows).mean())
-        share = self.classifier.predict_proba(rows)[:, 1].mean()
-        return float(logit(np.clip(share, _CERTAIN, 1 - _CERTAIN)))
+        probability = self.classifier.predict_proba(rows)[:, 1].mean()
+        return float(logit(np.clip(probability, _MIN_PROBABILITY, 1 - _MIN_PROBABILITY)))
 
     def fit(self, recordings: Sequence[np.ndarray], labels: np.ndarray) -> Self:
-        """Fit the classifier; all recordings weigh the same in their class, and both classes the same."""
+        """Fit the classifier; recordings have equal weights within a class, and so have the classes."""
         rows = [self.features(windows) for windows in recordings]
         lengths = [len(row) for row in rows]
         weight = np.repeat(1 / np.array(lengths), lengths) * np.mean(lengths)
@@ -128,36 +130,54 @@ class FeatureModel:
         return self
 
 
-def forest(sfreq: float, seed: int) -> FeatureModel:
+FEATURES: Registry[Callable[[float, int], FeatureModel]] = Registry()
+"""Names on the command line -> builds a model that is not fitted, from the sampling rate and a seed."""
+
+register_features = FEATURES.register
+
+
+@register_features("rf")
+def random_forest(sfreq: float, seed: int) -> FeatureModel:
     """Return the random forest of Buettner et al. 2019 on the power of four narrow bands."""
     trees = RandomForestClassifier(300, min_samples_leaf=5, class_weight="balanced", random_state=seed)
     return FeatureModel(partial(band_power, sfreq=sfreq, bands=BUETTNER), make_pipeline(trees))
 
 
-def machine(sfreq: float, seed: int) -> FeatureModel:
+@register_features("svm")
+def support_vector_machine(sfreq: float, seed: int) -> FeatureModel:
     """Return a support vector machine on the same bands, its Gaussian kernel by random features."""
     return FeatureModel(
         partial(band_power, sfreq=sfreq, bands=BUETTNER),
         make_pipeline(
             StandardScaler(),
-            RBFSampler(gamma="scale", n_components=_COMPONENTS, random_state=seed),
+            RBFSampler(gamma="scale", n_components=_KERNEL_FEATURES, random_state=seed),
             LinearSVC(class_weight="balanced", random_state=seed),
         ),
     )
 
 
-def tangent(sfreq: float, seed: int, bands: tuple[Band, ...]) -> FeatureModel:
+def tangent_space(sfreq: float, seed: int, bands: tuple[Band, ...]) -> FeatureModel:
     """Return a logistic regression in the tangent space of each band's covariances.
 
-    The space touches at the log-Euclidean mean of the training recordings (Barachant et al. 2013); nothing
-    is drawn.
+    The reference point is the log-Euclidean mean of the training recordings (Barachant et al. 2013).
+
+    Parameters
+    ----------
+    sfreq
+        Hz.
+    seed
+        Not used: the fit is deterministic.
+    bands
+        A tangent space each.
     """
+    from pyriemann.tangentspace import TangentSpace  # slow to import, and only used here
+
     spaces = [
         (str(i), make_pipeline(FunctionTransformer(itemgetter((slice(None), i))), TangentSpace("logeuclid")))
         for i in range(len(bands))
     ]
     return FeatureModel(
-        partial(steady_covariances, sfreq=sfreq, bands=bands),
+        partial(covariances_at_rest, sfreq=sfreq, bands=bands),
         make_pipeline(
             FeatureUnion(spaces),
             StandardScaler(),
@@ -166,10 +186,5 @@ def tangent(sfreq: float, seed: int, bands: tuple[Band, ...]) -> FeatureModel:
     )
 
 
-FEATURES: Mapping[str, Callable[[float, int], FeatureModel]] = {
-    "svm": machine,
-    "rf": forest,
-    "tangent": partial(tangent, bands=(WHOLE,)),
-    "tangent-bands": partial(tangent, bands=RHYTHMS),
-}
-"""Names on the command line -> makes a model that is not yet fitted, from the sampling rate and a seed."""
+register_features("tangent")(partial(tangent_space, bands=(WHOLE,)))
+register_features("tangent-bands")(partial(tangent_space, bands=RHYTHMS))

@@ -1,4 +1,4 @@
-"""Rules that read out by themselves as networks, so that a detector can hold, judge and explain them."""
+"""Networks whose scores come from the readout of a learning rule."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from trainers.errors import DataError
 
 
 class OwnReadout(nn.Module):
-    """What a rule's ``predict`` says of windows, (N, C, T) -> scores (N, K).
+    """The scores of a rule's ``predict``, windows (N, C, T) -> (N, K).
 
-    Mono-Forward's sums over its blocks' own projections, Forward-Forward's goodness of each label, the states
-    that Equilibrium Propagation settles in.
+    Mono-Forward sums over the projections of its blocks, Forward-Forward compares the goodness of each label,
+    and Equilibrium Propagation reads its settled states.
 
     Raises
     ------
     DataError
-        In use, where a gradient is wanted and none leads from the scores to the windows.
+        In a forward pass with gradients enabled, if the scores are not differentiable.
     """
 
     def __init__(self, rule: Rule) -> None:
@@ -32,29 +32,38 @@ class OwnReadout(nn.Module):
         scores = self.rule.predict(x)
         if torch.is_grad_enabled() and not scores.requires_grad:
             raise DataError(
-                f"no gradient leads through the scores of {type(self.rule).__name__}; explain it by "
+                f"the scores of {type(self.rule).__name__} are not differentiable; explain them by "
                 "occlusion, ablation, region-ablation, shapley or channel-shapley"
             )
         return scores
 
     @property
     def last_convolution(self) -> nn.Module:
-        """Where Grad-CAM looks, if the rule's model says so."""
+        """The layer that Grad-CAM uses, if the model of the rule names one."""
         return getattr(self.rule.model, "last_convolution")  # noqa: B009 (a module has any attribute)
 
 
 def has_own_readout(rule: str) -> bool:
-    """Tell whether the rule called ``rule`` reads out by itself."""
+    """Return whether the rule ``rule`` has its own readout."""
     return "own readout" in find(rule).traits
 
 
 def count_scores(rule: str) -> int:
-    """Return how many scores a window gets from the rule called ``rule``: one logit, or one a class."""
+    """Return the number of scores per window under the rule ``rule``: one logit, or one per class."""
     return 1 if find(rule).one_logit else 2
 
 
 def build_network(model: str, readout: str | None, n_channels: int, n_times: int) -> nn.Module:
-    """Return a new network to judge windows (N, C, T), in an `OwnReadout` of the rule ``readout`` if named.
+    """Return a new network for windows (N, C, T).
+
+    Parameters
+    ----------
+    model
+        As in `eeg.models.registry.build_model`.
+    readout
+        A rule with its own readout, in whose `OwnReadout` the network is wrapped; None for other rules.
+    n_channels, n_times
+        Shape of a window.
 
     Raises
     ------

@@ -1,27 +1,77 @@
-"""Networks for EEG windows (N, channels, times) -> scores (N, n_outputs), one weight layer a block."""
+"""Networks by name: windows (N, channels, times) -> scores (N, n_outputs), one weight layer per block.
+
+A model registers itself where it is defined, in a module of `eeg.models`:
+
+    @register_model("eegnet")
+    def eegnet(n_channels: int, n_times: int, n_outputs: int = 1) -> nn.Sequential: ...
+"""
 
 from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Callable, Mapping
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from typing import Any, TypeVar
 
 from torch import nn
 
-from eeg.models.convnets import deep4, eegnet, shallow
-from eeg.models.tvgg import TVGG
+import eeg.models
+
+T = TypeVar("T")
+E = TypeVar("E")
 
 Builder = Callable[[int, int, int], nn.Module]
-"""Channels, samples of a window and outputs -> a network (N, channels, samples) -> (N, outputs)."""
+"""Channels, samples per window and outputs -> a network (N, channels, samples) -> (N, outputs)."""
 
-MODELS: Mapping[str, Builder] = {
-    "tvgg": lambda channels, times, outputs: TVGG(channels, times, False, outputs),
-    "tvgg-gap": lambda channels, times, outputs: TVGG(channels, times, True, outputs),
-    "eegnet": eegnet,
-    "shallow": shallow,
-    "deep4": deep4,
-}
+
+class Registry(Mapping[str, T]):
+    """A mapping from names to what the modules of `eeg.models` register; they are imported at first use."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, Any] = {}
+
+    def register(self, name: str) -> Callable[[E], E]:
+        """Return a decorator that adds an entry.
+
+        Raises
+        ------
+        ValueError
+            If the name is taken.
+        """
+
+        def add(entry: E) -> E:
+            if self._entries.setdefault(name, entry) is not entry:
+                raise ValueError(f"two models are named {name!r}; rename one")
+            return entry
+
+        return add
+
+    def __getitem__(self, name: str) -> T:
+        _import_models()
+        entry: T = self._entries[name]
+        return entry
+
+    def __iter__(self) -> Iterator[str]:
+        _import_models()
+        return iter(sorted(self._entries))
+
+    def __len__(self) -> int:
+        _import_models()
+        return len(self._entries)
+
+
+@cache
+def _import_models() -> None:
+    for module in pkgutil.iter_modules(eeg.models.__path__, "eeg.models."):
+        importlib.import_module(module.name)
+
+
+MODELS: Registry[Builder] = Registry()
 """Names on the command line."""
+
+register_model = MODELS.register
 
 
 def build_model(name: str, n_channels: int, n_times: int, n_outputs: int = 1) -> nn.Sequential:
@@ -30,25 +80,35 @@ def build_model(name: str, n_channels: int, n_times: int, n_outputs: int = 1) ->
     Parameters
     ----------
     name
-        One of `MODELS`, or ``package.module:function``: a `Builder` of one's own, which is imported and
-        called.  What it gives is taken as one block if it is no `nn.Sequential`.
+        One of `MODELS`, or ``package.module:function``: a `Builder` that is imported and called.  If it does
+        not return an `nn.Sequential`, its network is one block.
+    n_channels, n_times
+        Shape of a window.
+    n_outputs
+        Scores per window.
 
     Raises
     ------
     ValueError
-        If there is no such network; the known ones are named.  Or the network does not fit the windows.
+        If there is no such network; the known ones are listed.  Or the network does not fit the windows.
+
+    Examples
+    --------
+    >>> network = build_model("tvgg-gap", n_channels=19, n_times=256)
+    >>> sum(p.numel() for p in network.parameters())
+    12945
     """
     network = find_model(name)(n_channels, n_times, n_outputs)
     return network if isinstance(network, nn.Sequential) else nn.Sequential(network)
 
 
 def is_user_code(name: str) -> bool:
-    """Tell whether ``name`` stands for code of the user's, ``package.module:function``."""
+    """Return whether ``name`` refers to code outside the registry, ``package.module:function``."""
     return ":" in name
 
 
 def find_model(name: str) -> Builder:
-    """Return what builds the network called ``name``; parameters and errors are those of `build_model`."""
+    """Return the builder of the network ``name``; parameters and errors are those of `build_model`."""
     if is_user_code(name):
         module, _, function = name.partition(":")
         try:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import nn
+
+from eeg.models.registry import register_model
 
 MIN_TIMES = 64
 """Samples that three poolings by four need."""
@@ -13,13 +17,23 @@ def _conv(inputs: int, outputs: int, pool: bool) -> nn.Sequential:
     return nn.Sequential(*layers, nn.MaxPool1d(4)) if pool else nn.Sequential(*layers)
 
 
+@register_model("tvgg")
 class TVGG(nn.Sequential):
-    """t-VGG and t-VGG GAP (Uyttenhove et al. 2020; the net is that of Jonas et al. 2019).
+    """t-VGG and t-VGG GAP (Uyttenhove et al. 2020; the network of Jonas et al. 2019).
 
     Six convolutions over time (width 3; 16, 16, 32, 32, 32, 32 channels), each with batch
     normalisation and ReLU, with a pooling by four after every second; then a dense layer of 16 with
     dropout 0.5 and the readout, or with ``gap`` the mean over time and the readout.  With 19 channels
     of 2560 samples it has 33,425 parameters, or 12,945 with ``gap``.
+
+    Parameters
+    ----------
+    n_channels, n_times
+        Shape of a window.
+    n_outputs
+        Scores per window.
+    gap
+        Read out from the mean over time (global average pooling).
 
     Raises
     ------
@@ -28,7 +42,7 @@ class TVGG(nn.Sequential):
     """
 
     def __init__(
-        self, n_channels: int = 19, n_times: int = 2560, gap: bool = False, n_outputs: int = 1
+        self, n_channels: int = 19, n_times: int = 2560, n_outputs: int = 1, *, gap: bool = False
     ) -> None:
         if n_times < MIN_TIMES:
             raise ValueError(f"t-VGG needs windows of at least {MIN_TIMES} samples, got {n_times}")
@@ -43,11 +57,13 @@ class TVGG(nn.Sequential):
             blocks.append(nn.Sequential(nn.Flatten(), nn.Linear(flat, 16), nn.ReLU(), nn.Dropout(0.5)))
             blocks.append(nn.Linear(16, n_outputs))
         super().__init__(*blocks)
-        self.gap = gap
 
     @property
     def last_convolution(self) -> nn.Module:
-        """The block activation before the last pooling: where Grad-CAM looks, 16 samples a cell."""
+        """The activation before the last pooling, which Grad-CAM uses: 16 samples per cell."""
         block = self[5]
         assert isinstance(block, nn.Sequential)
         return block[2]
+
+
+register_model("tvgg-gap")(partial(TVGG, gap=True))

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from eeg.detector.calibration import Calibration
 from eeg.disclaimers import RESEARCH_USE
 from eeg.evaluation.metrics import risk_coverage as risks
-from eeg.models.embedding import embed, readout
+from eeg.models.embedding import embed, find_readout
 from eeg.reporting.analysis import RecordingAnalysis
 from eeg.reporting.figures import draw_all
 from eeg.training.cross_validation import Scored, subject_scores
@@ -66,7 +66,7 @@ def write_training(
         for name, (scored, calibrations) in evaluated.items():
             for tag, figure in draw_performance(scored, calibrations).items():
                 writer.add_figure(f"{name}/{tag}", figure)
-        for name, scored in embedded.items() if readout(network) else ():
+        for name, scored in embedded.items() if find_readout(network) else ():
             points, rows = embed_windows(network, scored)
             writer.add_embedding(points, rows, metadata_header=_HEADER, tag=name)
 

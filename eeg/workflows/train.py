@@ -22,7 +22,7 @@ from eeg.evaluation.recording_metadata import read_confounds
 from eeg.evaluation.results import Results, calibrations, compute_results, write_predictions
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.io.reader import read_recording
-from eeg.models.embedding import readout
+from eeg.models.embedding import find_readout
 from eeg.models.local_readout import build_network, has_own_readout
 from eeg.models.pooling import CHOSEN
 from eeg.preprocessing.loading import load
@@ -237,7 +237,9 @@ def refuse_prototypes(plan: Plan) -> None:
     settings = plan.preprocessing
     own = plan.rule if has_own_readout(plan.rule) else None
     if (
-        readout(build_network(plan.model, own, len(settings.inputs), round(plan.window * settings.sfreq)))
+        find_readout(
+            build_network(plan.model, own, len(settings.inputs), round(plan.window * settings.sfreq))
+        )
         is None
     ):
         raise ValueError(

@@ -220,14 +220,14 @@ def test_code_that_a_file_names_is_run_only_if_it_is_allowed(
 ) -> None:
     (tmp_path / "mine_detected.py").write_text(
         "from pathlib import Path\n"
-        "from eeg.models.registry import TVGG\n"
+        "from eeg.models.tvgg import TVGG\n"
         "Path(__file__).with_suffix('.ran').touch()\n"
         "def net(c, t, k):\n"
-        "    return TVGG(c, t, True, k)\n"
+        "    return TVGG(c, t, k, gap=True)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     save_detector(replace(detector, model="mine_detected:net"), tmp_path / "m.safetensors")
-    for allowed in (None, "eeg.models.registry:TVGG"):
+    for allowed in (None, "eeg.models.tvgg:TVGG"):
         with pytest.raises(DataError, match="trust that code, say --network mine_detected:net"):
             load_detector(tmp_path / "m.safetensors", allowed)
     assert not (tmp_path / "mine_detected.ran").exists()

@@ -257,7 +257,7 @@ def test_calibration_needs_both_classes(label: int) -> None:
 
 def test_amplitude_statistics_are_their_loops() -> None:
     x = np.random.default_rng(0).normal(size=(4, 3, 50)).astype(np.float32)
-    slow: dict[str, list[float]] = {name: [] for name in amplitude.AMPLITUDE}
+    slow: dict[str, list[float]] = {name: [] for name in amplitude.AMPLITUDE_STATISTICS}
     for window in x.astype(float):
         channels = []
         for c in window:
@@ -268,7 +268,7 @@ def test_amplitude_statistics_are_their_loops() -> None:
             ("line length", "kurtosis", "peak-to-peak"), zip(*channels, strict=True), strict=True
         ):
             slow[name].append(max(values))
-    for name, statistic in amplitude.AMPLITUDE.items():
+    for name, statistic in amplitude.AMPLITUDE_STATISTICS.items():
         np.testing.assert_allclose(statistic(x), slow[name], rtol=1e-4)
-    found = amplitude.recording_scores(Windows(x, np.arange(4.0), 1.0, 1, None))
+    found = amplitude.amplitude_scores(Windows(x, np.arange(4.0), 1.0, 1, None))
     assert found == pytest.approx({name: max(values) for name, values in slow.items()}, rel=1e-4)

@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 
-from eeg.models.features import FEATURES, FeatureModel, band_covariances, band_power, steady_covariances
+from eeg.models.features import FEATURES, FeatureModel, band_covariances, band_power, covariances_at_rest
 
 SFREQ = 128.0
 
@@ -66,7 +66,7 @@ def test_power_is_that_of_the_channel_that_swings() -> None:
 
 @pytest.mark.parametrize("name", ["svm", "rf", "tangent-bands"])
 def test_windows_that_resolve_no_band_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=r"windows of 0\.25 s tell no frequency from .* or more"):
+    with pytest.raises(ValueError, match=r"windows of 0\.25 s resolve no frequency from .* or more"):
         FEATURES[name](SFREQ, 0).fit([noise(3, times=32)] * 4, np.array([0, 1, 0, 1]))
 
 
@@ -76,13 +76,13 @@ def test_movement_in_a_few_windows_is_not_seen() -> None:
     moved = calm.copy()
     moved[8:] *= 100
     np.testing.assert_allclose(
-        steady_covariances(moved, SFREQ, [(8, 13)]), steady_covariances(calm, SFREQ, [(8, 13)])
+        covariances_at_rest(moved, SFREQ, [(8, 13)]), covariances_at_rest(calm, SFREQ, [(8, 13)])
     )
 
 
 def test_covariances_of_an_average_reference_are_not_singular() -> None:
     x = noise(10)
-    found = steady_covariances(x - x.mean(1, keepdims=True), SFREQ, [(1, 4), (8, 13)])
+    found = covariances_at_rest(x - x.mean(1, keepdims=True), SFREQ, [(1, 4), (8, 13)])
     assert found.shape == (1, 2, 4, 4)
     assert (np.linalg.eigvalsh(found) > 1e-3 * np.trace(found, axis1=-2, axis2=-1)[..., None] / 4).all()
 

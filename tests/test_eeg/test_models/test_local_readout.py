@@ -11,8 +11,8 @@ from torch import Tensor
 from eeg.detector.calibration import Calibration
 from eeg.detector.detector import Detector, load_detector, network_logits, save_detector
 from eeg.explanation.attribution import METHODS, Montage, attribute
-from eeg.models import registry
 from eeg.models.local_readout import OwnReadout, build_network, count_scores, has_own_readout
+from eeg.models.tvgg import TVGG
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.windows import Windows
 from eeg.training.fit import fit_network
@@ -51,7 +51,7 @@ def detector(rule: str) -> Detector:
 def test_who_reads_out_by_himself_and_how() -> None:
     assert [rule for rule in (*OWN, "backprop", "predsim") if has_own_readout(rule)] == OWN
     assert [count_scores(rule) for rule in (*OWN, "backprop")] == [1, 2, 2, 1]
-    assert isinstance(build_network("tvgg", None, *SHAPE), registry.TVGG)
+    assert isinstance(build_network("tvgg", None, *SHAPE), TVGG)
 
 
 @pytest.mark.parametrize("rule", OWN)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from eeg.models.registry import MODELS, build_model
+from eeg.models.registry import MODELS, build_model, register_model
 from eeg.models.tvgg import MIN_TIMES, TVGG
 from hebbian.synapse import weight_layers
 
@@ -24,7 +24,7 @@ def test_parameters_of_other_shapes_by_arithmetic(
     inner = 32 if gap else 16
     dense = 0 if gap else 16 * 32 * (times // 64 - 2560 // 64)
     expected = published + first + dense + (outputs - 1) * (inner + 1)
-    found = sum(p.numel() for p in TVGG(channels, times, gap, outputs).parameters())
+    found = sum(p.numel() for p in TVGG(channels, times, outputs, gap=gap).parameters())
     assert found == expected
 
 
@@ -64,6 +64,11 @@ def test_unknown_names_are_refused_with_the_nearest() -> None:
         build_model("tvgg_gap", 4, 128)
 
 
+def test_a_name_is_registered_once() -> None:
+    with pytest.raises(ValueError, match="two models are named 'tvgg'"):
+        register_model("tvgg")(lambda channels, times, outputs: None)
+
+
 def test_a_network_of_ones_own_is_imported_and_taken_as_one_block(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,7 +100,7 @@ def test_code_that_is_not_there_is_refused_in_one_line(name: str) -> None:
 
 @pytest.mark.parametrize("gap", [False, True])
 def test_grad_cam_looks_at_cells_of_sixteen_samples(gap: bool) -> None:
-    network = TVGG(3, 640, gap).eval()
+    network = TVGG(3, 640, gap=gap).eval()
     seen: list[torch.Tensor] = []
     network.last_convolution.register_forward_hook(lambda m, i, out: seen.append(out))
     network(torch.zeros(1, 3, 640))

@@ -13,7 +13,7 @@ from torch import nn
 
 from eeg.datasets import Entry
 from eeg.detector.calibration import Calibration
-from eeg.models.embedding import readout
+from eeg.models.embedding import find_readout
 from eeg.preprocessing.windows import Windows
 from eeg.reporting.tensorboard import embed_windows, write_training
 from eeg.training.cross_validation import Scored
@@ -38,7 +38,7 @@ SCORED = [recording(number) for number in range(6)]
 def test_points_are_what_the_readout_sees() -> None:
     points, rows = embed_windows(NETWORK, SCORED)
     x = torch.from_numpy(np.concatenate([s.windows.data for s in SCORED]))
-    last = readout(NETWORK)
+    last = find_readout(NETWORK)
     assert last is NETWORK[3]
     torch.testing.assert_close(last(points), NETWORK(x))
     assert rows[0] == ["control", "unknown", "1", "north"]
