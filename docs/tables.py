@@ -1,0 +1,439 @@
+"""The generated parts of the pages: tables of the registered rules and of the stored benchmark results.
+
+A page asks for one by the directive ``results``, whose arguments are a name in `TABLES` and what that
+function takes. Nothing is computed here but means and intervals; the commands that made the results are on
+the pages.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from eeg.evaluation.metrics import Estimate
+from eeg.evaluation.significance import delong
+from hebbian.registry import BUILT_IN, MODULES, find
+from trainers.comparison.results import read_results
+from trainers.comparison.table import HEAD, cells, interval, markdown, summarise
+from trainers.provenance import read
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import journal  # noqa: E402
+import subject_scores  # noqa: E402
+
+NETS = {"mlp": "784-500-10", "conv": "two convolutions"}
+DRAWS = 2000
+"""Bootstrap draws of subjects."""
+
+
+def _json(name: str) -> Any:
+    return json.loads((RESULTS / name).read_text(encoding="utf-8"))
+
+
+def _lines(name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (RESULTS / name).read_text(encoding="utf-8").splitlines()]
+
+
+# The rules: rules.jsonl, recurrent.jsonl, published/*.json, reasons.json
+
+
+def rules() -> str:
+    """Every rule with its facts and its accuracy on both nets."""
+    measured = journal.summarise(journal.read(journal.RULES))
+    head = ("rule", "family", "source", "needs", "labels", "traits", "one graph", "MLP, %", "conv, %")
+    rows = [
+        (
+            f"[{rule.name}](#{rule.name})",
+            rule.family,
+            rule.source,
+            rule.needs,
+            "yes" if rule.supervised else "no",
+            ", ".join(sorted(rule.traits - {"graph breaks"})) or "–",
+            "no" if "graph breaks" in rule.traits else "yes",
+            *(journal.cell(measured.get((rule.name, net))).split(":")[0] for net in NETS),
+        )
+        for rule in BUILT_IN
+    ]
+    return markdown([head, *rows])
+
+
+def rule_controls() -> str:
+    """The controls on nets with centred inputs."""
+    measured = journal.summarise(journal.read(journal.RULES))
+    rows = [
+        (rule, *(journal.cell(measured[rule, net + journal.CENTRED]) for net in NETS))
+        for rule in ("backprop", "frozen")
+    ]
+    return markdown([("control", "MLP, %", "conv, %"), *rows])
+
+
+def rule_sections() -> str:
+    """One section a rule: equation, source, requirements, verification and results."""
+    measured = journal.summarise(journal.read(journal.RULES))
+    reasons = json.loads(journal.REASONS.read_text(encoding="utf-8"))
+    sections = []
+    for rule in BUILT_IN:
+        lines = [_card(rule)]
+        for net, title in NETS.items():
+            if summary := measured.get((rule.name, net)):
+                lines.append(f"- On {title}: {_measured(summary)}")
+        if rule.name in reasons:
+            lines.append(f"- Why it stays behind random features: {reasons[rule.name]}.")
+        sections.append("\n".join(lines))
+    return "\n\n".join(sections)
+
+
+def memories() -> str:
+    """One section for each registered module that is not a `Rule`."""
+    return "\n\n".join(map(_card, MODULES))
+
+
+def _card(card: Any) -> str:
+    lines = [f"## {card.name}", "", f"    {card.equation}", "", f"- Source: {card.source}"]
+    return "\n".join([*lines, f"- Needs: {card.needs}", f"- Verified by: {card.oracle}"])
+
+
+def _measured(summary: journal.Summary) -> str:
+    if summary.accuracy is None:
+        return journal.cell(summary)
+    seeds = f"{summary.seeds} seed{'s' * (summary.seeds > 1)}"
+    return f"{journal.cell(summary)} %, {seeds}, {summary.seconds:.0f} s ({summary.settings})"
+
+
+def behind_random_features() -> set[str]:
+    """Return the rules that reach less than frozen random features on one of the nets."""
+    measured = journal.summarise(journal.read(journal.RULES))
+
+    def accuracy(rule: str, net: str) -> float:
+        summary = measured.get((rule, net))
+        return np.nan if summary is None or summary.accuracy is None else summary.accuracy
+
+    return {r.name for r in BUILT_IN if any(accuracy(r.name, n) < accuracy("frozen", n) for n in NETS)}
+
+
+def published() -> str:
+    """Published recipes beside backprop on the same net, and the angles between their updates."""
+    head = ("rule", "net", "epochs", "accuracy, % (seconds)", "backprop, % (seconds)", "published", "angles")
+    rows = []
+    for found in (json.loads(p.read_text(encoding="utf-8")) for p in sorted(journal.PUBLISHED.glob("*.json"))):
+        curves, recipe = found["curves"], found["recipe"]
+        own = curves[found["rule"]]
+        rows.append(
+            (
+                found["rule"],
+                recipe["shape"],
+                f"{found['epochs']} of {recipe['phase']['epochs']}",
+                *(f"{100 * c['accuracy'][-1]:.2f} ({c['seconds'][-1]:.0f})" for c in (own, curves["backprop"])),
+                recipe["figure"],
+                ", ".join(f"{angle:.0f}°" for angle in own.get("angles", ())) or "–",
+            )
+        )
+    return markdown([head, *rows])
+
+
+def sequences() -> str:
+    """Digits row by row into a recurrent net."""
+    measured = journal.summarise(journal.read(journal.RECURRENT))
+    rows = [(rule, journal.cell(s), f"{s.seconds:.0f}") for (rule, _), s in measured.items()]
+    return markdown([("rule", "accuracy, %", "seconds"), *rows])
+
+
+# All rules on digits: digits/
+
+
+def digits() -> str:
+    """Every rule on digits, best first."""
+    folder = RESULTS / "digits"
+    recipes = read(folder / "run.json")["recipes"]
+    rows = [
+        (
+            *cells(summary)[:5],
+            recipes[summary.rule]["recipe"]["initialise"].rpartition(".")[2],
+            "yes" if find(summary.rule).supervised else "readout",
+            *cells(summary)[5:],
+        )
+        for summary in summarise(read_results(folder))
+    ]
+    return markdown([(*HEAD[:5], "initial weights", "labels", *HEAD[5:]), *rows])
+
+
+def digits_versions() -> str:
+    """What the comparison on digits ran with."""
+    run = read(RESULTS / "digits" / "run.json")
+    versions = ", ".join(f"{name} {number}" for name, number in run["versions"].items())
+    return f"Versions: {versions}. Data: SHA-256 `{run['data'][:16]}`."
+
+
+# EEG models: eeg_models_*.jsonl, label_efficiency_*.jsonl, bonn.json
+
+Runs = Mapping[str, Sequence[subject_scores.Scores]]
+REFERENCE = "tangent-bands"
+"""The model that the others are tested against on Guinea-Bissau."""
+
+
+def runs(name: str) -> Runs:
+    """Return the runs of a results file by name, each in the order of its seeds."""
+    found: dict[str, list[subject_scores.Scores]] = {}
+    for run in subject_scores.read(RESULTS / name).values():
+        found.setdefault(run.name, []).append(run)
+    return {name: sorted(seeds, key=lambda run: run.seed) for name, seeds in found.items()}
+
+
+def eeg_simulated() -> str:
+    """Models of the simulated cohort as rows, the labels that they learn from as columns."""
+    labels = ("diagnoses", "discharges")
+    rows: dict[str, dict[str, str]] = {}
+    for name, (run, *_) in runs("eeg_models_simulated.jsonl").items():
+        model, _, column = name.partition(", ")
+        rows.setdefault(model, {})[column or labels[0]] = str(run.auc())
+    body = [(model, *(found.get(column, "–") for column in labels)) for model, found in rows.items()]
+    return markdown([("model", *(f"trained on {column}" for column in labels)), *body])
+
+
+def eeg_guinea_bissau() -> str:
+    """Models of Guinea-Bissau, and the test of each against the reference model."""
+    every = runs("eeg_models_guinea-bissau.jsonl")
+    reference = every[REFERENCE][0]
+    closed = [bool(x) for x in every["subjects whose eyes were closed first"][0].scores]
+    head = ("model", "seeds", "ROC-AUC", "eyes closed first", f"minus {REFERENCE}", "p (DeLong)")
+    rows = []
+    for name, seeds in every.items():
+        if not seeds[0].scores or name.startswith(("subjects", f"{REFERENCE}, ")):
+            continue
+        test = delong(*(np.array(x) for x in (reference.labels, seeds[0].scores, reference.scores)))
+        tested = ("", "") if name == REFERENCE else (str(test.difference), f"{test.p:.2g}")
+        values = (mean_auc(seeds), mean_auc(seeds, closed))
+        rows.append((name, str(len(seeds)), *map(str, values), *tested))
+    return markdown([head, *rows])
+
+
+def mean_auc(seeds: Sequence[subject_scores.Scores], among: Sequence[bool] | None = None) -> Estimate:
+    """Return the mean over seeds of the ROC-AUC and of the ends of its intervals."""
+    values = [run.auc(among) for run in seeds]
+    return Estimate(*np.mean([(e.value, e.low, e.high) for e in values], axis=0).tolist())
+
+
+def eeg_confounds() -> str:
+    """What separates the groups of Guinea-Bissau without any EEG, and two controls with it."""
+    every = runs("eeg_models_guinea-bissau.jsonl")
+    all_subjects, closed = (every[name][0].facts for name in ("confounds", "confounds, eyes closed first"))
+
+    def cell(found: Any) -> str:
+        return "–" if found is None else f"{Estimate(*found[:3])}, p = {found[3]:.2g}"
+
+    body = [(name, cell(found), cell(closed.get(name))) for name, found in all_subjects.items()]
+    day = every[f"{REFERENCE}, the day of a control"][0].auc()
+    null = [run.auc().value for run in every[f"{REFERENCE}, permuted diagnoses"]]
+    spread = f"mean {np.mean(null):.2f}, from {min(null):.2f} to {max(null):.2f}"
+    return "\n\n".join(
+        (
+            markdown([("confound alone", "ROC-AUC", "eyes closed first"), *body]),
+            f"- Recording day of a *control* (first days against last), predicted from the EEG by {REFERENCE}: {day}.\n"
+            f"- {REFERENCE}, whole procedure on {len(null)} permutations of the diagnoses: {spread}.",
+        )
+    )
+
+
+LABELLED = ("5", "10", "20", "all")
+INITIALISATIONS = ("from scratch", "random features", "SoftHebb first")
+
+
+def label_efficiency() -> str:
+    """t-VGG GAP by the number of labelled subjects, mean and half the t-interval over draws."""
+    rows = [("corpus", "", *(f"{n} subjects" for n in LABELLED))]
+    for corpus in ("simulated", "guinea-bissau"):
+        every = runs(f"label_efficiency_{corpus}.jsonl")
+        for way in INITIALISATIONS:
+            rows.append((corpus, way, *(_spread(every.get(f"{way}, {n}", ())) for n in LABELLED)))
+    return markdown(rows)
+
+
+def _spread(draws: Sequence[subject_scores.Scores]) -> str:
+    """Return mean and half width, or a dash where there are fewer than two draws."""
+    if len(draws) < 2:
+        return "–"
+    mean, half = interval([run.auc().value for run in draws])
+    return f"{mean:.3f} ± {half:.3f}"
+
+
+def bonn() -> str:
+    """Balanced accuracies of the random forest on the Bonn set."""
+    rows = [(name, f"{np.mean(values):.3f}") for name, values in _json("bonn.json").items()]
+    return markdown([("classes or feature", "balanced accuracy"), *rows])
+
+
+# Learning from diagnoses: recording_labels.jsonl
+
+
+def _recording_labels() -> list[dict[str, Any]]:
+    """Return the last outcome of each ingredient and seed."""
+    return list({(o["name"], o["seed"]): o for o in _lines("recording_labels.jsonl")}.values())
+
+
+def recording_label_means() -> str:
+    """Ingredients that were measured with three seeds or more."""
+    values: dict[str, list[float]] = {}
+    for outcome in _recording_labels():
+        values.setdefault(outcome["name"], []).append(outcome["scores"][outcome["aggregation"]][0])
+    rows = [("trained on", "seeds", "ROC-AUC")]
+    for name, found in values.items():
+        if len(found) >= 3:
+            mean, half = interval(found)
+            rows.append((name, str(len(found)), f"{mean:.3f} ± {half:.3f}"))
+    return markdown(rows)
+
+
+def recording_label_seeds() -> str:
+    """One table a seed."""
+    shown = ("mean", "top", "peak", "noisy-or")
+    outcomes = _recording_labels()
+    blocks = []
+    for seed in sorted({outcome["seed"] for outcome in outcomes}):
+        rows = [("trained on", "ROC-AUC", "by", *(f"by {name}" for name in shown))]
+        for outcome in (o for o in outcomes if o["seed"] == seed):
+            scores, name = outcome["scores"], outcome["aggregation"]
+            own = "{:.3f} ({:.3f}–{:.3f})".format(*scores[name])
+            rows.append((outcome["name"], own, name, *(f"{scores[other][0]:.3f}" for other in shown)))
+        blocks.append(f"## Seed {seed}\n\n{markdown(rows)}")
+    return "\n\n".join(blocks)
+
+
+# Explanations: explanations.jsonl, explanations_speed.json
+
+MEASURES = {
+    "found": {
+        "pointing": "pointing game",
+        "precision": "precision at R",
+        "recall": "recall at 10",
+        "channel": "channel",
+        "peak_error": "peak error, ms",
+        "auroc": "AUROC of samples",
+        "chance": "chance",
+    },
+    "faithful": {
+        "deletion": "deletion ↓",
+        "insertion": "insertion ↑",
+        "infidelity": "infidelity ↓",
+        "sensitivity": "max-sensitivity ↓",
+        "baselines": "other baselines ↑",
+        "default": "occlusion",
+    },
+    "randomised": {
+        "labels": "labels permuted",
+        "weights": "weights permuted",
+        "depth 1": "magnitude: readout",
+        **{f"depth {depth}": f"{depth} layers" for depth in range(2, 7)},
+        "depth 7": "all 7",
+    },
+}
+
+
+def explanations(measure: str) -> str:
+    """Every method by one group of measures, a table for each rule that trained the network."""
+    columns = MEASURES[measure]
+    lines = [line for line in _lines("explanations.jsonl") if line["measure"] == measure]
+    blocks = []
+    for rule in dict.fromkeys(line["rule"] for line in lines):
+        methods: dict[str, list[dict[str, Any]]] = {}
+        for line in lines:
+            if line["rule"] == rule:
+                methods.setdefault(line["method"], []).append(line)
+        rows = [
+            (method, str(len(of)), *(_bootstrap([line.get(c) for line in of], c) for c in columns))
+            for method, of in methods.items()
+        ]
+        blocks.append(f"Trained by {rule}:\n\n{markdown([('method', 'n', *columns.values()), *rows])}")
+    return "\n\n".join(blocks)
+
+
+def _bootstrap(values: Iterable[float | None], column: str) -> str:
+    """Return the mean over subjects with its interval, without those for whom it is undefined."""
+    scale, digits = (1000.0, 0) if column == "peak_error" else (1.0, 2)
+    x = scale * np.array([value for value in values if value is not None and np.isfinite(value)])
+    if len(x) == 0:
+        return "–"
+    means = np.random.default_rng(0).choice(x, (DRAWS, len(x))).mean(1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return f"{x.mean():.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
+
+
+def explanation_errors() -> str:
+    """How many explanations were refused, and where a wrong first segment is the network's error."""
+    lines = [line for line in _lines("explanations.jsonl") if line["measure"] == "found"]
+    shown = [line for line in lines if line["method"] == "eeg explain"]
+    highest = {(r["rule"], r["subject"]): r["pointing"] for r in lines if r["method"] == "highest windows"}
+    missed = [highest.get((r["rule"], r["subject"])) for r in shown if r["pointing"] == 0]
+    rows = [
+        ("explanations by `eeg explain`", len(shown)),
+        ("of these refused by their own check", round(sum(line["refused"] for line in shown))),
+        ("first segment without a discharge", sum(p is not None for p in missed)),
+        ("of these, highest window without a discharge either", missed.count(0.0)),
+    ]
+    return markdown([("", "recordings"), *((name, str(count)) for name, count in rows)])
+
+
+def explanation_speed() -> str:
+    """Processor time of each method."""
+    blocks = []
+    for of, times in _json("explanations_speed.json").items():
+        rows = [(name, f"{value:g}") for name, value in times.items()]
+        blocks.append(markdown([(f"for {of.rpartition(', ')[0]}", of.rpartition(", ")[2]), *rows]))
+    return "\n\n".join(blocks)
+
+
+TABLES: Mapping[str, Callable[..., str]] = {
+    function.__name__.replace("_", "-"): function
+    for function in (
+        rules,
+        rule_controls,
+        rule_sections,
+        memories,
+        published,
+        sequences,
+        digits,
+        digits_versions,
+        eeg_simulated,
+        eeg_guinea_bissau,
+        eeg_confounds,
+        label_efficiency,
+        bonn,
+        recording_label_means,
+        recording_label_seeds,
+        explanations,
+        explanation_errors,
+        explanation_speed,
+    )
+}
+
+
+class Results(SphinxDirective):
+    """``results NAME [ARGUMENT]``: the Markdown that a function of `TABLES` returns."""
+
+    required_arguments = 1
+    optional_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Parse it in place of the directive."""
+        name, *arguments = self.arguments
+        if name not in TABLES:
+            raise self.error(f"no table {name!r}; expected one of {', '.join(TABLES)}")
+        for path in (Path(__file__), *RESULTS.rglob("*.json*")):
+            self.env.note_dependency(str(path))
+        return self.parse_text_to_nodes(TABLES[name](*arguments), allow_section_headings=True)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register the directive."""
+    app.add_directive("results", Results)
+    return {"parallel_read_safe": True}
