@@ -1,4 +1,4 @@
-# `make demo` and `make test` need Python 3.11 or newer and nothing else; both can be repeated.
+# Every target needs Python 3.11 or newer and nothing else, and can be repeated.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -27,9 +27,9 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-docs: $(READY)
-	$(BIN)/python docs/make_rules.py
-	$(BIN)/python docs/make_comparison.py
-	$(BIN)/python docs/make_explanations.py
-	$(BIN)/python docs/make_recording_labels.py
-	$(BIN)/python docs/make_eeg_models.py
+$(VENV)/docs-ready: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	touch $@
+
+docs: $(VENV)/docs-ready
+	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build

@@ -32,10 +32,10 @@ WITHIN = {
     "the other hemisphere (C) or the epileptic zone (D): both the same patients": ("N", "F"),
 }
 ACROSS = {
-    "learned on A and C, asked of B and D": ("ZN", "OF"),
-    "learned on B and D, asked of A and C": ("OF", "ZN"),
-    "learned on A and D, asked of B and C": ("ZF", "ON"),
-    "learned on B and C, asked of A and D": ("ON", "ZF"),
+    "trained on A and C, tested on B and D": ("ZN", "OF"),
+    "trained on B and D, tested on A and C": ("OF", "ZN"),
+    "trained on A and D, tested on B and C": ("ZF", "ON"),
+    "trained on B and C, tested on A and D": ("ON", "ZF"),
 }
 HEALTHY = "ZO"
 
@@ -50,8 +50,8 @@ def main() -> None:
     rows = band_power(signals[:, None], RATE, BUETTNER)
     found = {name: within(rows, letters, *sets) for name, sets in WITHIN.items()}
     fine = band_power(signals[:, None], RATE, [(f / 2, f / 2 + 0.5) for f in range(1, 86)])
-    found["the same with every band of half a hertz up to 43 Hz"] = within(fine, letters, "ZO", "NF")
-    found["the size of the signal alone, as published"] = within(
+    found["as the first, with all bands of 0.5 Hz up to 43 Hz"] = within(fine, letters, "ZO", "NF")
+    found["the standard deviation of the signal alone, as published"] = within(
         np.log(signals.std(1, keepdims=True)), letters, "ZO", "NF"
     )
     found |= {name: across(rows, letters, *sets) for name, sets in ACROSS.items()}

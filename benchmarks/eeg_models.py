@@ -47,9 +47,9 @@ SUBJECTS, FOLDS, INNER, KEPT, SHUFFLES = 200, 5, 4, 0.25, 20
 RATE = 128.0  # Hz, of both corpora
 PATHS = {name: RESULTS / f"eeg_models_{name}.jsonl" for name in ("simulated", "guinea-bissau")}
 CLOSED = "subjects whose eyes were closed first"
-CUES, CUES_CLOSED = "cues", "cues, eyes closed first"
+CONFOUNDS, CONFOUNDS_CLOSED = "confounds", "confounds, eyes closed first"
 DAY = "tangent-bands, the day of a control"
-SHUFFLED = "tangent-bands, diagnoses dealt out anew"
+SHUFFLED = "tangent-bands, permuted diagnoses"
 
 NETWORKS = ("tvgg", "eegnet", "deep4", "shallow")
 RULES = ("backprop", "frozen", "predsim", "dfa", "softhebb")
@@ -121,8 +121,8 @@ def guinea_bissau(settings: Preprocessing, folder: Path) -> Iterator[tuple[str, 
     plan = Plan(settings, "recording", 10.0, "mean")
     first = closed_first(folder)
     yield CLOSED, 0, lambda *_: (first, {})
-    yield CUES, 0, partial(cues, set(first))
-    yield CUES_CLOSED, 0, partial(cues, {name for name, closed in first.items() if closed})
+    yield CONFOUNDS, 0, partial(confounds, set(first))
+    yield CONFOUNDS_CLOSED, 0, partial(confounds, {name for name, closed in first.items() if closed})
     for seed in range(3):
         yield "amplitude", seed, loudest
         yield from ((name, seed, partial(nested, name)) for name in SETTINGS)
@@ -282,7 +282,7 @@ def closed_first(folder: Path) -> dict[str, float]:
     return {row["subject.id"]: float(row["Eyes.condition"].startswith("closed")) for row in rows}
 
 
-def cues(subjects: Collection[str], loaded: Loaded, parts: Parts, seed: int) -> Judged:
+def confounds(subjects: Collection[str], loaded: Loaded, parts: Parts, seed: int) -> Judged:
     """Audit what tells the diagnoses of ``subjects`` without any EEG."""
     known = read_confounds(e for e in loaded if e.subject in subjects)
     audit = audit_recordings(known, folds=FOLDS, seed=seed)

@@ -45,7 +45,7 @@ SPEED = FILE.with_name("explanations_speed.json")
 RULES = ("backprop", "predsim", "dfa")
 PRODUCT = "eeg explain"
 WINDOWS = "highest windows"
-MORE = ", 120 to learn from"
+MORE = ", 120 training subjects"
 SEED = 0
 _SUBJECTS = 200
 _DEMO = 80  # of them, those of `eeg demo`
@@ -168,7 +168,7 @@ def faithful(method: str, nets: Networks, windows: np.ndarray, true: Discharges)
     return {**asdict(measure(nets.trained, few, MONTAGE, explained)), "default": alike}
 
 
-def forgotten(method: str, nets: Networks, windows: np.ndarray, true: Discharges) -> dict[str, float]:
+def randomised(method: str, nets: Networks, windows: np.ndarray, true: Discharges) -> dict[str, float]:
     """Return how much of the evidence, on the same windows, survives without what was learned.
 
     Under ``labels`` and ``weights`` it is compared with its sign, under each depth of the cascade without.
@@ -255,7 +255,7 @@ def _span(onset: float, duration: float) -> Span:
     return round(onset * MONTAGE.sfreq), round((onset + duration) * MONTAGE.sfreq)
 
 
-MEASURES = {"found": found, "faithful": faithful, "forgotten": forgotten}
+MEASURES = {"found": found, "faithful": faithful, "randomised": randomised}
 
 
 def tasks(
@@ -266,7 +266,7 @@ def tasks(
     for rule in rules:
         yield from ((rule, "found", method, entry) for entry in unseen for method in (PRODUCT, WINDOWS))
         yield from ((rule, "found", m + MORE, entry) for entry in left for m in (PRODUCT, WINDOWS))
-    for measured, subjects in (("faithful", _LOOKED_AT), ("forgotten", _LOOKED_AT), ("found", _LOCATED)):
+    for measured, subjects in (("faithful", _LOOKED_AT), ("randomised", _LOOKED_AT), ("found", _LOCATED)):
         for rule in rules:
             yield from ((rule, measured, m, entry) for entry in unseen[:subjects] for m in EVIDENCE)
 

@@ -43,10 +43,8 @@ default_role = "py:obj"
 suppress_warnings = ["config.cache"]  # the gallery's settings hold functions
 
 autodoc_typehints_format = "short"
-autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
 autosummary_context = {"faces": {package: face(package) for package in PACKAGES}}
-autosummary_ignore_module_all = False
 python_maximum_signature_line_length = 88
 add_module_names = False
 numpydoc_show_class_members = False

@@ -22,8 +22,8 @@ from eeg.evaluation.metrics import Estimate
 from eeg.evaluation.significance import delong
 from hebbian.registry import BUILT_IN, MODULES, find
 from trainers.comparison.results import read_results
-from trainers.comparison.table import HEAD, cells, interval, markdown, summarise
-from trainers.provenance import read
+from trainers.comparison.table import HEAD, format_cells, markdown, summarise, t_interval
+from trainers.provenance import read_record
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -155,13 +155,13 @@ def sequences() -> str:
 def digits() -> str:
     """Every rule on digits, best first."""
     folder = RESULTS / "digits"
-    recipes = read(folder / "run.json")["recipes"]
+    recipes = read_record(folder / "run.json")["recipes"]
     rows = [
         (
-            *cells(summary)[:5],
+            *format_cells(summary)[:5],
             recipes[summary.rule]["recipe"]["initialise"].rpartition(".")[2],
             "yes" if find(summary.rule).supervised else "readout",
-            *cells(summary)[5:],
+            *format_cells(summary)[5:],
         )
         for summary in summarise(read_results(folder))
     ]
@@ -170,7 +170,7 @@ def digits() -> str:
 
 def digits_versions() -> str:
     """What the comparison on digits ran with."""
-    run = read(RESULTS / "digits" / "run.json")
+    run = read_record(RESULTS / "digits" / "run.json")
     versions = ", ".join(f"{name} {number}" for name, number in run["versions"].items())
     return f"Versions: {versions}. Data: SHA-256 `{run['data'][:16]}`."
 
@@ -263,7 +263,7 @@ def _spread(draws: Sequence[subject_scores.Scores]) -> str:
     """Return mean and half width, or a dash where there are fewer than two draws."""
     if len(draws) < 2:
         return "–"
-    mean, half = interval([run.auc().value for run in draws])
+    mean, half = t_interval([run.auc().value for run in draws])
     return f"{mean:.3f} ± {half:.3f}"
 
 
@@ -289,7 +289,7 @@ def recording_label_means() -> str:
     rows = [("trained on", "seeds", "ROC-AUC")]
     for name, found in values.items():
         if len(found) >= 3:
-            mean, half = interval(found)
+            mean, half = t_interval(found)
             rows.append((name, str(len(found)), f"{mean:.3f} ± {half:.3f}"))
     return markdown(rows)
 

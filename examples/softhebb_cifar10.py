@@ -1,12 +1,18 @@
-"""SoftHebb on CIFAR-10 (Journé et al. 2023): python examples/softhebb_cifar10.py --data FOLDER [--small].
+"""
+SoftHebb on CIFAR-10
+====================
 
-Three convolutions learn without labels in one epoch, all at once; then a linear readout learns from what
-they give.  The same net with frozen random kernels stands beside it, and with ``--small`` the same net
-taught by backprop.  FOLDER holds the six files of CIFAR-10's binary version, or cifar10.npz.
+The recipe of Journé et al. 2023::
 
-The authors report 80.3 % on the test images.  The whole recipe wants a GPU; ``--small`` takes a quarter of
-the kernels and a tenth of the training images, and some minutes on one processor core: 64.4 %, beside 58.9 %
-with random kernels and 68.9 % by backprop (10 epochs), one seed each.
+    python examples/softhebb_cifar10.py --data FOLDER [--small]
+
+Three convolutions are trained without labels in one epoch, all at once; then a linear readout is trained on their
+features. The control is the same net with frozen random kernels, and with ``--small`` also the same net trained by
+backprop. FOLDER contains the six files of CIFAR-10's binary version, or cifar10.npz.
+
+The authors report 80.3 % on the test images. The full recipe needs a GPU; ``--small`` uses a quarter of the kernels and
+a tenth of the training images, and takes some minutes on one processor core: 64.4 %, beside 58.9 % with random kernels
+and 68.9 % by backprop (10 epochs), one seed each.
 """
 
 import argparse
@@ -42,11 +48,11 @@ from trainers import (
 from trainers.networks import uniform
 
 WIDTHS = (96, 384, 1536)
-KERNELS = ("0.1", "1.1", "2.1")  # where the convolutions lie in the net
+KERNELS = ("0.1", "1.1", "2.1")  # paths of the convolutions
 RATES = (0.08, 0.005, 0.01)
 INVERSE_TEMPERATURES = (1.0, 0.65, 0.25)
-RADIUS = 25.0  # the norm that kernels begin with
-HALVED_AFTER = (0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9)  # shares of the readout's steps
+RADIUS = 25.0  # initial norm of the kernels
+HALVED_AFTER = (0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9)  # fractions of the readout's steps
 FEWER_KERNELS, FEWER_IMAGES = 4, 10  # with --small
 
 
@@ -144,7 +150,7 @@ class Clock:
 
 
 def run(rule: str, recipe: Recipe, images: Split, widths: tuple[int, int, int], seed: int) -> float:
-    """Train a new net by ``rule``, print how it went, and return its accuracy on the test images."""
+    """Train a new net by ``rule``, print and return its accuracy on the test images."""
     model = softhebb_net(widths=widths, classes=images.classes)
     recipe.initialise(model, torch.Generator().manual_seed(seed))
     clock, start = Clock(), time.perf_counter()
@@ -159,18 +165,18 @@ def run(rule: str, recipe: Recipe, images: Split, widths: tuple[int, int, int], 
 
 
 def smaller(images: Split, by: int) -> Split:
-    """Keep the first of the training images, which come in random order."""
+    """Return the split with its first training images, which are in random order."""
     n = len(images.y_train) // by
     return Split(images.x_train[:n], images.y_train[:n], images.x_test, images.y_test)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="where CIFAR-10 lies")
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="folder of CIFAR-10")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--seeds", type=int, default=1, help="how many, from 0 on")
+    parser.add_argument("--seeds", type=int, default=1, help="number of seeds, from 0")
     parser.add_argument(
-        "--small", action="store_true", help="a quarter of the kernels, a tenth of the images to learn from"
+        "--small", action="store_true", help="a quarter of the kernels, a tenth of the training images"
     )
     options = parser.parse_args()
     images, widths = load_images("cifar10", options.data), WIDTHS
