@@ -6,9 +6,15 @@ import ast
 import sys
 from importlib.metadata import version as installed
 from pathlib import Path
+from types import FunctionType, GenericAlias
 
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
+
+from docutils import nodes  # noqa: E402
+from sphinx.application import Sphinx  # noqa: E402
+from sphinx.util.docutils import SphinxDirective  # noqa: E402
+from tables import RESULTS, TABLES  # noqa: E402
 
 PACKAGES = ("hebbian", "trainers", "visualizers", "eeg")
 
@@ -35,7 +41,6 @@ extensions = [
     "numpydoc",
     "myst_parser",
     "sphinx_gallery.gen_gallery",
-    "tables",
 ]
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]
@@ -76,3 +81,31 @@ html_theme_options = {
     "footer_end": [],
     "secondary_sidebar_items": ["page-toc"],
 }
+
+
+class Results(SphinxDirective):
+    """``results NAME [ARGUMENT]``: the Markdown that a function of `tables.TABLES` returns."""
+
+    required_arguments = 1
+    optional_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Parse it in place of the directive."""
+        name, *arguments = self.arguments
+        if name not in TABLES:
+            raise self.error(f"no table {name!r}; expected one of {', '.join(TABLES)}")
+        for path in RESULTS.rglob("*.json*"):
+            self.env.note_dependency(str(path))
+        return self.parse_text_to_nodes(TABLES[name](*arguments), allow_section_headings=True)
+
+
+def skip(app: Sphinx, what: str, name: str, member: object, *_: object) -> bool | None:
+    """Leave out aliases of tuple types, which autodoc takes for classes, and functions of other packages."""
+    foreign = isinstance(member, FunctionType) and member.__module__.partition(".")[0] not in PACKAGES
+    return True if foreign or type(member) is GenericAlias else None
+
+
+def setup(app: Sphinx) -> None:
+    """Register the directive and the filter of members."""
+    app.add_directive("results", Results)
+    app.connect("autodoc-skip-member", skip)

@@ -1,8 +1,7 @@
 """The generated parts of the pages: tables of the registered rules and of the stored benchmark results.
 
-A page asks for one by the directive ``results``, whose arguments are a name in `TABLES` and what that
-function takes. Nothing is computed here but means and intervals; the commands that made the results are on
-the pages.
+The directive ``results`` of conf.py inserts them by their names in `TABLES`. Only means and intervals are computed
+here; the commands that wrote the results are on the pages.
 """
 
 from __future__ import annotations
@@ -14,9 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from docutils import nodes
-from sphinx.application import Sphinx
-from sphinx.util.docutils import SphinxDirective
 
 from eeg.evaluation.metrics import Estimate
 from eeg.evaluation.significance import delong
@@ -81,15 +77,15 @@ def rule_controls() -> str:
 def rule_sections() -> str:
     """One section a rule: equation, source, requirements, verification and results."""
     measured = journal.summarise(journal.read(journal.RULES))
-    reasons = json.loads(journal.REASONS.read_text(encoding="utf-8"))
+    why = reasons()
     sections = []
     for rule in BUILT_IN:
         lines = [_card(rule)]
         for net, title in NETS.items():
             if summary := measured.get((rule.name, net)):
                 lines.append(f"- On {title}: {_measured(summary)}")
-        if rule.name in reasons:
-            lines.append(f"- Why it stays behind random features: {reasons[rule.name]}.")
+        if rule.name in why:
+            lines.append(f"- Why it stays behind random features: {why[rule.name]}.")
         sections.append("\n".join(lines))
     return "\n\n".join(sections)
 
@@ -111,6 +107,11 @@ def _measured(summary: journal.Summary) -> str:
     return f"{journal.cell(summary)} %, {seeds}, {summary.seconds:.0f} s ({summary.settings})"
 
 
+def reasons() -> dict[str, str]:
+    """Return why a rule stays behind random features, measured by benchmarks/reasons.py."""
+    return _json("reasons.json")
+
+
 def behind_random_features() -> set[str]:
     """Return the rules that reach less than frozen random features on one of the nets."""
     measured = journal.summarise(journal.read(journal.RULES))
@@ -126,7 +127,9 @@ def published() -> str:
     """Published recipes beside backprop on the same net, and the angles between their updates."""
     head = ("rule", "net", "epochs", "accuracy, % (seconds)", "backprop, % (seconds)", "published", "angles")
     rows = []
-    for found in (json.loads(p.read_text(encoding="utf-8")) for p in sorted(journal.PUBLISHED.glob("*.json"))):
+    for found in (
+        json.loads(p.read_text(encoding="utf-8")) for p in sorted(journal.PUBLISHED.glob("*.json"))
+    ):
         curves, recipe = found["curves"], found["recipe"]
         own = curves[found["rule"]]
         rows.append(
@@ -134,7 +137,10 @@ def published() -> str:
                 found["rule"],
                 recipe["shape"],
                 f"{found['epochs']} of {recipe['phase']['epochs']}",
-                *(f"{100 * c['accuracy'][-1]:.2f} ({c['seconds'][-1]:.0f})" for c in (own, curves["backprop"])),
+                *(
+                    f"{100 * c['accuracy'][-1]:.2f} ({c['seconds'][-1]:.0f})"
+                    for c in (own, curves["backprop"])
+                ),
                 recipe["figure"],
                 ", ".join(f"{angle:.0f}°" for angle in own.get("angles", ())) or "–",
             )
@@ -415,25 +421,3 @@ TABLES: Mapping[str, Callable[..., str]] = {
         explanation_speed,
     )
 }
-
-
-class Results(SphinxDirective):
-    """``results NAME [ARGUMENT]``: the Markdown that a function of `TABLES` returns."""
-
-    required_arguments = 1
-    optional_arguments = 1
-
-    def run(self) -> list[nodes.Node]:
-        """Parse it in place of the directive."""
-        name, *arguments = self.arguments
-        if name not in TABLES:
-            raise self.error(f"no table {name!r}; expected one of {', '.join(TABLES)}")
-        for path in (Path(__file__), *RESULTS.rglob("*.json*")):
-            self.env.note_dependency(str(path))
-        return self.parse_text_to_nodes(TABLES[name](*arguments), allow_section_headings=True)
-
-
-def setup(app: Sphinx) -> dict[str, bool]:
-    """Register the directive."""
-    app.add_directive("results", Results)
-    return {"parallel_read_safe": True}

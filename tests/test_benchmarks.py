@@ -1,0 +1,105 @@
+"""The statistics behind the tables of the documentation, and the conclusions that its pages draw from them."""
+
+import sys
+
+import numpy as np
+import pytest
+from scipy.stats import ttest_1samp
+
+from hebbian.registry import BUILT_IN
+from tests.helpers import ROOT
+
+sys.path[:0] = [str(ROOT / "docs"), str(ROOT / "benchmarks")]
+
+import journal  # noqa: E402
+import tables  # noqa: E402
+from subject_scores import Scores  # noqa: E402
+
+
+def rows(table: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in table.splitlines()[2:]]
+
+
+def test_seeds_come_to_a_mean_with_its_t_interval():
+    values = [0.91, 0.94, 0.92]
+    summary = journal.summarise(journal.Run("oja", "mlp", i, "", x, 1.0) for i, x in enumerate(values))
+    found = summary["oja", "mlp"]
+    expected = ttest_1samp(values, 0).confidence_interval(0.95)
+    interval = (found.accuracy - found.half_width, found.accuracy + found.half_width)
+    assert interval == pytest.approx(tuple(expected))
+
+
+def test_a_later_run_replaces_an_earlier_one_and_one_failure_fails_the_rule(tmp_path):
+    path = tmp_path / "new" / "runs.jsonl"
+    assert journal.read(path) == []
+    old, new = (journal.Run("oja", "mlp", 0, "settings", value, 1.0) for value in (0.1, 0.9))
+    failed = journal.Run("oja", "mlp", 1, "settings", None, 0.0, "failed: why")
+    for run in (old, new):
+        journal.append(path, run)
+    assert journal.read(path) == [new]
+    assert journal.cell(journal.summarise([new])["oja", "mlp"]) == "90.0"
+    assert journal.cell(journal.summarise([new, failed])["oja", "mlp"]) == "failed: why"
+
+
+def test_runs_with_older_settings_do_not_count(tmp_path):
+    path = tmp_path / "runs.jsonl"
+    for seed, settings, value in ((0, "slow", 0.2), (1, "slow", 0.4), (2, "fast", 0.7), (0, "fast", 0.9)):
+        journal.append(path, journal.Run("oja", "mlp", seed, settings, value, 1.0))
+    summary = journal.summarise(journal.read(path))["oja", "mlp"]
+    assert (summary.accuracy, summary.seeds, summary.settings) == (pytest.approx(0.8), 2, "fast")
+
+
+def test_every_rule_behind_random_features_and_no_other_has_a_measured_reason():
+    behind = tables.behind_random_features()
+    assert "oja" in behind  # by theory
+    assert set(tables.reasons()) == behind
+
+
+@pytest.mark.parametrize("rule", BUILT_IN, ids=lambda rule: rule.name)
+def test_every_rule_has_its_section(rule):
+    _, section = f"\n\n{tables.rule_sections()}\n\n".split(f"\n\n## {rule.name}\n\n")
+    assert section.startswith(f"    {rule.equation}\n\n- Source: {rule.source}\n")
+
+
+def test_results_of_several_seeds_are_means_and_the_first_seed_is_tested(monkeypatch):
+    labels, right, wrong = [0, 0, 0, 1, 1, 1], [0.0, 1, 2, 3, 4, 5], [5.0, 4, 3, 2, 1, 0]
+    closed = [1.0, 1, 0, 1, 1, 0]
+    runs = {
+        "subjects whose eyes were closed first": [Scores("", 0, labels, closed, 1.0)],
+        "tangent-bands": [Scores("", 0, labels, right, 1.0)],
+        "net": [Scores("", seed, labels, scores, 1.0) for seed, scores in enumerate((wrong, right))],
+    }
+    monkeypatch.setattr(tables, "runs", lambda name: runs)
+    reference, net = rows(tables.eeg_guinea_bissau())
+    assert reference[:4] == ["tangent-bands", "1", "1.000 (1.000-1.000)", "1.000 (1.000-1.000)"]
+    assert net[:4] == ["net", "2", "0.500 (0.500-0.500)", "0.500 (0.500-0.500)"]
+    assert net[4].startswith("-1.000 (")
+
+
+def test_undefined_values_of_explanations_are_left_out_of_the_mean(monkeypatch):
+    lines = [
+        {"rule": "backprop", "measure": "found", "method": "occlusion", "pointing": p, "peak_error": e}
+        for p, e in ((1.0, 0.02), (0.0, float("nan")))
+    ]
+    monkeypatch.setattr(tables, "_lines", lambda name: lines)
+    (row,) = rows(tables.explanations("found").partition("\n\n")[2])
+    assert row == ["occlusion", "2", "0.50 (0.00–1.00)", "–", "–", "–", "20 (20–20)", "–", "–"]
+
+
+def test_the_conclusions_on_guinea_bissau_follow_from_the_results():
+    runs = tables.runs("eeg_models_guinea-bissau.jsonl")
+    auc = {name: tables.mean_auc(seeds).value for name, seeds in runs.items() if " by " in name}
+    best, network = tables.mean_auc(runs["tangent-bands"]).value, auc["tvgg-gap by backprop"]
+    assert max(auc.values()) == network
+    assert network < best < runs["confounds"][0].facts["recording date"][0]
+
+
+def test_pretraining_by_softhebb_does_not_help_as_the_page_says():
+    for corpus in ("simulated", "guinea-bissau"):
+        runs = tables.runs(f"label_efficiency_{corpus}.jsonl")
+        for count in tables.LABELLED:
+            scratch, pretrained = (
+                np.mean([run.auc().value for run in runs[f"{way}, {count}"]])
+                for way in ("from scratch", "SoftHebb first")
+            )
+            assert scratch > pretrained
