@@ -27,7 +27,6 @@ from subject_scores import Scores, append, read
 from torch.nn import functional as F
 
 from eeg.datasets import Entry, open_corpus, splits
-from eeg.datasets.guinea_bissau import METADATA
 from eeg.evaluation.recording_metadata import audit_recordings, read_confounds
 from eeg.io.tables import read_table
 from eeg.models import amplitude
@@ -278,7 +277,7 @@ class Best:
 
 def closed_first(folder: Path) -> dict[str, float]:
     """Return for each subject 1 if his eyes were closed first, 0 if they were open."""
-    rows = read_table(folder / METADATA, {"subject.id", "Eyes.condition"}, delimiter=",")
+    rows = read_table(folder / "metadata_guineabissau.csv", {"subject.id", "Eyes.condition"}, delimiter=",")
     return {row["subject.id"]: float(row["Eyes.condition"].startswith("closed")) for row in rows}
 
 

@@ -32,7 +32,7 @@ def face(package: str) -> list[str]:
 
 
 project = "hebbian-eeg"
-copyright = "The hebbian-eeg authors; research use only"
+copyright = "The hebbian-eeg authors; research use only"  # noqa: A001
 version = release = installed("hebbian-eeg")
 extensions = [
     "sphinx.ext.autodoc",

@@ -1,7 +1,7 @@
 """The generated parts of the pages: tables of the registered rules and of the stored benchmark results.
 
-The directive ``results`` of conf.py inserts them by their names in `TABLES`. Only means and intervals are computed
-here; the commands that wrote the results are on the pages.
+The directive ``results`` of conf.py inserts them by their names in `TABLES`. Only means and intervals are
+computed here; the commands that wrote the results are on the pages.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _lines(name: str) -> list[dict[str, Any]]:
 
 
 def rules() -> str:
-    """Every rule with its facts and its accuracy on both nets."""
+    """Return every rule with its facts and its accuracy on both nets."""
     measured = journal.summarise(journal.read(journal.RULES))
     head = ("rule", "family", "source", "needs", "labels", "traits", "one graph", "MLP, %", "conv, %")
     rows = [
@@ -65,7 +65,7 @@ def rules() -> str:
 
 
 def rule_controls() -> str:
-    """The controls on nets with centred inputs."""
+    """Return the controls on nets with centred inputs."""
     measured = journal.summarise(journal.read(journal.RULES))
     rows = [
         (rule, *(journal.cell(measured[rule, net + journal.CENTRED]) for net in NETS))
@@ -75,7 +75,7 @@ def rule_controls() -> str:
 
 
 def rule_sections() -> str:
-    """One section a rule: equation, source, requirements, verification and results."""
+    """Return one section for each rule: equation, source, requirements, verification and results."""
     measured = journal.summarise(journal.read(journal.RULES))
     why = reasons()
     sections = []
@@ -91,7 +91,7 @@ def rule_sections() -> str:
 
 
 def memories() -> str:
-    """One section for each registered module that is not a `Rule`."""
+    """Return one section for each registered module that is not a `Rule`."""
     return "\n\n".join(map(_card, MODULES))
 
 
@@ -124,7 +124,7 @@ def behind_random_features() -> set[str]:
 
 
 def published() -> str:
-    """Published recipes beside backprop on the same net, and the angles between their updates."""
+    """Return published recipes, backprop on the same nets, and the angle between their updates."""
     head = ("rule", "net", "epochs", "accuracy, % (seconds)", "backprop, % (seconds)", "published", "angles")
     rows = []
     for found in (
@@ -149,7 +149,7 @@ def published() -> str:
 
 
 def sequences() -> str:
-    """Digits row by row into a recurrent net."""
+    """Return results on digits read row by row into a recurrent net."""
     measured = journal.summarise(journal.read(journal.RECURRENT))
     rows = [(rule, journal.cell(s), f"{s.seconds:.0f}") for (rule, _), s in measured.items()]
     return markdown([("rule", "accuracy, %", "seconds"), *rows])
@@ -159,7 +159,7 @@ def sequences() -> str:
 
 
 def digits() -> str:
-    """Every rule on digits, best first."""
+    """Return every rule on digits, best first."""
     folder = RESULTS / "digits"
     recipes = read_record(folder / "run.json")["recipes"]
     rows = [
@@ -175,7 +175,7 @@ def digits() -> str:
 
 
 def digits_versions() -> str:
-    """What the comparison on digits ran with."""
+    """Return what the comparison on digits ran with."""
     run = read_record(RESULTS / "digits" / "run.json")
     versions = ", ".join(f"{name} {number}" for name, number in run["versions"].items())
     return f"Versions: {versions}. Data: SHA-256 `{run['data'][:16]}`."
@@ -197,7 +197,7 @@ def runs(name: str) -> Runs:
 
 
 def eeg_simulated() -> str:
-    """Models of the simulated cohort as rows, the labels that they learn from as columns."""
+    """Return models of the simulated cohort as rows, the labels that they learn from as columns."""
     labels = ("diagnoses", "discharges")
     rows: dict[str, dict[str, str]] = {}
     for name, (run, *_) in runs("eeg_models_simulated.jsonl").items():
@@ -208,7 +208,7 @@ def eeg_simulated() -> str:
 
 
 def eeg_guinea_bissau() -> str:
-    """Models of Guinea-Bissau, and the test of each against the reference model."""
+    """Return models of Guinea-Bissau, and the test of each against the reference model."""
     every = runs("eeg_models_guinea-bissau.jsonl")
     reference = every[REFERENCE][0]
     closed = [bool(x) for x in every["subjects whose eyes were closed first"][0].scores]
@@ -231,7 +231,7 @@ def mean_auc(seeds: Sequence[subject_scores.Scores], among: Sequence[bool] | Non
 
 
 def eeg_confounds() -> str:
-    """What separates the groups of Guinea-Bissau without any EEG, and two controls with it."""
+    """Return what separates the groups of Guinea-Bissau without any EEG, and two controls with it."""
     every = runs("eeg_models_guinea-bissau.jsonl")
     all_subjects, closed = (every[name][0].facts for name in ("confounds", "confounds, eyes closed first"))
 
@@ -245,7 +245,7 @@ def eeg_confounds() -> str:
     return "\n\n".join(
         (
             markdown([("confound alone", "ROC-AUC", "eyes closed first"), *body]),
-            f"- Recording day of a *control* (first days against last), predicted from the EEG by {REFERENCE}: {day}.\n"
+            f"- Recording day of a *control* (first days against last), predicted by {REFERENCE}: {day}.\n"
             f"- {REFERENCE}, whole procedure on {len(null)} permutations of the diagnoses: {spread}.",
         )
     )
@@ -256,7 +256,7 @@ INITIALISATIONS = ("from scratch", "random features", "SoftHebb first")
 
 
 def label_efficiency() -> str:
-    """t-VGG GAP by the number of labelled subjects, mean and half the t-interval over draws."""
+    """Return t-VGG GAP by the number of labelled subjects, mean and half the t-interval over draws."""
     rows = [("corpus", "", *(f"{n} subjects" for n in LABELLED))]
     for corpus in ("simulated", "guinea-bissau"):
         every = runs(f"label_efficiency_{corpus}.jsonl")
@@ -274,7 +274,7 @@ def _spread(draws: Sequence[subject_scores.Scores]) -> str:
 
 
 def bonn() -> str:
-    """Balanced accuracies of the random forest on the Bonn set."""
+    """Return balanced accuracies of the random forest on the Bonn set."""
     rows = [(name, f"{np.mean(values):.3f}") for name, values in _json("bonn.json").items()]
     return markdown([("classes or feature", "balanced accuracy"), *rows])
 
@@ -288,7 +288,7 @@ def _recording_labels() -> list[dict[str, Any]]:
 
 
 def recording_label_means() -> str:
-    """Ingredients that were measured with three seeds or more."""
+    """Return ingredients that were measured with three seeds or more."""
     values: dict[str, list[float]] = {}
     for outcome in _recording_labels():
         values.setdefault(outcome["name"], []).append(outcome["scores"][outcome["aggregation"]][0])
@@ -301,7 +301,7 @@ def recording_label_means() -> str:
 
 
 def recording_label_seeds() -> str:
-    """One table a seed."""
+    """Return one table for each seed."""
     shown = ("mean", "top", "peak", "noisy-or")
     outcomes = _recording_labels()
     blocks = []
@@ -346,7 +346,7 @@ MEASURES = {
 
 
 def explanations(measure: str) -> str:
-    """Every method by one group of measures, a table for each rule that trained the network."""
+    """Return every method by one group of measures, a table for each rule that trained the network."""
     columns = MEASURES[measure]
     lines = [line for line in _lines("explanations.jsonl") if line["measure"] == measure]
     blocks = []
@@ -375,7 +375,7 @@ def _bootstrap(values: Iterable[float | None], column: str) -> str:
 
 
 def explanation_errors() -> str:
-    """How many explanations were refused, and where a wrong first segment is the network's error."""
+    """Return how many explanations were refused, and where a wrong first segment is the network's error."""
     lines = [line for line in _lines("explanations.jsonl") if line["measure"] == "found"]
     shown = [line for line in lines if line["method"] == "eeg explain"]
     highest = {(r["rule"], r["subject"]): r["pointing"] for r in lines if r["method"] == "highest windows"}
@@ -390,7 +390,7 @@ def explanation_errors() -> str:
 
 
 def explanation_speed() -> str:
-    """Processor time of each method."""
+    """Return the processor time of each method."""
     blocks = []
     for of, times in _json("explanations_speed.json").items():
         rows = [(name, f"{value:g}") for name, value in times.items()]

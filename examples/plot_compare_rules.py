@@ -2,9 +2,9 @@
 Compare rules
 =============
 
-A fair comparison has the same data, model and seeds for every rule, the published settings of each rule, and two
-controls: backprop and frozen random features. On the command line ``hebbian compare`` does this for any rules in
-parallel processes and continues an interrupted comparison; here is the same in Python.
+A fair comparison has the same data, model and seeds for every rule, the published settings of each rule,
+and two controls: backprop and frozen random features. On the command line ``hebbian compare`` does this for
+any rules in parallel processes and continues an interrupted comparison; here is the same in Python.
 """
 
 import matplotlib.pyplot as plt
@@ -18,8 +18,8 @@ digits = load_images("digits")
 rules = ("backprop", "frozen", "dfa", "softhebb")
 
 # %%
-# `trainers.recommended` has the optimizer, learning rates, activation and initial weights of each rule. An `Experiment`
-# holds everything else that determines a result.
+# `trainers.recommended` has the optimizer, learning rates, activation and initial weights of each rule. An
+# `Experiment` holds everything else that determines a result.
 
 results = [
     run_experiment(Experiment(rule, seed, recommended(rule)), digits) for rule in rules for seed in (0, 1)

@@ -2,13 +2,13 @@
 Write your own plasticity
 =========================
 
-A two-factor rule is a callable from the currents ``u`` (samples, units) and the weights ``w`` (units, inputs) of a layer
-to a gate (samples, units) and a decay (units,). Its update is
+A two-factor rule is a callable from the currents ``u`` (samples, units) and the weights ``w`` (units,
+inputs) of a layer to a gate (samples, units) and a decay (units,). Its update is
 
     dw = mean over samples of gate x - decay w
 
-where x is the input of the layer. Linear layers and convolutions look the same to it: each position of a convolution is
-one more sample.
+where x is the input of the layer. Linear layers and convolutions look the same to it: each position of a
+convolution is one more sample.
 """
 
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ from trainers import load_images
 from visualizers import receptive_fields
 
 # %%
-# A conscience mechanism (DeSieno 1988): the winner moves towards its input, and a unit's chance to win falls with the
-# noise of its current. Without a mechanism of this kind few units win all inputs.
+# A conscience mechanism (DeSieno 1988): the winner moves towards its input, and a unit's chance to win
+# falls with the noise of its current. Without a mechanism of this kind few units win all inputs.
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class NoisyWinner:
 
 
 # %%
-# That is all. `hebbian.Hebbian` places it at a layer of any model; without a criterion nothing else is trained.
+# That is all. `hebbian.Hebbian` places it at a layer of any model; without a criterion nothing else is
+# trained.
 
 digits = load_images("digits")
 x = digits.x_train.flatten(1)
@@ -55,7 +56,8 @@ for _ in range(200):
     optimizer.step()
 
 # %%
-# The gradient that the optimizer sees is minus the update, which is checked by writing it out sample by sample:
+# The gradient that the optimizer sees is minus the update, which is checked by writing it out sample by
+# sample:
 
 u = model(batch)
 torch.manual_seed(1)

@@ -2,8 +2,8 @@
 Swap the learning rule
 ======================
 
-One network and one training loop; only the line that builds the rule differs. The data are the 8 x 8 digits of
-scikit-learn.
+One network and one training loop; only the line that builds the rule differs. The data are the 8 x 8 digits
+of scikit-learn.
 """
 
 import matplotlib.pyplot as plt
@@ -18,8 +18,8 @@ digits = load_images("digits")
 x, x_test = digits.x_train[:, None], digits.x_test[:, None]
 
 # %%
-# The model is an ordinary ``torch.nn`` model: a convolution and a readout. Hebbian rules need centred, scaled input,
-# which a batch norm without parameters provides.
+# The model is an ordinary ``torch.nn`` model: a convolution and a readout. Hebbian rules need centred,
+# scaled input, which a batch norm without parameters provides.
 
 
 def network() -> nn.Sequential:
@@ -32,8 +32,9 @@ def network() -> nn.Sequential:
 
 
 # %%
-# A rule is a module whose forward returns the objective to descend. Rules that act at single layers take the path of
-# the layer, here ``"0.1"``, the convolution. ``frozen`` keeps it at its random weights and is the control.
+# A rule is a module whose forward returns the objective to descend. Rules that act at single layers take
+# the path of the layer, here ``"0.1"``, the convolution. ``frozen`` keeps it at its random weights and is
+# the control.
 
 rules = {
     "backprop": lambda model: Backprop(model, F.cross_entropy),

@@ -1,4 +1,4 @@
-"""The statistics behind the tables of the documentation, and the conclusions that its pages draw from them."""
+"""The statistics behind the tables of the documentation, and the conclusions drawn from them."""
 
 import sys
 
