@@ -5,6 +5,9 @@ import math
 GROUPS = {"epilepsy": 1, "epileptic": 1, "control": 0, "healthy": 0}
 """Label by group, in lower case."""
 
+GROUP_NAMES = {1: "epilepsy", 0: "control", None: "unknown"}
+"""Group by label, for output."""
+
 
 def sex_of(row: dict[str, str]) -> str | None:
     """Return "F" or "M" from the column ``sex``, None if it holds neither."""

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from scipy.special import expit
 from torch import Tensor, nn
 
+from eeg.datasets.participants import GROUP_NAMES
 from eeg.detector.calibration import Calibration
 from eeg.disclaimers import RESEARCH_USE
 from eeg.evaluation.metrics import risk_coverage as risks
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 _POINTS = 2000  # windows in the projector, which is slow with more
 _DPI = 90  # TensorBoard scales images down coarsely: the larger, the worse
 _HEADER = ["group", "discharge", "subject", "site"]
-_GROUPS = {1: "epilepsy", 0: "control", None: "unknown"}
 
 
 def write_recording(analysis: RecordingAnalysis, folder: Path) -> None:
@@ -98,7 +98,7 @@ def embed_windows(network: nn.Module, scored: Sequence[Scored]) -> tuple[Tensor,
     data = [s.windows.data for s in scored]
     numbers = {name: str(i) for i, name in enumerate(sorted({s.entry.subject for s in scored}), 1)}
     rows = [
-        [_GROUPS[s.entry.label], discharge, numbers[s.entry.subject], s.entry.site or "unknown"]
+        [GROUP_NAMES[s.entry.label], discharge, numbers[s.entry.subject], s.entry.site or "unknown"]
         for s in scored
         for discharge in _discharges(s)
     ]

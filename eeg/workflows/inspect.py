@@ -1,6 +1,6 @@
-"""What is in a folder of recordings, and what is wrong with it: `eeg inspect`.
+"""The recordings in a folder and their problems: `eeg inspect`.
 
-Nothing here names a person: recordings are numbered, and who and when is told only where it is asked for.
+Recordings are numbered; files, subjects and dates are included only on request.
 """
 
 import re
@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from eeg.datasets import Corpus, Entry, find_reader, open_corpus
+from eeg.datasets.participants import GROUP_NAMES
 from eeg.datasets.seizures import seizures
 from eeg.evaluation.recording_metadata import entry_header
 from eeg.io.electrodes import TEN_TWENTY, electrodes
@@ -29,13 +30,13 @@ _SUFFIXES = (
     *(".bdf", ".cdt", ".cnt", ".csv.gz", ".edf", ".eeg", ".fif", ".fif.gz", ".gdf", ".lay", ".mff", ".nxe"),
     *(".set", ".vhdr"),
 )
-_GROUPS = {1: "epilepsy", 0: "control", None: "unknown"}
-_TOLD = 6  # missing electrodes are named if they are no more
+_BOTH_GROUPS = ("its subject is labelled both epilepsy and control",)
+_MAX_NAMED = 6  # up to so many missing electrodes are named
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Who and when: shown only on demand."""
+    """File, subject and date: included only on request."""
 
     path: str
     subject: str
@@ -45,29 +46,29 @@ class Identity:
 
 @dataclass(frozen=True)
 class RecordingSummary:
-    """One recording; what cannot be known is None, and ``problems`` says why."""
+    """One recording; unknown facts are None, and ``problems`` says why."""
 
     number: int
     group: str
     channels: int | None
     electrodes: tuple[str, ...]
     missing: tuple[str, ...]  # of the 19 of 10-20
-    others: tuple[str, ...]  # channels that are left out
+    others: tuple[str, ...]  # channels that are not used
     sfreq: float | None  # Hz
     minutes: float | None
     amplitude: float | None  # µV within a second, of a typical channel
     reference: str
     filters: str
     montage: str | None
-    seizures: int | None  # annotated ones, None where nobody annotated
-    readable: bool  # the recording, and its seizures where they are annotated
+    seizures: int | None  # None without annotations
+    readable: bool  # the recording and its seizure annotations, if any
     problems: tuple[str, ...]
     identity: Identity | None
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """All recordings of a folder; ``subjects`` counts those of each group, None where nobody tells whose."""
+    """All recordings of a folder; ``subjects`` counts them by group, None if they are unknown."""
 
     corpus: str
     simulated: bool
@@ -76,39 +77,35 @@ class Inspection:
 
 
 def inspect_corpus(path: Path, *, show_ids: bool = False, progress: bool = True) -> Inspection:
-    """Look at every recording of a corpus, a table, a folder of files or a file.
+    """Examine every recording of a corpus, a table, a folder of files or a file.
 
     Parameters
     ----------
     path
-        What `eeg.datasets.open_corpus` opens, or any recording or folder of recordings.
+        A corpus as for `eeg.datasets.open_corpus`, or any recording or folder of recordings.
     show_ids
-        Tell files, subjects, sessions and dates too.
+        Include files, subjects, sessions and dates.
     progress
         Show a progress bar.
 
     Raises
     ------
     DataError
-        There is nothing at ``path``, no recording in it, or its table cannot be understood.
+        ``path`` does not exist, holds no recording, or its table is malformed.
     """
-    corpus, told = _opened(path)
+    corpus, has_subjects = _open(path)
     bar = tqdm(corpus.entries, desc="recordings", disable=None if progress else True)
-    both = _of_both_groups(corpus.entries) if told else set()
-    found = tuple(
-        _look(
-            number,
-            entry,
-            show_ids,
-            ["its subject is labelled both epilepsy and control"] if entry.subject in both else [],
-        )
+    doubtful = _of_both_groups(corpus.entries) if has_subjects else set()
+    summaries = tuple(
+        _summarise(number, entry, show_ids, _BOTH_GROUPS if entry.subject in doubtful else ())
         for number, entry in enumerate(bar, start=1)
     )
-    return Inspection(corpus.name, corpus.simulated, _subjects(corpus.entries) if told else None, found)
+    subjects = _subjects(corpus.entries) if has_subjects else None
+    return Inspection(corpus.name, corpus.simulated, subjects, summaries)
 
 
-def _opened(path: Path) -> tuple[Corpus, bool]:
-    """Open a corpus, or take files as they lie; whether it tells whose they are."""
+def _open(path: Path) -> tuple[Corpus, bool]:
+    """Open a corpus or list files; return whether their subjects are known."""
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
     if not _is_recording(path) and find_reader(path) is not None:
@@ -127,8 +124,8 @@ def _is_recording(path: Path) -> bool:
 
 def _subjects(entries: Sequence[Entry]) -> dict[str, int]:
     labels = {entry.subject: entry.label for entry in entries}
-    counts = Counter(_GROUPS[label] for label in labels.values())
-    return {group: counts[group] for group in _GROUPS.values()}
+    counts = Counter(GROUP_NAMES[label] for label in labels.values())
+    return {group: counts[group] for group in GROUP_NAMES.values()}
 
 
 def _of_both_groups(entries: Sequence[Entry]) -> set[str]:
@@ -136,29 +133,29 @@ def _of_both_groups(entries: Sequence[Entry]) -> set[str]:
     return epilepsy & control
 
 
-def _look(number: int, entry: Entry, show_ids: bool, doubts: Sequence[str]) -> RecordingSummary:
-    """Look at one recording; what is wrong with it, after the ``doubts``, becomes a line of its own."""
+def _summarise(number: int, entry: Entry, show_ids: bool, doubts: Sequence[str]) -> RecordingSummary:
+    """Examine one recording; its problems follow the ``doubts``."""
     problems = list(doubts)
     facts: Header | None = None
-    size, marked, readable = None, None, False
+    size, count, readable = None, None, False
     try:
         facts = entry_header(entry)
         problems += facts.problems
         raw = read_recording(entry.path, preload=False)
         size, signal_problems = _signal(raw)
         problems += [*signal_problems, *_refusals(raw)]
-        marked = _seizures(raw, entry.seizures)
+        count = _count_seizures(raw, entry.seizures)
         readable = size is not None
     except DataError as error:
         problems.append(_nameless(str(error), entry))
-    found = facts.electrodes if facts else ()
+    present = facts.electrodes if facts else ()
     known = electrodes(facts.channels) if facts else {}
     return RecordingSummary(
         number=number,
-        group=_GROUPS[entry.label],
+        group=GROUP_NAMES[entry.label],
         channels=len(facts.channels) if facts else None,
-        electrodes=found,
-        missing=tuple(name for name in TEN_TWENTY if name not in found),
+        electrodes=present,
+        missing=tuple(name for name in TEN_TWENTY if name not in present),
         others=tuple(name for name in facts.channels if name not in known) if facts else (),
         sfreq=facts.sfreq if facts else None,
         minutes=facts.duration / 60 if facts else None,
@@ -166,7 +163,7 @@ def _look(number: int, entry: Entry, show_ids: bool, doubts: Sequence[str]) -> R
         reference=facts.reference if facts else "",
         filters=facts.filters if facts else "",
         montage=entry.montage,
-        seizures=marked,
+        seizures=count,
         readable=readable,
         problems=tuple(problems),
         identity=_identity(entry, facts) if show_ids else None,
@@ -174,7 +171,7 @@ def _look(number: int, entry: Entry, show_ids: bool, doubts: Sequence[str]) -> R
 
 
 def _signal(raw: mne.io.BaseRaw) -> tuple[float | None, list[str]]:
-    """Return the amplitude of a typical channel, µV, and what is wrong with channels or in time."""
+    """Return the amplitude of a typical channel, µV, and problems of channels and of continuity."""
     sizes = amplitude(raw)
     low, high = PLAUSIBLE
     faults = {
@@ -188,41 +185,40 @@ def _signal(raw: mne.io.BaseRaw) -> tuple[float | None, list[str]]:
     problems = [f"{fault}: {', '.join(names[found])}" for fault, found in faults.items() if found.any()]
     pieces = [(stop - start) / raw.info["sfreq"] for start, stop in stretches(raw)]
     if len(pieces) > 1:
-        longest = f"the longest of {max(pieces):.0f} s"
-        problems.append(f"in {len(pieces)} pieces, {longest}, with gaps between them")
+        problems.append(f"{len(pieces)} pieces between gaps, the longest of {max(pieces):.0f} s")
     finite = sizes[np.isfinite(sizes)]
     return float(np.median(finite)) * 1e6 if finite.size else None, problems
 
 
 def _refusals(raw: mne.io.BaseRaw) -> Iterable[str]:
-    """Tell why a model of the 19 electrodes of 10-20 would refuse a recording, as far as a sample shows."""
+    """Return why a model of the 19 electrodes of 10-20 would refuse a recording, from a sample of it."""
     absent, limit = lacking(raw, TEN_TWENTY), round(INTERPOLATED * len(TEN_TWENTY))
-    if limit < len(absent) <= _TOLD:  # what lacks more is of another set of electrodes
-        yield f"{len(absent)} of 10-20 are missing or bad, of which {limit} may be interpolated"
-    if raw.info["sfreq"] >= MIN_SFREQ:  # else its header tells
+    if limit < len(absent) <= _MAX_NAMED:  # a recording that lacks more has another set of electrodes
+        yield f"{len(absent)} electrodes of 10-20 are missing or bad; at most {limit} can be interpolated"
+    if raw.info["sfreq"] >= MIN_SFREQ:  # else the header shows it
         longest = max((stop - start for start, stop in stretches(raw)), default=0) / raw.info["sfreq"]
         needed = kernel(raw, Preprocessing(TEN_TWENTY))
         if longest < needed:
-            yield f"{longest:.1f} s long, and the usual filter wants {needed:.1f} s"
-    looked = sample(raw)
-    finite = np.concatenate([*looked], axis=1)[np.isfinite(looked).all(axis=(0, 2))]
-    seconds = {int(flaw.onset) for flaw in clipped(finite, looked.shape[2])}
-    if len(seconds) > (1 - LEAST) * len(looked):
-        yield f"clipped in {len(seconds)} of the {len(looked)} s that were looked at"
+            yield f"{longest:.1f} s long; the default filter needs {needed:.1f} s"
+    seen = sample(raw)
+    finite = np.concatenate([*seen], axis=1)[np.isfinite(seen).all(axis=(0, 2))]
+    seconds = {int(flaw.onset) for flaw in clipped(finite, seen.shape[2])}
+    if len(seconds) > (1 - LEAST) * len(seen):
+        yield f"clipped in {len(seconds)} of {len(seen)} s sampled"
 
 
-def _seizures(raw: mne.io.BaseRaw, table: Path | None) -> int | None:
-    """Count the seizures that a table and the recording's own annotations tell; None where neither does."""
+def _count_seizures(raw: mne.io.BaseRaw, table: Path | None) -> int | None:
+    """Count the seizures in a table and in the recording's own annotations; None if both have none."""
     onset, _ = seizures(raw, table)
     return None if table is None and not len(onset) else len(onset)
 
 
 def _nameless(message: str, entry: Entry) -> str:
-    """Leave out of a message whatever names the file or the person."""
+    """Remove the names of the file and of the person from a message."""
     if entry.seizures:
-        message = message.replace(str(entry.seizures), "the file of seizures")
+        message = message.replace(str(entry.seizures), "the seizure annotations")
     for name in (str(entry.path.absolute()), str(entry.path), entry.path.name, entry.path.stem):
-        message = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "the file", message)  # of "a.fif" no letter else
+        message = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "the file", message)  # whole words only
     return message.removeprefix("the file: ")
 
 
@@ -233,20 +229,20 @@ def _identity(entry: Entry, facts: Header | None) -> Identity:
 
 
 def format_inspection(found: Inspection) -> str:
-    """Write an inspection for people: one line a recording, and one more for each of its problems."""
+    """Return the text that `eeg inspect` prints: a line per recording, and one per problem."""
     kind = " (SIMULATED)" if found.simulated else ""
-    troubled = sum(bool(one.problems) for one in found.recordings)
+    affected = sum(bool(one.problems) for one in found.recordings)
     lines = [
         f"{found.corpus}{kind}: {len(found.recordings)} recording(s), {_whose(found)}",
         *(line for one in found.recordings for line in (_line(one), *_more(one))),
-        f"{troubled} of {len(found.recordings)} recording(s) with problems",
+        f"{affected} of {len(found.recordings)} recording(s) with problems",
     ]
     return "\n".join(lines)
 
 
 def _whose(found: Inspection) -> str:
     if found.subjects is None:
-        return "subjects not told"
+        return "subjects unknown"
     groups = ", ".join(f"{count} {group}" for group, count in found.subjects.items() if count)
     return f"{sum(found.subjects.values())} subject(s): {groups}"
 
@@ -255,7 +251,7 @@ def _line(one: RecordingSummary) -> str:
     parts = [f"{one.number:>4}  {one.group}"]
     if one.channels is not None and one.sfreq is not None and one.minutes is not None:
         lacking = f"10-20 lacks {', '.join(one.missing)}" if one.missing else "10-20 complete"
-        if len(one.missing) > _TOLD:
+        if len(one.missing) > _MAX_NAMED:
             lacking = f"{len(TEN_TWENTY) - len(one.missing)} of the {len(TEN_TWENTY)} of 10-20"
         parts += [
             f"{len(one.electrodes)} electrodes of {one.channels} channel(s), {lacking}",
@@ -271,8 +267,8 @@ def _line(one: RecordingSummary) -> str:
 
 def _more(one: RecordingSummary) -> Iterable[str]:
     if one.others:
-        yield f"      left out: {', '.join(one.others)}"
+        yield f"      not used: {', '.join(one.others)}"
     if one.identity is not None:
-        told = {name: value for name, value in asdict(one.identity).items() if value}
-        yield "      " + "  ".join(f"{name} {value}" for name, value in told.items())
+        known = {name: value for name, value in asdict(one.identity).items() if value}
+        yield "      " + "  ".join(f"{name} {value}" for name, value in known.items())
     yield from (f"      problem: {text}" for text in one.problems)

@@ -331,7 +331,7 @@ def test_inspecting_a_corpus_tells_facts_but_no_person(tmp_path: Path) -> None:
     assert (first.group, first.sfreq, first.reference, first.seizures) == ("epilepsy", 250.0, "LE", 1)
     assert (second.group, second.sfreq, second.montage) == ("control", 256.0, "04_tcp_le_a")
     assert first.missing == second.missing == ()
-    assert first.problems == second.problems == ("4.0 s long, and the usual filter wants 6.6 s",)
+    assert first.problems == second.problems == ("4.0 s long; the default filter needs 6.6 s",)
     assert len(first.others) == len(OTHERS) + len(SLOW)
     for text in (format_inspection(found), json.dumps(asdict(found))):
         for secret in ("aaaaaanr", "aaaaabdo", "Mueller", "2003", "s001", str(tmp_path)):

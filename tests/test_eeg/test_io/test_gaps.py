@@ -194,7 +194,7 @@ def test_a_detection_keeps_the_time_of_the_file(detector: Detector, tmp_path: Pa
 def test_inspecting_tells_of_gaps(tmp_path: Path) -> None:
     path = write_with_gaps(tmp_path / "gaps.edf", four_pieces())
     (found,) = inspect_corpus(path, progress=False).recordings
-    assert found.problems == ("in 4 pieces, the longest of 33 s, with gaps between them",)
+    assert found.problems == ("4 pieces between gaps, the longest of 33 s",)
     assert found.minutes == pytest.approx((21 + 14 + 3 + 33) / 60)
 
 

@@ -98,7 +98,7 @@ def test_files_that_lie_about(tmp_path: Path) -> None:
     found = inspect_corpus(tmp_path, progress=False)
     assert found.subjects is None
     assert [one.missing for one in found.recordings] == [(), ()]
-    assert "subjects not told" in format_inspection(found)
+    assert "subjects unknown" in format_inspection(found)
 
 
 def test_a_table(tmp_path: Path) -> None:
@@ -160,14 +160,17 @@ def test_headers(settings: dict[str, object], problem: str, tmp_path: Path) -> N
 
 def test_what_a_model_of_10_20_would_refuse(tmp_path: Path) -> None:
     short = write(tmp_path / "short.edf", microvolts=noise(19, 3))
-    assert problems(short) == ("3.0 s long, and the usual filter wants 6.6 s",)
-    for lost, told in ((2, ()), (3, ("3 of 10-20 are missing or bad, of which 2 may be interpolated",))):
+    assert problems(short) == ("3.0 s long; the default filter needs 6.6 s",)
+    for lost, told in (
+        (2, ()),
+        (3, ("3 electrodes of 10-20 are missing or bad; at most 2 can be interpolated",)),
+    ):
         assert problems(write(tmp_path / "few.edf", TEN_TWENTY[lost:])) == told
     held = 2000 * np.sin(np.arange(30 * RATE) * 2 * np.pi * 4 / RATE)
     amount = np.where(np.arange(30 * RATE) < 20 * RATE, 1, 0.01)  # of the time, two thirds at the rails
     clipped = write(tmp_path / "clipped.edf", microvolts=np.clip(noise(19) + held * amount, -300, 300))
     (problem,) = problems(clipped)
-    assert problem == "clipped in 20 of the 30 s that were looked at"
+    assert problem == "clipped in 20 of 30 s sampled"
 
 
 def test_seizures_of_the_recordings_own_annotations_are_counted_once(tmp_path: Path) -> None:
@@ -242,7 +245,7 @@ def test_seizures_that_cannot_be_read_are_no_seizures_that_nobody_had(tmp_path: 
     recordings = json.loads(result.stdout)["recordings"]
     assert [one["readable"] for one in recordings] == [True, False]
     (problem,) = recordings[1]["problems"]
-    assert problem == "the file of seizures: no column stop_time; found channel, start_time, label"
+    assert problem == "the seizure annotations: no column stop_time; found channel, start_time, label"
     assert recordings[1]["amplitude"] is not None
 
 
