@@ -1,7 +1,6 @@
 """Recordings as PhysioNet has them, judged by models of 19 and of 14 channels."""
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +15,8 @@ from eeg.models.registry import build_model
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.reporting.analysis import summarize_model
 from eeg.workflows.detect import detect, recording_warnings
+from tests.test_eeg.recordings import DATA, needs_data
 from trainers.errors import DataError
-
-DATA = Path(os.environ.get("HEBBIAN_DATA", "")) / "eeg"
-needs_data = pytest.mark.skipif("HEBBIAN_DATA" not in os.environ, reason="HEBBIAN_DATA is not set")
 
 EPOC = ("AF3", "F7", "F3", "FC5", "T7", "P7", "O1", "O2", "P8", "T8", "FC6", "F4", "F8", "AF4")
 MMIDB, MAT = Path("eegmmidb", "S001R03.edf"), Path("eegmat", "Subject00_1.edf")

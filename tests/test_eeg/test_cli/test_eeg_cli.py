@@ -2,7 +2,6 @@
 
 import errno
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -27,9 +26,7 @@ from eeg.preprocessing.pipeline import Preprocessing
 from eeg.workflows.evaluate import plan_of
 from eeg.workflows.run_folder import alone
 from eeg.workflows.train import recorded_results
-
-DATA = Path(os.environ.get("HEBBIAN_DATA", "")) / "eeg"
-needs_data = pytest.mark.skipif("HEBBIAN_DATA" not in os.environ, reason="HEBBIAN_DATA is not set")
+from tests.test_eeg.recordings import DATA, needs_data
 
 OUTPUTS = {"report.html", "result.json", "annotated.edf", "szcore.tsv", "quality.json"}
 EVENTS = "_desc-attribution_events"

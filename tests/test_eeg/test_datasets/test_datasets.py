@@ -1,6 +1,5 @@
 import json
 import math
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -14,10 +13,8 @@ from mne_bids import BIDSPath, read_raw_bids, write_raw_bids
 
 from eeg.datasets import Entry, open_corpus, read_events, read_seizures
 from eeg.io.reader import read_recording
+from tests.test_eeg.recordings import DATA, needs_data
 from trainers.errors import DataError
-
-DATA = Path(os.environ.get("HEBBIAN_DATA", "")) / "eeg"
-needs_data = pytest.mark.skipif("HEBBIAN_DATA" not in os.environ, reason="HEBBIAN_DATA is not set")
 
 EVENTS = "onset\tduration\ttrial_type\tchannel\n"
 TASK = "onset\tduration\ttrial_type\n0\t4.1\tT0\n4.1\t4\tT1\n"

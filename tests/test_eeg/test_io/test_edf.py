@@ -13,6 +13,7 @@ from eeg.datasets import Entry
 from eeg.evaluation.recording_metadata import entry_header
 from eeg.io.edf_header import read_edf_header
 from eeg.io.reader import read_recording
+from tests.test_eeg.recordings import write_edf
 from trainers.errors import DataError
 
 RATE = 128
@@ -28,18 +29,11 @@ def write(
     **fields: object,
 ) -> Path:
     """Write ten seconds of a sine of 7 Hz, its phase another in every channel."""
-    signals = [
-        edfio.EdfSignal(
-            scale * np.sin(2 * np.pi * 7 * np.arange(10 * rate) / rate + phase),
-            rate,
-            label=name,
-            physical_dimension=unit,
-            prefiltering="HP:0.1Hz",
-        )
-        for phase, (name, rate) in enumerate(zip(FOUR, rates, strict=True))
+    data = [
+        scale * np.sin(2 * np.pi * 7 * np.arange(10 * rate) / rate + phase)
+        for phase, rate in enumerate(rates)
     ]
-    edfio.Edf(signals, data_record_duration=1, **fields).write(path)
-    return path
+    return write_edf(path, data, FOUR, rates, unit=unit, filters="HP:0.1Hz", **fields)
 
 
 def patch(path: Path, where: slice, text: str) -> Path:

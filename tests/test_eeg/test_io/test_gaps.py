@@ -25,6 +25,7 @@ from eeg.reporting.export import write_annotated_edf
 from eeg.workflows.detect import detect
 from eeg.workflows.inspect import inspect_corpus
 from eeg.workflows.train import left_out
+from tests.test_eeg.recordings import write_edf
 from trainers.errors import DataError
 
 RATE = 256
@@ -40,13 +41,8 @@ def microvolts(seconds: int, names: Sequence[str] = FOUR, seed: int = 0) -> np.n
 
 def write(path: Path, data: np.ndarray, names: Sequence[str] = FOUR) -> Path:
     """Write a continuous EDF+ or BDF+ in records of a second, with room for annotations in each."""
-    signal, edf = (edfio.BdfSignal, edfio.Bdf) if path.suffix == ".bdf" else (edfio.EdfSignal, edfio.Edf)
-    signals = [
-        signal(row, RATE, label=name, physical_dimension="uV", physical_range=(-400, 400))
-        for name, row in zip(names, data, strict=True)
-    ]
-    edf(signals, data_record_duration=1, annotations=[edfio.EdfAnnotation(0, None, "x" * 80)]).write(path)
-    return path
+    room = [edfio.EdfAnnotation(0, None, "x" * 80)]
+    return write_edf(path, data, names, RATE, limits=(-400, 400), annotations=room)
 
 
 def write_with_gaps(

@@ -1,6 +1,5 @@
 import csv
 import gzip
-import os
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from itertools import islice
@@ -20,10 +19,8 @@ from eeg.io.reader import amplitude, read_recording
 from eeg.preprocessing.interpolation import complete
 from eeg.preprocessing.loading import interictal
 from eeg.preprocessing.pipeline import Preprocessing
+from tests.test_eeg.recordings import DATA, needs_data
 from trainers.errors import DataError
-
-DATA = Path(os.environ.get("HEBBIAN_DATA", "")) / "eeg"
-needs_data = pytest.mark.skipif("HEBBIAN_DATA" not in os.environ, reason="HEBBIAN_DATA is not set")
 
 RATE = 128
 NAMES = ("Fp1", "T7", "Cz", "O2")

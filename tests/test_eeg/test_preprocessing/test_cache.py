@@ -6,7 +6,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import mne
 import numpy as np
 import pytest
 from joblib import parallel_config
@@ -17,6 +16,7 @@ from eeg.preprocessing import cache
 from eeg.preprocessing.loading import load
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.windows import Windows
+from tests.test_eeg.recordings import write_fif
 
 CHANNELS = ("Fp1", "T7", "Cz", "O2")
 SETTINGS = Preprocessing(CHANNELS)
@@ -25,9 +25,7 @@ SETTINGS = Preprocessing(CHANNELS)
 def write(path: Path, seed: int) -> Path:
     volts = 2e-5 * np.random.default_rng(seed).standard_normal((4, 30 * 128))
     volts[1, 1000:1100] = 0
-    info = mne.create_info(list(CHANNELS), 128, "eeg")
-    mne.io.RawArray(volts, info, verbose="error").save(path, overwrite=True, verbose="error")
-    return path
+    return write_fif(path, volts, CHANNELS)
 
 
 @pytest.fixture

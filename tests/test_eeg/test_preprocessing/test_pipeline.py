@@ -1,5 +1,4 @@
 import dataclasses
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,10 +15,8 @@ from eeg.preprocessing.loading import interictal
 from eeg.preprocessing.pipeline import Preprocessing, clean, prepare
 from eeg.preprocessing.reference import derive
 from tests.helpers import ROOT
+from tests.test_eeg.recordings import DATA, needs_data
 from trainers.errors import DataError
-
-DATA = Path(os.environ.get("HEBBIAN_DATA", "")) / "eeg"
-needs_data = pytest.mark.skipif("HEBBIAN_DATA" not in os.environ, reason="HEBBIAN_DATA is not set")
 
 FOUR = ("Fp1", "T7", "Cz", "O2")
 # Two channels of opposite sign are untouched by the average reference: what is left is the filter.

@@ -1,6 +1,5 @@
 from pathlib import Path
 
-import mne
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
@@ -10,6 +9,7 @@ from eeg.io.reader import read_recording
 from eeg.preprocessing.loading import load, windows_of
 from eeg.preprocessing.pipeline import Preprocessing, prepare
 from eeg.preprocessing.windows import Windows, cut, examples
+from tests.test_eeg.recordings import write_fif
 from trainers.errors import DataError
 
 CHANNELS = ("Fp1", "T7", "Cz", "O2")
@@ -57,10 +57,7 @@ def write(path: Path, *, seconds: float = 20.0, flat: bool = False) -> Path:
     volts = 2e-5 * np.random.default_rng(0).standard_normal((4, round(seconds * 128)))
     if flat:
         volts[1] = 0
-    mne.io.RawArray(volts, mne.create_info(list(CHANNELS), 128, "eeg"), verbose="error").save(
-        path, verbose="error"
-    )
-    return path
+    return write_fif(path, volts, CHANNELS)
 
 
 @pytest.fixture

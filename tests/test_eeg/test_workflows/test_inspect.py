@@ -1,11 +1,9 @@
 import json
-import os
 import re
 from datetime import date
 from pathlib import Path
 
 import edfio
-import mne
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -13,10 +11,8 @@ from click.testing import CliRunner, Result
 from eeg.cli.main import main
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.workflows.inspect import format_inspection, inspect_corpus
+from tests.test_eeg.recordings import DATA, needs_data, write_edf, write_fif
 from trainers.errors import DataError
-
-DATA = Path(os.environ.get("HEBBIAN_DATA", "")) / "eeg"
-needs_data = pytest.mark.skipif("HEBBIAN_DATA" not in os.environ, reason="HEBBIAN_DATA is not set")
 
 RATE = 128
 SECRETS = ("Mueller", "Zebulon", "1999", "2012", "S-77")
@@ -38,24 +34,18 @@ def write(
     rates: tuple[int, ...] | None = None,
 ) -> Path:
     data = noise(len(names)) if microvolts is None else microvolts
-    signals = [
-        edfio.EdfSignal(
-            row[: row.size * rate // RATE],
-            rate,
-            label=name,
-            physical_dimension=unit,
-            physical_range=(-6000, 6000.2),
-            prefiltering="HP:0.5Hz",
-        )
-        for name, row, rate in zip(names, data, rates or (RATE,) * len(names), strict=True)
-    ]
-    edfio.Edf(
-        signals,
-        data_record_duration=1,
+    rates = rates or (RATE,) * len(names)
+    return write_edf(
+        path,
+        [row[: row.size * rate // RATE] for row, rate in zip(data, rates, strict=True)],
+        names,
+        rates,
+        unit=unit,
+        limits=(-6000, 6000.2),
+        filters="HP:0.5Hz",
         patient=edfio.Patient(code="S-77", name="Mueller_Zebulon"),
         recording=edfio.Recording(startdate=date(2012, 5, 3)),
-    ).write(path)
-    return path
+    )
 
 
 def problems(path: Path) -> tuple[str, ...]:
@@ -89,10 +79,7 @@ def test_a_file_and_what_of_it_is_used(tmp_path: Path) -> None:
 def test_files_that_lie_about(tmp_path: Path) -> None:
     (tmp_path / "deep" / "er").mkdir(parents=True)
     write(tmp_path / "b.EDF")
-    info = mne.create_info(list(TEN_TWENTY), RATE, "eeg")
-    mne.io.RawArray(1e-6 * noise(19), info, verbose="error").save(
-        tmp_path / "deep" / "er" / "a_raw.fif", verbose="error"
-    )
+    write_fif(tmp_path / "deep" / "er" / "a_raw.fif", 1e-6 * noise(19), TEN_TWENTY)
     (tmp_path / ".hidden.edf").touch()
     (tmp_path / "letter.txt").touch()
     found = inspect_corpus(tmp_path, progress=False)
@@ -130,9 +117,7 @@ def test_single_channels(tmp_path: Path) -> None:
 def test_values_that_are_not_finite(tmp_path: Path) -> None:
     data = noise(2)
     data[1] = np.nan
-    info = mne.create_info(["Fp1", "Cz"], RATE, "eeg")
-    path = tmp_path / "a_raw.fif"
-    mne.io.RawArray(1e-6 * data, info, verbose="error").save(path, fmt="double", verbose="error")
+    path = write_fif(tmp_path / "a_raw.fif", 1e-6 * data, ("Fp1", "Cz"))
     assert problems(path) == ("not finite: Cz",)
 
 
@@ -174,14 +159,11 @@ def test_what_a_model_of_10_20_would_refuse(tmp_path: Path) -> None:
 
 
 def test_seizures_of_the_recordings_own_annotations_are_counted_once(tmp_path: Path) -> None:
-    signals = [
-        edfio.EdfSignal(row, RATE, label=name) for name, row in zip(TEN_TWENTY, noise(19), strict=True)
-    ]
     folder = tmp_path / "00_epilepsy" / "aaaaaanr" / "s001_2003" / "01_tcp_ar"
     folder.mkdir(parents=True)
     notes = [edfio.EdfAnnotation(4, 5, "seizure"), edfio.EdfAnnotation(20, 5, "seizure")]
     path = folder / "aaaaaanr_s001_t001.edf"
-    edfio.Edf(signals, annotations=notes, data_record_duration=1).write(path)
+    write_edf(path, noise(19), TEN_TWENTY, annotations=notes)
     assert inspect_corpus(path, progress=False).recordings[0].seizures == 2
     path.with_suffix(".csv_bi").write_text(
         "channel,start_time,stop_time,label\nTERM,5,8,seiz\nTERM,12,13,seiz\n"
