@@ -27,10 +27,11 @@ from eeg.datasets import Entry, open_corpus, splits
 from eeg.detector.calibration import Calibration
 from eeg.detector.detector import Detector, network_logits
 from eeg.evaluation.localization import Discharges, locate, read_discharges
-from eeg.explanation.attribution import DEFAULT, METHODS, Contrast, Montage, ablation, attribute
-from eeg.explanation.explain import explain
+from eeg.explanation.attribution import DEFAULT_METHOD, METHODS, Contrast, Montage, ablation, attribute
+from eeg.explanation.explain import Explanation, explain
 from eeg.explanation.faithfulness import Explain, agreement, cascade, measure
-from eeg.explanation.segments import LONGEST, Span, over_time, peaks
+from eeg.explanation.options import ExplanationOptions
+from eeg.explanation.segments import MAX_SEGMENT_SECONDS, over_time, peaks
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.models.registry import build_model
 from eeg.preprocessing.loading import windows_of
@@ -154,7 +155,7 @@ def found(method: str, nets: Networks, windows: np.ndarray, true: Discharges) ->
     x, nothing = torch.from_numpy(windows), torch.zeros(windows.shape)
     evidence = EVIDENCE[method](nets.trained, x, nothing).double().numpy()
     relevance = over_time(evidence, MONTAGE.sfreq)
-    spans = peaks(relevance, MONTAGE.samples(LONGEST), _PEAKS)
+    spans = peaks(relevance, MONTAGE.samples(MAX_SEGMENT_SECONDS), _PEAKS)
     return asdict(locate(spans, relevance, evidence, windows, true, MONTAGE))
 
 
@@ -163,7 +164,7 @@ def faithful(method: str, nets: Networks, windows: np.ndarray, true: Discharges)
     few = strongest(nets.trained, windows)
     x, nothing = torch.from_numpy(few), torch.zeros(few.shape)
     explained: Explain = partial(EVIDENCE[method], nets.trained)
-    default = by(DEFAULT)(nets.trained, x, nothing)
+    default = by(DEFAULT_METHOD)(nets.trained, x, nothing)
     alike = float(agreement(explained(x, nothing), default, MONTAGE).mean())
     return {**asdict(measure(nets.trained, few, MONTAGE, explained)), "default": alike}
 
@@ -200,8 +201,8 @@ def highest(network: nn.Module, windows: np.ndarray, true: Discharges) -> dict[s
 
 def product(network: nn.Module, windows: np.ndarray, true: Discharges) -> dict[str, float]:
     """Return how well what `eeg explain` shows finds the discharges; 1 under ``refused`` if it shows none."""
-    found = explain(_detector(network), windows)
-    spans = [_span(s.onset, s.duration) for s in found.segments]
+    found = _explained(network, windows)
+    spans = found.spans
     first = {span: s.channels[0] for span, s in zip(spans, found.segments, strict=True)}
     evidence = np.zeros((len(windows), len(TEN_TWENTY), windows.shape[2]))
     for (start, stop), channel in first.items():
@@ -227,8 +228,8 @@ def speed(network: nn.Module, windows: np.ndarray) -> dict[str, dict[str, float]
             ablation(contrast, part, other, MONTAGE, _BATCH, length=1.0)
 
     ranked = {
-        f"ranked segments by {name}": partial(explain, _detector(network), windows, method=name)
-        for name in ("grad-cam", DEFAULT)
+        f"ranked segments by {name}": partial(_explained, network, windows, name)
+        for name in ("grad-cam", DEFAULT_METHOD)
     }
     works = {"occlusion of each second of each channel": channel_seconds, **ranked}
     methods = {name: partial(by(name), network, x[:_BATCH], nothing[:_BATCH]) for name in METHODS}
@@ -238,21 +239,25 @@ def speed(network: nn.Module, windows: np.ndarray) -> dict[str, dict[str, float]
     }
 
 
-def _detector(network: nn.Module) -> Detector:
+def _explained(network: nn.Module, windows: np.ndarray, method: str = DEFAULT_METHOD) -> Explanation:
+    """Explain adjoining windows as `eeg explain` does."""
     plain = Calibration(slope=1.0, intercept=0.0, prevalence=0.5, n=0)
-    return Detector(
+    detector = Detector(
         network=network,
         model=PLAN.model,
         preprocessing=PLAN.preprocessing,
         window=PLAN.window,
-        labels="events",
+        labels=PLAN.labels,
         aggregation=PLAN.aggregation,
         calibration=plain,
     )
-
-
-def _span(onset: float, duration: float) -> Span:
-    return round(onset * MONTAGE.sfreq), round((onset + duration) * MONTAGE.sfreq)
+    onset = PLAN.window * np.arange(len(windows))
+    return explain(
+        detector,
+        Windows(windows, onset, PLAN.window, None, None),
+        network_logits(network, windows),
+        ExplanationOptions(method),
+    )
 
 
 MEASURES = {"found": found, "faithful": faithful, "randomised": randomised}

@@ -21,8 +21,9 @@ from edfio import Edf, EdfSignal
 
 from eeg.io.electrodes import MONTAGE, electrode
 from eeg.io.reader import read_recording
-from eeg.preprocessing.loading import interictal
+from eeg.preprocessing.loading import prepare
 from eeg.preprocessing.pipeline import Preprocessing
+from eeg.preprocessing.recording import Recording
 
 CHANNELS, RATE, WINDOW = 64, 256, 10.0
 
@@ -68,7 +69,8 @@ def measure(path: Path, results: multiprocessing.Queue[tuple[float, float, float
     watcher = threading.Thread(target=watch)
     watcher.start()
     start = time.process_time()
-    _, windows = interictal(read_recording(path, preload=False), Preprocessing(tuple(names())), WINDOW)
+    recording = Recording.scan(read_recording(path, preload=False))
+    windows = prepare(recording, Preprocessing(tuple(names())), WINDOW).windows
     seconds = time.process_time() - start
     done.set()
     watcher.join()

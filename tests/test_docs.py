@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from eeg.io.electrodes import TEN_TWENTY
-from eeg.preprocessing.pipeline import Preprocessing, clean
+from eeg.preprocessing.pipeline import Preprocessing
 from tests.helpers import ROOT
+from tests.test_eeg.helpers import clean_raw
 
 
 def test_the_code_of_the_readme_runs():
@@ -30,7 +31,7 @@ def test_the_calls_of_mne_in_the_docs_give_the_same():
     calls = next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "raw" in block)
     volts = np.random.default_rng(0).normal(0, 2e-5, (19, 30 * 250))
     raw = mne.io.RawArray(volts, mne.create_info(TEN_TWENTY[::-1], 250, "eeg"), verbose="error")
-    ours = clean(raw, Preprocessing(TEN_TWENTY)).get_data()
+    ours = clean_raw(raw, Preprocessing(TEN_TWENTY)).get_data()
     with mne.use_log_level("error"):
         exec(calls, {"raw": raw, "channels": list(TEN_TWENTY)})
     np.testing.assert_allclose(raw.get_data(), ours, rtol=0, atol=1e-12)

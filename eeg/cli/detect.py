@@ -1,7 +1,8 @@
-"""The `eeg` commands that put a model to work on recordings: detect and explain."""
+"""The `eeg` commands that apply a model to recordings: detect and explain."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,105 +25,123 @@ from eeg.cli.options import (
 
 if TYPE_CHECKING:
     from eeg.detector.detector import Detector
+    from eeg.explanation.options import ExplanationOptions
     from eeg.preprocessing.quality import Policy
+    from eeg.reporting.analysis import RecordingAnalysis
 
 
-@click.command(short_help="Score and explain recordings.")
+@click.command("detect", short_help="Score and explain recordings.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("recordings", nargs=-1, required=True, type=click.Path(path_type=Path))
 @NETWORK
-@click.option("--out", type=FOLDER, required=True, help="One folder a recording is made below it.")
+@click.option("--out", type=FOLDER, required=True, help="One folder per recording is made below it.")
 @PREVALENCE
 @click.option(
     "--alpha",
     type=FloatRange(0, 1, min_open=True, max_open=True),
-    help="Share of each group that may be taken for the other one.  [default: 0.1]",
+    help="Maximum error rate of each group.  [default: 0.1]",
 )
 @METHOD
 @BASELINE
 @BATCH
 @SEGMENTS
 @KEEP_NAMES
-@click.option("--tensorboard", is_flag=True, help="Write the report's pictures for TensorBoard as well.")
+@click.option("--tensorboard", is_flag=True, help="Write the report's figures for TensorBoard as well.")
 @TRAINED_QUALITY
 @MACHINE
-def detect(
+def detect_command(
     model: Path,
     recordings: tuple[Path, ...],
     network: str | None,
     out: Path,
-    prevalence: float | None,
-    alpha: float | None,
-    method: str,
-    baseline: str,
-    batch: int,
-    segments: int,
-    keep_names: bool,
-    tensorboard: bool,
     quality: Policy | None,
     machine: bool,
+    alpha: float | None,
+    prevalence: float | None,
+    keep_names: bool,
+    tensorboard: bool,
+    **explanation: Any,
 ) -> None:
     """Score and explain RECORDINGS with MODEL, a file or a folder that `eeg train` wrote."""
-    from eeg.detector.conformal import ALPHA
-    from eeg.workflows.detect import detect as one, output_name
-    from trainers.errors import DataError
-
     one_thread()
-    _apart([output_name(path, keep_names) for path in recordings if path.exists()])
+    _refuse_shared_folders(recordings, keep_names)
     detector = opened(model, network, quality)
+    stated = _stated(detector, prevalence, alpha)
+    made(out)
+    if not machine:
+        _echo_before(detector, stated["prevalence"])
+    how = {"prevalence": prevalence, "alpha": stated["alpha"], "keep_name": keep_names}
+    results = []
+    for facts in _detect_each(detector, recordings, out, explanation, tensorboard=tensorboard, **how):
+        results.append(facts)
+        if not machine:
+            _echo_recording(facts, len(recordings))
+    if machine:
+        echo_json({**stated, "recordings": results})
+    else:
+        _echo_after(detector, stated["alpha"], out / "tensorboard" if tensorboard else None)
+    end(len(results) < len(recordings))
+
+
+def _refuse_shared_folders(recordings: Sequence[Path], keep_names: bool) -> None:
+    """Refuse recordings whose results would go to one folder."""
+    from eeg.reporting.export.bids import is_bids
+
+    stems = [path.name.split(".")[0] for path in recordings if path.exists()]
+    names = [stem for stem in stems if keep_names or is_bids(stem)]  # of others it depends on the content
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise click.UsageError(
+            f"several recordings would go to {', '.join(repeated)}; use another --out for each"
+        )
+
+
+def _stated(detector: Detector, prevalence: float | None, alpha: float | None) -> dict[str, Any]:
+    """Return at what prevalence and error rate scores and answers are given."""
+    from eeg.detector.conformal import ALPHA
+
     if alpha is not None:
         detector.calibration.conformal.check(alpha)
-    alpha = alpha or ALPHA
-    made(out)
-    stated = detector.calibration.prevalence if prevalence is None else prevalence
-    if not machine:
-        _before(detector, stated)
-    told: list[dict[str, Any]] = []
+    prevalence = detector.calibration.prevalence if prevalence is None else prevalence
+    return {"prevalence": prevalence, "alpha": alpha or ALPHA, "simulated": _simulated(detector)}
+
+
+def _detect_each(
+    detector: Detector, recordings: Sequence[Path], out: Path, explanation: dict[str, Any], **how: Any
+) -> Iterator[dict[str, Any]]:
+    """Yield what was found in each recording; report those that cannot be used."""
+    from eeg.workflows.detect import detect
+    from trainers.errors import DataError
+
     for number, path in enumerate(recordings, 1):
         try:
-            decision, explanation, folder = one(
-                detector,
-                path,
-                out,
-                prevalence=prevalence,
-                alpha=alpha,
-                method=method,
-                baseline=baseline,
-                batch=batch,
-                most=segments,
-                keep_name=keep_names,
-                tensorboard=tensorboard,
-            )
+            analysis, folder = detect(detector, path, out, _options(**explanation), **how)
         except DataError as error:
             click.echo(f"Error: {error}", err=True)
             continue
-        count = len(explanation.segments)
-        told.append(
-            {
-                "recording": number,
-                "score": decision.probability,
-                "answer": str(decision.answer),
-                "segments": count,
-                "folder": str(folder),
-            }
-        )
-        if not machine:
-            place = f"{number}/{len(recordings)}"
-            click.echo(f"{place}  {decision.probability:.2f}  {count} segment(s)  {folder / 'report.html'}")
-            click.echo(f"     {decision.answer}")
-    if machine:
-        stated_at = {"prevalence": stated, "alpha": alpha, "simulated": _simulated(detector)}
-        echo_json({**stated_at, "recordings": told})
-    else:
-        _after(detector, alpha, out / "tensorboard" if tensorboard else None)
-    end(len(told) < len(recordings))
+        yield _facts(number, analysis, folder)
+
+
+def _facts(number: int, analysis: RecordingAnalysis, folder: Path) -> dict[str, Any]:
+    return {
+        "recording": number,
+        "score": analysis.decision.probability,
+        "answer": str(analysis.decision.answer),
+        "segments": len(analysis.segments),
+        "folder": str(folder),
+    }
+
+
+def _options(method: str, baseline: str, batch: int, segments: int) -> ExplanationOptions:
+    from eeg.explanation.options import ExplanationOptions
+
+    return ExplanationOptions(method, baseline, segments, batch)
 
 
 def _simulated(detector: Detector) -> bool:
     return detector.training.simulated
 
 
-def _before(detector: Detector, prevalence: float) -> None:
+def _echo_before(detector: Detector, prevalence: float) -> None:
     from eeg.disclaimers import RESEARCH_USE
 
     click.echo(f"Score for epilepsy-like EEG at a stated prevalence of {prevalence:.2f}.  {RESEARCH_USE}")
@@ -130,24 +149,31 @@ def _before(detector: Detector, prevalence: float) -> None:
         click.echo("The model was trained on simulated EEG: its scores mean nothing for a real person.")
 
 
-def _after(detector: Detector, alpha: float, pictures: Path | None) -> None:
+def _echo_recording(facts: dict[str, Any], total: int) -> None:
+    report = Path(facts["folder"], "report.html")
+    place = f"{facts['recording']}/{total}"
+    click.echo(f"{place}  {facts['score']:.2f}  {facts['segments']} segment(s)  {report}")
+    click.echo(f"     {facts['answer']}")
+
+
+def _echo_after(detector: Detector, alpha: float, figures: Path | None) -> None:
     from eeg.detector.conformal import EXCHANGEABILITY
     from eeg.disclaimers import NORMAL_EEG
 
     subjects = detector.calibration.conformal
     if few := subjects.too_few(alpha):
-        click.echo(f"Nobody is told a group: {few}.")
+        click.echo(f"No recording is assigned to a group: {few}.")
     else:
         click.echo(
-            f"Groups are told with an error rate of at most {alpha:g} each, by n = {subjects.n} calibrating "
-            f"subjects of\nthe smaller group. {EXCHANGEABILITY}"
+            f"Recordings are assigned to groups with an error rate of at most {alpha:g} each, by n = "
+            f"{subjects.n} calibrating subjects of\nthe smaller group. {EXCHANGEABILITY}"
         )
-    if pictures is not None:
-        click.echo(f"Pictures: tensorboard --logdir {pictures}")
+    if figures is not None:
+        click.echo(f"Figures: tensorboard --logdir {figures}")
     click.echo(NORMAL_EEG)
 
 
-@click.command(short_help="Show which segments drive a score.")
+@click.command("explain", short_help="Show which segments drive a score.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("recording", type=click.Path(path_type=Path))
 @NETWORK
@@ -158,57 +184,35 @@ def _after(detector: Detector, alpha: float, pictures: Path | None) -> None:
 @click.option(
     "--healthy",
     type=click.Path(path_type=Path),
-    help="A control's recording, windows of which stand in for what is taken out, instead of --baseline.",
+    help="A control's recording, windows of which replace the signal that is removed, instead of --baseline.",
 )
 @BATCH
 @SEGMENTS
 @KEEP_NAMES
 @TRAINED_QUALITY
-def explain(
+def explain_command(
     model: Path,
     recording: Path,
     network: str | None,
     out: Path,
-    prevalence: float | None,
-    method: str,
-    baseline: str,
-    healthy: Path | None,
-    batch: int,
-    segments: int,
-    keep_names: bool,
     quality: Policy | None,
+    prevalence: float | None,
+    healthy: Path | None,
+    keep_names: bool,
+    **explanation: Any,
 ) -> None:
-    """Show which segments of RECORDING drive the score of MODEL, and how far that may be believed.
+    """Show which segments of RECORDING drive the score of MODEL, and how faithful that is.
 
-    Segments whose removal does not matter more than that of any others are not shown.
+    Segments whose removal matters no more than that of random ones are not shown.
     """
     from eeg.disclaimers import NOT_A_FINDING, RESEARCH_USE
     from eeg.workflows.explain import as_text, explain_recording
 
     one_thread()
-    detector = opened(model, network, quality)
-    baseline = baseline if healthy is None else "healthy"
-    explanation, found, folder = explain_recording(
-        detector,
-        recording,
-        made(out),
-        method=method,
-        baseline=baseline,
-        most=segments,
-        prevalence=prevalence,
-        batch=batch,
-        healthy=healthy,
-        keep_name=keep_names,
-    )
-    click.echo(f"{method}, baseline {baseline}: {folder}.  {RESEARCH_USE}")
-    click.echo(as_text(explanation, found))
+    detector, options = opened(model, network, quality), _options(**explanation)
+    how: dict[str, Any] = {"prevalence": prevalence, "healthy": healthy, "keep_name": keep_names}
+    analysis, folder = explain_recording(detector, recording, made(out), options, **how)
+    found = analysis.explanation
+    click.echo(f"{found.method}, baseline {found.baseline}: {folder}.  {RESEARCH_USE}")
+    click.echo(as_text(found, analysis.measures or {}))
     click.echo(NOT_A_FINDING)
-
-
-def _apart(names: list[str]) -> None:
-    """Refuse recordings whose results would go to one folder."""
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise click.UsageError(
-            f"several recordings would go to {', '.join(twice)}; name another --out for each"
-        )

@@ -9,7 +9,7 @@ import click
 
 from eeg.cli.common import made, one_thread
 from eeg.cli.data import audit_command, inspect_command, simulate_command
-from eeg.cli.detect import detect, explain
+from eeg.cli.detect import detect_command, explain_command
 from eeg.cli.evaluate import card, evaluate
 from eeg.cli.options import FOLDER
 from eeg.cli.train import compare, train
@@ -47,8 +47,8 @@ for command in (
     compare,
     evaluate,
     card,
-    detect,
-    explain,
+    detect_command,
+    explain_command,
 ):
     main.add_command(command)
 

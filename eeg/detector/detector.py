@@ -23,14 +23,14 @@ from eeg.detector.conformal import ALPHA, Answer
 from eeg.detector.novelty import Gate
 from eeg.detector.prototypes import Prototypes
 from eeg.detector.provenance import Provenance
-from eeg.io.reader import read_recording
 from eeg.labels import Labels
 from eeg.models.local_readout import build_network
 from eeg.models.pooling import POOLINGS, pool_logits
 from eeg.models.registry import is_user_code
-from eeg.preprocessing.loading import interictal
+from eeg.preprocessing.loading import Prepared, prepare
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.quality import Policy
+from eeg.preprocessing.recording import Recording, open_recording
 from eeg.preprocessing.windows import Windows
 from trainers.errors import DataError
 from trainers.files import replacing
@@ -116,17 +116,17 @@ class Detector(DetectorSettings):
     network: nn.Module
     prototypes: Prototypes | None = None
 
-    def read(self, path: Path) -> mne.io.BaseRaw:
+    def open(self, source: Path | mne.io.BaseRaw) -> Recording:
         """Open a recording, with the electrodes that its reference needs."""
-        return read_recording(path, preload=False, ears=self.preprocessing.reference == "mastoids")
+        return open_recording(source, ears=self.preprocessing.reference == "mastoids")
 
-    def windows(self, raw: mne.io.BaseRaw) -> tuple[mne.io.BaseRaw, Windows]:
-        """Return a recording as it is cleaned, and the windows of it that are judged."""
-        return interictal(raw, self.preprocessing, self.window, policy=self.quality)
+    def prepare(self, recording: Recording) -> Prepared:
+        """Return a recording as it is cleaned, and the windows of it that the network scores."""
+        return prepare(recording, self.preprocessing, self.window, policy=self.quality)
 
-    def logits(self, windows: np.ndarray) -> np.ndarray:
-        """Return the network's logit of each window (N, C, T) -> (N,)."""
-        return network_logits(self.network, windows)
+    def logits(self, windows: np.ndarray, batch: int = 64) -> np.ndarray:
+        """Return the network's logit of each window (N, C, T) -> (N,), ``batch`` windows at once."""
+        return network_logits(self.network, windows, batch)
 
     def score(self, window_logits: np.ndarray) -> np.ndarray:
         """Return the raw logit of a recording from those of its windows (..., N) -> (...)."""
@@ -138,16 +138,24 @@ class Detector(DetectorSettings):
 
     def decide(
         self,
-        windows: np.ndarray,
-        onset: np.ndarray,
+        windows: Windows,
+        logits: np.ndarray,
         prevalence: float | None = None,
         alpha: float = ALPHA,
     ) -> Decision:
-        """Return the decision from a recording's windows, at ``prevalence`` or the training subjects'.
+        """Return the decision for one recording.
 
-        At most a share ``alpha`` of each group is taken for the other one.
+        Parameters
+        ----------
+        windows
+            The recording's windows.
+        logits
+            (N,) the network's logits of these windows.
+        prevalence
+            The prevalence at which the probability is given; that of the training subjects by default.
+        alpha
+            At most this fraction of each group is assigned to the other one.
         """
-        logits = self.logits(windows)
         score = float(self.score(logits))
         calibrated = float(self.calibration.logit(score, prevalence))
         stated = self.calibration.prevalence if prevalence is None else prevalence
@@ -155,10 +163,10 @@ class Detector(DetectorSettings):
             probability=float(expit(calibrated)),
             prevalence=stated,
             logit=calibrated,
-            window_onset=onset,
+            window_onset=windows.onset,
             window_logit=logits,
             window_length=self.window,
-            answer=self._answer(windows, score, stated, alpha),
+            answer=self._answer(windows.data, score, stated, alpha),
             interval=score_interval(self.calibration, score, stated)
             if self.calibration.conformal.n
             else None,

@@ -13,7 +13,8 @@ from eeg.datasets import read_events
 from eeg.detector.detector import Detector
 from eeg.explanation.attribution import Montage
 from eeg.explanation.explain import explain
-from eeg.explanation.segments import LONGEST, Segment, Span, peaks
+from eeg.explanation.options import ExplanationOptions
+from eeg.explanation.segments import MAX_SEGMENT_SECONDS, Segment, Span, peaks
 from eeg.io.intervals import covered, overlaps
 from eeg.io.tables import read_table
 from eeg.training.cross_validation import Scored
@@ -191,7 +192,9 @@ def chance(length: float, total: float, onset: np.ndarray, duration: np.ndarray)
 def largest_deflections(windows: np.ndarray, sfreq: float, most: int = MOST) -> list[tuple[float, float]]:
     """Return the cheap explanation: segments (onset, duration in s) around the largest amplitudes."""
     amplitude = np.abs(windows).max(1).ravel()
-    return [(a / sfreq, (b - a) / sfreq) for a, b in peaks(amplitude, round(LONGEST * sfreq), most)]
+    return [
+        (a / sfreq, (b - a) / sfreq) for a, b in peaks(amplitude, round(MAX_SEGMENT_SECONDS * sfreq), most)
+    ]
 
 
 def spans(segments: Sequence[Segment]) -> list[tuple[float, float]]:
@@ -213,7 +216,8 @@ def precision(detector: Detector, scored: Scored, method: str) -> Precision | No
     if len(onset) == 0:
         return None
     windows, sfreq = scored.windows.data, detector.preprocessing.sfreq
-    found = _in_recording(scored, spans(explain(detector, windows, method=method, most=MOST).segments))
+    options = ExplanationOptions(method, max_segments=MOST)
+    found = spans(explain(detector, scored.windows, scored.logits, options).segments)
     total = len(windows) * scored.windows.length
     by_chance = [chance(length, total, onset, duration) for _, length in found]
     return Precision(

@@ -12,8 +12,8 @@ from scipy.signal import welch
 
 from eeg.datasets import Entry
 from eeg.evaluation.confounds import Audit, AuditSubject, RecordingFacts, audit_confounds
-from eeg.io.header import Header, header_of
-from eeg.io.reader import read_recording
+from eeg.io.header import Header
+from eeg.io.reader import read_header, read_recording
 from trainers.errors import DataError
 
 _LOOKED_AT = 120.0  # s of a recording, for the edges of its band
@@ -113,7 +113,7 @@ def entry_header(entry: Entry) -> Header:
     DataError
         There is no such file, or it is no recording.
     """
-    found = header_of(entry.path)
+    found = read_header(entry.path)
     return replace(
         found,
         recorded=entry.recorded or found.recorded,

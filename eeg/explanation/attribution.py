@@ -7,11 +7,12 @@ logit: exactly for those that are `complete`, one part at a time for those that 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 from warnings import catch_warnings, filterwarnings
 
 import numpy as np
@@ -35,7 +36,7 @@ Scores = Callable[[Tensor], Tensor]
 """Windows (N, C, T) -> scores (N, K): a network, or `Rule.predict` of a rule that reads out by itself."""
 
 OCCLUDED, STEP = 0.25, 0.0625  # s: about a discharge, and how finely it is placed
-SEGMENT = 0.25  # s: a part of a channel that is ablated
+SEGMENT_SECONDS = 0.25  # s: a part of a channel that is ablated
 COALITION = 0.5  # s: a part of a region or of a channel that joins Shapley's coalitions
 IG_STEPS = 50
 SHAP_SAMPLES = 20
@@ -43,7 +44,7 @@ SHAPLEY_SAMPLES = 10
 TOLERANCE = 0.01
 """Share of the logit's difference that DeepLift may miss before its answer is refused."""
 
-DEFAULT = "occlusion"
+DEFAULT_METHOD = "occlusion"
 
 
 class Refused(DataError):
@@ -88,14 +89,23 @@ class Montage:
 
 Attribute = Callable[[Contrast, Tensor, Tensor, Montage, int], Tensor]
 """Contrast, windows and their baseline (n, C, T), montage, windows at once -> (n, C, T) or (n, 1, T)."""
+_A = TypeVar("_A", bound=Attribute)
 
 
 @dataclass(frozen=True)
 class Method:
-    """A way to explain.
+    """An attribution method.
 
-    ``gradients``: it needs the network itself, and not only its answers.  ``complete``: what it gives adds
-    up to the logit minus that of the baseline.  ``channels``: it tells them apart.
+    Parameters
+    ----------
+    attribute
+        Computes the evidence of windows.
+    gradients
+        Whether it needs the network itself and not only its outputs.
+    complete
+        Whether its evidence adds up to the logit minus that of the baseline.
+    channels
+        Whether it tells channels apart.
     """
 
     attribute: Attribute
@@ -104,6 +114,23 @@ class Method:
     channels: bool
 
 
+METHODS: dict[str, Method] = {}
+"""The attribution methods by name; `register` adds one."""
+
+
+def register(
+    name: str, *, gradients: bool = False, complete: bool = False, channels: bool = True
+) -> Callable[[_A], _A]:
+    """Return a decorator that adds a function to `METHODS`; see `Method` for the flags."""
+
+    def add(attribute: _A) -> _A:
+        METHODS[name] = Method(attribute, gradients, complete, channels)
+        return attribute
+
+    return add
+
+
+@register("grad-cam", gradients=True, channels=False)
 def grad_cam(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, batch: int) -> Tensor:
     """LayerGradCam (Selvaraju et al. 2017) at the last convolution, between its cells linearly.
 
@@ -114,6 +141,7 @@ def grad_cam(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, 
     return LayerAttribution.interpolate(seen, (x.shape[2],), "linear") * (seen.shape[2] / x.shape[2])
 
 
+@register("integrated-gradients", gradients=True, complete=True)
 def integrated_gradients(
     contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, batch: int
 ) -> Tensor:
@@ -122,6 +150,7 @@ def integrated_gradients(
     return method.attribute(x, baseline, target=0, n_steps=IG_STEPS, internal_batch_size=batch)
 
 
+@register("gradient-shap", gradients=True, complete=True)
 def gradient_shap(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, batch: int) -> Tensor:
     """GradientShap (Lundberg & Lee 2017): gradients between a window and baselines drawn from all.
 
@@ -132,6 +161,7 @@ def gradient_shap(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Mont
     return torch.stack(drawn).mean(0)
 
 
+@register("deeplift", gradients=True, complete=True)
 def deeplift(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, batch: int) -> Tensor:
     """DeepLift's rescale rule (Shrikumar et al. 2017), refused where it does not add up.
 
@@ -159,6 +189,7 @@ def deeplift(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, 
 _INSTEAD = "use occlusion or integrated-gradients"
 
 
+@register("occlusion", channels=False)
 def occlusion(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, batch: int) -> Tensor:
     """Occlusion (Zeiler & Fergus 2014): all channels are taken out for 0.25 s, every 62.5 ms.
 
@@ -177,6 +208,7 @@ def occlusion(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage,
     return lost[:, :1] / size
 
 
+@register("ablation")
 def ablation(
     contrast: Contrast,
     x: Tensor,
@@ -185,7 +217,7 @@ def ablation(
     batch: int,
     *,
     regions: bool = False,
-    length: float = SEGMENT,
+    length: float = SEGMENT_SECONDS,
 ) -> Tensor:
     """Take out one part at a time: ``length`` seconds of a channel, or of a region."""
     mask = _mask(montage, x, regions, length)
@@ -199,6 +231,10 @@ def ablation(
     return lost / mask.flatten().bincount()[mask]
 
 
+register("region-ablation")(partial(ablation, regions=True))
+
+
+@register("shapley", complete=True)
 def shapley(
     contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, batch: int, *, regions: bool = True
 ) -> Tensor:
@@ -215,22 +251,13 @@ def shapley(
     return found / mask.flatten().bincount()[mask]
 
 
+register("channel-shapley", complete=True)(partial(shapley, regions=False))
+
+
 def _mask(montage: Montage, x: Tensor, regions: bool, length: float) -> Tensor:
     names = [region(name) for name in montage.channels] if regions else list(montage.channels)
-    return cells(groups(names), x.shape[2], montage.samples(length))
+    return cell_mask(group_numbers(names), x.shape[2], montage.samples(length))
 
-
-METHODS: Mapping[str, Method] = {
-    "grad-cam": Method(grad_cam, gradients=True, complete=False, channels=False),
-    "integrated-gradients": Method(integrated_gradients, gradients=True, complete=True, channels=True),
-    "gradient-shap": Method(gradient_shap, gradients=True, complete=True, channels=True),
-    "deeplift": Method(deeplift, gradients=True, complete=True, channels=True),
-    "occlusion": Method(occlusion, gradients=False, complete=False, channels=False),
-    "ablation": Method(ablation, gradients=False, complete=False, channels=True),
-    "region-ablation": Method(partial(ablation, regions=True), False, complete=False, channels=True),
-    "shapley": Method(shapley, gradients=False, complete=True, channels=True),
-    "channel-shapley": Method(partial(shapley, regions=False), False, complete=True, channels=True),
-}
 
 NOT_ADDITIVE = (
     "Parts were taken out one at a time: two that stand in for each other each count for little, "
@@ -244,7 +271,7 @@ def attribute(
     baseline: Tensor,
     montage: Montage,
     *,
-    method: str = DEFAULT,
+    method: str = DEFAULT_METHOD,
     target: int = 1,
     batch: int = 64,
     seed: int = 0,
@@ -290,7 +317,7 @@ def attribute_each(
     chunks: Iterable[tuple[Tensor, Tensor]],
     montage: Montage,
     *,
-    method: str = DEFAULT,
+    method: str = DEFAULT_METHOD,
     target: int = 1,
     batch: int = 64,
     seed: int = 0,
@@ -402,12 +429,12 @@ def region(channel: str) -> str:
     return found
 
 
-def groups(names: Sequence[str]) -> list[int]:
+def group_numbers(names: Sequence[str]) -> list[int]:
     """Give equal names one number, from 0 in order of appearance."""
     return [list(dict.fromkeys(names)).index(name) for name in names]
 
 
-def cells(group: Sequence[int], n_times: int, length: int) -> Tensor:
+def cell_mask(group: Sequence[int], n_times: int, length: int) -> Tensor:
     """Return a mask (1, C, T) that numbers the parts of a window: ``length`` samples of a group of channels.
 
     ``group`` numbers the group of each channel (C,), from 0; the last part of a group may be shorter.

@@ -1,9 +1,8 @@
-"""Which segments of a recording drove its decision, and whether that is true.
+"""Which segments of a recording drove its decision, and does the decision need them.
 
 Evidence over time comes from a method of `eeg.explanation.attribution`; its peaks become segments of at
-most a second;
-each is then taken out of the recording to see what the decision loses.  An explanation whose segments the
-decision does not need more than any others is refused.
+most one second.  Each is then removed from the recording to measure what the decision loses.  An explanation
+whose segments the decision needs no more than random ones is refused.
 """
 
 from __future__ import annotations
@@ -18,25 +17,36 @@ from tqdm import tqdm
 
 from eeg import large_arrays
 from eeg.detector.detector import Detector, network_logits
-from eeg.explanation.attribution import DEFAULT, Montage, attribute_each, channel_effects
+from eeg.explanation.attribution import Montage, attribute_each, channel_effects
 from eeg.explanation.baselines import BASELINES, Baseline
-from eeg.explanation.segments import LONGEST, Segment, Span, over_time, peaks, without
+from eeg.explanation.options import ExplanationOptions
+from eeg.explanation.recording import contributions
+from eeg.explanation.segments import (
+    MAX_SEGMENT_SECONDS,
+    Segment,
+    Span,
+    in_recording,
+    over_time,
+    peaks,
+    without,
+)
+from eeg.preprocessing.windows import Windows
 
-_CANDIDATES = 3  # times as many peaks as are shown are looked at
+_CANDIDATES = 3  # times as many peaks as are shown are examined
 _REPEATS = 20
-_NOISE = 0.1  # of the median absolute deviation, added in the repetitions
-_LOOKS = 500  # windows at most, from all over the recording, that this is taken of
+_NOISE = 0.1  # of the median absolute amplitude, added in the repetitions
+_LOOKS = 500  # windows at most, spread over the recording, for that median
 _DRAWS = 100
 _QUANTILE = 0.95
 
 
 @dataclass(frozen=True)
 class Check:
-    """Whether the decision needs the segments more than any others.
+    """Whether the decision needs the segments more than random ones.
 
-    ``lost`` is what the recording's raw logit loses when all of them are replaced together, by another
+    ``lost`` is what the recording's raw logit loses when all segments are replaced together, by another
     baseline than the one that they were found with; ``by_chance`` the 95th percentile of the same for
-    segments of the same lengths anywhere in the recording.
+    segments of the same lengths at random places.
     """
 
     lost: float
@@ -49,20 +59,38 @@ class Check:
         return self.lost > self.by_chance
 
     def __str__(self) -> str:
-        told = (
+        text = (
             f"replaced by the {self.baseline} baseline, the segments take {self.lost:.3g} from the "
             f"recording's logit; segments of the same lengths anywhere take less than {self.by_chance:.3g} "
             f"in {_QUANTILE:.0%} of {_DRAWS} draws"
         )
-        return told if self.passed else f"The explanation failed its check and is not shown: {told}."
+        return text if self.passed else f"The explanation failed its check and is not shown: {text}."
 
 
 @dataclass(frozen=True)
 class Explanation:
     """Ranked segments, the strongest first, and the evidence over time that they were found in.
 
-    ``relevance`` (T,) is sampled at ``times`` (T,) in seconds: the logit that 125 ms around add.  There
-    are no ``segments`` where nothing spoke for epilepsy, and then no ``check``, nor where that failed.
+    Parameters
+    ----------
+    method
+        Name of the attribution method.
+    segments
+        In seconds from the start of the recording; empty where nothing speaks for epilepsy (then there is no
+        ``check`` either) or where the check failed.
+    times, relevance
+        (T,) each: seconds from the start of the recording, and the logit that 125 ms around each add.
+    baseline
+        What replaced the signal that was removed.
+    check
+        Whether the decision needs the segments.
+    spans
+        The segments as samples of the windows laid end to end.
+    effects
+        (S, C): what the logit loses when one channel of one segment is removed.
+    contribution
+        (N,): what each window adds to the recording's raw logit, see
+        `eeg.explanation.recording.contributions`; None where it was not computed.
     """
 
     method: str
@@ -71,6 +99,9 @@ class Explanation:
     relevance: np.ndarray
     baseline: str = "zero"
     check: Check | None = None
+    spans: tuple[Span, ...] = ()
+    effects: np.ndarray | None = None
+    contribution: np.ndarray | None = None
 
     @property
     def refused(self) -> bool:
@@ -80,173 +111,209 @@ class Explanation:
 
 def explain(
     detector: Detector,
-    windows: np.ndarray,
+    windows: Windows,
+    logits: np.ndarray,
+    options: ExplanationOptions = ExplanationOptions(),
     *,
-    method: str = DEFAULT,
-    baseline: str = "zero",
     baselines: Mapping[str, Baseline] = BASELINES,
-    most: int = 10,
     prevalence: float | None = None,
-    batch: int = 64,
-    seed: int = 0,
     progress: bool = False,
 ) -> Explanation:
-    """Rank the segments that speak for epilepsy in a recording.
+    """Rank the segments of a recording that speak for epilepsy.
 
     Parameters
     ----------
+    detector
+        The detector that is explained.
     windows
-        (N, C, T), adjoining windows of one recording.
-    method, baseline
-        Where the evidence over time comes from, one of `METHODS`, and what stands in for what is taken
-        out, one of ``baselines``.
-    most
-        How many segments at most.
-    batch
-        How many windows the network sees at once.
-    seed
-        Of all that is drawn.
+        The windows of one recording, (N, C, T).
+    logits
+        (N,) the network's logits of these windows.
+    options
+        Method, baseline and limits.
+    baselines
+        What may replace removed signal, by name; ``options.baseline`` is one of them.
+    prevalence
+        The prevalence at which `Segment.change` is given; that of the training subjects by default.
+    progress
+        Whether to show a progress bar.
 
     Returns
     -------
     Segments whose removal lowers the logit of their windows, ranked by how much; `Segment.change` is
-    exact for the recording, with windows and aggregation computed anew.
+    exact for the recording, with windows and pooling computed again.
 
     Raises
     ------
     Refused
         If the method cannot explain the network.
+    ValueError
+        If the method or the baseline is unknown.
     """
-    rng = np.random.default_rng(seed)
-    filled = baselines[baseline](windows, rng)
+    if options.baseline not in baselines:
+        raise ValueError(f"unknown baseline {options.baseline!r}; expected one of {', '.join(baselines)}")
+    rng = np.random.default_rng(options.seed)
     montage = Montage(detector.preprocessing.inputs, detector.preprocessing.sfreq)
+    filled = baselines[options.baseline](windows.data, rng)
+    relevance = _relevance(detector, windows.data, filled, montage, options, progress)
+    removal = SpanRemoval(detector, windows.data, logits, options.batch)
+    candidates = peaks(relevance, montage.samples(MAX_SEGMENT_SECONDS), _CANDIDATES * options.max_segments)
+    losses = removal.losses(filled, candidates)
+    order = np.argsort(-losses, kind="stable")[: options.max_segments]
+    chosen = [int(i) for i in order if losses[i] > 0]
+    spans = [candidates[i] for i in chosen]
+    check = removal.check(spans, options.baseline, rng) if spans else None
+    segments, effects = [], []
+    if check is not None and check.passed:
+        stability = removal.stability(candidates, len(spans), baselines, rng)
+        for i, span in zip(chosen, spans, strict=True):
+            effect = removal.channel_effects(filled, span, montage)
+            change = removal.change(filled, span, prevalence)
+            effects.append(effect)
+            segments.append(
+                Segment(
+                    *in_recording(windows, span, montage.sfreq),
+                    channels=_strongest(effect, montage.channels),
+                    attribution=float(losses[i]),
+                    change=change,
+                    stability=float(stability[i]),
+                )
+            )
+    return Explanation(
+        method=options.method,
+        segments=tuple(segments),
+        times=_times(windows, montage.sfreq),
+        relevance=relevance,
+        baseline=options.baseline,
+        check=check,
+        spans=tuple(spans[: len(segments)]),
+        effects=np.array(effects).reshape(-1, len(montage.channels)),
+        contribution=contributions(
+            detector.aggregation, logits, network_logits(detector.network, filled, options.batch)
+        ),
+    )
+
+
+def _relevance(
+    detector: Detector,
+    windows: np.ndarray,
+    filled: np.ndarray,
+    montage: Montage,
+    options: ExplanationOptions,
+    progress: bool,
+) -> np.ndarray:
+    """Return the evidence over the time of all windows, (N * T,), computed batch by batch."""
+    batch = options.batch
     pairs = zip(
         *(map(torch.from_numpy, large_arrays.blocks(x, batch)) for x in (windows, filled)), strict=True
     )
-    bar = tqdm(pairs, method, -(-len(windows) // batch), disable=None if progress else True, delay=1)
-    found_in = attribute_each(detector.network, bar, montage, method=method, batch=batch, seed=seed)
+    total = -(-len(windows) // batch)
+    bar = tqdm(pairs, options.method, total, disable=None if progress else True, delay=1)
+    parts = attribute_each(
+        detector.network, bar, montage, method=options.method, batch=batch, seed=options.seed
+    )
     summed = np.empty((len(windows), 1, windows.shape[2]))
-    for part, evidence in zip(large_arrays.blocks(summed, batch), found_in, strict=True):
-        part[:] = evidence.double().numpy().sum(1, keepdims=True)
-    relevance = over_time(summed, montage.sfreq)
-    removal = Removal(detector, batch)
-    found = peaks(relevance, montage.samples(LONGEST), _CANDIDATES * most)
-    losses = removal.lost(windows, filled, found)
-    shown = [int(i) for i in np.argsort(-losses, kind="stable")[:most] if losses[i] > 0]
-    check = removal.check(windows, [found[i] for i in shown], baseline, rng) if shown else None
-    segments: tuple[Segment, ...] = ()
-    if check is not None and check.passed:
-        stable = removal.stability(windows, found, len(shown), baselines, rng)
-        logits = removal.logits(windows)
-        segments = tuple(
-            Segment(
-                onset=found[i][0] / montage.sfreq,
-                duration=(found[i][1] - found[i][0]) / montage.sfreq,
-                channels=removal.channels(windows, filled, found[i], montage),
-                attribution=float(losses[i]),
-                change=removal.change(windows, logits, filled, found[i], prevalence),
-                stability=float(stable[i]),
-            )
-            for i in shown
-        )
-    times = np.arange(len(relevance)) / montage.sfreq
-    return Explanation(method, segments, times, relevance, baseline, check)
+    for rows, evidence in zip(large_arrays.blocks(summed, batch), parts, strict=True):
+        rows[:] = evidence.double().numpy().sum(1, keepdims=True)
+    return over_time(summed, montage.sfreq)
+
+
+def _times(windows: Windows, sfreq: float) -> np.ndarray:
+    """Return when each sample of the windows was recorded, (N * T,) s."""
+    count, _, length = windows.data.shape
+    times = (np.arange(count * length) / sfreq).reshape(count, length)
+    shift = windows.onset - windows.length * np.arange(count)
+    return (times + shift[:, None]).ravel()
+
+
+def _strongest(effect: np.ndarray, channels: Sequence[str]) -> tuple[str, ...]:
+    """Name the channels that matter at least half as much as the first; it alone if none matters."""
+    order = np.argsort(-effect)
+    least = max(effect[order[0]] / 2, np.finfo(float).tiny)
+    matter = [i for i in order if effect[i] >= least] or order[:1]
+    return tuple(channels[i] for i in matter)
 
 
 @dataclass(frozen=True)
-class Removal:
-    """A detector asked about recordings without some of their spans, ``batch`` windows at once."""
+class SpanRemoval:
+    """What a decision loses when spans are removed from a recording.
+
+    ``windows`` are (N, C, T), ``logits`` the network's (N,) of these; ``batch`` windows go through the
+    network at once.
+    """
 
     detector: Detector
+    windows: np.ndarray
+    logits: np.ndarray
     batch: int
 
-    def logits(self, windows: np.ndarray) -> np.ndarray:
-        """Return the logit of each window, (N,)."""
-        return network_logits(self.detector.network, windows, self.batch)
-
-    def lost(self, windows: np.ndarray, baseline: np.ndarray, spans: Sequence[Span]) -> np.ndarray:
-        """Return what the logits of their windows lose without each of ``spans``, (S,)."""
+    def losses(
+        self, filled: np.ndarray, spans: Sequence[Span], windows: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return what the logits of ``windows`` (the recording's by default) lose without each span, (S,)."""
+        windows = self.windows if windows is None else windows
         losses = []
         for span in spans:
-            index, emptied = without(windows, baseline, [span])
-            losses.append((self.logits(windows[index]) - self.logits(emptied)).sum())
+            index, emptied = without(windows, filled, [span])
+            # Both in batches of one size: a float's last digits depend on it.
+            losses.append((self._network(windows[index]) - self._network(emptied)).sum())
         return np.array(losses, float)
 
-    def change(
-        self,
-        windows: np.ndarray,
-        logits: np.ndarray,
-        baseline: np.ndarray,
-        span: Span,
-        prevalence: float | None,
-    ) -> float:
+    def change(self, filled: np.ndarray, span: Span, prevalence: float | None) -> float:
         """Return the recording's probability minus that without a span."""
-        without_it = self._without(windows, logits, baseline, [span])
-        before, after = self.detector.probability(np.stack([logits, without_it]), prevalence)
+        logits = np.stack([self.logits, self._logits_without(filled, [span])])
+        before, after = self.detector.probability(logits, prevalence)
         return float(before - after)
 
-    def check(
-        self, windows: np.ndarray, spans: Sequence[Span], baseline: str, rng: np.random.Generator
-    ) -> Check:
-        """Replace ``spans``, and others in their place, by another baseline than the one that found them."""
+    def check(self, spans: Sequence[Span], baseline: str, rng: np.random.Generator) -> Check:
+        """Replace ``spans``, and random ones instead, by another baseline than the one that found them."""
         name = "zero" if baseline == "phase" else "phase"
-        filled, logits = BASELINES[name](windows, rng), self.logits(windows)
-        whole = float(self.detector.score(logits))
+        filled, whole = BASELINES[name](self.windows, rng), float(self.detector.score(self.logits))
 
         def lost(chosen: Sequence[Span]) -> float:
-            return whole - float(self.detector.score(self._without(windows, logits, filled, chosen)))
+            return whole - float(self.detector.score(self._logits_without(filled, chosen)))
 
-        samples = len(windows) * windows.shape[2]
-        drawn = [lost([_elsewhere(span, samples, rng) for span in spans]) for _ in range(_DRAWS)]
-        return Check(lost(spans), float(np.quantile(drawn, _QUANTILE)), name)
+        samples = len(self.windows) * self.windows.shape[2]
+        draws = [lost([_random_span(span, samples, rng) for span in spans]) for _ in range(_DRAWS)]
+        return Check(lost(spans), float(np.quantile(draws, _QUANTILE)), name)
 
     def stability(
         self,
-        windows: np.ndarray,
         spans: Sequence[Span],
         shown: int,
         baselines: Mapping[str, Baseline],
         rng: np.random.Generator,
     ) -> np.ndarray:
         """Return how often each of ``spans`` is among the first ``shown``, with noise and other baselines."""
-        spread = _NOISE * np.median(np.abs(large_arrays.some(windows, _LOOKS)))
+        spread = _NOISE * np.median(np.abs(large_arrays.some(self.windows, _LOOKS)))
         stayed = np.zeros(len(spans))
-        touched, own = without(windows, windows, spans)
-        among = _moved(spans, touched, windows.shape[2])
+        touched, own = without(self.windows, self.windows, spans)
+        moved = _moved(spans, touched, self.windows.shape[2])
         for baseline, _ in zip(cycle(baselines.values()), range(_REPEATS)):
             noisy = own + rng.normal(scale=spread, size=own.shape).astype(own.dtype)
-            losses = self.lost(noisy, baseline(noisy, rng), among)
+            losses = self.losses(baseline(noisy, rng), moved, noisy)
             stayed[np.argsort(-losses, kind="stable")[:shown]] += 1
         return stayed / _REPEATS
 
-    def channels(
-        self, windows: np.ndarray, baseline: np.ndarray, span: Span, montage: Montage
-    ) -> tuple[str, ...]:
-        """Return the channels whose part of a span matters at least half as much as the first one's.
+    def channel_effects(self, filled: np.ndarray, span: Span, montage: Montage) -> np.ndarray:
+        """Return what the logits lose when one channel of a span is removed at a time, (C,)."""
+        index, emptied = without(self.windows, filled, [span])
+        pair = torch.from_numpy(self.windows[index]), torch.from_numpy(emptied)
+        return channel_effects(self.detector.network, *pair, montage).numpy()
 
-        One channel of the span is taken out at a time; the strongest alone if none matters.
-        """
-        index, emptied = without(windows, baseline, [span])
-        effect = channel_effects(
-            self.detector.network, torch.from_numpy(windows[index]), torch.from_numpy(emptied), montage
-        ).numpy()
-        order = np.argsort(-effect)
-        least = max(effect[order[0]] / 2, np.finfo(float).tiny)
-        matter = [i for i in order if effect[i] >= least] or order[:1]
-        return tuple(montage.channels[i] for i in matter)
-
-    def _without(
-        self, windows: np.ndarray, logits: np.ndarray, baseline: np.ndarray, spans: Sequence[Span]
-    ) -> np.ndarray:
-        """Return the logits of all windows (N,) when ``spans`` are taken out."""
-        index, emptied = without(windows, baseline, spans)
-        after = logits.copy()
-        after[index] = self.logits(emptied)
+    def _logits_without(self, filled: np.ndarray, spans: Sequence[Span]) -> np.ndarray:
+        """Return the logits of all windows (N,) when ``spans`` are removed."""
+        index, emptied = without(self.windows, filled, spans)
+        after = self.logits.copy()
+        after[index] = self._network(emptied)
         return after
+
+    def _network(self, windows: np.ndarray) -> np.ndarray:
+        return network_logits(self.detector.network, windows, self.batch)
 
 
 def _moved(spans: Sequence[Span], index: np.ndarray, length: int) -> list[Span]:
-    """Return where spans lie when only the windows ``index``, of ``length`` samples each, are left."""
+    """Return the places of spans when only the windows ``index``, of ``length`` samples each, are left."""
     first = [(start, stop, int(np.searchsorted(index, start // length))) for start, stop in spans]
     return [
         (at * length + start % length, at * length + start % length + stop - start)
@@ -254,8 +321,8 @@ def _moved(spans: Sequence[Span], index: np.ndarray, length: int) -> list[Span]:
     ]
 
 
-def _elsewhere(span: Span, samples: int, rng: np.random.Generator) -> Span:
-    """Return a span of the same length anywhere in the recording."""
+def _random_span(span: Span, samples: int, rng: np.random.Generator) -> Span:
+    """Return a span of the same length at a random place of the recording."""
     length = span[1] - span[0]
     start = int(rng.integers(samples - length + 1))
     return start, start + length

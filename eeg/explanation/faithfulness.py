@@ -11,8 +11,9 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor, nn
 
-from eeg.explanation.attribution import OCCLUDED, Contrast, Montage, Scores
+from eeg.explanation.attribution import OCCLUDED, Contrast, Montage, Scores, attribute
 from eeg.explanation.baselines import BASELINES, Baseline
+from eeg.explanation.options import ExplanationOptions
 from hebbian.rule import probabilities
 
 CELL = 0.125
@@ -71,6 +72,105 @@ def measure(
         infidelity=float(untold.mean()),
         sensitivity=float(sensitivity.nanmean().nan_to_num(0.0)),
         baselines=float(np.mean([agreement(evidence, found, montage) for found in others])),
+    )
+
+
+RANDOM = "random"
+"""The name of random evidence beside that of a method."""
+
+_HIGHEST = 10
+
+
+def highest_windows(logits: np.ndarray) -> np.ndarray:
+    """Return the indices of the ten windows with the highest logits (N,), in order of time."""
+    return np.sort(np.argsort(-logits)[:_HIGHEST])
+
+
+def measure_with_chance(
+    network: nn.Module,
+    x: np.ndarray,
+    montage: Montage,
+    options: ExplanationOptions,
+    baselines: Mapping[str, Baseline] = BASELINES,
+) -> dict[str, Faithfulness]:
+    """Return how faithful a method's evidence is, by its name, and random evidence, under `RANDOM`.
+
+    Parameters
+    ----------
+    network
+        (N, C, T) -> (N, K) raw scores.
+    x
+        The windows that are explained, (N, C, T).
+    montage
+        What the channels are and how fast they were sampled.
+    options
+        Method, baseline and batch.
+    baselines
+        What may replace removed signal, by name; ``options.baseline`` is one of them.
+    """
+    batch = options.batch
+
+    def evidence(x: Tensor, filled: Tensor) -> Tensor:
+        return attribute(network, x, filled, montage, method=options.method, batch=batch)
+
+    generator = torch.Generator().manual_seed(0)
+
+    def random(x: Tensor, filled: Tensor) -> Tensor:
+        return torch.rand(len(x), 1, x.shape[2], generator=generator)
+
+    return {
+        name: measure(
+            network, x, montage, explain, baseline=options.baseline, baselines=baselines, batch=batch
+        )
+        for name, explain in ((options.method, evidence), (RANDOM, random))
+    }
+
+
+@dataclass(frozen=True)
+class RemovalCurves:
+    """The mean probability of windows while cells of evidence are removed or inserted, (S + 1,) each.
+
+    ``deletion`` and ``insertion`` begin with the strongest cell, the others go in random order.
+    """
+
+    deletion: np.ndarray
+    insertion: np.ndarray
+    deletion_random: np.ndarray
+    insertion_random: np.ndarray
+
+
+def removal_curves(
+    network: nn.Module,
+    x: np.ndarray,
+    evidence: np.ndarray,
+    montage: Montage,
+    baseline: Baseline,
+    seed: int = 0,
+) -> RemovalCurves:
+    """Return the mean deletion and insertion curves of windows by their evidence and in random order.
+
+    Parameters
+    ----------
+    network
+        (N, C, T) -> (N, K) raw scores.
+    x, evidence
+        Windows (N, C, T) and their evidence (N, 1, T).
+    montage
+        What the channels are and how fast they were sampled.
+    baseline
+        Makes what replaces the cells that are removed.
+    seed
+        Seed of the baseline and of the random order.
+    """
+    rng = np.random.default_rng(seed)
+    filled = torch.from_numpy(baseline(x, rng))
+    orders = torch.from_numpy(evidence), torch.from_numpy(rng.random(evidence.shape))
+    return RemovalCurves(
+        *(
+            curve.double().mean(0).numpy()
+            for order in orders
+            for curve in curves(network, torch.from_numpy(x), filled, order, montage)
+        )
     )
 
 

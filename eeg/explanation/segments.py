@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from eeg import large_arrays
+from eeg.preprocessing.windows import Windows
 
-LONGEST = 1.0
+MAX_SEGMENT_SECONDS = 1.0
 """Seconds: one event is one segment."""
 
 AROUND = 0.125
@@ -17,17 +18,25 @@ AROUND = 0.125
 change their sign within a discharge."""
 
 Span = tuple[int, int]
-"""Samples [start, stop) from the start of the recording."""
+"""Samples [start, stop) of a recording's windows laid end to end; `in_recording` converts it."""
 
 
 @dataclass(frozen=True)
 class Segment:
     """At most one second of EEG that drove the decision.
 
-    ``onset`` and ``duration`` are in seconds, ``channels`` the electrodes that carry it, the strongest
-    first.  ``attribution`` is what its windows' logits lose without it, ``change`` the recording's
-    probability with it minus the probability without it.  ``stability`` is the share of repetitions, with
-    noise and other baselines, in which it stays among the segments that are shown.
+    Parameters
+    ----------
+    onset, duration
+        Seconds, ``onset`` from the start of the recording.
+    channels
+        The channels that carry it, the strongest first.
+    attribution
+        What its windows' logits lose without it.
+    change
+        The recording's probability with it minus the probability without it.
+    stability
+        Fraction of repetitions, with noise and other baselines, in which it stays among the segments shown.
     """
 
     onset: float
@@ -36,6 +45,13 @@ class Segment:
     attribution: float
     change: float
     stability: float = 1.0
+
+
+def in_recording(windows: Windows, span: Span, sfreq: float) -> tuple[float, float]:
+    """Return onset and duration of a span in seconds, the onset from the start of the recording."""
+    start, stop = span
+    onset = windows.in_recording(np.array([start / sfreq]))
+    return float(onset[0]), (stop - start) / sfreq
 
 
 def over_time(evidence: np.ndarray, sfreq: float) -> np.ndarray:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from eeg.detector.prototypes import Prototypes, directions
 from eeg.explanation.attribution import Montage, attribute
-from eeg.explanation.segments import LONGEST, Segment, over_time, peaks
+from eeg.explanation.segments import MAX_SEGMENT_SECONDS, Span, over_time, peaks
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Neighbour:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SimilarWindows:
     """The window (C, T) that holds a segment, ``onset`` s from its start, and its neighbour of each class."""
 
     window: np.ndarray
@@ -46,24 +46,38 @@ class Comparison:
     control: Neighbour
 
 
-def compare(
+def find_similar(
     network: nn.Module,
     prototypes: Prototypes,
     windows: np.ndarray,
-    segments: Sequence[Segment],
+    spans: Sequence[Span],
     montage: Montage,
-) -> tuple[Comparison, ...]:
-    """Return for each segment on adjoining ``windows`` (N, C, T) the most similar prototypes."""
-    if not segments:
+) -> tuple[SimilarWindows, ...]:
+    """Return the prototypes most similar to the window of each span.
+
+    Parameters
+    ----------
+    network
+        The network whose last layer measures similarity.
+    prototypes
+        The training windows to compare with.
+    windows
+        (N, C, T), the windows of one recording.
+    spans
+        Samples of these windows laid end to end.
+    montage
+        What the channels are and how fast they were sampled.
+    """
+    if not spans:
         return ()
-    length = windows.shape[2] / montage.sfreq
-    place = [min(int((s.onset + s.duration / 2) / length), len(windows) - 1) for s in segments]
+    length = windows.shape[2]
+    place = [min((start + stop) // (2 * length), len(windows) - 1) for start, stop in spans]
     seen = directions(network, torch.from_numpy(windows[place]))
     epilepsy, control = (
         _nearest(network, kept, seen, montage) for kept in (prototypes.epilepsy, prototypes.control)
     )
-    onsets = [s.onset - length * i for s, i in zip(segments, place, strict=True)]
-    return tuple(map(Comparison, windows[place], onsets, epilepsy, control))
+    onsets = [(start - length * i) / montage.sfreq for (start, _), i in zip(spans, place, strict=True)]
+    return tuple(map(SimilarWindows, windows[place], onsets, epilepsy, control))
 
 
 def _nearest(network: nn.Module, kept: Tensor, seen: Tensor, montage: Montage) -> list[Neighbour]:
@@ -80,5 +94,5 @@ def _strongest(network: nn.Module, window: Tensor, montage: Montage) -> tuple[fl
     """Return onset and duration of the highest peak of evidence in a window (C, T)."""
     evidence = attribute(network, window[None], torch.zeros_like(window)[None], montage)
     relevance = over_time(evidence.double().numpy(), montage.sfreq)
-    found = peaks(relevance, montage.samples(LONGEST), 1)
+    found = peaks(relevance, montage.samples(MAX_SEGMENT_SECONDS), 1)
     return next(((start / montage.sfreq, (stop - start) / montage.sfreq) for start, stop in found), None)

@@ -11,7 +11,7 @@ from typing import Any
 import mne
 import numpy as np
 
-from eeg.io.edf_header import EdfHeader, Signal, read_edf_header
+from eeg.io.edf_header import EdfHeader, Signal
 from eeg.io.electrodes import ear, electrode, scalp_missing, strip_common_reference
 from eeg.io.gaps import GAP
 from trainers.errors import DataError
@@ -31,7 +31,7 @@ def is_edf(path: Path) -> bool:
     return path.suffix.lower() in {".edf", ".bdf"}
 
 
-def open_edf(path: Path, *, ears: bool = False) -> mne.io.BaseRaw:
+def open_edf(path: Path, header: EdfHeader, *, ears: bool = False) -> mne.io.BaseRaw:
     """Open the scalp electrodes of an EDF or BDF, also of a discontinuous one (EDF+D).
 
     Other channels are excluded because MNE resamples all to the highest rate among them.  With ``ears``,
@@ -43,7 +43,6 @@ def open_edf(path: Path, *, ears: bool = False) -> mne.io.BaseRaw:
         There is no scalp electrode, its unit is not one of voltage, or the records of a discontinuous file
         have no times, several sampling rates, overlap, or span more than a week.
     """
-    header = read_edf_header(path)
     names = strip_common_reference([signal.label for signal in header.signals])
     scalp = [signal for signal in header.signals if electrode(names[signal.label])]
     if not scalp:

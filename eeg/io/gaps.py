@@ -3,7 +3,7 @@
 Following MNE, a gap is zeros under the annotation ``BAD_ACQ_SKIP``: what follows keeps its time.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import mne
 import numpy as np
@@ -40,21 +40,10 @@ def mark_gaps(raw: mne.io.BaseRaw, spans: Iterable[tuple[int, int]]) -> None:
         raw.annotations.append(onset, (stop - start) / raw.info["sfreq"], GAP)
 
 
-def without_short(raw: mne.io.BaseRaw, seconds: float) -> mne.io.BaseRaw:
-    """Return a recording with stretches shorter than ``seconds`` marked as gaps too."""
-    least = seconds * raw.info["sfreq"]
-    short = [(start, stop) for start, stop in stretches(raw) if stop - start < least]
-    if not short:
-        return raw
-    marked = raw.copy()
-    mark_gaps(marked, short)
-    return marked
-
-
-def sample_starts(raw: mne.io.BaseRaw, size: int, most: int) -> np.ndarray:
+def sample_starts(stretches: Sequence[tuple[int, int]], size: int, most: int) -> np.ndarray:
     """Return up to ``most`` starts of pieces of ``size`` samples, evenly spaced over the stretches."""
-    starts = [np.arange(start, stop - size + 1, size) for start, stop in stretches(raw)]
+    starts = [np.arange(start, stop - size + 1, size) for start, stop in stretches]
     every = np.concatenate([*starts, np.empty(0, int)])
     if not every.size:  # no stretch is as long: the start of the longest
-        return np.array([max(stretches(raw), key=lambda span: span[1] - span[0], default=(0, 0))[0]])
+        return np.array([max(stretches, key=lambda span: span[1] - span[0], default=(0, 0))[0]])
     return np.asarray(every[np.linspace(0, every.size - 1, min(most, every.size)).astype(int)])

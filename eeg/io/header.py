@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
-from eeg.io.edf import is_edf
-from eeg.io.edf_header import EdfHeader, read_edf_header, years
+import mne
+
+from eeg.io.edf_header import EdfHeader, years
 from eeg.io.electrodes import electrodes, reference
-from eeg.io.reader import open_raw, reading
 
 MIN_SFREQ = 92.0
 """Hz: the lowest sampling rate that allows the default band up to 45 Hz."""
@@ -57,13 +56,8 @@ class Header:
         return lines
 
 
-def header_of(path: Path) -> Header:
-    """Read the header of a file; raises `DataError` if it is not a recording."""
-    with reading(path):
-        return _from_edf(read_edf_header(path)) if is_edf(path) else _from_mne(path)
-
-
-def _from_edf(found: EdfHeader) -> Header:
+def header_from_edf(found: EdfHeader) -> Header:
+    """Return the facts in an EDF header."""
     names = [signal.label for signal in found.signals]
     of_scalp = electrodes(names)
     scalp = [signal for signal in found.signals if signal.label in of_scalp]
@@ -82,8 +76,8 @@ def _from_edf(found: EdfHeader) -> Header:
     )
 
 
-def _from_mne(path: Path) -> Header:
-    raw = open_raw(path)
+def header_from_raw(raw: mne.io.BaseRaw) -> Header:
+    """Return the facts in the info of a recording with all its channels."""
     info = raw.info
     filters = [f"HP:{info['highpass']:g}Hz"] if info["highpass"] else []
     filters += [f"LP:{info['lowpass']:g}Hz"] if info["lowpass"] < info["sfreq"] / 2 else []

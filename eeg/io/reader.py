@@ -10,6 +10,7 @@ import mne
 import numpy as np
 
 from eeg.io.edf import is_edf, open_edf
+from eeg.io.edf_header import read_edf_header
 from eeg.io.electrodes import (
     ear,
     electrode,
@@ -18,7 +19,8 @@ from eeg.io.electrodes import (
     standard_montage,
     strip_common_reference,
 )
-from eeg.io.gaps import sample_starts
+from eeg.io.gaps import sample_starts, stretches
+from eeg.io.header import Header, header_from_edf, header_from_raw
 from eeg.io.tables import read_table
 from eeg.io.text import is_bonn_segment, is_emotiv, read_bonn, read_emotiv
 from trainers.errors import DataError
@@ -60,18 +62,45 @@ def read_recording(path: Path, *, preload: bool = True, ears: bool = False) -> m
         The file is missing, not EEG, truncated or joined from pieces, has two channels of one electrode,
         or a unit or amplitude that EEG cannot have.
     """
+    return read_with_header(path, preload=preload, ears=ears)[0]
+
+
+def read_with_header(
+    path: Path, *, preload: bool = False, ears: bool = False
+) -> tuple[mne.io.BaseRaw, Header]:
+    """Read a recording as `read_recording` does, and its header."""
     path = Path(path)
     with reading(path):
         if is_bonn_segment(path):
-            return read_bonn(path)
-        raw = _scalp(open_edf(path, ears=ears) if is_edf(path) else open_raw(path), path, ears)
-        _refuse_joints(raw, path)
+            raw = read_bonn(path)
+            return raw, header_from_raw(raw)
+        if is_edf(path):
+            fields = read_edf_header(path)
+            header, raw = header_from_edf(fields), open_edf(path, fields, ears=ears)
+        else:
+            raw = open_raw(path)
+            header = header_from_raw(raw)
+        raw = _scalp(raw, path, ears)
         bad = _bad(path) | {*raw.info["bads"]}
         raw.info["bads"] = [name for name in raw.ch_names if name in bad]
         if preload:
             raw.load_data(verbose="error")
         _check_amplitude(raw, path)
-    return raw
+    return raw, header
+
+
+def read_header(path: Path) -> Header:
+    """Read the header of a file; raises `DataError` if it is not a recording."""
+    with reading(path):
+        return header_from_edf(read_edf_header(path)) if is_edf(path) else header_from_raw(open_raw(path))
+
+
+def from_raw(raw: mne.io.BaseRaw, *, ears: bool = False) -> mne.io.BaseRaw:
+    """Return a copy of an opened recording in the form that `read_recording` returns; raises as it does."""
+    path = Path(recording_file(raw))
+    copy = _scalp(raw.copy(), path, ears)
+    _check_amplitude(copy, path)
+    return copy
 
 
 @contextmanager
@@ -101,7 +130,8 @@ def open_raw(path: Path) -> mne.io.BaseRaw:
 def sample(raw: mne.io.BaseRaw) -> np.ndarray:
     """Return up to 60 seconds of a recording, spread evenly over it, (K, C, T) V."""
     second = max(round(raw.info["sfreq"]), 1)
-    return np.stack([raw[:, start : start + second][0] for start in sample_starts(raw, second, _LOOKS)])
+    starts = sample_starts(stretches(raw), second, _LOOKS)
+    return np.stack([raw[:, start : start + second][0] for start in starts])
 
 
 def amplitude(raw: mne.io.BaseRaw) -> np.ndarray:
@@ -152,6 +182,7 @@ def _scalp(raw: mne.io.BaseRaw, path: Path, ears: bool) -> mne.io.BaseRaw:
     raw.pick(list(picks), verbose="error").rename_channels(picks, verbose="error")
     types = {name: "misc" if name in beside.values() else "eeg" for name in raw.ch_names}
     raw.set_channel_types(types, on_unit_change="ignore", verbose="error")
+    _refuse_joints(raw, path)
     return raw.set_montage(standard_montage(), verbose="error")
 
 

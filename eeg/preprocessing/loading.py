@@ -1,7 +1,7 @@
 """Windows of whole recordings and corpora: read, examine, prepare, cut, cache."""
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import mne
@@ -13,12 +13,14 @@ from eeg import large_arrays
 from eeg.datasets import Corpus, Entry, read_events
 from eeg.datasets.fingerprint import files_of, hash_content
 from eeg.datasets.seizures import seizures
-from eeg.io.gaps import stretches, without_short
+from eeg.io.gaps import stretches
 from eeg.io.intervals import overlaps
 from eeg.io.reader import read_recording, recording_file
 from eeg.preprocessing import cache
-from eeg.preprocessing.pipeline import Preprocessing, check_duration, clean, kernel, scaled
-from eeg.preprocessing.quality import EXCLUDED, LEAST, Policy, Quality, examine, mark_bad
+from eeg.preprocessing.interpolation import lacking
+from eeg.preprocessing.pipeline import Preprocessing, check_duration, clean, kernel, scale
+from eeg.preprocessing.quality import EXCLUDED, MIN_CLEAN_FRACTION, Policy, Quality, examine, mark_bad
+from eeg.preprocessing.recording import Recording
 from eeg.preprocessing.windows import _LEFT_OUT, Windows, cut
 from trainers.errors import DataError
 from trainers.provenance import from_plain
@@ -26,13 +28,81 @@ from trainers.provenance import from_plain
 _VERSION = 3  # of what is done to a recording: what an older one prepared is not taken for its own
 
 
-def windows_of(
-    entry: Entry, settings: Preprocessing, length: float, *, policy: Policy = "exclude"
-) -> Windows:
-    """Read one recording, examine and prepare it, cut it and label its windows.
+@dataclass(frozen=True)
+class Prepared:
+    """A recording ready for a network.
+
+    Parameters
+    ----------
+    cleaned
+        The recording as `eeg.preprocessing.pipeline.clean` returns it.
+    windows
+        Its windows without a label.
+    interpolated
+        The electrodes that were interpolated from the others.
+    """
+
+    cleaned: mne.io.BaseRaw
+    windows: Windows
+    interpolated: tuple[str, ...]
+
+
+def prepare(
+    recording: Recording,
+    settings: Preprocessing,
+    length: float,
+    *,
+    table: Path | None = None,
+    policy: Policy = "exclude",
+) -> Prepared:
+    """Examine a recording, clean it and cut it into windows.
 
     Channels that are flat or not finite are interpolated as missing ones are.  Windows that touch a seizure
     are left out, for they are not interictal.
+
+    Parameters
+    ----------
+    recording
+        The recording; it stays as it is.
+    settings
+        How it is prepared.
+    length
+        Seconds of a window.
+    table
+        The file of annotated seizures, where there is one.
+    policy
+        What a window may not touch; see `eeg.preprocessing.quality.EXCLUDED`.
+
+    Raises
+    ------
+    DataError
+        The recording cannot be used, or less than half of it is left; the message names the file.
+    """
+    check_duration(recording, settings)
+    raw, reach = recording.raw, kernel(recording.raw, settings)
+    quality = examine(recording.without_short(reach), settings.channels)
+    marked = mark_bad(recording, quality, settings.channels)
+    cleaned = clean(marked, settings)
+    continuous, ictal = stretches(cleaned), seizures(raw, table)
+    signal = scale(cleaned, continuous, settings)
+    try:
+        data, onset = cut(signal, settings.sfreq, length, continuous)
+        flawed, in_seizure = unusable(onset, length, quality, ictal, policy=policy)
+    except DataError as error:
+        raise DataError(f"{recording_file(raw)}: {error}") from None
+    usable = ~(flawed | in_seizure)
+    if not usable.all():
+        data, onset = large_arrays.take(data, np.flatnonzero(usable)), onset[usable]
+    short = len(recording.stretches) - len(recording.without_short(max(reach, length)).stretches)
+    counts = {"flawed": int(flawed.sum()), "ictal": int(in_seizure.sum()), "short": short}
+    windows = Windows(data, onset, length, None, None, quality, **counts)
+    return Prepared(cleaned, windows, tuple(lacking(marked.raw, settings.channels)))
+
+
+def windows_of(
+    entry: Entry, settings: Preprocessing, length: float, *, policy: Policy = "exclude"
+) -> Windows:
+    """Read one recording, `prepare` it and label its windows.
 
     Parameters
     ----------
@@ -48,44 +118,12 @@ def windows_of(
     Raises
     ------
     DataError
-        The recording or its events cannot be used, or less than half of it is left; the message names the
-        file.
+        As `prepare`, or the events cannot be read.
     """
     raw = read_recording(entry.path, preload=False, ears=settings.reference == "mastoids")
-    _, windows = interictal(raw, settings, length, table=entry.seizures, policy=policy)
+    prepared = prepare(Recording.scan(raw), settings, length, table=entry.seizures, policy=policy)
     events = None if entry.events is None else read_events(entry.events)
-    return replace(windows, label=entry.label, events=events)
-
-
-def interictal(
-    raw: mne.io.BaseRaw,
-    settings: Preprocessing,
-    length: float,
-    *,
-    table: Path | None = None,
-    policy: Policy = "exclude",
-) -> tuple[mne.io.BaseRaw, Windows]:
-    """Return a cleaned recording (`eeg.preprocessing.pipeline.clean`) and its windows, without a label.
-
-    ``table`` holds annotated seizures, where there is one; for the rest see `windows_of`.
-    """
-    check_duration(raw, settings)
-    lasting = without_short(raw, kernel(raw, settings))
-    quality = examine(lasting, settings.channels)
-    cleaned = clean(mark_bad(lasting, quality, settings.channels), settings)
-    signal, spans = scaled(cleaned, settings), seizures(raw, table)
-    try:
-        data, onset = cut(signal, settings.sfreq, length, stretches(cleaned))
-        flawed, ictal = unusable(onset, length, quality, spans, policy=policy)
-    except DataError as error:
-        raise DataError(f"{recording_file(raw)}: {error}") from None
-    left = ~(flawed | ictal)
-    if not left.all():
-        data, onset = large_arrays.take(data, np.flatnonzero(left)), onset[left]
-    least = max(kernel(raw, settings), length)
-    short = len(stretches(raw)) - len(stretches(without_short(raw, least)))
-    counts = {"flawed": int(flawed.sum()), "ictal": int(ictal.sum()), "short": short}
-    return cleaned, Windows(data, onset, length, None, None, quality, **counts)
+    return replace(prepared.windows, label=entry.label, events=events)
 
 
 def unusable(
@@ -124,10 +162,10 @@ def unusable(
     rest = int((~in_seizure).sum())
     if not rest:
         raise DataError("within a seizure from beginning to end; expected interictal EEG")
-    if flawed.sum() > (1 - LEAST) * rest:
+    if flawed.sum() > (1 - MIN_CLEAN_FRACTION) * rest:
         raise DataError(
             f"too little clean signal: {flawed.sum()} of {rest} windows touch {', '.join(EXCLUDED[policy])}; "
-            f"expected at most {1 - LEAST:.0%}, or --quality keep"
+            f"expected at most {1 - MIN_CLEAN_FRACTION:.0%}, or --quality keep"
         )
     return flawed, in_seizure
 

@@ -4,7 +4,7 @@ Long recordings go through in blocks that overlap by more than the filters reach
 the seams and memory does not grow with the length.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Self
@@ -14,9 +14,10 @@ import numpy as np
 
 from eeg import large_arrays
 from eeg.io.electrodes import EARS
-from eeg.io.gaps import GAP, crop_samples, mark_gaps, stretches, without_short
+from eeg.io.gaps import GAP, crop_samples, mark_gaps
 from eeg.io.reader import recording_file
 from eeg.preprocessing.interpolation import complete, lacking
+from eeg.preprocessing.recording import BLOCK, Recording
 from eeg.preprocessing.reference import Reference, derive, derived
 from trainers.errors import DataError
 
@@ -27,9 +28,6 @@ _NOTCH_TRANSITION = 0.5  # Hz on either side of a notch, MNE's default
 _CLIP = 20.0  # robust scales: an artefact of hundreds would outweigh all else in what a network learns
 FLAT = 1e-7
 """V: below the resolution of every clinical amplifier."""
-
-BLOCK = 600.0
-"""Seconds of a recording that are filtered at once."""
 
 _REACH = (
     4.0  # kernels on either side of a block: the filters' own, and what resampling by FFT leaves of seams
@@ -93,30 +91,19 @@ class Preprocessing:
         return cls(channels, sfreq=256.0, low=0.5, high=128.0, notch=60.0, scale=1e5)
 
 
-def prepare(raw: mne.io.BaseRaw, settings: Preprocessing) -> np.ndarray:
-    """Turn a recording into a network's input.
+def scale(
+    cleaned: mne.io.BaseRaw, continuous: Sequence[tuple[int, int]], settings: Preprocessing
+) -> np.ndarray:
+    """Take the unit from a recording that `clean` returned.
 
     Parameters
     ----------
-    raw
-        The recording in volts, as `eeg.io.reader.read_recording` gives it; it stays as it is.
+    cleaned
+        The recording, in volts.
+    continuous
+        Where it is continuous, as `eeg.io.gaps.stretches` returns it; elsewhere the result is 0.
     settings
-        What to do.
-
-    Returns
-    -------
-    (C, T) float32 without unit, in the order of ``settings.inputs`` and at ``settings.sfreq``.
-
-    Raises
-    ------
-    DataError
-        As `clean` and `scaled`.
-    """
-    return scaled(clean(raw, settings), settings)
-
-
-def scaled(cleaned: mne.io.BaseRaw, settings: Preprocessing) -> np.ndarray:
-    """Take the unit from a recording that `clean` gave.
+        Where the scale comes from.
 
     Returns
     -------
@@ -129,23 +116,22 @@ def scaled(cleaned: mne.io.BaseRaw, settings: Preprocessing) -> np.ndarray:
     """
     out = large_arrays.zeros((len(cleaned.ch_names), cleaned.n_times), np.float32)
     own = settings.scale is None
-    scale = _robust_scale(cleaned) if own else 1.0
-    found = stretches(cleaned)
+    unit = _robust_scale(cleaned, continuous) if own else 1.0
     for row, volts in zip(out, _rows(cleaned), strict=True):
-        for start, stop in found:
-            lasting = volts[start:stop]
-            row[start:stop] = np.clip(lasting / scale, -_CLIP, _CLIP) if own else settings.scale * lasting
+        for start, stop in continuous:
+            part = volts[start:stop]
+            row[start:stop] = np.clip(part / unit, -_CLIP, _CLIP) if own else settings.scale * part
         large_arrays.rest(out)
     return out
 
 
-def clean(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw:
+def clean(recording: Recording, settings: Preprocessing) -> mne.io.BaseRaw:
     """Complete a recording, refer, filter and resample it, and leave it in volts.
 
     Parameters
     ----------
-    raw
-        The recording in volts; it stays as it is.  One that is long and not in memory is read in blocks.
+    recording
+        The recording, which stays as it is.  One that is long and not in memory is read in blocks.
     settings
         What to do; the scale is left out.
 
@@ -156,20 +142,18 @@ def clean(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw:
     Raises
     ------
     DataError
-        More channels are missing or marked bad than `eeg.preprocessing.interpolation.complete` makes up,
-        some are flat or
-        not finite, there are no mastoids where they are the reference, or the recording is too short for
-        the filter or sampled too slowly for the band.
+        More channels are missing or marked bad than `eeg.preprocessing.interpolation.complete` interpolates,
+        some are flat or not finite, there are no mastoids where they are the reference, or the recording is
+        too short for the filter or sampled too slowly for the band.
     """
-    check_duration(raw, settings)
-    complete(
-        crop_samples(raw, 0, 2), settings.channels
-    )  # what is missing is told before what is wrong with it
-    lasting = without_short(raw, kernel(raw, settings))
-    _check_signal(lasting, settings)
-    if stretches(lasting) == [(0, raw.n_times)]:
-        return _continuous(lasting, settings)
-    return _with_gaps(lasting, settings)
+    raw = recording.raw
+    check_duration(recording, settings)
+    complete(crop_samples(raw, 0, 2), settings.channels)  # missing channels are reported before bad ones
+    filtered = recording.without_short(kernel(raw, settings))
+    _check_signal(filtered, settings)
+    if filtered.stretches == ((0, raw.n_times),):
+        return _continuous(raw, settings)
+    return _with_gaps(raw, filtered.stretches, settings)
 
 
 def _continuous(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw:
@@ -180,9 +164,11 @@ def _continuous(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw:
     return _joined(raw, blocks, settings)
 
 
-def _with_gaps(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw:
-    """Clean each stretch as a recording of its own, and leave it at its time."""
-    found, ratio = stretches(raw), _ratio(raw, settings)
+def _with_gaps(
+    raw: mne.io.BaseRaw, found: Sequence[tuple[int, int]], settings: Preprocessing
+) -> mne.io.BaseRaw:
+    """Clean each stretch ``found`` as a recording of its own, and leave it at its time."""
+    ratio = _ratio(raw, settings)
     out = large_arrays.zeros((len(settings.inputs), round(raw.n_times * ratio) + 1), np.float64)
     ends, starts = [0], [round(start * ratio) for start, _ in found]
     for at, (start, stop) in zip(starts, found, strict=True):
@@ -304,21 +290,22 @@ def kernel(raw: mne.io.BaseRaw, settings: Preprocessing) -> float:
     return _KERNEL / min(below, transition, np.inf if settings.notch is None else _NOTCH_TRANSITION)
 
 
-def check_duration(raw: mne.io.BaseRaw, settings: Preprocessing) -> None:
+def check_duration(recording: Recording, settings: Preprocessing) -> None:
     """Refuse a recording that is nowhere as long, without a gap, as the longest filter kernel."""
-    longest = max((stop - start for start, stop in stretches(raw)), default=0)
-    needed, found = kernel(raw, settings), longest / raw.info["sfreq"]
+    needed, found = kernel(recording.raw, settings), recording.longest
     if found < needed:
         raise DataError(
-            f"{recording_file(raw)}: {found:.1f} s long; expected at least {needed:.1f} s for the filter"
+            f"{recording_file(recording.raw)}: {found:.1f} s long; expected at least {needed:.1f} s for the "
+            "filter"
         )
 
 
-def _check_signal(raw: mne.io.BaseRaw, settings: Preprocessing) -> None:
+def _check_signal(recording: Recording, settings: Preprocessing) -> None:
+    raw = recording.raw
     good = [name for name in raw.ch_names if name not in raw.info["bads"]]
     # What is interpolated comes from all good channels.
     names = good if lacking(raw, settings.channels) else list(settings.channels)
-    low, high = extremes(raw, names)
+    low, high = recording.extremes(names)
     faults = {"not finite": ~(np.isfinite(low) & np.isfinite(high)), "flat": high < low + FLAT}
     for fault, found in faults.items():
         if found.any():
@@ -326,17 +313,6 @@ def _check_signal(raw: mne.io.BaseRaw, settings: Preprocessing) -> None:
             raise DataError(
                 f"{recording_file(raw)}: {fault} signal in {wrong}; expected EEG, leave these channels out"
             )
-
-
-def extremes(raw: mne.io.BaseRaw, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the least and the greatest value of channels, (C,) each, V, NaN where one is no number."""
-    step = round(BLOCK * raw.info["sfreq"])
-    low, high = np.full(len(names), np.inf), np.full(len(names), -np.inf)
-    for begin, end in stretches(raw):
-        for start in range(begin, end, step):
-            volts = raw.get_data(names, start, min(start + step, end))
-            low, high = np.minimum(low, volts.min(axis=1)), np.maximum(high, volts.max(axis=1))
-    return low, high
 
 
 def signals(raw: mne.io.BaseRaw) -> np.ndarray:
@@ -352,10 +328,9 @@ def _rows(raw: mne.io.BaseRaw) -> Iterator[np.ndarray]:
         large_arrays.rest(volts)
 
 
-def _robust_scale(raw: mne.io.BaseRaw) -> float:
+def _robust_scale(raw: mne.io.BaseRaw, continuous: Sequence[tuple[int, int]]) -> float:
     """Median over channels of 1.4826 times the median absolute deviation, V: blind to artefacts."""
-    found = stretches(raw)
-    rows = (np.concatenate([volts[start:stop] for start, stop in found]) for volts in _rows(raw))
+    rows = (np.concatenate([volts[start:stop] for start, stop in continuous]) for volts in _rows(raw))
     deviation = [np.median(np.abs(volts - np.median(volts))) for volts in rows]
     scale = 1.4826 * float(np.median(deviation))
     if scale < FLAT:

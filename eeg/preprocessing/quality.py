@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import mne
@@ -22,10 +22,11 @@ from mne.preprocessing import (
 from scipy.ndimage import find_objects, label
 from scipy.signal import welch
 
-from eeg.io.gaps import sample_starts, stretches
+from eeg.io.gaps import sample_starts
 from eeg.io.intervals import covered
 from eeg.preprocessing.interpolation import INTERPOLATED, lacking
-from eeg.preprocessing.pipeline import BLOCK, FLAT, extremes
+from eeg.preprocessing.pipeline import FLAT
+from eeg.preprocessing.recording import BLOCK, Recording
 
 Kind = Literal["flat", "clipped", "muscle", "blink"]
 
@@ -38,8 +39,8 @@ EXCLUDED: Mapping[Policy, tuple[Kind, ...]] = {
 }
 """What a window may not touch: nothing is wrong, only what cannot be EEG, or whatever was found."""
 
-LEAST = 0.5
-"""Share of a recording that must be left."""
+MIN_CLEAN_FRACTION = 0.5
+"""Fraction of a recording that must be left."""
 
 _HELD = 0.1  # s without any change that an amplifier's noise would not leave alone
 _STILL = 1e-9  # V: a change below the resolution of every recorder
@@ -108,22 +109,22 @@ class Quality:
         return "; ".join(told)
 
 
-def examine(raw: mne.io.BaseRaw, channels: Sequence[str]) -> Quality:
+def examine(recording: Recording, channels: Sequence[str]) -> Quality:
     """Look for all that is wrong with a recording.
 
     Parameters
     ----------
-    raw
-        In volts, as `eeg.io.reader.read_recording` gives it; it stays as it is.
+    recording
+        The recording; it stays as it is.
     channels
         The electrodes that matter.  Those that it lacks or has marked as bad are passed over.
     """
+    raw, seconds = recording.raw, recording.seconds
     present = [name for name in channels if name not in lacking(raw, channels)]
-    low, high = (dict(zip(raw.ch_names, volts, strict=True)) for volts in extremes(raw, raw.ch_names))
+    low, high = (dict(zip(raw.ch_names, v, strict=True)) for v in recording.extremes(raw.ch_names))
     not_finite = tuple(name for name in raw.ch_names if not np.isfinite([low[name], high[name]]).all())
     dead = {name for name in present if high[name] < low[name] + FLAT}
     names = [name for name in present if name not in {*dead, *not_finite}]
-    seconds = sum(stop - start for start, stop in stretches(raw)) / raw.info["sfreq"]
     if not names:
         return Quality(seconds, tuple(name for name in present if name in dead), (), None, (), (), not_finite)
     flaws: list[Flaw] = []
@@ -131,7 +132,7 @@ def examine(raw: mne.io.BaseRaw, channels: Sequence[str]) -> Quality:
     spectra = []
     with mne.use_log_level("error"):
         pieces = 0
-        for start, piece in _pieces(raw, names):
+        for start, piece in _pieces(recording, names):
             spectra.append(_spectrum(piece))
             still, flat = _still(piece)
             found = [*still, *clipped(piece.get_data(), raw.info["sfreq"])]
@@ -143,7 +144,7 @@ def examine(raw: mne.io.BaseRaw, channels: Sequence[str]) -> Quality:
             flat_in.update(flat)
             pieces += 1
         dead |= {name for name, count in flat_in.items() if 2 * count > pieces}
-        outlying = _outlying(raw, [name for name in names if name not in dead])
+        outlying = _outlying(recording, [name for name in names if name not in dead])
     looked_for: list[Kind] = ["flat", "clipped"]
     looked_for += ["muscle"] if _muscle_band(raw.info["sfreq"]) else []
     looked_for += ["blink"] if _eyes(names) else []
@@ -158,22 +159,26 @@ def examine(raw: mne.io.BaseRaw, channels: Sequence[str]) -> Quality:
     )
 
 
-def mark_bad(raw: mne.io.BaseRaw, quality: Quality, channels: Sequence[str]) -> mne.io.BaseRaw:
+def mark_bad(recording: Recording, quality: Quality, channels: Sequence[str]) -> Recording:
     """Return the recording with channels marked as bad that are flat or not finite.
 
-    They are then interpolated as missing ones are.  Where that would be too many of ``channels``, all are
-    left alone, for `eeg.preprocessing.pipeline.clean` to refuse them as what they are.
+    They are then interpolated as missing ones are.  Where these would be too many of ``channels``, all stay
+    as they are, for `eeg.preprocessing.pipeline.clean` to refuse them.
     """
-    marked = raw.copy()
-    marked.info["bads"] = list(dict.fromkeys([*raw.info["bads"], *quality.flat, *quality.not_finite]))
-    return raw if len(lacking(marked, channels)) > round(INTERPOLATED * len(channels)) else marked
+    marked = recording.raw.copy()
+    bads = [*marked.info["bads"], *quality.flat, *quality.not_finite]
+    marked.info["bads"] = list(dict.fromkeys(bads))
+    if len(lacking(marked, channels)) > round(INTERPOLATED * len(channels)):
+        return recording
+    return replace(recording, raw=marked)
 
 
-def _pieces(raw: mne.io.BaseRaw, names: Sequence[str]) -> Iterator[tuple[float, mne.io.BaseRaw]]:
-    """Give blocks of a recording in memory, none across a gap, each with its start, s."""
+def _pieces(recording: Recording, names: Sequence[str]) -> Iterator[tuple[float, mne.io.BaseRaw]]:
+    """Yield blocks of a recording in memory, none across a gap, each with its start, s."""
+    raw = recording.raw
     rate, step = raw.info["sfreq"], round(BLOCK * raw.info["sfreq"])
     info = mne.create_info(list(names), rate, "eeg")
-    for begin, end in stretches(raw):
+    for begin, end in recording.stretches:
         starts = range(begin, max(end - step // 2, begin + 1), step)
         for start, stop in zip(starts, [*starts[1:], end], strict=True):
             yield start / rate, mne.io.RawArray(raw.get_data(list(names), start, stop), info)
@@ -252,11 +257,13 @@ def _line_share(spectrum: np.ndarray, rate: float) -> float | None:
     return float(max(np.median(share) for share in shares)) if shares else None
 
 
-def _outlying(raw: mne.io.BaseRaw, names: list[str]) -> list[str]:
+def _outlying(recording: Recording, names: list[str]) -> list[str]:
     """Find channels that are unlike all others."""
     if len(names) <= _NEIGHBOURS:
         return []
+    raw = recording.raw
     size = round(_LOOK / _LOOKS * raw.info["sfreq"])
-    seen = [raw.get_data(names, start, start + size) for start in sample_starts(raw, size, _LOOKS)]
+    starts = sample_starts(recording.stretches, size, _LOOKS)
+    seen = [raw.get_data(names, start, start + size) for start in starts]
     part = mne.io.RawArray(np.concatenate(seen, axis=1), mne.create_info(names, raw.info["sfreq"], "eeg"))
     return find_bad_channels_lof(part, _NEIGHBOURS, threshold=_OUTLIER)

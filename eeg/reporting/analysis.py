@@ -1,49 +1,29 @@
-"""One recording as a detector judged it: all that reports and boards tell of it."""
+"""What a detector finds in one recording: the value that reports and exports are written from."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import mne
 import numpy as np
-import torch
-from torch import Tensor
 
 from eeg.detector.conformal import Conformal
 from eeg.detector.detector import Decision, Detector
 from eeg.evaluation.confounds import verdict
-from eeg.explanation.attribution import Montage, attribute, channel_effects
-from eeg.explanation.baselines import BASELINES, Baseline
 from eeg.explanation.explain import Explanation
-from eeg.explanation.faithfulness import Faithfulness, curves, measure
-from eeg.explanation.segments import Segment, without
-from eeg.explanation.similarity import Comparison, compare
+from eeg.explanation.faithfulness import Faithfulness, RemovalCurves
+from eeg.explanation.segments import Segment
+from eeg.explanation.similarity import SimilarWindows
 from eeg.labels import LABEL_MODES, Labels
-from eeg.preprocessing.quality import Policy
+from eeg.preprocessing.quality import Policy, Quality
+from eeg.preprocessing.recording import Recording
 from eeg.preprocessing.reference import TITLES
 from eeg.preprocessing.windows import Windows
 from eeg.reporting.model_card import recorded_results
 
-MAPPED = 5
-"""Segments whose channels are looked at one by one."""
-
-_HIGHEST = 10  # windows that the measures of faithfulness look at
-RANDOM = "random"
-"""What random evidence is called beside that of a method."""
-
-
-@dataclass(frozen=True)
-class Removal:
-    """The mean probability of the strongest windows while cells of evidence go, or come, (S + 1,) each.
-
-    ``deletion`` and ``insertion`` begin with the strongest cell, the others go in random order.
-    """
-
-    deletion: np.ndarray
-    insertion: np.ndarray
-    deletion_random: np.ndarray
-    insertion_random: np.ndarray
+_MAPPED = 5  # segments whose channels are mapped one by one
 
 
 @dataclass(frozen=True)
@@ -88,34 +68,36 @@ def summarize_model(detector: Detector, warnings: Sequence[str] = ()) -> ModelSu
 
 @dataclass(frozen=True)
 class RecordingAnalysis:
-    """What was found in one recording, and by what.
+    """What a detector finds in one recording: everything that reports and exports are written from.
 
     Parameters
     ----------
     raw
-        The recording as the model saw it (filtered, referenced), in volts.
+        The recording as the network sees it (filtered, referenced), in volts.
     decision, explanation
-        The answer and the ranked segments, on channels of ``raw``.
+        The decision, and the ranked segments on channels of ``raw``.
     model
-        What is known about the model.
+        The summary of the model.
     card
         The model card, Markdown.
     score, calibrated
         The recording's raw score, and those of the subjects that the model was calibrated on.
     windows
-        What was found in the recording and left out of it, where that is known.
+        The recording's windows, what was found in its signal and what was left out.
     policy
-        What the windows may not touch; see `eeg.preprocessing.quality.EXCLUDED`.
-    effects
-        (K, C): what the logit loses when one channel of one of the first K segments is taken out.
-    contribution
-        (N,): what each window adds to the raw logit of the recording, see
-        `eeg.explanation.recording.contributions`. removal
-        How true the evidence is on this recording's strongest windows.
+        What windows may not touch; see `eeg.preprocessing.quality.EXCLUDED`.
+    removal
+        How faithful the evidence is on the windows with the highest logits, as curves.
     measures
-        The same in other numbers: of the method, and of `RANDOM` evidence.
+        The same in numbers: of the method, and of `eeg.explanation.faithfulness.RANDOM` evidence.
     comparisons
-        The training windows that each segment is most like, None where the model keeps none.
+        The training windows most similar to each segment, None where the model keeps none.
+    recording
+        The recording as opened.
+    channel_names
+        What the channels are called in the recording that was given, by electrode.
+    name
+        What the recording is called in outputs; it does not identify a person.
     """
 
     raw: mne.io.BaseRaw
@@ -125,92 +107,73 @@ class RecordingAnalysis:
     card: str
     score: float
     calibrated: Conformal
+    recording: Recording
     windows: Windows | None = None
     policy: Policy = "exclude"
-    effects: np.ndarray | None = None
-    contribution: np.ndarray | None = None
-    removal: Removal | None = None
+    removal: RemovalCurves | None = None
     measures: Mapping[str, Faithfulness] | None = None
-    comparisons: tuple[Comparison, ...] | None = None
+    comparisons: tuple[SimilarWindows, ...] | None = None
+    channel_names: Mapping[str, str] = field(default_factory=dict)
+    name: str = "recording"
 
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The segments that drove the decision, the strongest first."""
+        return self.explanation.segments
 
-def effects(detector: Detector, windows: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
-    """Return what the logit loses without each channel of the first segments, (K, C).
+    @property
+    def logits(self) -> np.ndarray:
+        """The network's logit of each window, (N,)."""
+        return self.decision.window_logit
 
-    ``segments`` lie on adjoining ``windows`` (N, C, T); what is taken out becomes 0.
-    """
-    settings = detector.preprocessing
-    montage = Montage(settings.inputs, settings.sfreq)
-    zero = np.broadcast_to(np.zeros(1, windows.dtype), windows.shape)  # takes no memory
-    found = []
-    for segment in segments[:MAPPED]:
-        start = round(segment.onset * settings.sfreq)
-        span = start, start + max(1, round(segment.duration * settings.sfreq))
-        index, emptied = without(windows, zero, [span])
-        given = torch.from_numpy(windows[index]), torch.from_numpy(emptied)
-        found.append(channel_effects(detector.network, *given, montage).numpy())
-    return np.array(found).reshape(-1, windows.shape[1])
+    @property
+    def quality(self) -> Quality | None:
+        """What was found in the recording's signal."""
+        return None if self.windows is None else self.windows.quality
 
+    @property
+    def contribution(self) -> np.ndarray | None:
+        """What each window adds to the raw score of the recording, (N,)."""
+        return self.explanation.contribution
 
-def likes(
-    detector: Detector, windows: np.ndarray, segments: Sequence[Segment]
-) -> tuple[Comparison, ...] | None:
-    """Return the training windows that segments on ``windows`` (N, C, T) are most like, if any are kept."""
-    if detector.prototypes is None:
-        return None
-    settings = detector.preprocessing
-    montage = Montage(settings.inputs, settings.sfreq)
-    return compare(detector.network, detector.prototypes, windows, segments, montage)
+    @property
+    def effects(self) -> np.ndarray | None:
+        """What the logit loses when one channel of one of the first segments is removed, (K, C)."""
+        effects = self.explanation.effects
+        return None if effects is None else effects[:_MAPPED]
 
+    def to_annotations(self) -> mne.Annotations:
+        """Return the segments as annotations of the recording that was analysed.
 
-def removal(detector: Detector, windows: np.ndarray, explanation: Explanation, seed: int = 0) -> Removal:
-    """Return deletion and insertion curves of the windows (N, C, T) with the highest logits."""
-    settings = detector.preprocessing
-    rng = np.random.default_rng(seed)
-    chosen = _highest(detector, windows)
-    strongest = windows[chosen]
-    x = torch.from_numpy(strongest)
-    filled = torch.from_numpy(BASELINES[explanation.baseline](strongest, rng))
-    evidence = torch.from_numpy(explanation.relevance.reshape(len(windows), 1, -1)[chosen])
-    montage = Montage(settings.inputs, settings.sfreq)
-    drawn = torch.from_numpy(rng.random(evidence.shape))
-    return Removal(
-        *(
-            curve.double().mean(0).numpy()
-            for order in (evidence, drawn)
-            for curve in curves(detector.network, x, filled, order, montage)
+        ``raw.set_annotations(raw.annotations + analysis.to_annotations())`` adds them to that recording.
+        Channels are called as there; a channel that was interpolated is left out.
+        """
+        raw, names = self.recording.raw, self.channel_names
+        offset = 0.0 if raw.info["meas_date"] is None else raw.first_time  # where MNE counts from
+        segments = self.recorded_segments()
+        return mne.Annotations(
+            [segment.onset + offset for segment in segments],
+            [segment.duration for segment in segments],
+            [f"model attribution #{rank} ({s.change:+.2f})" for rank, s in enumerate(segments, 1)],
+            orig_time=raw.info["meas_date"],
+            ch_names=[[names.get(name, name) for name in segment.channels] for segment in segments],
         )
-    )
+
+    def recorded_segments(self) -> list[Segment]:
+        """Return the segments on electrodes of the recording; those that were interpolated are left out."""
+        present = set(self.recording.raw.ch_names)
+        return [
+            replace(segment, channels=tuple(name for name in _electrodes(segment) if name in present))
+            for segment in self.segments
+        ]
+
+    def report(self, path: Path) -> None:
+        """Write the report of the analysis, one HTML file that opens offline."""
+        from eeg.reporting.html import write_report  # which imports this module
+
+        write_report(self, Path(path), title=f"EEG report: {self.name}")
 
 
-def faithfulness(
-    detector: Detector,
-    windows: np.ndarray,
-    method: str,
-    baseline: str,
-    batch: int,
-    baselines: Mapping[str, Baseline] = BASELINES,
-) -> dict[str, Faithfulness]:
-    """Return how true a method's evidence is on the windows that speak most for epilepsy, and random one."""
-    few = windows[_highest(detector, windows)]
-    montage = Montage(detector.preprocessing.inputs, detector.preprocessing.sfreq)
-
-    def evidence(x: Tensor, filled: Tensor) -> Tensor:
-        return attribute(detector.network, x, filled, montage, method=method, batch=batch)
-
-    generator = torch.Generator().manual_seed(0)
-
-    def random(x: Tensor, filled: Tensor) -> Tensor:
-        return torch.rand(len(x), 1, x.shape[2], generator=generator)
-
-    return {
-        name: measure(
-            detector.network, few, montage, explained, baseline=baseline, baselines=baselines, batch=batch
-        )
-        for name, explained in ((method, evidence), (RANDOM, random))
-    }
-
-
-def _highest(detector: Detector, windows: np.ndarray) -> np.ndarray:
-    """Return the indices of the windows with the highest logits, in order of time."""
-    return np.sort(np.argsort(-detector.logits(windows))[:_HIGHEST])
+def _electrodes(segment: Segment) -> list[str]:
+    """Return the electrodes of a segment, both of a bipolar pair."""
+    return list(dict.fromkeys(name for channel in segment.channels for name in channel.split("-")))

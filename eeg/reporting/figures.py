@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from eeg import large_arrays
 from eeg.disclaimers import RESEARCH_USE
 from eeg.explanation.segments import Segment
-from eeg.io.gaps import sample_starts
+from eeg.io.gaps import sample_starts, stretches
 from eeg.labels import LABEL_MODES
 from eeg.preprocessing.pipeline import signals
 from eeg.reporting.analysis import RecordingAnalysis
@@ -210,7 +210,7 @@ def _sample(raw: mne.io.BaseRaw) -> np.ndarray:
     """Return pages from all over a recording, (C, T) volts."""
     size = round(_PAGE * raw.info["sfreq"])
     pages = []
-    for start in sample_starts(raw, size, _SAMPLED):
+    for start in sample_starts(stretches(raw), size, _SAMPLED):
         pages.append(raw.get_data(start=start, stop=start + size))
         large_arrays.rest(signals(raw))  # the system reads much more of a mapped file than is asked for
     return np.concatenate(pages, axis=1)

@@ -11,9 +11,10 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from eeg.disclaimers import NORMAL_EEG, NOT_A_FINDING, RESEARCH_USE
+from eeg.explanation.faithfulness import RANDOM
 from eeg.labels import LABEL_MODES
 from eeg.reporting import figures
-from eeg.reporting.analysis import RANDOM, RecordingAnalysis
+from eeg.reporting.analysis import RecordingAnalysis
 from trainers.files import replacing
 from visualizers.traces import clock
 

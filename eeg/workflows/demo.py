@@ -66,8 +66,8 @@ def run(out: Path, seed: int, say: Say) -> None:
     reports = []
     for label, group in ((1, "epilepsy"), (0, "control")):
         entry = next(s.entry for s in done.unseen if s.entry.label == label)
-        decision, _, made = detect(done.detector, entry.path, out / "detections")
-        say(f"     score {decision.probability:.2f} for a simulated subject of the {group} group")
+        analysis, made = detect(done.detector, entry.path, out / "detections")
+        say(f"     score {analysis.decision.probability:.2f} for a simulated subject of the {group} group")
         reports.append(made / "report.html")
     say(f"\n{NORMAL_EEG}  {RESEARCH_USE}\nOpen these:")
     for report in reports:

@@ -23,7 +23,7 @@ from eeg.io.header import MIN_SFREQ, Header
 from eeg.io.reader import PLAUSIBLE, amplitude, read_recording, sample
 from eeg.preprocessing.interpolation import INTERPOLATED, lacking
 from eeg.preprocessing.pipeline import Preprocessing, kernel
-from eeg.preprocessing.quality import LEAST, clipped
+from eeg.preprocessing.quality import MIN_CLEAN_FRACTION, clipped
 from trainers.errors import DataError
 
 _SUFFIXES = (
@@ -203,7 +203,7 @@ def _refusals(raw: mne.io.BaseRaw) -> Iterable[str]:
     seen = sample(raw)
     finite = np.concatenate([*seen], axis=1)[np.isfinite(seen).all(axis=(0, 2))]
     seconds = {int(flaw.onset) for flaw in clipped(finite, seen.shape[2])}
-    if len(seconds) > (1 - LEAST) * len(seen):
+    if len(seconds) > (1 - MIN_CLEAN_FRACTION) * len(seen):
         yield f"clipped in {len(seconds)} of {len(seen)} s sampled"
 
 

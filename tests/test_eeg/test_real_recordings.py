@@ -14,7 +14,8 @@ from eeg.io.electrodes import TEN_TWENTY
 from eeg.models.registry import build_model
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.reporting.analysis import summarize_model
-from eeg.workflows.detect import detect, recording_warnings
+from eeg.workflows.analyse import recording_warnings
+from eeg.workflows.detect import detect
 from tests.test_eeg.recordings import DATA, needs_data
 from trainers.errors import DataError
 
@@ -47,14 +48,15 @@ def test_what_a_model_sees_is_what_mne_makes_of_the_file(
     peer = mne.io.read_raw_edf(DATA / file, preload=True, verbose="error")
     peer.pick([written(name) for name in channels]).set_eeg_reference("average", verbose="error")
     peer.filter(0.5, 45.0, h_trans_bandwidth=5.0, verbose="error").resample(128, verbose="error")
-    cleaned, windows = of(detector, channels).windows(detector.read(DATA / file))
+    found = of(detector, channels).prepare(detector.open(DATA / file))
+    cleaned, windows = found.cleaned, found.windows
     inner = slice(10 * 128, -10 * 128)
     apart = 1e6 * (cleaned.get_data() - peer.get_data())[:, inner]
     assert np.sqrt(np.mean(apart**2)) < 0.01  # µV
     assert windows.data.shape[1:] == (len(channels), 256)
-    found = windows.quality
-    assert found is not None
-    assert found.flat == ()
+    quality = windows.quality
+    assert quality is not None
+    assert quality.flat == ()
     assert len(windows.data) + windows.flawed == cleaned.n_times // 256
 
 
@@ -62,18 +64,18 @@ def test_what_a_model_sees_is_what_mne_makes_of_the_file(
 @pytest.mark.slow
 @pytest.mark.parametrize("file", [MMIDB, MAT])
 def test_detecting_writes_all_its_files(file: Path, detector: Detector, tmp_path: Path) -> None:
-    decision, _, folder = detect(detector, DATA / file, tmp_path, keep_name=True)
+    analysis, folder = detect(detector, DATA / file, tmp_path, keep_name=True)
     names = {"report.html", "result.json", "annotated.edf", "szcore.tsv", "quality.json"}
     assert {path.name for path in folder.iterdir()} == names
     told = json.loads((folder / "quality.json").read_text())
-    assert told["windows"] == len(decision.window_onset)
-    assert 0 < decision.probability < 1
+    assert told["windows"] == len(analysis.decision.window_onset)
+    assert 0 < analysis.decision.probability < 1
 
 
 @needs_data
 def test_channels_that_a_recorder_has_not_are_named(detector: Detector) -> None:
     with pytest.raises(DataError, match=r"Subject00_1\.edf: lacks the channels AF3, FC5, FC6, AF4;"):
-        of(detector, EPOC).windows(detector.read(DATA / MAT))
+        of(detector, EPOC).prepare(detector.open(DATA / MAT))
 
 
 def test_what_is_doubtful_about_a_recording_is_a_warning(detector: Detector) -> None:

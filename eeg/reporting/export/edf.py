@@ -8,11 +8,11 @@ from pathlib import Path
 
 import mne
 import numpy as np
-from edfio import Edf, EdfAnnotation, EdfSignal, Recording
+from edfio import Edf, EdfAnnotation, EdfSignal, Recording as RecordingField
 
 from eeg.explanation.segments import Segment
 from eeg.io.gaps import GAP, gaps
-from eeg.preprocessing.pipeline import extremes
+from eeg.preprocessing.recording import Recording
 from trainers.errors import DataError
 from trainers.files import replacing
 
@@ -22,7 +22,7 @@ _BEFORE_SAMPLES = 216  # bytes a signal in the header before how many samples of
 _AT_ONCE = 600  # records of about a second: what is in memory does not grow with the recording
 
 
-def write_annotated_edf(raw: mne.io.BaseRaw, segments: Sequence[Segment], path: Path) -> None:
+def write_annotated_edf(recording: Recording, segments: Sequence[Segment], path: Path) -> None:
     """Write a de-identified EDF+C copy of a recording with the segments as annotations.
 
     One annotation a segment and channel, as ``model attribution #1 (+0.12)@@T7``: the rank and the change
@@ -31,11 +31,11 @@ def write_annotated_edf(raw: mne.io.BaseRaw, segments: Sequence[Segment], path: 
 
     Parameters
     ----------
-    raw
-        The recording as read, in volts; the file holds microvolts in 16 bits over each channel's range.  One
-        that is not in memory is read in blocks.
+    recording
+        The recording; the file holds microvolts in 16 bits over each channel's range.  One that is not in
+        memory is read in blocks.
     segments
-        The strongest first; their channels are channels of ``raw``.
+        The strongest first; their channels are channels of the recording.
     path
         The file to write.
 
@@ -45,11 +45,12 @@ def write_annotated_edf(raw: mne.io.BaseRaw, segments: Sequence[Segment], path: 
         When EDF cannot hold the recording (a channel name of more than 16 characters, a value that is not
         finite) or the folder cannot be written.
     ValueError
-        When a segment names a channel that ``raw`` does not have.
+        When a segment names a channel that the recording does not have.
     """
+    raw = recording.raw
     size = int(raw.info["sfreq"])  # samples in a record of about a second
     marks = [*_marks(segments, raw.ch_names), *_silences(raw, size)]
-    ranges = _ranges(raw)
+    ranges = _ranges(recording)
     header, notes = _frame(raw, ranges, marks, size)
     with replacing(path) as partial, partial.open("wb") as file:
         file.write(header)
@@ -73,7 +74,7 @@ def _frame(
         for name, (low, high) in zip(raw.ch_names, ranges, strict=True)
     ]
     buffer = io.BytesIO()
-    anonymous = Recording(startdate=_NO_DATE)
+    anonymous = RecordingField(startdate=_NO_DATE)
     Edf(signals, recording=anonymous, data_record_duration=seconds, annotations=marks).write(buffer)
     content, count = bytearray(buffer.getvalue()), len(signals)
     samples, end = 256 + _BEFORE_SAMPLES * (count + 1), 256 * (count + 2)
@@ -98,15 +99,16 @@ def _signal(
     return EdfSignal(inside, rate, label=name, physical_dimension="uV", physical_range=limits)
 
 
-def _ranges(raw: mne.io.BaseRaw) -> list[tuple[float, float]]:
+def _ranges(recording: Recording) -> list[tuple[float, float]]:
     """Return the least and the greatest value of each channel, µV, rounded outwards to EDF's 8 characters."""
+    raw = recording.raw
     long = [name for name in raw.ch_names if len(name) > _LONGEST_EDF_LABEL]
     if long:
         raise DataError(
             f"channel {long[0]} has a name of {len(long[0])} characters, EDF holds {_LONGEST_EDF_LABEL}; "
             "rename it"
         )
-    low, high = extremes(raw, raw.ch_names)
+    low, high = recording.extremes(raw.ch_names)
     broken = np.array(raw.ch_names)[~(np.isfinite(low) & np.isfinite(high))]
     if broken.size:
         raise DataError(

@@ -9,7 +9,7 @@ from typing import Any
 
 from eeg.disclaimers import NORMAL_EEG, NOT_A_FINDING, RESEARCH_USE
 from eeg.explanation.segments import Segment
-from eeg.explanation.similarity import Comparison
+from eeg.explanation.similarity import SimilarWindows
 from eeg.reporting.analysis import RecordingAnalysis
 from trainers.files import replacing
 
@@ -50,6 +50,7 @@ def result(case: RecordingAnalysis) -> dict[str, Any]:
     """
     decision, explanation = case.decision, case.explanation
     answer, check = decision.answer, explanation.check
+    measures = (case.measures or {}) if explanation.segments else {}
     return {
         "schema": {"name": NAME, "version": VERSION},
         "statements": [RESEARCH_USE, NORMAL_EEG, NOT_A_FINDING],
@@ -74,14 +75,14 @@ def result(case: RecordingAnalysis) -> dict[str, Any]:
             "method": explanation.method,
             "baseline": explanation.baseline,
             "check": None if check is None else {**asdict(check), "passed": check.passed},
-            "faithfulness": {name: asdict(found) for name, found in (case.measures or {}).items()},
+            "faithfulness": {name: asdict(found) for name, found in measures.items()},
             "segments": ranked(explanation.segments, case.comparisons),
         },
         "model": asdict(case.model),
     }
 
 
-def ranked(segments: Sequence[Segment], comparisons: Sequence[Comparison] | None) -> list[dict[str, Any]]:
+def ranked(segments: Sequence[Segment], comparisons: Sequence[SimilarWindows] | None) -> list[dict[str, Any]]:
     """Return segments, the strongest first, with the training windows that they are most like."""
     likes = [None] * len(segments) if comparisons is None else [_most_similar(c) for c in comparisons]
     return [
@@ -99,7 +100,7 @@ def ranked(segments: Sequence[Segment], comparisons: Sequence[Comparison] | None
     ]
 
 
-def _most_similar(found: Comparison) -> dict[str, Any]:
+def _most_similar(found: SimilarWindows) -> dict[str, Any]:
     return {
         name: {"prototype": one.number, "similarity": one.similarity}
         for name, one in (("epilepsy", found.epilepsy), ("control", found.control))

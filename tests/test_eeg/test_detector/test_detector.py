@@ -39,11 +39,12 @@ def test_a_loaded_detector_answers_bit_for_bit_the_same(
     detector: Detector, saved: Path, raw: mne.io.RawArray
 ) -> None:
     again = load_detector(saved)
-    _, found = detector.windows(raw)
-    windows, onset = found.data, found.onset
-    np.testing.assert_array_equal(again.windows(raw)[1].data, windows)
+    found = detector.prepare(detector.open(raw)).windows
+    windows = found.data
+    np.testing.assert_array_equal(again.prepare(again.open(raw)).windows.data, windows)
     np.testing.assert_array_equal(again.logits(windows), detector.logits(windows))
-    assert again.decide(windows, onset, 0.1).probability == detector.decide(windows, onset, 0.1).probability
+    one, other = (d.decide(found, d.logits(windows), 0.1) for d in (again, detector))
+    assert one.probability == other.probability
     assert replace(again, network=detector.network) == detector
     assert not again.network.training
 
@@ -65,19 +66,19 @@ def test_every_model_and_preset_survives(
 def test_a_decision_is_the_calibrated_sigmoid_of_the_aggregated_logits(
     detector: Detector, raw: mne.io.RawArray
 ) -> None:
-    _, found = detector.windows(raw)
+    found = detector.prepare(detector.open(raw)).windows
     windows, onset = found.data, found.onset
     assert windows.shape == (10, 19, 256)
     np.testing.assert_allclose(onset, 2.0 * np.arange(10))
     with torch.no_grad():
         logits = [float(detector.network(torch.from_numpy(w[None]))) for w in windows]
-    decision = detector.decide(windows, onset)
+    decision = detector.decide(found, detector.logits(windows))
     np.testing.assert_allclose(decision.window_logit, logits, rtol=1e-4, atol=1e-6)
     raw_logit = 1.5 * max(logits) - 0.25  # 8 % of ten windows are one
     assert decision.logit == pytest.approx(raw_logit, rel=1e-4)
     assert decision.probability == pytest.approx(float(expit(raw_logit)), rel=1e-4)
     assert decision.prevalence == 0.4
-    moved = detector.decide(windows, onset, 0.02)
+    moved = detector.decide(found, detector.logits(windows), 0.02)
     odds = np.exp(raw_logit) / (0.4 / 0.6) * (0.02 / 0.98)
     assert moved.probability == pytest.approx(odds / (1 + odds), rel=1e-4)
     assert moved.prevalence == 0.02

@@ -18,8 +18,9 @@ from eeg.detector.detector import Detector, load_detector, save_detector
 from eeg.detector.prototypes import Prototypes, choose
 from eeg.explanation.attribution import Montage
 from eeg.explanation.explain import Check, Explanation
+from eeg.explanation.options import ExplanationOptions
 from eeg.explanation.segments import Segment
-from eeg.explanation.similarity import compare
+from eeg.explanation.similarity import find_similar
 from eeg.reporting.export import schema
 from eeg.workflows.detect import detect
 from trainers.errors import DataError
@@ -67,8 +68,8 @@ def test_each_kind_of_window_has_one_that_stands_for_it() -> None:
 
 def test_the_nearest_is_the_one_with_the_smallest_angle_written_out() -> None:
     recording, found = windows(5, seed=1), kept()
-    segments = [Segment(3.25, 0.5, (), 1.0, 0.1), Segment(0.75, 1.0, (), 0.5, 0.1)]
-    compared = compare(NETWORK, found, recording.numpy(), segments, MONTAGE)
+    spans = [(104, 120), (24, 56)]
+    compared = find_similar(NETWORK, found, recording.numpy(), spans, MONTAGE)
     for one, number, onset in zip(compared, (3, 1), (0.25, -0.25), strict=True):
         np.testing.assert_array_equal(one.window, recording[number])
         assert one.onset == pytest.approx(onset)
@@ -84,8 +85,8 @@ def test_the_nearest_is_the_one_with_the_smallest_angle_written_out() -> None:
 
 def test_the_nearest_of_a_training_window_is_itself() -> None:
     found = kept()
-    segments = [Segment(i + 0.25, 0.5, (), 1.0, 0.1) for i in range(6)]
-    compared = compare(NETWORK, found, found.epilepsy.numpy(), segments, MONTAGE)
+    spans = [(32 * i + 8, 32 * i + 24) for i in range(6)]
+    compared = find_similar(NETWORK, found, found.epilepsy.numpy(), spans, MONTAGE)
     assert [one.epilepsy.number for one in compared] == [1, 2, 3, 4, 5, 6]
     assert [one.epilepsy.similarity for one in compared] == pytest.approx([1.0] * 6)
     assert all(one.control.similarity < 0.9 for one in compared)
@@ -108,8 +109,7 @@ def test_what_moves_the_network_most_is_marked_in_the_neighbours() -> None:
             return logit
 
     ones = torch.ones(1, 2, 32)
-    segment = [Segment(0.5, 0.25, (), 1.0, 0.1)]
-    (found,) = compare(Sum(), Prototypes(ones, -ones), ones.numpy(), segment, MONTAGE)
+    (found,) = find_similar(Sum(), Prototypes(ones, -ones), ones.numpy(), [(16, 24)], MONTAGE)
     assert found.control.strongest is None, "what lowers the logit is no evidence for epilepsy"
     assert found.epilepsy.strongest is not None
     onset, duration = found.epilepsy.strongest
@@ -119,7 +119,7 @@ def test_what_moves_the_network_most_is_marked_in_the_neighbours() -> None:
 
 
 def test_without_segments_nothing_is_compared() -> None:
-    assert compare(NETWORK, kept(), windows(5).numpy(), [], MONTAGE) == ()
+    assert find_similar(NETWORK, kept(), windows(5).numpy(), [], MONTAGE) == ()
 
 
 # --- in the file, and from the command line
@@ -196,17 +196,25 @@ def test_a_detection_sets_segments_beside_them(
     detector: Detector, cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recording = sorted(cohort.glob("sub-*/eeg/*_eeg.edf"))[0]
-    _, windows = detector.windows(detector.read(recording))
+    windows = detector.prepare(detector.open(recording)).windows
     y = (torch.arange(len(windows.data)) % 2)[:, None]
     kept = choose(detector.network, torch.from_numpy(windows.data), y, 99, seed=0)  # all of them
     shown = Segment(4.5, 0.5, ("Cz",), 1.0, 0.1)  # in the third window, the second of those with y = 0
     times = np.arange(windows.data.size // 19) / 128.0
     explanation = Explanation(
-        "grad-cam", (shown,), times, np.ones(len(times)), check=Check(1.0, 0.0, "phase")
+        "grad-cam",
+        (shown,),
+        times,
+        np.ones(len(times)),
+        check=Check(1.0, 0.0, "phase"),
+        spans=((576, 640),),
+        effects=np.ones((1, 19)),
+        contribution=np.ones(len(windows.data)),
     )
-    monkeypatch.setattr("eeg.workflows.detect.explain", lambda *args, **options: explanation)
+    monkeypatch.setattr("eeg.workflows.analyse.explain", lambda *args, **options: explanation)
     out = tmp_path / "out"
-    _, _, folder = detect(replace(detector, prototypes=kept), recording, out, method="grad-cam")
+    options = ExplanationOptions("grad-cam")
+    _, folder = detect(replace(detector, prototypes=kept), recording, out, options)
     result = json.loads((folder / "result.json").read_text())
     jsonschema.validate(result, schema())
     (segment,) = result["explanation"]["segments"]

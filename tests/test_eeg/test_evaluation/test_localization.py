@@ -24,10 +24,10 @@ from eeg.evaluation.localization import (
     spans,
 )
 from eeg.explanation.attribution import Montage
-from eeg.explanation.explain import explain
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.windows import Windows
 from eeg.training.cross_validation import Scored
+from tests.test_eeg.helpers import explain_windows
 
 CHANNELS = ("Fp1", "T7", "Cz", "O2")
 RATE = 128
@@ -105,7 +105,7 @@ def test_precision_of_a_recording_is_beside_amplitude_and_chance(detector: Detec
     assert found is not None
     assert found.explanation == 1
     assert found.amplitude == pytest.approx(2 / 3)  # its first is where the network does not look
-    lengths = [length for _, length in spans(explain(detector, x, most=MOST).segments)]
+    lengths = [length for _, length in spans(explain_windows(detector, x, max_segments=MOST).segments)]
     covered = [3 * (20 / RATE + 2 * WIDENED + length) / (60 - length) for length in lengths]
     assert found.chance == pytest.approx(np.mean(covered), rel=0.05)
     assert f"{found.explanation:.3f}" in found.describe("occlusion")

@@ -14,15 +14,15 @@ from eeg import large_arrays
 from eeg.detector.detector import Detector
 from eeg.detector.novelty import fit_novelty, statistics
 from eeg.evaluation.localization import hits, largest_deflections
-from eeg.explanation.attribution import METHODS, Montage, attribute, cells, groups, region
+from eeg.explanation.attribution import METHODS, Montage, attribute, cell_mask, group_numbers, region
 from eeg.explanation.baselines import BASELINES, bank, phase
-from eeg.explanation.explain import Check, Explanation, Removal, explain
-from eeg.explanation.recording import contributions
+from eeg.explanation.explain import Check, SpanRemoval, explain
+from eeg.explanation.options import ExplanationOptions
 from eeg.explanation.segments import over_time, peaks, without
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.windows import Windows
-from eeg.workflows.detect import in_time
+from tests.test_eeg.helpers import adjoining, explain_windows
 from trainers.comparison.process import peak_memory, run_in_process
 
 CHANNELS = ("Fp1", "T7", "Cz", "O2")
@@ -94,7 +94,7 @@ def test_a_bank_gives_its_own_windows_and_refuses_others() -> None:
 
 
 def test_cells_number_every_stretch_of_every_group() -> None:
-    mask = cells([0, 1, 0], 10, 4)
+    mask = cell_mask([0, 1, 0], 10, 4)
     assert mask.tolist() == [
         [[0, 0, 0, 0, 1, 1, 1, 1, 2, 2], [3, 3, 3, 3, 4, 4, 4, 4, 5, 5], [0, 0, 0, 0, 1, 1, 1, 1, 2, 2]]
     ]
@@ -111,7 +111,7 @@ def test_regions_of_the_ten_twenty_system() -> None:
     }
     assert {name: {c for c in TEN_TWENTY if region(c) == name} for name in expected} == expected
     assert region("EKG") == region("A1") == "other"
-    assert groups(["x", "y", "x", "z"]) == [0, 1, 0, 2]
+    assert group_numbers(["x", "y", "x", "z"]) == [0, 1, 0, 2]
 
 
 # --- segments
@@ -191,7 +191,7 @@ def planted(detector: Detector) -> tuple[Detector, np.ndarray]:
 
 def test_planted_transients_are_found_in_order_with_their_channel(detector: Detector) -> None:
     detector, x = planted(detector)
-    found = explain(detector, x, most=3)
+    found = explain_windows(detector, x, max_segments=3)
     places = [(700, 720), (1100, 1120), (200, 220)]
     assert len(found.segments) == 3
     for segment, (start, stop) in zip(found.segments, places, strict=True):
@@ -210,7 +210,7 @@ def test_channels_that_matter_half_as_much_as_the_first_are_named_too(detector: 
     weights[:, 100:120] = torch.tensor([0.3, 1.0, 0.0, 0.6])[:, None]
     x = np.zeros((6, 4, 256), np.float32)
     x[2, :, 100:120] = 1
-    found = explain(with_network(detector, WeightedSum(weights)), x, most=1)
+    found = explain_windows(with_network(detector, WeightedSum(weights)), x, max_segments=1)
     assert found.segments[0].channels == ("T7", "O2")
 
 
@@ -221,7 +221,7 @@ def test_change_and_attribution_are_those_of_a_recording_without_the_segment(
 ) -> None:
     detector, x = planted(detector)
     detector = replace(detector, aggregation=aggregation)
-    segments = explain(detector, x, most=5, prevalence=prevalence).segments
+    segments = explain_windows(detector, x, max_segments=5, prevalence=prevalence).segments
     assert segments
     before = detector.logits(x)
     for segment in segments:
@@ -238,17 +238,17 @@ def test_change_and_attribution_are_those_of_a_recording_without_the_segment(
 def test_a_segment_across_two_windows_counts_in_both(detector: Detector) -> None:
     x = np.full((2, 4, 256), 0.0, np.float32)
     x[0, 1, 236:] = x[1, 1, :20] = 1.0
-    found = explain(with_network(detector, WeightedSum(torch.ones(4, 256))), x, most=1)
+    found = explain_windows(with_network(detector, WeightedSum(torch.ones(4, 256))), x, max_segments=1)
     assert found.segments[0].attribution == pytest.approx(40, abs=2)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_what_speaks_against_epilepsy_is_no_segment(detector: Detector, method: str) -> None:
     x = np.random.default_rng(0).normal(size=(2, 19, 256)).astype(np.float32)
-    for segment in explain(detector, x, method=method, most=4).segments:
+    for segment in explain_windows(detector, x, method=method, max_segments=4).segments:
         assert segment.attribution > 0
     against = with_network(detector, WeightedSum(-torch.ones(4, 256)))
-    assert explain(against, np.ones((2, 4, 256), np.float32)).segments == ()
+    assert explain_windows(against, np.ones((2, 4, 256), np.float32)).segments == ()
 
 
 # --- an explanation's own check
@@ -257,7 +257,7 @@ def test_what_speaks_against_epilepsy_is_no_segment(detector: Detector, method: 
 @pytest.mark.parametrize("method", [name for name in METHODS if not METHODS[name].gradients])
 def test_the_check_of_planted_transients_passes(detector: Detector, method: str) -> None:
     detector, x = planted(detector)
-    found = explain(detector, x, method=method, most=3)
+    found = explain_windows(detector, x, method=method, max_segments=3)
     assert found.check is not None
     assert found.check.passed
     assert not found.refused
@@ -272,7 +272,7 @@ class Spiky(nn.Module):
 
 
 def test_segments_that_only_the_flat_line_makes_are_refused(detector: Detector) -> None:
-    found = explain(with_network(detector, Spiky()), noise(6, 0))
+    found = explain_windows(with_network(detector, Spiky()), noise(6, 0))
     assert found.refused
     assert found.segments == ()
     assert "failed its check" in str(found.check)
@@ -282,7 +282,8 @@ def test_the_check_refuses_what_a_randomised_network_points_at(detector: Detecto
     detector, x = planted(detector)
     x = np.concatenate([x, noise(60, 4, scale=0.01)])
     own = [
-        (round(s.onset * RATE), round((s.onset + s.duration) * RATE)) for s in explain(detector, x).segments
+        (round(s.onset * RATE), round((s.onset + s.duration) * RATE))
+        for s in explain_windows(detector, x).segments
     ]
     montage, windows = Montage(CHANNELS, RATE), torch.from_numpy(x)
 
@@ -291,9 +292,9 @@ def test_the_check_refuses_what_a_randomised_network_points_at(detector: Detecto
 
     foreign = attribute(stranger, windows, torch.zeros_like(windows), montage)
     other = peaks(over_time(foreign.numpy(), RATE), RATE, len(own))
-    removal = Removal(detector, batch=64)
-    assert removal.check(x, own, "zero", np.random.default_rng(0)).passed
-    assert not removal.check(x, other, "zero", np.random.default_rng(0)).passed
+    removal = SpanRemoval(detector, x, detector.logits(x), batch=64)
+    assert removal.check(own, "zero", np.random.default_rng(0)).passed
+    assert not removal.check(other, "zero", np.random.default_rng(0)).passed
 
 
 def test_a_check_needs_more_than_chance() -> None:
@@ -305,17 +306,19 @@ def test_a_check_needs_more_than_chance() -> None:
 
 def test_stability_is_high_for_what_stands_out_and_low_among_equals(detector: Detector) -> None:
     detector, x = planted(detector)
-    assert [s.stability for s in explain(detector, x, most=3).segments] == [1.0, 1.0, 1.0]
+    assert [s.stability for s in explain_windows(detector, x, max_segments=3).segments] == [1.0, 1.0, 1.0]
     equal = noise(6, 3, scale=0.01)
     equal[:, 1, 100:120] += 1
-    stable = [s.stability for s in explain(detector, equal, most=3).segments]
+    stable = [s.stability for s in explain_windows(detector, equal, max_segments=3).segments]
     assert len(stable) == 3
     assert min(stable) < 1
 
 
 def test_an_explanation_can_be_repeated(detector: Detector) -> None:
     x = np.random.default_rng(0).normal(size=(4, 19, 256)).astype(np.float32)
-    one, other = (explain(detector, x, method="gradient-shap", baseline="phase", seed=5) for _ in range(2))
+    one, other = (
+        explain_windows(detector, x, method="gradient-shap", baseline="phase", seed=5) for _ in range(2)
+    )
     assert one.segments == other.segments
     assert one.check == other.check
     np.testing.assert_array_equal(one.relevance, other.relevance)
@@ -326,11 +329,11 @@ def test_an_explanation_is_the_same_where_windows_lie_on_disk(
     detector: Detector, baseline: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     detector, x = planted(detector)
-    small = explain(detector, x, baseline=baseline, most=3, batch=4)
+    small = explain_windows(detector, x, baseline=baseline, max_segments=3, batch=4)
     monkeypatch.setattr("eeg.large_arrays.LARGE", 1000)
     spooled = large_arrays.zeros(x.shape, x.dtype)
     spooled[:] = x
-    large = explain(detector, spooled, baseline=baseline, most=3, batch=4)
+    large = explain_windows(detector, spooled, baseline=baseline, max_segments=3, batch=4)
     assert large.segments == small.segments
     assert large.check == small.check
     np.testing.assert_array_equal(large.relevance, small.relevance)
@@ -339,27 +342,30 @@ def test_an_explanation_is_the_same_where_windows_lie_on_disk(
 def test_evidence_is_that_of_all_windows_at_once(detector: Detector) -> None:
     x = np.random.default_rng(0).normal(size=(10, 19, 256)).astype(np.float32)
     windows, montage = torch.from_numpy(x), Montage(TEN_TWENTY, RATE)
-    found = explain(detector, x, method="gradient-shap", batch=4, seed=3)
+    found = explain_windows(detector, x, method="gradient-shap", batch=4, seed=3)
     whole = attribute(
         detector.network, windows, 0 * windows, montage, method="gradient-shap", batch=4, seed=3
     )
     np.testing.assert_allclose(found.relevance, over_time(whole.double().numpy(), RATE), rtol=1e-9)
 
 
-def test_evidence_lies_in_the_recording_where_its_windows_do() -> None:
-    onset = np.array([0.0, 2.0, 7.5, 9.5])
-    windows = Windows(np.zeros((4, 1, 256), np.float32), onset, 2.0, None, None)
-    times = np.arange(4 * 256) / RATE
-    found = in_time(Explanation("occlusion", (), times, np.zeros(len(times))), windows)
+def test_times_are_those_of_the_recording_where_windows_are_left_out(detector: Detector) -> None:
+    detector, x = planted(detector)
+    onset = np.array([0.0, 2.0, 7.5, 9.5, 20.0, 22.0])
+    windows = Windows(x, onset, 2.0, None, None)
+    found = explain(detector, windows, detector.logits(x), ExplanationOptions(max_segments=3))
     expected = [start + i / RATE for start in onset for i in range(256)]
     np.testing.assert_allclose(found.times, expected, atol=1e-9)
+    for segment, (start, stop) in zip(found.segments, found.spans, strict=True):
+        assert segment.onset == pytest.approx(expected[start])
+        assert segment.duration == pytest.approx((stop - start) / RATE)
 
 
 def test_explaining_leaves_the_network_as_it_was(detector: Detector) -> None:
     before = {k: v.clone() for k, v in detector.network.state_dict().items()}
     x = np.random.default_rng(0).normal(size=(2, 19, 256)).astype(np.float32)
     logits = detector.logits(x)
-    explain(detector, x, most=2)
+    explain_windows(detector, x, max_segments=2)
     assert all(torch.equal(value, before[name]) for name, value in detector.network.state_dict().items())
     np.testing.assert_array_equal(detector.logits(x), logits)
 
@@ -379,9 +385,9 @@ def judged(detector: Detector, hours: float) -> float:
     windows = large_arrays.zeros((round(1800 * hours), 19, 256), np.float32)
     for some in large_arrays.blocks(windows):
         some[:] = rng.standard_normal(some.shape, np.float32)
-    detector.decide(windows, 2.0 * np.arange(len(windows)))
-    explain(detector, windows, baseline="mean", most=3)
-    contributions(detector, windows, BASELINES["phase"](windows, rng))
+    logits = detector.logits(windows)
+    detector.decide(adjoining(windows), logits)
+    explain(detector, adjoining(windows), logits, ExplanationOptions(baseline="mean", max_segments=3))
     return peak_memory()
 
 

@@ -16,15 +16,17 @@ from eeg.datasets.seizures import seizures
 from eeg.detector.detector import Detector
 from eeg.explanation.segments import Segment
 from eeg.io.electrodes import TEN_TWENTY
-from eeg.io.gaps import GAP, sample_starts, stretches, without_short
+from eeg.io.gaps import GAP, sample_starts, stretches
 from eeg.io.reader import amplitude, read_recording
-from eeg.preprocessing.loading import interictal, windows_of
-from eeg.preprocessing.pipeline import Preprocessing, clean, scaled
+from eeg.preprocessing.loading import windows_of
+from eeg.preprocessing.pipeline import Preprocessing, scale
 from eeg.preprocessing.quality import examine
+from eeg.preprocessing.recording import Recording
 from eeg.reporting.export import write_annotated_edf
 from eeg.workflows.detect import detect
 from eeg.workflows.inspect import inspect_corpus
 from eeg.workflows.train import left_out
+from tests.test_eeg.helpers import clean_raw, windows_from
 from tests.test_eeg.recordings import write_edf
 from trainers.errors import DataError
 
@@ -79,11 +81,11 @@ def four_pieces() -> list[tuple[float, np.ndarray]]:
 def test_windows_are_those_of_each_piece_as_a_file(suffix: str, tmp_path: Path) -> None:
     pieces = four_pieces()
     raw = read_recording(write_with_gaps(tmp_path / f"gaps.{suffix}", pieces), preload=False)
-    _, got = interictal(raw, SETTINGS, 2.0)
+    got = windows_from(raw, SETTINGS, 2.0)
     apart = [
-        interictal(
+        windows_from(
             read_recording(write(tmp_path / f"{i}.{suffix}", pieces[i][1]), preload=False), SETTINGS, 2.0
-        )[1]
+        )
         for i in LONG
     ]
     np.testing.assert_array_equal(got.data, np.concatenate([one.data for one in apart]))
@@ -99,12 +101,14 @@ def test_one_scale_for_all_stretches(tmp_path: Path) -> None:
     pieces = [(start, (3 if start else 1) * data) for start, data in four_pieces()]
     own = replace(SETTINGS, scale=None)
     raw = read_recording(write_with_gaps(tmp_path / "gaps.edf", pieces))
-    cleaned = clean(raw, own)
+    cleaned = clean_raw(raw, own)
     volts = np.hstack([cleaned.get_data(start=start, stop=stop) for start, stop in stretches(cleaned)])
     middle = np.median(volts, axis=1, keepdims=True)
-    scale = 1.4826 * np.median(np.median(np.abs(volts - middle), axis=1))
-    together = np.hstack([scaled(cleaned, own)[:, start:stop] for start, stop in stretches(cleaned)])
-    np.testing.assert_allclose(together, np.clip(volts / scale, -20, 20), rtol=1e-6)
+    unit = 1.4826 * np.median(np.median(np.abs(volts - middle), axis=1))
+    together = np.hstack(
+        [scale(cleaned, stretches(cleaned), own)[:, start:stop] for start, stop in stretches(cleaned)]
+    )
+    np.testing.assert_allclose(together, np.clip(volts / unit, -20, 20), rtol=1e-6)
 
 
 def test_records_that_follow_each_other_are_one_stretch(tmp_path: Path) -> None:
@@ -153,7 +157,7 @@ def test_flaws_are_told_at_their_time(tmp_path: Path) -> None:
     pieces = [(0.0, microvolts(20)), (100.0, microvolts(20, seed=1))]
     pieces[1][1][2, 5 * RATE : 7 * RATE] = 10.0
     raw = read_recording(write_with_gaps(tmp_path / "gaps.edf", pieces))
-    found = examine(raw, FOUR)
+    found = examine(Recording.scan(raw), FOUR)
     assert found.seconds == 40
     (flaw,) = [flaw for flaw in found.flaws if flaw.kind == "flat"]
     assert (flaw.onset, flaw.duration) == pytest.approx((105, 2), abs=2 / RATE)
@@ -163,14 +167,14 @@ def test_the_silence_of_a_gap_is_no_flat_signal(tmp_path: Path) -> None:
     pieces = [(0.0, microvolts(20)), (10_000.0, microvolts(20, seed=1))]
     raw = read_recording(write_with_gaps(tmp_path / "gaps.edf", pieces), preload=False)
     np.testing.assert_allclose(amplitude(raw) * 1e6, 25, rtol=0.05)
-    assert examine(raw, FOUR).flat == ()
+    assert examine(Recording.scan(raw), FOUR).flat == ()
 
 
 def test_the_annotated_copy_keeps_the_time_of_the_file(tmp_path: Path) -> None:
     raw = read_recording(
         write_with_gaps(tmp_path / "gaps.edf", [(0.0, microvolts(5)), (60.0, microvolts(5))])
     )
-    write_annotated_edf(raw, [Segment(62.5, 0.5, ("Cz",), 1.0, 0.1)], tmp_path / "copy.edf")
+    write_annotated_edf(Recording.scan(raw), [Segment(62.5, 0.5, ("Cz",), 1.0, 0.1)], tmp_path / "copy.edf")
     copy = read_recording(tmp_path / "copy.edf")
     assert stretches(copy) == stretches(raw) == [(0, 5 * RATE), (60 * RATE, 65 * RATE)]
     assert [a["onset"] for a in copy.annotations if a["description"] != GAP] == [62.5]
@@ -181,8 +185,10 @@ def test_the_annotated_copy_keeps_the_time_of_the_file(tmp_path: Path) -> None:
 def test_a_detection_keeps_the_time_of_the_file(detector: Detector, tmp_path: Path) -> None:
     pieces = [(0.0, microvolts(20, TEN_TWENTY)), (100.0, microvolts(20, TEN_TWENTY, seed=1))]
     path = write_with_gaps(tmp_path / "gaps.edf", pieces, names=TEN_TWENTY)
-    decision, _, folder = detect(detector, path, tmp_path / "out")
-    np.testing.assert_array_equal(decision.window_onset, [*np.arange(0, 20, 2), *np.arange(100, 120, 2)])
+    analysis, folder = detect(detector, path, tmp_path / "out")
+    np.testing.assert_array_equal(
+        analysis.decision.window_onset, [*np.arange(0, 20, 2), *np.arange(100, 120, 2)]
+    )
     copy = read_recording(folder / "annotated.edf")
     assert stretches(copy) == [(0, 20 * RATE), (100 * RATE, 120 * RATE)]
 
@@ -217,7 +223,7 @@ def test_stretches_are_what_no_gap_covers(gaps: list[tuple[int, int]]) -> None:
 def test_what_is_too_short_becomes_a_gap() -> None:
     raw = mne.io.RawArray(np.zeros((1, 100)), mne.create_info(1, 10.0), first_samp=70, verbose="error")
     raw.set_annotations(mne.Annotations([2.0, 5.0], [1.0, 0.5], GAP))
-    assert stretches(without_short(raw, 2.5)) == [(55, 100)]
+    assert Recording.scan(raw).without_short(2.5).stretches == ((55, 100),)
     assert stretches(raw) == [(0, 20), (30, 50), (55, 100)]  # which stays as it was
 
 
@@ -225,7 +231,7 @@ def test_what_is_too_short_becomes_a_gap() -> None:
 def test_looks_lie_in_stretches(size: int, most: int) -> None:
     raw = mne.io.RawArray(np.zeros((1, 100)), mne.create_info(1, 10.0), verbose="error")
     raw.set_annotations(mne.Annotations([2.0, 5.0], [1.0, 0.5], GAP))
-    starts = sample_starts(raw, size, most)
+    starts = sample_starts(stretches(raw), size, most)
     assert 1 <= len(starts) <= most
     assert all(any(a <= start and start + size <= b for a, b in stretches(raw)) for start in starts)
 
@@ -266,4 +272,4 @@ def test_a_clock_that_was_set(tmp_path: Path) -> None:
 def test_nothing_but_short_stretches(tmp_path: Path) -> None:
     raw = read_recording(write_with_gaps(tmp_path / "gaps.edf", [(0.0, microvolts(4)), (9.0, microvolts(5))]))
     with pytest.raises(DataError, match=r"gaps\.edf: 5\.0 s long; expected at least 6\.6 s"):
-        interictal(raw, SETTINGS, 2.0)
+        windows_from(raw, SETTINGS, 2.0)

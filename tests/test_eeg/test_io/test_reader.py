@@ -17,8 +17,8 @@ from eeg.evaluation.recording_metadata import entry_header
 from eeg.io.electrodes import TEN_TWENTY, electrodes, harmonise, reference
 from eeg.io.reader import amplitude, read_recording
 from eeg.preprocessing.interpolation import complete
-from eeg.preprocessing.loading import interictal
 from eeg.preprocessing.pipeline import Preprocessing
+from tests.test_eeg.helpers import windows_from
 from tests.test_eeg.recordings import DATA, needs_data
 from trainers.errors import DataError
 
@@ -520,7 +520,7 @@ def test_the_electrode_of_the_reference_is_interpolated(zeros: bool, tmp_path: P
         path = tmp_path / f"{name}_raw.fif"
         info = mne.create_info(labels, RATE, "eeg")
         mne.io.RawArray(data, info, verbose="error").save(path, fmt="double", verbose="error")
-        return interictal(read_recording(path), Preprocessing(TEN_TWENTY, scale=1e6), 2.0)[1].data
+        return windows_from(read_recording(path), Preprocessing(TEN_TWENTY, scale=1e6), 2.0).data
 
     cz = TEN_TWENTY.index("Cz")
     others = [i for i in range(19) if i != cz]

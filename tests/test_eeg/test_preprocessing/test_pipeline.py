@@ -11,10 +11,10 @@ from hypothesis import given, settings, strategies as st
 from eeg.io.electrodes import TEN_TWENTY, ear
 from eeg.io.reader import read_recording
 from eeg.preprocessing.line_frequency import mains
-from eeg.preprocessing.loading import interictal
-from eeg.preprocessing.pipeline import Preprocessing, clean, prepare
+from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.reference import derive
 from tests.helpers import ROOT
+from tests.test_eeg.helpers import clean_raw, prepare_raw, windows_from
 from tests.test_eeg.recordings import DATA, needs_data
 from trainers.errors import DataError
 
@@ -36,7 +36,7 @@ def gain(frequency: float, sfreq: float, wanted: Preprocessing) -> float:
     """Amplitude of a sine after preprocessing over that before, away from the edges."""
     time = np.arange(round(40 * sfreq)) / sfreq
     sine = 1e-5 * np.sin(2 * np.pi * frequency * time) * MIRROR
-    volts = clean(recording(sine, PAIR, sfreq), wanted).get_data()
+    volts = clean_raw(recording(sine, PAIR, sfreq), wanted).get_data()
     middle = volts[0, volts.shape[1] // 4 : -volts.shape[1] // 4]
     return float(np.sqrt(2) * middle.std() / 1e-5)
 
@@ -73,7 +73,7 @@ def test_the_offset_is_gone() -> None:
     time = np.arange(256 * 40) / 256
     ten = 1e-5 * np.sin(2 * np.pi * 10 * time) * MIRROR
     with_offset, alone = (
-        clean(recording(volts, PAIR, 256), Preprocessing(PAIR)).get_data()
+        clean_raw(recording(volts, PAIR, 256), Preprocessing(PAIR)).get_data()
         for volts in (ten + 1e-4 * MIRROR, ten)
     )
     # a Hamming window's stop band is 53 dB down (Oppenheim and Schafer, table of common windows)
@@ -90,7 +90,7 @@ def test_white_noise_keeps_the_share_of_its_power_that_the_band_has(
         Preprocessing(PAIR) if band[1] == 45 else dataclasses.replace(Preprocessing.paper(PAIR), notch=None)
     )
     volts = 1e-5 * np.random.default_rng(0).standard_normal(sfreq * 300) * MIRROR
-    share = clean(recording(volts, PAIR, sfreq), wanted).get_data().var() / volts.var()
+    share = clean_raw(recording(volts, PAIR, sfreq), wanted).get_data().var() / volts.var()
     assert share == pytest.approx((band[1] - band[0]) / (sfreq / 2), rel=0.08)  # 5 Hz of transition
 
 
@@ -101,7 +101,7 @@ def test_the_same_as_mne_step_by_step() -> None:
     filtered = mne.filter.filter_data(reference, 256, 0.5, 45, h_trans_bandwidth=5, verbose="error")
     notched = mne.filter.notch_filter(filtered, 256, [40.0], verbose="error")
     expected = mne.filter.resample(notched, up=128, down=256, npad="auto", method="fft", verbose="error")
-    got = clean(recording(volts, FOUR, 256), wanted)
+    got = clean_raw(recording(volts, FOUR, 256), wanted)
     assert got.ch_names == list(FOUR[::-1])
     assert got.info["sfreq"] == 128
     np.testing.assert_allclose(got.get_data(), expected, atol=1e-15)
@@ -110,7 +110,7 @@ def test_the_same_as_mne_step_by_step() -> None:
 def test_channels_sum_to_zero_whatever_the_reference() -> None:
     volts = noise()
     other = volts - volts[2] + 1e-4 * np.sin(np.arange(volts.shape[1]))
-    one, two = (clean(recording(v, FOUR, 256), Preprocessing(FOUR)).get_data() for v in (volts, other))
+    one, two = (clean_raw(recording(v, FOUR, 256), Preprocessing(FOUR)).get_data() for v in (volts, other))
     np.testing.assert_allclose(one.sum(axis=0), 0, atol=1e-18)
     np.testing.assert_allclose(one, two, atol=1e-15)
 
@@ -118,10 +118,10 @@ def test_channels_sum_to_zero_whatever_the_reference() -> None:
 def test_only_the_chosen_channels_make_the_reference() -> None:
     volts = noise()
     volts[3] *= 100
-    alone = prepare(recording(volts[:3], FOUR[:3], 256), Preprocessing(FOUR[:3]))
+    alone = prepare_raw(recording(volts[:3], FOUR[:3], 256), Preprocessing(FOUR[:3]))
     among = recording(volts, FOUR, 256)
     among.info["bads"] = ["O2"]  # not chosen, and so nobody's concern
-    np.testing.assert_array_equal(prepare(among, Preprocessing(FOUR[:3])), alone)
+    np.testing.assert_array_equal(prepare_raw(among, Preprocessing(FOUR[:3])), alone)
 
 
 @given(a=st.floats(-3, 3), b=st.floats(-3, 3))
@@ -132,7 +132,7 @@ def test_cleaning_is_linear(a: float, b: float) -> None:
     if np.ptp(together, axis=1).min() < 1e-6:
         return  # flat, and refused
     first, second, both = (
-        clean(recording(v, FOUR, 128), Preprocessing(FOUR)).get_data() for v in (one, two, together)
+        clean_raw(recording(v, FOUR, 128), Preprocessing(FOUR)).get_data() for v in (one, two, together)
     )
     np.testing.assert_allclose(both, a * first + b * second, atol=1e-14)
 
@@ -141,22 +141,22 @@ def test_cleaning_is_linear(a: float, b: float) -> None:
 @settings(max_examples=10, deadline=None)
 def test_length_follows_the_rates(samples: int, sfreq: float) -> None:
     volts = 1e-5 * np.random.default_rng(0).standard_normal((2, samples))
-    prepared = prepare(recording(volts, PAIR, sfreq), Preprocessing(PAIR))
+    prepared = prepare_raw(recording(volts, PAIR, sfreq), Preprocessing(PAIR))
     assert prepared.dtype == np.float32
     assert abs(prepared.shape[1] - samples * 128 / sfreq) <= 0.5
 
 
 def test_own_scale_makes_the_unit_and_the_artefact_indifferent() -> None:
     volts = noise(120)
-    plain = prepare(recording(volts, FOUR, 256), Preprocessing(FOUR))
+    plain = prepare_raw(recording(volts, FOUR, 256), Preprocessing(FOUR))
     scale = np.median(1.4826 * np.median(np.abs(plain - np.median(plain, axis=1, keepdims=True)), axis=1))
     assert scale == pytest.approx(1, rel=1e-5)
     assert plain.std() == pytest.approx(1, abs=0.1)  # 1.4826 MAD is the deviation of a Gaussian
-    in_millivolts = prepare(recording(1e3 * volts, FOUR, 256), Preprocessing(FOUR))
+    in_millivolts = prepare_raw(recording(1e3 * volts, FOUR, 256), Preprocessing(FOUR))
     np.testing.assert_allclose(in_millivolts, plain, rtol=1e-4, atol=1e-5)
     knocked = volts.copy()
     knocked[0, 1000:1200] += 5e-3
-    struck = prepare(recording(knocked, FOUR, 256), Preprocessing(FOUR))
+    struck = prepare_raw(recording(knocked, FOUR, 256), Preprocessing(FOUR))
     assert np.abs(struck).max() == 20  # the knock is clipped, hundreds of scales high as it is
     far = slice(10 * 128, None)  # beyond the filter's ringing
     np.testing.assert_allclose(struck[:, far].std(), plain[:, far].std(), rtol=0.1)
@@ -165,14 +165,14 @@ def test_own_scale_makes_the_unit_and_the_artefact_indifferent() -> None:
 def test_a_given_scale_multiplies_volts() -> None:
     raw = recording(noise(), FOUR, 256)
     wanted = Preprocessing.paper(FOUR)
-    np.testing.assert_allclose(prepare(raw, wanted), 1e5 * clean(raw, wanted).get_data(), rtol=1e-6)
+    np.testing.assert_allclose(prepare_raw(raw, wanted), 1e5 * clean_raw(raw, wanted).get_data(), rtol=1e-6)
 
 
 def test_the_recording_stays_as_it_was() -> None:
     raw = recording(noise(), FOUR, 256)
     raw.set_annotations(mne.Annotations(2.0, 0.5, "spike"))
     before = raw.get_data().copy()
-    cleaned = clean(raw, Preprocessing(FOUR[:2]))
+    cleaned = clean_raw(raw, Preprocessing(FOUR[:2]))
     np.testing.assert_array_equal(raw.get_data(), before)
     assert raw.ch_names == list(FOUR)
     assert raw.info["sfreq"] == 256
@@ -184,7 +184,7 @@ def test_the_recording_stays_as_it_was() -> None:
 
 def test_missing_channels_are_named_all_of_them() -> None:
     with pytest.raises(DataError, match=r"lacks the channels Pz, Oz; it has Fp1, T7, Cz, O2"):
-        prepare(recording(noise(), FOUR, 256), Preprocessing(("Fp1", "Pz", "Cz", "Oz")))
+        prepare_raw(recording(noise(), FOUR, 256), Preprocessing(("Fp1", "Pz", "Cz", "Oz")))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -193,22 +193,24 @@ def test_channels_that_are_not_finite(value: float, where: slice) -> None:
     volts = noise()
     volts[1, where] = volts[3, where] = value
     with pytest.raises(DataError, match="not finite signal in T7, O2;"):
-        prepare(recording(volts, FOUR, 256), Preprocessing(FOUR))
+        prepare_raw(recording(volts, FOUR, 256), Preprocessing(FOUR))
 
 
 def test_flat_channels() -> None:
     volts = noise()
     volts[2] = 3e-5
     with pytest.raises(DataError, match="flat signal in Cz;"):
-        prepare(recording(volts, FOUR, 256), Preprocessing(FOUR))
-    prepare(recording(volts, FOUR, 256), Preprocessing(("Fp1", "T7", "O2")))  # and not asked for, no matter
+        prepare_raw(recording(volts, FOUR, 256), Preprocessing(FOUR))
+    prepare_raw(
+        recording(volts, FOUR, 256), Preprocessing(("Fp1", "T7", "O2"))
+    )  # and not asked for, no matter
 
 
 def test_a_recording_with_hardly_any_signal_has_no_scale() -> None:
     volts = np.zeros((4, 60 * 256))
     volts[:, 100] = [1e-4, -1e-4, 2e-4, -3e-4]
     with pytest.raises(DataError, match="most channels are flat"):
-        prepare(recording(volts, FOUR, 256), Preprocessing(FOUR))
+        prepare_raw(recording(volts, FOUR, 256), Preprocessing(FOUR))
 
 
 @pytest.mark.parametrize(
@@ -217,23 +219,23 @@ def test_a_recording_with_hardly_any_signal_has_no_scale() -> None:
 def test_shorter_than_the_filter(wanted: Preprocessing) -> None:
     """The bound is MNE's: just above it MNE does not warn of a kernel longer than the signal."""
     with pytest.raises(DataError, match=r"6\.5 s long; expected at least 6\.6 s"):
-        prepare(recording(noise(6.5), FOUR, 256), wanted)
+        prepare_raw(recording(noise(6.5), FOUR, 256), wanted)
     volts = noise(6.61)  # warnings are errors here
     mne.filter.filter_data(volts, 256, wanted.low, 45, h_trans_bandwidth=5, verbose="warning")
     if wanted.notch is not None:
         mne.filter.notch_filter(volts, 256, [wanted.notch], verbose="warning")
-    assert np.isfinite(prepare(recording(volts, FOUR, 256), wanted)).all()
+    assert np.isfinite(prepare_raw(recording(volts, FOUR, 256), wanted)).all()
 
 
 def test_sampled_too_slowly() -> None:
     with pytest.raises(DataError, match="sampled at 64 Hz; expected at least 92 Hz"):
-        prepare(recording(noise(20, 64), FOUR, 64), Preprocessing(FOUR))
+        prepare_raw(recording(noise(20, 64), FOUR, 64), Preprocessing(FOUR))
 
 
 def test_the_message_names_the_file(tmp_path: Path) -> None:
     recording(noise(3), FOUR, 256).save(tmp_path / "short_raw.fif", verbose="error")
     with pytest.raises(DataError, match=r"short_raw\.fif: 3\.0 s long"):
-        prepare(read_recording(tmp_path / "short_raw.fif"), Preprocessing(FOUR))
+        prepare_raw(read_recording(tmp_path / "short_raw.fif"), Preprocessing(FOUR))
 
 
 @pytest.mark.parametrize(
@@ -257,9 +259,9 @@ def test_a_14_channel_model_refuses_the_19_channels_of_eegmat() -> None:
     raw = read_recording(DATA / "eegmat" / "Subject00_1.edf")
     epoc = ("AF3", "F7", "F3", "FC5", "T7", "P7", "O1", "O2", "P8", "T8", "FC6", "F4", "F8", "AF4")
     with pytest.raises(DataError, match="lacks the channels AF3, FC5, FC6, AF4;"):
-        prepare(raw, Preprocessing(epoc))
+        prepare_raw(raw, Preprocessing(epoc))
     shared = ("F7", "F3", "T7", "P7", "O1", "O2", "P8", "T8", "F4", "F8")
-    assert prepare(raw, Preprocessing(shared)).shape == (10, 182 * 128)
+    assert prepare_raw(raw, Preprocessing(shared)).shape == (10, 182 * 128)
 
 
 # --- references
@@ -295,7 +297,7 @@ def test_linked_mastoids_are_what_is_subtracted(ears: tuple[str, str], tmp_path:
     recording(volts, (*FOUR, *ears), 256).save(tmp_path / "ears_raw.fif", verbose="error")
     raw = read_recording(tmp_path / "ears_raw.fif", ears=True)
     assert read_recording(tmp_path / "ears_raw.fif").ch_names == list(FOUR)
-    got = clean(raw, Preprocessing(FOUR, reference="mastoids"))
+    got = clean_raw(raw, Preprocessing(FOUR, reference="mastoids"))
     linked = volts[:4] - volts[4:].mean(axis=0)
     filtered = mne.filter.filter_data(linked, 256, 0.5, 45, h_trans_bandwidth=5, verbose="error")
     expected = mne.filter.resample(filtered, up=128, down=256, npad="auto", method="fft", verbose="error")
@@ -305,7 +307,7 @@ def test_linked_mastoids_are_what_is_subtracted(ears: tuple[str, str], tmp_path:
 
 def test_no_mastoids_no_reference() -> None:
     with pytest.raises(DataError, match="neither A1 and A2 nor M1 and M2 among its good channels"):
-        clean(recording(noise(), FOUR, 256), Preprocessing(FOUR, reference="mastoids"))
+        clean_raw(recording(noise(), FOUR, 256), Preprocessing(FOUR, reference="mastoids"))
 
 
 def test_a_mastoid_that_is_not_finite_is_no_reference() -> None:
@@ -315,7 +317,7 @@ def test_a_mastoid_that_is_not_finite_is_no_reference() -> None:
         {"A1": "misc", "A2": "misc"}, on_unit_change="ignore"
     )
     with pytest.raises(DataError, match="neither A1 and A2 nor M1 and M2 among its good channels"):
-        interictal(raw, Preprocessing(FOUR, reference="mastoids"), 2.0)
+        windows_from(raw, Preprocessing(FOUR, reference="mastoids"), 2.0)
 
 
 @pytest.mark.parametrize(
@@ -339,9 +341,9 @@ def test_the_seams_between_blocks_do_not_show(wanted: Preprocessing, monkeypatch
     """Blocks of 40 s against the whole by MNE, where the rates leave no fraction of a sample."""
     raw = recording(np.cumsum(noise(200, 512) / 10, axis=1), FOUR, 512)
     raw.set_annotations(mne.Annotations(150.0, 0.5, "spike"))
-    whole = clean(raw, wanted)
+    whole = clean_raw(raw, wanted)
     monkeypatch.setattr("eeg.preprocessing.pipeline.BLOCK", 40.0)
-    blocks = clean(raw, wanted)
+    blocks = clean_raw(raw, wanted)
     assert blocks.n_times == whole.n_times
     assert [a["onset"] for a in blocks.annotations] == [150.0]
     apart = 1e6 * (blocks.get_data() - whole.get_data())[:, 1000:-1000]
@@ -355,16 +357,16 @@ def test_blocks_keep_time_at_any_rate(sfreq: float, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("eeg.preprocessing.pipeline.BLOCK", 100.0)
     time = np.arange(round(400 * sfreq)) / sfreq
     sine = 1e-5 * np.sin(2 * np.pi * 11.3 * time + 0.4) * MIRROR
-    got = clean(recording(sine, PAIR, sfreq), Preprocessing(PAIR)).get_data()[0, 1000:-1000]
+    got = clean_raw(recording(sine, PAIR, sfreq), Preprocessing(PAIR)).get_data()[0, 1000:-1000]
     at = (1000 + np.arange(len(got))) / 128
     np.testing.assert_allclose(got, 1e-5 * np.sin(2 * np.pi * 11.3 * at + 0.4), atol=1e-7)
 
 
 def test_a_large_array_lies_in_a_file_and_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     raw, wanted = recording(noise(60), FOUR, 256), Preprocessing(FOUR)
-    small = prepare(raw, wanted)
+    small = prepare_raw(raw, wanted)
     monkeypatch.setattr("eeg.large_arrays.LARGE", 1000)
-    np.testing.assert_array_equal(prepare(raw, wanted), small)
+    np.testing.assert_array_equal(prepare_raw(raw, wanted), small)
 
 
 # --- mains

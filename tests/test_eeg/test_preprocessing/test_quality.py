@@ -12,10 +12,12 @@ from hypothesis import given, strategies as st
 
 from eeg.datasets.seizures import seizures
 from eeg.io.electrodes import TEN_TWENTY
-from eeg.preprocessing.loading import interictal, unusable
+from eeg.preprocessing.loading import unusable
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.quality import EXCLUDED, Flaw, Quality, examine, mark_bad
+from eeg.preprocessing.recording import Recording
 from eeg.simulation.cohort import simulate_subject
+from tests.test_eeg.helpers import windows_from
 from trainers.errors import DataError
 from trainers.provenance import from_plain, to_plain
 
@@ -39,7 +41,7 @@ def recording(volts: np.ndarray, rate: float = RATE) -> mne.io.BaseRaw:
 
 
 def found(raw: mne.io.BaseRaw) -> Quality:
-    return examine(raw, TEN_TWENTY)
+    return examine(Recording.scan(raw), TEN_TWENTY)
 
 
 def covers(quality: Quality, kind: str, start: float, stop: float) -> bool:
@@ -189,14 +191,14 @@ def test_a_few_flat_channels_are_interpolated_and_more_are_refused() -> None:
     volts = background(20)
     volts[[4, 8]] = 0
     raw = recording(volts)
-    marked = mark_bad(raw, found(raw), TEN_TWENTY)
-    assert marked.info["bads"] == [TEN_TWENTY[4], TEN_TWENTY[8]]
-    assert interictal(raw, SETTINGS, 2.0)[1].data.shape == (10, 19, 256)
+    marked = mark_bad(Recording.scan(raw), found(raw), TEN_TWENTY)
+    assert marked.raw.info["bads"] == [TEN_TWENTY[4], TEN_TWENTY[8]]
+    assert windows_from(raw, SETTINGS, 2.0).data.shape == (10, 19, 256)
     volts[12] = 0
     with pytest.raises(
         DataError, match=f"flat signal in {TEN_TWENTY[4]}, {TEN_TWENTY[8]}, {TEN_TWENTY[12]};"
     ):
-        interictal(recording(volts), SETTINGS, 2.0)
+        windows_from(recording(volts), SETTINGS, 2.0)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -207,15 +209,15 @@ def test_a_channel_that_is_not_finite_is_as_good_as_missing(value: float, where:
     volts[4, where] = volts[8, where] = value
     raw = recording(volts)
     lost = [TEN_TWENTY[4], TEN_TWENTY[8]]
-    expected = interictal(whole.drop_channels(lost), SETTINGS, 2.0)[1]
-    windows = interictal(raw, SETTINGS, 2.0)[1]
+    expected = windows_from(whole.drop_channels(lost), SETTINGS, 2.0)
+    windows = windows_from(raw, SETTINGS, 2.0)
     np.testing.assert_allclose(windows.data, expected.data, rtol=1e-5)
     assert windows.account()["quality"]["not_finite"] == lost
     assert windows.quality is not None
     assert windows.quality.flagged == f"not finite: {', '.join(lost)}"
     volts[12] = 0  # with which it is one too many
     with pytest.raises(DataError, match=f"not finite signal in {', '.join(lost)};"):
-        interictal(recording(volts), SETTINGS, 2.0)
+        windows_from(recording(volts), SETTINGS, 2.0)
 
 
 def test_a_channel_that_the_model_does_not_use_may_be_anything() -> None:
@@ -226,7 +228,7 @@ def test_a_channel_that_the_model_does_not_use_may_be_anything() -> None:
     volts[3, 7] = np.inf
     found_out = recording(volts).drop_channels([TEN_TWENTY[0]])
     few = Preprocessing((*TEN_TWENTY[:3], *TEN_TWENTY[4:]))
-    windows, expected = (interictal(raw, few, 2.0)[1] for raw in (found_out, told))
+    windows, expected = (windows_from(raw, few, 2.0) for raw in (found_out, told))
     np.testing.assert_allclose(windows.data, expected.data, rtol=1e-5)
     assert windows.quality is not None
     assert windows.quality.not_finite == (TEN_TWENTY[3],)
@@ -236,8 +238,8 @@ def test_windows_with_flat_signal_go_unless_they_are_kept() -> None:
     volts = background(20)
     volts[7, round(7.9 * RATE) : round(8.3 * RATE)] = 0
     raw = recording(volts)
-    _, windows = interictal(raw, SETTINGS, 2.0)
-    _, kept = interictal(raw, SETTINGS, 2.0, policy="keep")
+    windows = windows_from(raw, SETTINGS, 2.0)
+    kept = windows_from(raw, SETTINGS, 2.0, policy="keep")
     assert (windows.flawed, kept.flawed) == (2, 0)  # on either side of 8 s
     assert windows.onset.tolist() == [0, 2, 4, 10, 12, 14, 16, 18]
     np.testing.assert_array_equal(windows.data, kept.data[[0, 1, 2, 5, 6, 7, 8, 9]])
@@ -318,11 +320,11 @@ def test_windows_in_a_seizure_are_not_interictal(tmp_path: Path) -> None:
     table.write_text(
         "channel,start_time,stop_time,label,confidence\nTERM,25.0,25.5,seiz,1\nTERM,0,9,bckg,1\n"
     )
-    _, windows = interictal(annotated((4.0, 3.0, "seizure")), SETTINGS, 2.0, table=table, policy="keep")
+    windows = windows_from(annotated((4.0, 3.0, "seizure")), SETTINGS, 2.0, table=table, policy="keep")
     assert windows.ictal == 3
     assert windows.onset.tolist() == [0, 2, 8, 10, 12, 14, 16, 18, 20, 22, 26, 28]
 
 
 def test_nothing_but_seizure() -> None:
     with pytest.raises(DataError, match="within a seizure from beginning to end"):
-        interictal(annotated((0.0, 30.0, "status, ictal")), SETTINGS, 2.0)
+        windows_from(annotated((0.0, 30.0, "status, ictal")), SETTINGS, 2.0)

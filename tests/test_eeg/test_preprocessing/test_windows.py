@@ -7,8 +7,9 @@ from hypothesis import given, strategies as st
 from eeg.datasets import Corpus, Entry
 from eeg.io.reader import read_recording
 from eeg.preprocessing.loading import load, windows_of
-from eeg.preprocessing.pipeline import Preprocessing, prepare
+from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.windows import Windows, cut, examples
+from tests.test_eeg.helpers import prepare_raw
 from tests.test_eeg.recordings import write_fif
 from trainers.errors import DataError
 
@@ -87,7 +88,7 @@ def test_windows_of_an_annotated_recording(corpus: Corpus) -> None:
     # 4.1 s lies in the third; 15.9 + 0.2 is cut in halves by 16 s; the wicket counts for nothing
     assert np.flatnonzero(windows.positive).tolist() == [2, 7, 8]
     np.testing.assert_array_equal(
-        np.hstack(list(windows.data)), prepare(read_recording(entry.path), SETTINGS)
+        np.hstack(list(windows.data)), prepare_raw(read_recording(entry.path), SETTINGS)
     )
 
 

@@ -8,10 +8,11 @@ from torch import Tensor, nn
 from eeg.detector.calibration import Calibration, fit_calibration, score_interval
 from eeg.detector.conformal import Conformal
 from eeg.detector.detector import Detector
-from eeg.explanation.explain import Explanation
-from eeg.explanation.segments import Segment
+from eeg.explanation.attribution import Montage
+from eeg.explanation.baselines import zero
+from eeg.explanation.explain import SpanRemoval
+from eeg.explanation.faithfulness import highest_windows, removal_curves
 from eeg.preprocessing.pipeline import Preprocessing
-from eeg.reporting.analysis import MAPPED, effects, removal
 
 CHANNELS = ("Fp1", "T7", "Cz", "O2")
 WEIGHTS = torch.tensor([0.0, 2.0, -1.0, 0.5])
@@ -46,20 +47,21 @@ def windows() -> np.ndarray:
 def test_a_channels_effect_is_what_its_part_of_the_segment_adds(
     detector: Detector, windows: np.ndarray
 ) -> None:
-    segments = [Segment(0.5, 1.0, ("T7",), 1.0, 0.1), Segment(3.25, 0.25, ("T7",), 0.5, 0.1)]
+    nothing, montage = np.zeros_like(windows), Montage(CHANNELS, 128.0)
+    removal = SpanRemoval(detector, windows, detector.logits(windows), batch=64)
     signal = windows.swapaxes(0, 1).reshape(4, -1)
     spans = (slice(64, 192), slice(416, 448))
     expected = [WEIGHTS.numpy() * signal[:, span].sum(1) for span in spans]
-    np.testing.assert_allclose(effects(detector, windows, segments), expected, atol=1e-5)
-    assert effects(detector, windows, []).shape == (0, 4)
-    assert effects(detector, windows, [segments[1]] * 9).shape == (MAPPED, 4)
+    found = [removal.channel_effects(nothing, (span.start, span.stop), montage) for span in spans]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_removal_runs_from_the_windows_to_nothing_and_back(detector: Detector, windows: np.ndarray) -> None:
-    evidence = (windows * WEIGHTS.numpy()[:, None]).sum(1).ravel()
-    explanation = Explanation("occlusion", (), np.arange(len(evidence)) / 128, evidence)
-    found = removal(detector, windows, explanation)
-    highest = np.sort(detector.logits(windows))[-10:]
+    logits = detector.logits(windows)
+    chosen = windows[highest_windows(logits)]
+    evidence = (chosen * WEIGHTS.numpy()[:, None]).sum(1, keepdims=True)
+    found = removal_curves(detector.network, chosen, evidence, Montage(CHANNELS, 128.0), zero)
+    highest = np.sort(logits)[-10:]
     full = float(np.mean(1 / (1 + np.exp(-highest))))
     for falling, rising in (
         (found.deletion, found.insertion),

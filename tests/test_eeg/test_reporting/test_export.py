@@ -22,7 +22,8 @@ from eeg.disclaimers import NORMAL_EEG, NOT_A_FINDING, RESEARCH_USE
 from eeg.explanation.explain import Check, Explanation
 from eeg.explanation.faithfulness import Faithfulness
 from eeg.explanation.segments import Segment
-from eeg.explanation.similarity import Comparison, Neighbour
+from eeg.explanation.similarity import Neighbour, SimilarWindows
+from eeg.preprocessing.recording import Recording
 from eeg.reporting.analysis import ModelSummary, RecordingAnalysis
 from eeg.reporting.export import (
     result,
@@ -69,7 +70,7 @@ def recording(sfreq: float = 128.0, n_times: int = 1280, channels: list[str] = C
 
 def test_edf_keeps_the_signals_to_half_a_step(tmp_path: Path) -> None:
     raw = recording()
-    write_annotated_edf(raw, SEGMENTS, tmp_path / "copy.edf")
+    write_annotated_edf(Recording.scan(raw), SEGMENTS, tmp_path / "copy.edf")
     copy = mne.io.read_raw_edf(tmp_path / "copy.edf", verbose="ERROR")
     assert copy.ch_names == raw.ch_names
     assert copy.info["sfreq"] == raw.info["sfreq"]
@@ -83,22 +84,22 @@ def test_edf_holds_whatever_offset_an_amplifier_has(offset: float, tmp_path: Pat
     raw = recording()
     raw._data[:] = np.clip(raw.get_data(), -1e-6, 1e-6) + offset
     raw._data[2] = offset
-    write_annotated_edf(raw, (), tmp_path / "copy.edf")
+    write_annotated_edf(Recording.scan(raw), (), tmp_path / "copy.edf")
     copy = mne.io.read_raw_edf(tmp_path / "copy.edf", verbose="ERROR")
     np.testing.assert_allclose(copy.get_data(), raw.get_data(), rtol=0, atol=0.02e-6)
 
 
 def test_edf_is_the_same_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = recording(128.0, 1300)
-    write_annotated_edf(raw, SEGMENTS, tmp_path / "whole.edf")
+    write_annotated_edf(Recording.scan(raw), SEGMENTS, tmp_path / "whole.edf")
     monkeypatch.setattr("eeg.reporting.export.edf._AT_ONCE", 3)
-    write_annotated_edf(raw, SEGMENTS, tmp_path / "blocks.edf")
+    write_annotated_edf(Recording.scan(raw), SEGMENTS, tmp_path / "blocks.edf")
     assert (tmp_path / "blocks.edf").read_bytes() == (tmp_path / "whole.edf").read_bytes()
     assert len(edfio.read_edf(tmp_path / "blocks.edf").signals[0].data) == 11 * 128
 
 
 def test_edf_says_microvolts(tmp_path: Path) -> None:
-    write_annotated_edf(recording(), (), tmp_path / "copy.edf")
+    write_annotated_edf(Recording.scan(recording()), (), tmp_path / "copy.edf")
     header = (tmp_path / "copy.edf").read_bytes()[256:]
     n_signals = len(CHANNELS) + 1  # and the annotations
     units = header[n_signals * (16 + 80) :][: 8 * len(CHANNELS)]
@@ -106,7 +107,7 @@ def test_edf_says_microvolts(tmp_path: Path) -> None:
 
 
 def test_edf_keeps_the_segments_with_their_channels(tmp_path: Path) -> None:
-    write_annotated_edf(recording(), SEGMENTS, tmp_path / "copy.edf")
+    write_annotated_edf(Recording.scan(recording()), SEGMENTS, tmp_path / "copy.edf")
     marks = mne.io.read_raw_edf(tmp_path / "copy.edf", verbose="ERROR").annotations
     found = {
         text: (onset, duration, set(channels))
@@ -123,7 +124,7 @@ def test_edf_keeps_the_segments_with_their_channels(tmp_path: Path) -> None:
 
 
 def test_another_reader_finds_each_mark_on_its_channel(tmp_path: Path) -> None:
-    write_annotated_edf(recording(), SEGMENTS, tmp_path / "copy.edf")
+    write_annotated_edf(Recording.scan(recording()), SEGMENTS, tmp_path / "copy.edf")
     marks = {(a.onset, a.duration, a.text) for a in edfio.read_edf(tmp_path / "copy.edf").annotations}
     assert marks == {
         (7.25, 0.5, "model attribution #1 (+0.12)@@T7"),
@@ -135,7 +136,7 @@ def test_another_reader_finds_each_mark_on_its_channel(tmp_path: Path) -> None:
 
 def test_edf_names_nobody(tmp_path: Path) -> None:
     raw = recording()
-    write_annotated_edf(raw, SEGMENTS, tmp_path / "copy.edf")
+    write_annotated_edf(Recording.scan(raw), SEGMENTS, tmp_path / "copy.edf")
     content = (tmp_path / "copy.edf").read_bytes()
     for secret in (b"Jane", b"Doe", b"PAT4711", b"House", b"SerialNo99"):
         assert secret not in content
@@ -149,7 +150,7 @@ def test_edf_names_nobody(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("sfreq", "n_times"), [(128.0, 1300), (173.61, 1000), (500.0, 777)])
 def test_edf_of_any_length_and_rate(tmp_path: Path, sfreq: float, n_times: int) -> None:
     raw = recording(sfreq, n_times)
-    write_annotated_edf(raw, SEGMENTS[:1], tmp_path / "copy.edf")
+    write_annotated_edf(Recording.scan(raw), SEGMENTS[:1], tmp_path / "copy.edf")
     copy = mne.io.read_raw_edf(tmp_path / "copy.edf", verbose="ERROR")
     assert copy.info["sfreq"] == pytest.approx(sfreq, rel=1e-6)
     np.testing.assert_allclose(copy.get_data(stop=n_times), raw.get_data(), atol=0.1e-6)
@@ -162,7 +163,9 @@ def test_edf_of_any_length_and_rate(tmp_path: Path, sfreq: float, n_times: int) 
 def test_edf_of_a_real_recording(tmp_path: Path) -> None:
     source = Path(os.environ["HEBBIAN_DATA"]) / "eeg" / "eegmat" / "Subject00_1.edf"
     raw = mne.io.read_raw_edf(source, verbose="ERROR")
-    write_annotated_edf(raw, [Segment(33.2, 0.5, ("EEG T3",), 0.4, 0.1)], tmp_path / "copy.edf")
+    write_annotated_edf(
+        Recording.scan(raw), [Segment(33.2, 0.5, ("EEG T3",), 0.4, 0.1)], tmp_path / "copy.edf"
+    )
     copy = mne.io.read_raw_edf(tmp_path / "copy.edf", verbose="ERROR")
     assert copy.annotations.ch_names[0] == ("EEG T3",)
     assert copy.info["meas_date"] == datetime(1985, 1, 1, tzinfo=UTC)
@@ -184,13 +187,15 @@ def test_edf_refuses_what_it_cannot_hold(
     raw = recording(channels=channels)
     raw._data[2, 5] = value
     with pytest.raises(DataError, match=message):
-        write_annotated_edf(raw, (), tmp_path / "copy.edf")
+        write_annotated_edf(Recording.scan(raw), (), tmp_path / "copy.edf")
     assert not any(tmp_path.iterdir())
 
 
 def test_edf_refuses_channels_of_another_recording(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Cz"):
-        write_annotated_edf(recording(), [Segment(0.0, 1.0, ("Cz", "T7"), 0.1, 0.1)], tmp_path / "copy.edf")
+        write_annotated_edf(
+            Recording.scan(recording()), [Segment(0.0, 1.0, ("Cz", "T7"), 0.1, 0.1)], tmp_path / "copy.edf"
+        )
 
 
 numbers = st.floats(-1e4, 1e4) | st.sampled_from([np.nan, np.inf])
@@ -306,10 +311,15 @@ def document(folder: Path, interval: tuple[float, float] | None = (0.5, 0.875)) 
     decision = Decision(np.float32(0.75), 0.5, 1.0986, onset, logit, 2.0, answer, interval)
     check = Check(2.5, 0.25, "phase") if interval else None
     explanation = Explanation(
-        "occlusion", SEGMENTS if check else (), np.arange(4.0), np.zeros(4), check=check
+        "occlusion",
+        SEGMENTS if check else (),
+        np.arange(4.0),
+        np.zeros(4),
+        check=check,
+        contribution=np.array([0.0, 0.25, 1.0]) if check else None,
     )
     window = np.zeros((3, 256), np.float32)
-    like = Comparison(window, 0.5, Neighbour(2, window, 0.75), Neighbour(1, window, -0.5))
+    like = SimilarWindows(window, 0.5, Neighbour(2, window, 0.75), Neighbour(1, window, -0.5))
     case = RecordingAnalysis(
         raw=recording(),
         decision=decision,
@@ -318,7 +328,7 @@ def document(folder: Path, interval: tuple[float, float] | None = (0.5, 0.875)) 
         card="",
         score=0.5,
         calibrated=Conformal(),
-        contribution=np.array([0.0, 0.25, 1.0]) if check else None,
+        recording=Recording.scan(recording()),
         measures={"occlusion": Faithfulness(0.25, 0.75, 0.5, 0.125, 0.9)} if check else None,
         comparisons=(like,) * len(SEGMENTS) if check else None,
     )
@@ -412,7 +422,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for folder in (tmp_path / "missing", tmp_path / "file"):
         with pytest.raises(DataError, match=str(folder)):
-            write_annotated_edf(recording(), SEGMENTS, folder / "copy.edf")
+            write_annotated_edf(Recording.scan(recording()), SEGMENTS, folder / "copy.edf")
         with pytest.raises(DataError, match=str(folder)):
             write_events(SEGMENTS, folder / "events.tsv")
     with pytest.raises(DataError, match=str(tmp_path / "file")):

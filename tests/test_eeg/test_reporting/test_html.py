@@ -20,12 +20,13 @@ from eeg.detector.conformal import Answer, Conformal
 from eeg.detector.detector import Decision
 from eeg.disclaimers import NORMAL_EEG, NOT_A_FINDING, RESEARCH_USE
 from eeg.explanation.explain import Check, Explanation
-from eeg.explanation.faithfulness import Faithfulness
+from eeg.explanation.faithfulness import Faithfulness, RemovalCurves
 from eeg.explanation.segments import Segment
-from eeg.explanation.similarity import Comparison, Neighbour
+from eeg.explanation.similarity import Neighbour, SimilarWindows
 from eeg.preprocessing.quality import EXCLUDED, Kind, Policy
+from eeg.preprocessing.recording import Recording
 from eeg.preprocessing.windows import Windows
-from eeg.reporting.analysis import ModelSummary, RecordingAnalysis, Removal
+from eeg.reporting.analysis import ModelSummary, RecordingAnalysis
 from eeg.reporting.figures import page_starts
 from eeg.reporting.html import write_report
 from eeg.reporting.tensorboard import write_recording
@@ -70,24 +71,32 @@ def case(
     return RecordingAnalysis(
         raw=recording(),
         decision=decision,
-        explanation=Explanation("occlusion", segments, times, np.cos(times), check=check),
+        explanation=Explanation(
+            "occlusion",
+            segments,
+            times,
+            np.cos(times),
+            check=check,
+            effects=np.ones((len(segments), len(CHANNELS))),
+        ),
+        recording=Recording.scan(recording()),
         model=replace(MODEL, **facts),
         card="# The card\n\n| what | <b>figure |\n|---|---|\n| ROC-AUC | 0.9 |",
         score=1.5,
         calibrated=Conformal((1.0, 2.0, 3.0), (-1.0, 0.0)),
-        effects=np.ones((len(segments), len(CHANNELS))),
-        removal=Removal(fall**2, 1 - fall**2, fall, 1 - fall) if segments else None,
+        removal=RemovalCurves(fall**2, 1 - fall**2, fall, 1 - fall) if segments else None,
     )
 
 
 def compared() -> RecordingAnalysis:
     """A case of a model that keeps training windows, with everything that was measured."""
     window = 5 * np.random.default_rng(1).standard_normal((4, 256)).astype(np.float32)
-    like = Comparison(window, 0.5, Neighbour(3, window, 0.97, (0.25, 0.5)), Neighbour(1, -window, 0.42))
+    like = SimilarWindows(window, 0.5, Neighbour(3, window, 0.97, (0.25, 0.5)), Neighbour(1, -window, 0.42))
     own, chance = Faithfulness(0.21, 0.83, 0.125, 0.375, 0.9), Faithfulness(0.52, 0.56, 1.0, 0.75, 0.01)
+    found = case(check=Check(2.99, 0.24, "phase"))
     return replace(
-        case(check=Check(2.99, 0.24, "phase")),
-        contribution=np.sin(np.arange(0, 60, 2.0)) / 30,
+        found,
+        explanation=replace(found.explanation, contribution=np.sin(np.arange(0, 60, 2.0)) / 30),
         measures={"occlusion": own, "random": chance},
         comparisons=(like, like),
     )

@@ -12,8 +12,10 @@ from torch import nn
 from eeg.cli.main import main
 from eeg.detector.detector import Detector, save_detector
 from eeg.disclaimers import NOT_A_FINDING, RESEARCH_USE
+from eeg.explanation.attribution import Montage
 from eeg.explanation.explain import Check, Explanation
-from eeg.reporting.analysis import faithfulness
+from eeg.explanation.faithfulness import measure_with_chance
+from eeg.explanation.options import ExplanationOptions
 from eeg.workflows.explain import as_text, notes
 
 FIELDS = {"rank", "onset", "duration", "channels", "attribution", "change", "stability", "most_similar"}
@@ -113,7 +115,8 @@ def test_evidence_that_is_exact_beats_random_evidence_on_a_sum(detector: Detecto
             return 0.02 * x.sum((1, 2))[:, None]
 
     x = torch.randn(12, 19, 256, generator=torch.Generator().manual_seed(0)).numpy()
-    found = faithfulness(replace(detector, network=Total()), x, "integrated-gradients", "zero", 64)
+    montage = Montage(detector.preprocessing.inputs, detector.preprocessing.sfreq)
+    found = measure_with_chance(Total(), x, montage, ExplanationOptions("integrated-gradients"))
     exact, chance = found["integrated-gradients"], found["random"]
     assert exact.infidelity < 0.01 < chance.infidelity
     assert exact.deletion < chance.deletion

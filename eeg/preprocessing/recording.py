@@ -1,0 +1,112 @@
+"""A recording with what is known of its signal before anything is done to it, each worked out once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import mne
+import numpy as np
+
+from eeg.datasets.fingerprint import file_hash
+from eeg.io.gaps import stretches
+from eeg.io.header import Header, header_from_raw
+from eeg.io.reader import from_raw, read_with_header
+
+BLOCK = 600.0
+"""Seconds of a recording that are in memory at once."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recording, where it is continuous, and the range of its channels there.
+
+    Parameters
+    ----------
+    raw
+        Scalp electrodes in volts, as `eeg.io.reader.read_recording` returns them.
+    stretches
+        Where it is continuous, in order: first sample, and the one after the last.
+    low, high
+        (S, C) the least and the greatest value of each channel in each stretch, V; NaN where one is not a
+        number.
+    header
+        How the recording was made, where that was read.
+    digest
+        Hash of its file, None where there is no file.
+    """
+
+    raw: mne.io.BaseRaw
+    stretches: tuple[tuple[int, int], ...]
+    low: np.ndarray
+    high: np.ndarray
+    header: Header | None = None
+    digest: str | None = None
+
+    @classmethod
+    def scan(cls, raw: mne.io.BaseRaw, header: Header | None = None, digest: str | None = None) -> Self:
+        """Look through a recording once, in blocks."""
+        found = tuple(stretches(raw))
+        step = round(BLOCK * raw.info["sfreq"])
+        low = np.full((len(found), len(raw.ch_names)), np.inf)
+        high = -low
+        for i, (begin, end) in enumerate(found):
+            for start in range(begin, end, step):
+                volts = raw.get_data(start=start, stop=min(start + step, end))
+                low[i] = np.minimum(low[i], volts.min(axis=1))
+                high[i] = np.maximum(high[i], volts.max(axis=1))
+        return cls(raw, found, low, high, header, digest)
+
+    def extremes(self, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the least and the greatest value of channels, (C,) each, V."""
+        index = [self.raw.ch_names.index(name) for name in names]
+        low = self.low[:, index].min(axis=0, initial=np.inf)
+        return low, self.high[:, index].max(axis=0, initial=-np.inf)
+
+    def without_short(self, seconds: float) -> Self:
+        """Return it without the stretches of less than so many seconds."""
+        least = seconds * self.raw.info["sfreq"]
+        kept = [i for i, (start, stop) in enumerate(self.stretches) if stop - start >= least]
+        stretches = tuple(self.stretches[i] for i in kept)
+        return replace(self, stretches=stretches, low=self.low[kept], high=self.high[kept])
+
+    def without_channels(self, names: Sequence[str]) -> Self:
+        """Return it without some of its channels."""
+        kept = [i for i, name in enumerate(self.raw.ch_names) if name not in names]
+        raw = self.raw.copy().drop_channels(list(names))
+        return replace(self, raw=raw, low=self.low[:, kept], high=self.high[:, kept])
+
+    @property
+    def longest(self) -> float:
+        """Seconds of the longest stretch."""
+        return max((stop - start for start, stop in self.stretches), default=0) / float(
+            self.raw.info["sfreq"]
+        )
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that were recorded, without gaps."""
+        return sum(stop - start for start, stop in self.stretches) / float(self.raw.info["sfreq"])
+
+
+def open_recording(source: Path | mne.io.BaseRaw, *, ears: bool = False) -> Recording:
+    """Open a recording, and look through it.
+
+    Parameters
+    ----------
+    source
+        Its file, or a recording that MNE opened; that one stays as it is.
+    ears
+        Whether to keep the electrodes at the ears or mastoids.
+
+    Raises
+    ------
+    DataError
+        As `eeg.io.reader.read_recording`.
+    """
+    if isinstance(source, mne.io.BaseRaw):
+        return Recording.scan(from_raw(source, ears=ears), header_from_raw(source))
+    raw, header = read_with_header(Path(source), ears=ears)
+    return Recording.scan(raw, header, file_hash(Path(source)))

@@ -1,0 +1,152 @@
+"""One analysis of a recording: each step is done once, and MNE's objects go in and come out."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import mne
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from eeg.detector.detector import Detector
+from eeg.explanation.options import ExplanationOptions
+from eeg.io.reader import read_recording
+from eeg.preprocessing.recording import Recording
+from eeg.workflows.analyse import analyse
+
+
+class Peaks(nn.Module):
+    """The logit is the mean fourth power, for which transients count; every input is kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inputs: list[Tensor] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.inputs.append(x.clone())
+        return x.pow(4).mean((1, 2))[:, None]
+
+
+@pytest.fixture
+def recording(cohort: Path) -> Path:
+    return sorted(cohort.glob("sub-*/eeg/*_eeg.edf"))[0]
+
+
+@pytest.fixture
+def peaky(detector: Detector) -> Detector:
+    return replace(detector, network=Peaks())
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, counts: Counter[str], *places: str) -> None:
+    """Count the calls of functions, each given as its module and name."""
+    for place in places:
+        module, name = place.rsplit(".", 1)
+        function = getattr(__import__(module, fromlist=[name]), name)
+
+        def call(*args: Any, function: Callable[..., Any] = function, name: str = name, **named: Any) -> Any:
+            counts[name] += 1
+            return function(*args, **named)
+
+        monkeypatch.setattr(place, call)
+
+
+def test_the_network_scores_all_windows_once(peaky: Detector, recording: Path) -> None:
+    """Decision, highest windows, check, ranking and contributions share the logits.
+
+    Occlusion asks once more for the logits that it compares with, and contributions once for those of the
+    baseline.
+    """
+    analysis = analyse(peaky, recording)
+    assert analysis.windows is not None
+    assert analysis.segments, "all that can need the network did"
+    windows = torch.from_numpy(analysis.windows.data)
+    inputs = peaky.network.inputs
+    assert isinstance(inputs, list)
+    assert sum(torch.equal(x, windows) for x in inputs) == 1 + 1
+    assert sum(torch.equal(x, torch.zeros_like(windows)) for x in inputs) == 1
+    np.testing.assert_array_equal(analysis.logits, peaky.logits(analysis.windows.data))
+
+
+def test_a_file_is_hashed_parsed_and_scanned_once(
+    peaky: Detector, recording: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: Counter[str] = Counter()
+    counted(
+        monkeypatch,
+        counts,
+        "eeg.preprocessing.recording.file_hash",
+        "eeg.io.reader.read_edf_header",
+        "eeg.preprocessing.recording.stretches",
+        "eeg.preprocessing.loading.stretches",
+        "eeg.preprocessing.loading.examine",
+        "eeg.preprocessing.loading.clean",
+    )
+    scan = Recording.scan
+    monkeypatch.setattr(Recording, "scan", lambda *a: counts.update(scan=1) or scan(*a))
+    analysis = analyse(peaky, recording)
+    assert counts == {
+        "file_hash": 1,
+        "read_edf_header": 1,
+        "scan": 1,
+        "stretches": 2,  # of the recording as read, and as cleaned
+        "examine": 1,
+        "clean": 1,
+    }
+    assert analysis.recording.header is not None
+    assert analysis.recording.digest is not None
+
+
+def test_a_recording_of_mne_gives_what_its_file_gives(peaky: Detector, recording: Path) -> None:
+    opened = mne.io.read_raw(recording, verbose="error")
+    names = opened.ch_names.copy()
+    by_raw, by_path = analyse(peaky, opened), analyse(peaky, recording)
+    assert by_raw.segments == by_path.segments
+    assert by_raw.decision.probability == by_path.decision.probability
+    assert by_raw.recording.digest is None
+    assert by_raw.name == "recording"
+    assert by_raw.recording.header is not None
+    assert by_raw.recording.header.electrodes == by_path.recording.header.electrodes  # type: ignore[union-attr]
+    assert opened.ch_names == names, "it stays as it is"
+
+
+@pytest.mark.parametrize("date", [None, datetime(2020, 1, 1, tzinfo=UTC)])
+@pytest.mark.parametrize("first", [0.0, 3.0])
+def test_segments_become_annotations_at_their_time(
+    peaky: Detector, recording: Path, date: datetime | None, first: float
+) -> None:
+    raw = read_recording(recording).set_meas_date(date).rename_channels(lambda name: f"EEG {name}-REF")
+    raw.set_annotations(mne.Annotations([10.0], [1.0], ["here already"]))
+    raw.crop(first)
+    analysis = analyse(peaky, raw)
+    assert analysis.segments
+    raw.set_annotations(mne.Annotations([], [], [], raw.info["meas_date"]) + analysis.to_annotations())
+    found = [a for a in raw.annotations if a["description"].startswith("model attribution")]
+    onsets = {round(a["onset"] - raw.first_time, 6) for a in found}
+    assert onsets == {round(segment.onset, 6) for segment in analysis.segments}
+    assert all(set(a["ch_names"]) <= set(raw.ch_names) and a["ch_names"] for a in found)
+
+
+def test_annotations_join_those_of_the_recording(peaky: Detector, recording: Path) -> None:
+    raw = read_recording(recording)
+    before = len(raw.annotations)
+    analysis = analyse(peaky, raw)
+    raw.set_annotations(raw.annotations + analysis.to_annotations())
+    assert len(raw.annotations) == before + len(analysis.segments)
+
+
+def test_a_report_is_written_and_names_no_file(peaky: Detector, recording: Path, tmp_path: Path) -> None:
+    raw = mne.io.read_raw(recording, verbose="error")
+    analyse(peaky, raw).report(tmp_path / "report.html")
+    assert recording.stem not in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_an_unknown_method_or_baseline_is_named(peaky: Detector, recording: Path) -> None:
+    with pytest.raises(ValueError, match="unknown baseline 'noise'"):
+        analyse(peaky, recording, ExplanationOptions(baseline="noise"))
+    with pytest.raises(ValueError, match="saliency"):
+        analyse(peaky, recording, ExplanationOptions("saliency"))
