@@ -1,7 +1,7 @@
-"""What else predicts the label: cues of how a recording was made, not of the brain.
+"""Confounds: facts of how a recording was made that predict the label without any EEG.
 
-A cue is judged as a model would be: by subjects it was not fitted to.  One cue at a time; what no header
-tells cannot be ruled out.
+Each is evaluated by itself, as a model is: on subjects that it was not fitted to.  Confounds that are not
+recorded cannot be ruled out.
 """
 
 from __future__ import annotations
@@ -15,24 +15,25 @@ from scipy.stats import rankdata
 from sklearn.model_selection import StratifiedKFold
 
 from eeg.evaluation.metrics import Estimate, matched_auc, stratified_auc
+from eeg.evaluation.resampling import monte_carlo_p, permute_within
 from trainers.comparison.table import text
 
 Value = str | float | None
-"""A category, a number, or what nobody knows."""
+"""A category, a number, or None if unknown."""
 
 RecordingFacts = Mapping[str, Value]
 
 STRONG = 0.7
-"""ROC-AUC from which a cue is called strong, if chance gives as much in fewer than 5 of 100 cases."""
+"""ROC-AUC above which a confound is called strong, if its p-value is below 0.05."""
 
-_BINS = 5  # of a number, each with as many subjects
-_FEWEST = 5  # subjects of a class that a matched comparison needs
+_BINS = 5  # of a number, with equally many subjects
+_MIN_MATCHED = 5  # subjects of a class that a matched comparison needs
 _DRAWS = 500
 
 
 @dataclass(frozen=True)
 class Matched:
-    """A model's ROC-AUC among pairs of subjects who are alike in a cue, and how many have such a partner."""
+    """A model's ROC-AUC among pairs of subjects with the same value, and the number of subjects in pairs."""
 
     auc: Estimate
     epilepsy: int
@@ -40,18 +41,27 @@ class Matched:
 
     @property
     def enough(self) -> bool:
-        """Whether there are so many that the figure means something."""
-        return min(self.epilepsy, self.control) >= _FEWEST
+        """Whether there are enough subjects to interpret the ROC-AUC."""
+        return min(self.epilepsy, self.control) >= _MIN_MATCHED
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one cue tells.
+    """How well one confound predicts the label.
 
-    ``auc`` is cross-validated by subject, ``p`` from labels shuffled within folds (one-sided).  Of a
-    model's scores, where there are any: ``within`` is their rank correlation with the cue's within the
-    classes, ``within_p`` its two-sided p, and ``matched`` the analysis among subjects who are alike in a
-    strong cue.
+    Parameters
+    ----------
+    confound
+        Its name.
+    auc
+        ROC-AUC of the confound alone, cross-validated by subject.
+    p
+        One-sided p-value, from labels permuted within folds.
+    within, within_p
+        If a model's scores are given: their rank correlation with the confound within the classes, and its
+        two-sided p-value.
+    matched
+        If they are given and the confound is strong: the model among subjects with the same value.
     """
 
     confound: str
@@ -63,39 +73,43 @@ class Finding:
 
     @property
     def strong(self) -> bool:
-        """Whether a model can be suspected of having learned this cue."""
+        """Whether a model may have learned this confound."""
         return self.auc.value > STRONG and self.p < 0.05
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What the cues tell, the strongest first; those that are alike in all, or that nobody knows."""
+    """The confounds, the strongest first; and the names of those that are constant or unknown."""
 
     findings: tuple[Finding, ...]
-    alike: tuple[str, ...]
+    constant: tuple[str, ...]
     unknown: tuple[str, ...]
 
     @property
     def strong(self) -> tuple[Finding, ...]:
-        """The cues that a model can be suspected of having learned."""
+        """The confounds that a model may have learned."""
         return tuple(f for f in self.findings if f.strong)
 
 
 @dataclass(frozen=True)
 class AuditSubject:
-    """A subject: his diagnosis, the cues of each of his recordings, and a model's score if there is one."""
+    """A subject: the label, the facts of each recording, and a model's score if there is one."""
 
     label: int
     recordings: tuple[RecordingFacts, ...]
     score: float | None = None
 
 
-def audit_confounds(people: Sequence[AuditSubject], *, folds: int = 5, seed: int = 0) -> Audit:
-    """Judge every cue, by ``folds`` folds or as many as the smaller class has subjects.
+def audit_confounds(subjects: Sequence[AuditSubject], *, folds: int = 5, seed: int = 0) -> Audit:
+    """Evaluate every confound, by ``folds`` folds or as many as the smaller class has subjects.
 
-    With fewer than two subjects of a class there is nothing to judge by, and no finding.
+    There are no findings if a class has fewer than two subjects.
+
+    >>> subjects = [AuditSubject(i % 2, ({"device": "AB"[i % 2]},)) for i in range(20)]
+    >>> audit_confounds(subjects).findings[0].auc.value
+    1.0
     """
-    labels = np.array([p.label for p in people])
+    labels = np.array([s.label for s in subjects])
     smaller = int(min(np.sum(labels == 1), np.sum(labels == 0)))
     if smaller < 2:
         return Audit((), (), ())
@@ -103,27 +117,28 @@ def audit_confounds(people: Sequence[AuditSubject], *, folds: int = 5, seed: int
     parts = StratifiedKFold(min(folds, smaller), shuffle=True, random_state=seed).split(labels, labels)
     for i, (_, test) in enumerate(parts):
         fold[test] = i
-    scores = np.array([p.score for p in people], float) if people[0].score is not None else None
-    columns = _columns(people)
-    different = {name: v for name, v in columns.items() if len(set(v)) > 1}
-    findings = [_finding(name, v, labels, fold, scores, seed) for name, v in different.items()]
-    alike = [name for name, v in columns.items() if len(set(v)) == 1]
+    scores = np.array([s.score for s in subjects], float) if subjects[0].score is not None else None
+    columns = _columns(subjects)
+    constant = [name for name, v in columns.items() if len(set(v)) == 1]
+    findings = [
+        _finding(name, v, labels, fold, scores, seed) for name, v in columns.items() if len(set(v)) > 1
+    ]
     return Audit(
         findings=tuple(sorted(findings, key=lambda f: -f.auc.value)),
-        alike=tuple(name for name in alike if columns[name][0] is not None),
-        unknown=tuple(name for name in alike if columns[name][0] is None),
+        constant=tuple(name for name in constant if columns[name][0] is not None),
+        unknown=tuple(name for name in constant if columns[name][0] is None),
     )
 
 
-def _columns(people: Sequence[AuditSubject]) -> dict[str, list[Value]]:
-    """Return one value a subject of each cue, and the number of his recordings."""
-    names = dict.fromkeys(name for p in people for cues in p.recordings for name in cues)
-    columns = {name: [_typical([cues.get(name) for cues in p.recordings]) for p in people] for name in names}
-    return {**columns, "number of recordings": [float(len(p.recordings)) for p in people]}
+def _columns(subjects: Sequence[AuditSubject]) -> dict[str, list[Value]]:
+    """Return one value per subject of each fact, and the number of their recordings."""
+    names = dict.fromkeys(name for s in subjects for facts in s.recordings for name in facts)
+    columns = {name: [_typical([r.get(name) for r in s.recordings]) for s in subjects] for name in names}
+    return {**columns, "number of recordings": [float(len(s.recordings)) for s in subjects]}
 
 
 def _typical(values: Sequence[Value]) -> Value:
-    """Return the median of numbers, the most frequent of categories, None where nothing is known."""
+    """Return the median of numbers, the most frequent category, or None if all are unknown."""
     known = [v for v in values if v is not None]
     numbers = [v for v in known if not isinstance(v, str)]
     if not known or numbers:
@@ -141,24 +156,31 @@ def _finding(
     seed: int,
 ) -> Finding:
     codes = np.array([categories(values, fold != i) for i in range(fold.max() + 1)])
-    rng = np.random.default_rng(seed)
-    found = category_scores(labels, codes, fold)
-    value = matched_auc(labels, found, fold, seed=seed)
-    finding = Finding(name, value, _shuffled_p(labels, codes, fold, value.value, rng))
+    rng, once = np.random.default_rng(seed), np.ones(len(labels))
+    finding = Finding(
+        name,
+        auc=matched_auc(labels, category_scores(labels, codes, fold), fold, seed=seed),
+        p=monte_carlo_p(
+            lambda y: stratified_auc(y, category_scores(y, codes, fold), once, fold),
+            labels,
+            lambda: permute_within(labels, fold, rng),
+            _DRAWS,
+        ),
+    )
     if scores is None:
         return finding
     whole = categories(values, np.ones(len(labels), bool))
-    shares = _excess(labels, whole, whole.max() + 1)[whole]
-    within, within_p = within_classes(labels, scores, shares, rng)
+    excess = _excess(labels, whole, whole.max() + 1)[whole]
+    within, within_p = within_classes(labels, scores, excess, rng)
     matched = _matched(labels, scores, whole, seed) if finding.strong else None
     return replace(finding, within=within, within_p=within_p, matched=matched)
 
 
 def categories(values: Sequence[Value], train: np.ndarray) -> np.ndarray:
-    """Return the number of each subject's category (n,); not to know is a category as well.
+    """Return the number of each subject's category (n,); unknown is a category too.
 
-    Numbers fall into bins that hold equally many of the subjects in ``train`` (n,) bool; one that is so
-    frequent that it bounds a bin has its own.
+    Numbers are binned so that bins have equally many of the subjects in ``train`` (n,) bool; a value that
+    bounds a bin has its own.
     """
     if not any(isinstance(v, float) for v in values):
         return np.unique([v or "" for v in values], return_inverse=True)[1]
@@ -174,15 +196,15 @@ def categories(values: Sequence[Value], train: np.ndarray) -> np.ndarray:
 def category_scores(labels: np.ndarray, codes: np.ndarray, fold: np.ndarray) -> np.ndarray:
     """Return each subject's score (n,) from a category alone.
 
-    By how much the share of epilepsy among the subjects of the *other* folds in the same category exceeds
-    the overall one, drawn to 0 by the weight of one subject.
+    It is the fraction of epilepsy among the subjects of the *other* folds in the same category, minus the
+    overall one, shrunk towards 0 with the weight of one subject.
 
     Parameters
     ----------
     labels, fold
         (n,) each.
     codes
-        (folds, n): the categories as the training part of each fold has them.
+        (folds, n): the categories, fitted to the training part of each fold.
     """
     score = np.empty(len(labels))
     for i, code in enumerate(codes):
@@ -192,107 +214,99 @@ def category_scores(labels: np.ndarray, codes: np.ndarray, fold: np.ndarray) -> 
 
 
 def _excess(labels: np.ndarray, code: np.ndarray, number: int) -> np.ndarray:
-    """Return by how much the share of epilepsy in each of ``number`` categories exceeds the overall one."""
-    held = np.bincount(code, minlength=number)
-    return np.bincount(code, labels - labels.mean(), minlength=number) / (held + 1)
-
-
-def _shuffled_p(
-    labels: np.ndarray, codes: np.ndarray, fold: np.ndarray, found: float, rng: np.random.Generator
-) -> float:
-    """Return how often labels that are shuffled within folds are told apart as well as ``found``."""
-    once = np.ones(len(labels))
-    hits = 0
-    for _ in range(_DRAWS):
-        y = _shuffled(labels, fold, rng)
-        hits += stratified_auc(y, category_scores(y, codes, fold), once, fold) >= found
-    return (hits + 1) / (_DRAWS + 1)
-
-
-def _shuffled(labels: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Shuffle within groups."""
-    shuffled = labels.copy()
-    for group in np.unique(groups):
-        rows = groups == group
-        shuffled[rows] = rng.permutation(labels[rows])
-    return shuffled
+    """Return the shrunk fraction of epilepsy in each of ``number`` categories, minus the overall one."""
+    counts = np.bincount(code, minlength=number)
+    return np.bincount(code, labels - labels.mean(), minlength=number) / (counts + 1)
 
 
 def within_classes(
-    labels: np.ndarray, scores: np.ndarray, cue: np.ndarray, rng: np.random.Generator
+    labels: np.ndarray, scores: np.ndarray, confound: np.ndarray, rng: np.random.Generator
 ) -> tuple[float, float]:
-    """Return the rank correlation of a model's scores with a cue's within the classes, and its p.
+    """Return the rank correlation of a model's scores with a confound within the classes, and its p-value.
 
-    A model that knows the brain only has none; all arguments are (n,).  The p is two-sided, of scores
-    shuffled within classes.  No correlation, with p 1, where the cue is the same in a whole class.
+    A model that only uses the EEG has a correlation of 0.  It is 0 with p = 1 if the confound is constant in
+    each class.
+
+    Parameters
+    ----------
+    labels, scores, confound
+        (n,) each.
+    rng
+        Permutes scores within classes; the p-value is two-sided.
     """
 
-    def centred(values: np.ndarray) -> np.ndarray:
+    def centred_ranks(values: np.ndarray) -> np.ndarray:
         ranks = np.empty(len(values))
         for c in (0, 1):
             ranks[labels == c] = rankdata(values[labels == c])
             ranks[labels == c] -= ranks[labels == c].mean()
         return ranks
 
-    a, b = centred(scores), centred(cue)
+    a, b = centred_ranks(scores), centred_ranks(confound)
     norm = float(np.sqrt((a @ a) * (b @ b)))
     if norm == 0:
         return 0.0, 1.0
-    found = float(a @ b)
-    hits = sum(abs(_shuffled(a, labels, rng) @ b) >= abs(found) - 1e-9 for _ in range(_DRAWS))
-    return found / norm, (hits + 1) / (_DRAWS + 1)
+    p = monte_carlo_p(lambda ranks: abs(ranks @ b), a, lambda: permute_within(a, labels, rng), _DRAWS)
+    return float(a @ b) / norm, p
 
 
 def _matched(labels: np.ndarray, scores: np.ndarray, strata: np.ndarray, seed: int) -> Matched:
     both = set(strata[labels == 1]) & set(strata[labels == 0])
-    partnered = np.isin(strata, list(both))
+    paired = np.isin(strata, list(both))
     return Matched(
         auc=matched_auc(labels, scores, strata, seed=seed),
-        epilepsy=int((partnered & (labels == 1)).sum()),
-        control=int((partnered & (labels == 0)).sum()),
+        epilepsy=int((paired & (labels == 1)).sum()),
+        control=int((paired & (labels == 0)).sum()),
     )
 
 
-def describe_audit(found: Audit, model: Estimate | None = None) -> str:
-    """Write an audit for people: a table and a verdict; ``model`` is the ROC-AUC of a model's scores."""
-    judged = any(f.within is not None for f in found.findings)
-    rows = [["cue alone", "ROC-AUC", "p", *(["correlation with the model's score"] if judged else [])]]
-    for f in found.findings:
+def describe_audit(audit: Audit, model: Estimate | None = None) -> str:
+    """Return an audit as a table and a verdict; ``model`` is the ROC-AUC of a model's scores."""
+    has_scores = any(f.within is not None for f in audit.findings)
+    rows = [
+        ["confound alone", "ROC-AUC", "p", *(["correlation with the model's score"] if has_scores else [])]
+    ]
+    for f in audit.findings:
         more = [f"{f.within:+.2f} (p = {f.within_p:.2g})"] if f.within is not None else []
         rows.append([f.confound, str(f.auc), f"{f.p:.2g}", *more])
-    lines = [text(rows)] if found.findings else []
-    if any(f.auc.value < 0.5 for f in found.findings):
-        lines.append("A ROC-AUC below 0.5 is chance: it is usual where few subjects are cross-validated.")
-    if found.alike:
-        lines.append(f"alike in all: {', '.join(found.alike)}")
-    if found.unknown:
-        lines.append(f"not known of anybody: {', '.join(found.unknown)}")
-    return "\n".join([*lines, *verdict(found, model)])
+    lines = [text(rows)] if audit.findings else []
+    if any(f.auc.value < 0.5 for f in audit.findings):
+        lines.append("A ROC-AUC below 0.5 is chance: it is usual when few subjects are cross-validated.")
+    if audit.constant:
+        lines.append(f"the same for all subjects: {', '.join(audit.constant)}")
+    if audit.unknown:
+        lines.append(f"unknown: {', '.join(audit.unknown)}")
+    return "\n".join([*lines, *verdict(audit, model)])
 
 
-def verdict(found: Audit, model: Estimate | None = None) -> list[str]:
-    """Return in plain sentences what the audit means for a model on this data."""
-    if not found.strong:
-        best = found.findings[0] if found.findings else None
+def verdict(audit: Audit, model: Estimate | None = None) -> list[str]:
+    """Return sentences on what the audit means for a model with the ROC-AUC ``model``."""
+    if not audit.strong:
+        best = audit.findings[0] if audit.findings else None
         most = f"; the strongest, {best.confound}, has a ROC-AUC of {best.auc}" if best else ""
         return [
-            f"Verdict: no cue that could be read tells the groups apart by itself{most}. What nobody wrote "
-            "down cannot be ruled out."
+            f"Verdict: no known confound separates the groups by itself{most}. Confounds that are not "
+            "recorded cannot be ruled out."
         ]
-    names = ", ".join(f"the {f.confound} alone (ROC-AUC {f.auc}, p = {f.p:.2g})" for f in found.strong)
-    verb = "tells" if len(found.strong) == 1 else "tell"
-    lines = [f"Verdict: {names} {verb} the groups apart without any EEG."]
-    if model is not None and any(model.value <= f.auc.value for f in found.strong):
-        lines.append("The model does no better than the strongest of them.")
-    lines += [_comparison(f) for f in found.strong if f.matched is not None]
-    return [*lines, "A score on this data is by itself no evidence that a model knows epilepsy from EEG."]
+    names = ", ".join(f"the {f.confound} alone (ROC-AUC {f.auc}, p = {f.p:.2g})" for f in audit.strong)
+    verb = "separates" if len(audit.strong) == 1 else "separate"
+    lines = [f"Verdict: {names} {verb} the groups without any EEG."]
+    if model is not None and any(model.value <= f.auc.value for f in audit.strong):
+        lines.append("The model is not better than the strongest of them.")
+    lines += [_comparison(f) for f in audit.strong if f.matched is not None]
+    return [
+        *lines,
+        "A high score on this data is by itself not evidence that a model detects epilepsy from EEG.",
+    ]
 
 
 def _comparison(f: Finding) -> str:
     assert f.matched is not None
-    who = f"{f.matched.epilepsy} with epilepsy and {f.matched.control} controls"
+    numbers = f"{f.matched.epilepsy} with epilepsy and {f.matched.control} controls"
     if not f.matched.enough:
         return (
-            f"Alike in the {f.confound}: {who}, too few to tell whether the model has learned more than that."
+            f"Matched for the {f.confound}: {numbers}, too few to show whether the model uses anything else."
         )
-    return f"Among subjects alike in the {f.confound} ({who}) the model has a ROC-AUC of {f.matched.auc}."
+    return (
+        f"Among subjects matched for the {f.confound} ({numbers}) the model has a ROC-AUC of {f.matched.auc}."
+    )

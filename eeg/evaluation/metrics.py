@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
+from eeg.evaluation.resampling import bootstrap_interval
+
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95 % interval (percentile bootstrap over subjects)."""
+    """A value with its 95 % interval (percentile bootstrap over subjects)."""
 
     value: float
     low: float
@@ -30,9 +32,16 @@ def roc_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> floa
 
 
 def stratified_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray, strata: np.ndarray) -> float:
-    """Return how often epilepsy scores above control among pairs of the same stratum; all arguments (n,).
+    """Return the ROC-AUC over pairs of subjects of the same stratum.
 
-    NaN where no stratum holds both classes.
+    Parameters
+    ----------
+    labels, scores, weights, strata
+        (n,) each.
+
+    Returns
+    -------
+    NaN if no stratum contains both classes.
     """
     ordered, pairs = 0.0, 0.0
     for stratum in np.unique(strata):
@@ -51,13 +60,13 @@ def average_precision(labels: np.ndarray, scores: np.ndarray, weights: np.ndarra
 
 
 def balanced_accuracy(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> float:
-    """Return the mean over both classes of the share decided rightly, scores above 0 for class 1."""
-    right = (scores > 0) == labels
-    return float(np.mean([np.average(right[labels == c], weights=weights[labels == c]) for c in (0, 1)]))
+    """Return the mean over both classes of the fraction decided correctly, scores above 0 for class 1."""
+    correct = (scores > 0) == labels
+    return float(np.mean([np.average(correct[labels == c], weights=weights[labels == c]) for c in (0, 1)]))
 
 
 def sensitivity(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> float:
-    """Return the largest sensitivity of a threshold that at least 90 % of the controls stay below."""
+    """Return the largest sensitivity at a specificity of at least 90 %."""
     hits, alarms = _ranked(labels, scores, weights)
     allowed = alarms <= 0.1 * alarms[-1] * (1 + 1e-9)
     return float(hits[allowed][-1] / hits[-1])
@@ -69,9 +78,9 @@ def brier(labels: np.ndarray, logits: np.ndarray, weights: np.ndarray) -> float:
 
 
 def calibration_error(labels: np.ndarray, logits: np.ndarray, weights: np.ndarray) -> float:
-    """Return how far probability and share of epilepsy lie apart on average: ECE in ten equal bins.
+    """Return the expected calibration error in ten bins of equal width (Guo et al. 2017).
 
-    As Guo et al. 2017; it is above 0 by chance alone, the more so the fewer subjects there are.
+    It is above 0 by chance alone, and more so for few subjects.
     """
     p = expit(logits)
     bins = np.minimum((10 * p).astype(int), 9)
@@ -81,31 +90,31 @@ def calibration_error(labels: np.ndarray, logits: np.ndarray, weights: np.ndarra
 def risk_coverage(
     labels: np.ndarray, logits: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the share of wrong decisions among those that are decided, the surest first.
+    """Return the error rate among the most certain decisions (Geifman & El-Yaniv 2017).
 
     Parameters
     ----------
     labels, logits, weights
-        (n,) each: 0 or 1; decided at 0, the surer the farther from it; and how much each counts.
+        (n,) each: 0 or 1; decided at 0, the more certain the farther from it; and the weight of each.
 
     Returns
     -------
     coverage, risk
-        (k,) each: the share that is decided, rising to 1, and its share of errors (Geifman & El-Yaniv
-        2017).  Decisions that are as sure as each other are taken together.
+        (k,) each: the fraction that is decided, up to 1, and its fraction of errors.  Decisions of equal
+        certainty are taken together.
     """
-    sureness = np.abs(logits)
-    order = np.argsort(-sureness, kind="stable")
-    last = np.append(np.flatnonzero(np.diff(sureness[order])), len(order) - 1)
+    certainty = np.abs(logits)
+    order = np.argsort(-certainty, kind="stable")
+    last = np.append(np.flatnonzero(np.diff(certainty[order])), len(order) - 1)
     decided = np.cumsum(weights[order])[last]
     wrong = np.cumsum((weights * ((logits > 0) != labels))[order])[last]
     return decided / decided[-1], wrong / decided
 
 
 def _ranked(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the weight of positives and of negatives at or above each distinct score, from 0 upwards.
+    """Return the weight of positives and of negatives at or above each distinct score, starting at 0.
 
-    A bootstrap asks for thousands of curves; scikit-learn's checks take 50 times as long.
+    A bootstrap needs thousands of curves, for which scikit-learn is 50 times slower.
     """
     order = np.argsort(-scores, kind="stable")
     last = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
@@ -120,13 +129,13 @@ RANKING: Mapping[str, Metric] = {
     "pr_auc_control": lambda y, s, w: average_precision(1 - y, -s, w),
     "sensitivity": sensitivity,
 }
-"""What any score has: only the order counts."""
+"""Metrics of any score: only the order counts."""
 
 DECIDING: Mapping[str, Metric] = {"balanced_accuracy": balanced_accuracy}
-"""What a logit at even prevalence has: it decides at 0."""
+"""Metrics of a logit at even prevalence, which decides at 0."""
 
 CALIBRATED: Mapping[str, Metric] = {"brier": brier, "calibration_error": calibration_error}
-"""What a calibrated logit has: it is a probability."""
+"""Metrics of a calibrated logit, which is a probability."""
 
 
 def compute_metrics(
@@ -143,50 +152,62 @@ def compute_metrics(
     Parameters
     ----------
     labels, scores, subjects
-        (n,) each: 0 or 1; the higher the more like epilepsy, with the decision at 0; and whose it is.
-        All rows of a subject are drawn together.
+        (n,) each: 0 or 1; higher for epilepsy, with the decision at 0; and the subject of the row.  All rows
+        of a subject are drawn together.
+    seed, resamples
+        Of the bootstrap.
+    metrics
+        By name.
 
     Returns
     -------
-    One estimate a metric, NaN where all rows are of one class: no discharge in any window, say.
+    One estimate per metric, NaN if all rows have the same label.
     """
-    if labels.min() == labels.max():
-        return dict.fromkeys(metrics, Estimate(np.nan, np.nan, np.nan))
-    names, which = np.unique(subjects, return_inverse=True)
-    rng = np.random.default_rng(seed)
-    drawn: dict[str, list[float]] = {name: [] for name in metrics}
-    for _ in range(resamples):
-        weight = np.bincount(rng.integers(0, len(names), len(names)), minlength=len(names))[which]
-        kept = weight > 0
-        y, s, w = labels[kept], scores[kept], weight[kept]
+
+    def values(weights: np.ndarray) -> np.ndarray:
+        drawn = weights > 0
+        y, s, w = labels[drawn], scores[drawn], weights[drawn]
         if y.min() == y.max():
-            continue
-        for name, metric in metrics.items():
-            drawn[name].append(metric(y, s, w))
-    once = np.ones(len(labels))
-    return {
-        name: Estimate(metric(labels, scores, once), *np.quantile(drawn[name], [0.025, 0.975]).tolist())
-        for name, metric in metrics.items()
-    }
+            return np.full(len(metrics), np.nan)
+        return np.array([metric(y, s, w) for metric in metrics.values()])
+
+    return dict(zip(metrics, _estimates(values, subjects, seed, resamples), strict=True))
 
 
 def auc(labels: np.ndarray, scores: np.ndarray, subjects: np.ndarray, *, seed: int = 0) -> Estimate:
-    """Return the ROC-AUC with its interval."""
+    """Return the ROC-AUC with its interval; parameters are those of `compute_metrics`.
+
+    >>> labels, scores = np.array([0, 0, 1, 1] * 5), np.array([1, 2, 3, 4] * 5)
+    >>> print(auc(labels, scores, subjects=np.arange(20)))
+    1.000 (1.000-1.000)
+    """
     return compute_metrics(labels, scores, subjects, seed=seed, metrics={"roc_auc": roc_auc})["roc_auc"]
 
 
 def matched_auc(
     labels: np.ndarray, scores: np.ndarray, strata: np.ndarray, *, seed: int = 0, resamples: int = 1000
 ) -> Estimate:
-    """Return the `stratified_auc` with its interval; all arguments (n,), one row a subject."""
-    rng = np.random.default_rng(seed)
-    n = len(labels)
-    once = np.ones(n)
-    drawn = [
-        stratified_auc(labels[rows], scores[rows], once, strata[rows])
-        for rows in rng.integers(0, n, (resamples, n))
-    ]
-    found = stratified_auc(labels, scores, once, strata)
-    if np.isnan(found):
-        return Estimate(np.nan, np.nan, np.nan)
-    return Estimate(found, *np.nanquantile(drawn, [0.025, 0.975]).tolist())
+    """Return the `stratified_auc` with its interval.
+
+    Parameters
+    ----------
+    labels, scores, strata
+        (n,) each, one row per subject.
+    seed, resamples
+        Of the bootstrap.
+    """
+
+    def values(weights: np.ndarray) -> np.ndarray:
+        return np.array([stratified_auc(labels, scores, weights, strata)])
+
+    return _estimates(values, np.arange(len(labels)), seed, resamples)[0]
+
+
+def _estimates(
+    values: Callable[[np.ndarray], np.ndarray], subjects: np.ndarray, seed: int, resamples: int
+) -> list[Estimate]:
+    found = values(np.ones(len(subjects)))
+    if np.isnan(found).all():
+        return [Estimate(np.nan, np.nan, np.nan)] * len(found)
+    low, high = bootstrap_interval(values, subjects, seed=seed, resamples=resamples)
+    return [Estimate(*row) for row in np.stack([found, low, high], -1).tolist()]

@@ -1,6 +1,6 @@
-"""Is it chance?  Tests of one model's scores, and of two models' on the same subjects.
+"""Significance tests of the scores of one model, and of two models on the same subjects.
 
-One row a subject throughout.
+There is one row per subject throughout.
 """
 
 from __future__ import annotations
@@ -11,26 +11,29 @@ import numpy as np
 from scipy.stats import norm, rankdata
 
 from eeg.evaluation.metrics import Estimate, roc_auc
+from eeg.evaluation.resampling import monte_carlo_p
 
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """How much larger the first ROC-AUC is than the second, with its 95 % interval and two-sided p."""
+    """The first ROC-AUC minus the second, with its 95 % interval and two-sided p."""
 
     difference: Estimate
     p: float
 
 
 def permutation_p(labels: np.ndarray, scores: np.ndarray, *, seed: int = 0, draws: int = 2000) -> float:
-    """Return how often shuffled labels (n,) give a ROC-AUC as high as the true ones (one-sided).
+    """Return the one-sided p-value of a ROC-AUC under permutation of the labels.
 
-    The smallest value is 1 / (draws + 1) (Phipson & Smyth 2010).
+    Parameters
+    ----------
+    labels, scores
+        (n,) each.
+    seed, draws
+        Of the permutations.
     """
-    rng = np.random.default_rng(seed)
-    once = np.ones(len(labels))
-    found = roc_auc(labels, scores, once)
-    hits = sum(roc_auc(rng.permutation(labels), scores, once) >= found for _ in range(draws))
-    return float((hits + 1) / (draws + 1))
+    rng, once = np.random.default_rng(seed), np.ones(len(labels))
+    return monte_carlo_p(lambda y: roc_auc(y, scores, once), labels, lambda: rng.permutation(labels), draws)
 
 
 def delong(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> PairedComparison:
@@ -48,23 +51,26 @@ def delong(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> PairedC
 
     Notes
     -----
-    The interval is normal, and too short for some ten subjects: `swapped_p` is exact.  Where the two rank
-    alike there is no difference, and p is 1.
+    The interval is normal, and too short for about ten subjects: `swapped_p` is exact.  If both models rank
+    the subjects equally, p is 1.
     """
-    if min(np.sum(labels == 1), np.sum(labels == 0)) < 2:
-        raise ValueError("DeLong's test needs two subjects of each class")
+    positive, negative = int(np.sum(labels == 1)), int(np.sum(labels == 0))
+    if min(positive, negative) < 2:
+        raise ValueError(
+            f"DeLong's test needs two subjects of each class, got {min(positive, negative)} of one"
+        )
     patients = np.array([_placements(labels, scores, of=1) for scores in (first, second)])
     controls = np.array([_placements(labels, scores, of=0) for scores in (first, second)])
     difference = float(patients[0].mean() - patients[1].mean())
     variance = sum(np.var(p[0] - p[1], ddof=1) / p.shape[1] for p in (patients, controls))
     error = float(np.sqrt(variance))
     p = float(2 * norm.sf(abs(difference) / error)) if error > 0 else float(difference == 0)
-    reach = float(norm.ppf(0.975)) * error
-    return PairedComparison(Estimate(difference, difference - reach, difference + reach), p)
+    half = float(norm.ppf(0.975)) * error
+    return PairedComparison(Estimate(difference, difference - half, difference + half), p)
 
 
 def _placements(labels: np.ndarray, scores: np.ndarray, of: int) -> np.ndarray:
-    """Return for each subject of a class the share of the other class that it is ranked rightly against."""
+    """Return for each subject of a class the fraction of the other class that ranks on its correct side."""
     mine, others = scores[labels == of], scores[labels != of]
     joint = rankdata(np.concatenate([mine, others]))[: len(mine)]
     below = (joint - rankdata(mine)) / len(others)
@@ -74,19 +80,22 @@ def _placements(labels: np.ndarray, scores: np.ndarray, of: int) -> np.ndarray:
 def swapped_p(
     labels: np.ndarray, first: np.ndarray, second: np.ndarray, *, seed: int = 0, draws: int = 2000
 ) -> float:
-    """Return how often models that swap places at random differ as much in ROC-AUC (two-sided).
+    """Return the two-sided p-value of a difference in ROC-AUC when scores are swapped between the models.
 
-    Parameters are those of `delong`.  Scores are compared by their ranks within each model, as ROC-AUC
-    sees them; the smallest value is 1 / (draws + 1).
+    Scores are compared by their ranks within each model, as in the ROC-AUC.
+
+    Parameters
+    ----------
+    labels, first, second
+        As in `delong`.
+    seed, draws
+        Of the swaps, which are independent for each subject.
     """
-    rng = np.random.default_rng(seed)
-    once = np.ones(len(labels))
-    ranks = rankdata(first), rankdata(second)
+    rng, n = np.random.default_rng(seed), len(labels)
+    once, ranks = np.ones(n), (rankdata(first), rankdata(second))
 
-    def apart(swap: np.ndarray) -> float:
+    def difference(swap: np.ndarray) -> float:
         pair = np.where(swap, ranks[1], ranks[0]), np.where(swap, ranks[0], ranks[1])
         return abs(roc_auc(labels, pair[0], once) - roc_auc(labels, pair[1], once))
 
-    found = apart(np.zeros(len(labels), bool)) - 1e-12
-    hits = sum(apart(rng.integers(0, 2, len(labels)) == 1) >= found for _ in range(draws))
-    return float((hits + 1) / (draws + 1))
+    return monte_carlo_p(difference, np.zeros(n, bool), lambda: rng.integers(0, 2, n) == 1, draws)

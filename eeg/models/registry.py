@@ -19,20 +19,20 @@ from torch import nn
 
 import eeg.models
 
-T = TypeVar("T")
-E = TypeVar("E")
+_T = TypeVar("_T")
+_E = TypeVar("_E")
 
 Builder = Callable[[int, int, int], nn.Module]
 """Channels, samples per window and outputs -> a network (N, channels, samples) -> (N, outputs)."""
 
 
-class Registry(Mapping[str, T]):
+class Registry(Mapping[str, _T]):
     """A mapping from names to what the modules of `eeg.models` register; they are imported at first use."""
 
     def __init__(self) -> None:
         self._entries: dict[str, Any] = {}
 
-    def register(self, name: str) -> Callable[[E], E]:
+    def register(self, name: str) -> Callable[[_E], _E]:
         """Return a decorator that adds an entry.
 
         Raises
@@ -41,16 +41,16 @@ class Registry(Mapping[str, T]):
             If the name is taken.
         """
 
-        def add(entry: E) -> E:
+        def add(entry: _E) -> _E:
             if self._entries.setdefault(name, entry) is not entry:
                 raise ValueError(f"two models are named {name!r}; rename one")
             return entry
 
         return add
 
-    def __getitem__(self, name: str) -> T:
+    def __getitem__(self, name: str) -> _T:
         _import_models()
-        entry: T = self._entries[name]
+        entry: _T = self._entries[name]
         return entry
 
     def __iter__(self) -> Iterator[str]:

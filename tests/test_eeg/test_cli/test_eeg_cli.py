@@ -293,9 +293,9 @@ def test_the_audit_is_printed_beside_every_score_and_alone(trained: Trained, coh
     alone = eeg("audit", cohort)
     assert alone.exit_code == 0
     assert "8 recording(s), 8 subject(s)" in alone.output
-    assert "alike in all: " in alone.output
+    assert "the same for all subjects: " in alone.output
     found = json.loads(eeg("audit", cohort, "--json").output)
-    assert "sampling rate" in found["alike"]
+    assert "sampling rate" in found["constant"]
     assert "sub-" not in alone.output
 
 

@@ -122,7 +122,7 @@ def test_a_cue_that_is_the_label_is_found_and_chance_is_not() -> None:
     assert {f.confound: f.auc.value for f in found.strong if f.confound != "age"} == {"device": 1, "sex": 1}
     weak = next(f for f in found.findings if f.confound == "site")
     assert not weak.strong
-    assert found.alike == ("rate", "number of recordings")
+    assert found.constant == ("rate", "number of recordings")
     assert found.unknown == ("montage",)
 
 
@@ -170,12 +170,12 @@ def test_a_class_of_one_is_not_judged() -> None:
 def test_within_classes_is_a_rank_correlation() -> None:
     rng = np.random.default_rng(3)
     labels = np.repeat([0, 1], 25)
-    cue = rng.normal(size=50)
-    alone = within_classes(labels, 100 * labels + cue, cue, rng)
+    fact = rng.normal(size=50)
+    alone = within_classes(labels, 100 * labels + fact, fact, rng)
     assert alone == (pytest.approx(1), pytest.approx(1 / 501))
-    scores = 5 * labels + cue + 2 * rng.normal(size=50)
-    found, p = within_classes(labels, scores, cue, rng)
-    each = [spearmanr(scores[labels == c], cue[labels == c])[0] for c in (0, 1)]
+    scores = 5 * labels + fact + 2 * rng.normal(size=50)
+    found, p = within_classes(labels, scores, fact, rng)
+    each = [spearmanr(scores[labels == c], fact[labels == c])[0] for c in (0, 1)]
     assert found == pytest.approx(np.mean(each))  # without ties and with classes of one size
     assert p < 0.1
     assert within_classes(labels, scores, labels.astype(float), rng) == (0.0, 1.0)
@@ -206,15 +206,15 @@ def test_the_verdict_is_plain() -> None:
     found = audit_confounds(scored(scores, people(labels, device=device)))
     text = describe_audit(found, Estimate(0.8, 0.7, 0.9))
     assert "Verdict: the device alone (ROC-AUC 0.97" in text
-    assert "does no better than the strongest" in text
-    assert "1 with epilepsy and 20 controls, too few to tell" in text
-    assert "by itself no evidence" in text
-    assert "does no better" not in "".join(verdict(found, Estimate(0.99, 0.9, 1.0)))
+    assert "is not better than the strongest" in text
+    assert "1 with epilepsy and 20 controls, too few to show" in text
+    assert "by itself not evidence" in text
+    assert "not better" not in "".join(verdict(found, Estimate(0.99, 0.9, 1.0)))
     nothing = audit_confounds(people([0, 1] * 10, device=["A", "A", "B", "B"] * 5))
-    assert "no cue that could be read" in describe_audit(nothing)
-    assert "What nobody wrote down cannot be ruled out" in describe_audit(nothing)
+    assert "no known confound" in describe_audit(nothing)
+    assert "Confounds that are not recorded cannot be ruled out" in describe_audit(nothing)
     alike = describe_audit(audit_confounds(people([0, 1] * 10, device=["A"] * 20)))
-    assert alike.startswith("alike in all: device")
+    assert alike.startswith("the same for all subjects: device")
 
 
 @pytest.mark.parametrize(("value", "told"), [(0.0, True), (0.5, False)])
@@ -240,7 +240,7 @@ def test_the_cues_of_a_cohort_are_read_and_none_betrays_the_label(cohort: Path) 
     assert all(c["duration"] == 60.0 for c in cues.values())
     assert len({c["sampling rate"] for c in cues.values()}) == 1
     found = audit_recordings(cues)
-    assert {"sampling rate", "duration", "channel set"} <= set(found.alike)
+    assert {"sampling rate", "duration", "channel set"} <= set(found.constant)
     assert found.strong == ()
 
 
