@@ -1,8 +1,10 @@
 """The packages and rooms: which may import which, and what importing their faces costs."""
 
 import ast
+import configparser
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -85,3 +87,17 @@ def test_a_face_is_ours_and_loads_neither_torch_nor_mne(package):
 def test_every_name_of_a_face_can_be_had(package):
     code = f"import {package}; [getattr({package}, n) for n in getattr({package}, '__all__', [])]"
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+def test_every_package_and_its_data_are_installed():
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "setup.cfg", encoding="utf-8")
+    folders = {path.parent for package in PACKAGES for path in (ROOT / package).rglob("__init__.py")}
+    listed = settings["options"]["packages"].split()
+    assert sorted(listed) == sorted(".".join(f.relative_to(ROOT).parts) for f in folders)
+    patterns = ["*.py", *settings["options.package_data"]["*"].split(", ")]
+    for path in (p for package in PACKAGES for p in (ROOT / package).rglob("*") if p.is_file()):
+        if "__pycache__" not in path.parts:
+            owner = next(parent for parent in path.parents if parent in folders)
+            name = str(path.relative_to(owner))
+            assert any(fnmatch(name, pattern) for pattern in patterns), f"{path} is in no wheel"
