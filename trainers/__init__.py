@@ -1,4 +1,4 @@
-"""One loop for every learning rule."""
+"""Training and comparison of learning rules."""
 
 import lazy_loader
 

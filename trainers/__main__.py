@@ -1,4 +1,4 @@
-"""``python -m trainers``, and so ``torchrun --nproc-per-node N -m trainers``: the command `hebbian`."""
+"""The command `hebbian` as ``python -m trainers``, or ``torchrun --nproc-per-node N -m trainers``."""
 
 import os
 from contextlib import redirect_stdout
@@ -7,17 +7,17 @@ from trainers.cli.main import main
 
 
 def run_as_launched() -> None:
-    """Run the command; where torchrun started several processes, as all of them, of which one speaks."""
+    """Run the command; of several processes started by torchrun, only the first one prints."""
     if "LOCAL_RANK" not in os.environ:
         main(prog_name="hebbian")
         return
     from trainers.distributed import processes, rank
 
-    with processes(), open(os.devnull, "w") as nowhere:
+    with processes(), open(os.devnull, "w") as sink:
         if rank() == 0:
             main(prog_name="hebbian")
         else:
-            with redirect_stdout(nowhere):
+            with redirect_stdout(sink):
                 main(prog_name="hebbian")
 
 

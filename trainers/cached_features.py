@@ -1,4 +1,4 @@
-"""What reaches the part that learns: the output of the part below it, computed once where that is right."""
+"""Inputs of the part of a model that learns: outputs of the part below it, computed once if possible."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from trainers.errors import DataError
 
 @dataclass(frozen=True)
 class Cache:
-    """Where outputs are kept: in memory, or above ``limit`` bytes in a file that is mapped into memory.
+    """Stores outputs in memory, or above ``limit`` bytes in a memory-mapped file.
 
-    The file vanishes with the tensor, also if the program is killed.  What lies on a GPU stays there.
+    The file is deleted with the tensor, also if the program is killed.  Outputs on a GPU stay there.
 
     Parameters
     ----------
     limit
-        Bytes that one set of outputs may take in memory.
+        Largest number of bytes of a set of outputs in memory.
     folder
-        Where the file lies; the system's folder for temporary files by default.
+        Folder of the file; the system's folder for temporary files by default.
     """
 
     limit: int = 4 << 30
@@ -35,45 +35,45 @@ class Cache:
 
     @torch.no_grad()
     def __call__(self, part: nn.Module, x: Tensor, batch: int = 512) -> Tensor:
-        """Return what ``part``, in eval mode, gives for ``x`` (N, ...), computed ``batch`` at a time.
+        """Return the outputs of ``part``, in eval mode, for ``x`` (N, ...), computed ``batch`` at a time.
 
         Raises
         ------
         DataError
-            If the folder cannot take the file.
+            If the file cannot be created in the folder.
         """
-        kept: Tensor | None = None
+        outputs: Tensor | None = None
         with evaluating(part):
             for start in range(0, len(x), batch):
                 h = part(x[start : start + batch])
-                if kept is None:
-                    kept = self._room(len(x), h)
-                kept[start : start + batch] = h
-        if kept is None:
-            raise ValueError("x is empty; give at least one sample")
-        return kept
+                if outputs is None:
+                    outputs = self._allocate(len(x), h)
+                outputs[start : start + batch] = h
+        if outputs is None:
+            raise ValueError("x is empty; expected at least one sample")
+        return outputs
 
-    def _room(self, n: int, like: Tensor) -> Tensor:
-        """Return an empty tensor for ``n`` samples like those of ``like``."""
+    def _allocate(self, n: int, like: Tensor) -> Tensor:
+        """Return an uninitialised tensor for ``n`` samples like those of ``like``."""
         shape = (n, *like.shape[1:])
         size = math.prod(shape) * like.element_size()
         if size <= self.limit or like.is_cuda:
             return like.new_empty(shape)
-        return self._mapped(shape, like.dtype, size)
+        return self._map_file(shape, like.dtype, size)
 
-    def _mapped(self, shape: tuple[int, ...], dtype: torch.dtype, size: int) -> Tensor:
+    def _map_file(self, shape: tuple[int, ...], dtype: torch.dtype, size: int) -> Tensor:
         folder = self.folder or Path(tempfile.gettempdir())
         try:
-            if shutil.disk_usage(folder).free < size:  # a full disk would end the program at some later write
-                raise DataError(f"{folder}: no space for {size} bytes of features; choose another folder")
+            if shutil.disk_usage(folder).free < size:  # a full disk would kill the program at a later write
+                raise DataError(f"{folder}: no space for {size} bytes of features; specify another folder")
             with tempfile.TemporaryDirectory(prefix="features-", dir=folder) as place:
-                # A mapping outlives the name of its file.
+                # A mapping remains valid after its file is unlinked.
                 name = str(Path(place, "features"))
                 return torch.from_file(name, shared=True, size=math.prod(shape), dtype=dtype).view(shape)
         except OSError as error:
             raise DataError(
-                f"{folder}: cannot hold features ({error.strerror or error}); "
-                "choose a folder that exists and can be written"
+                f"{folder}: cannot create a file for features ({error.strerror or error}); "
+                "specify an existing, writable folder"
             ) from error
 
 

@@ -1,4 +1,4 @@
-"""What may ride along in the trainer's loop, and the step hooks that some rules are published with."""
+"""Callbacks of the trainer, and the step hooks that some published rules need."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from tqdm import tqdm
 
 from trainers.trainer import Trainer
 
-_TINY = 1e-30  # keeps a gradient of zeros at zero, as the published code does
+_TINY = 1e-30  # a gradient of zeros remains zero, as in the published code
 
 
 class Progress:
-    """One bar a phase, on a terminal only.
+    """One progress bar a phase, on a terminal only.
 
-    The objective stands beside it where the rule has a criterion; the scalar of the other rules means
-    nothing.
+    It shows the objective of rules with a criterion; the value of other objectives has no meaning.
     """
 
     def __init__(self) -> None:
@@ -26,7 +25,7 @@ class Progress:
         self._objective: Tensor | None = None
 
     def on_gradients(self, trainer: Trainer, objective: Tensor) -> None:
-        """Keep the objective for the next look."""
+        """Store the objective."""
         if getattr(trainer.rule, "criterion", None) is not None:
             self._objective = objective
 
@@ -39,12 +38,12 @@ class Progress:
         self._bar.update()
 
     def on_epoch(self, trainer: Trainer) -> None:
-        """Show the objective; once an epoch, for it waits for the device."""
+        """Show the objective; once an epoch, as this waits for the device."""
         if self._objective is not None:
             self._bar.set_postfix(objective=f"{self._objective.item():.3g}")
 
     def on_phase(self, trainer: Trainer) -> None:
-        """End the bar."""
+        """Close the bar."""
         if self._bar is not None:
             self._bar.close()
         self._bar = self._objective = None
@@ -58,32 +57,32 @@ class Schedule:
         self.per_epoch = per_epoch
 
     def on_step(self, trainer: Trainer) -> None:
-        """Follow the batches."""
+        """Step after a batch."""
         if not self.per_epoch:
             self.scheduler.step()
 
     def on_epoch(self, trainer: Trainer) -> None:
-        """Follow the epochs."""
+        """Step after an epoch."""
         if self.per_epoch:
             self.scheduler.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where the scheduler stands."""
+        """Return the state of the scheduler."""
         return self.scheduler.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Restore the state of the scheduler."""
         self.scheduler.load_state_dict(state)
 
 
 class Clip:
-    """Shorten each step's gradient, of all parameters together, to a norm of ``max_norm`` at most."""
+    """Clip the norm of the gradient of all parameters together to ``max_norm``."""
 
     def __init__(self, max_norm: float) -> None:
         self.max_norm = max_norm
 
     def on_gradients(self, trainer: Trainer, objective: Tensor) -> None:
-        """Shorten it before the step is made."""
+        """Clip before the step."""
         parameters = [p for group in trainer.optimizer.param_groups for p in group["params"]]
         torch.nn.utils.clip_grad_norm_(parameters, self.max_norm)
 
@@ -91,8 +90,8 @@ class Clip:
 def max_normalise(optimizer: torch.optim.Optimizer) -> None:
     """Divide every parameter's gradient by its largest absolute entry before each step.
 
-    With plain SGD the largest entry of a layer's step is then the learning rate, as Krotov & Hopfield
-    2019 have it.  A gradient of zeros stays zero.
+    With plain SGD the largest entry of a layer's step is then the learning rate, following Krotov &
+    Hopfield 2019.  A gradient of zeros remains zero.
     """
 
     def normalise(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
@@ -103,7 +102,7 @@ def max_normalise(optimizer: torch.optim.Optimizer) -> None:
 
 
 def unit_norm(optimizer: torch.optim.Optimizer) -> None:
-    """Give every unit's incoming weights norm 1 after each step, as plain Hebb needs to stay bounded."""
+    """Normalise the incoming weights of every unit after each step, which keeps plain Hebb bounded."""
 
     @torch.no_grad()
     def constrain(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""Checkpoints: an interrupted training goes on as if nothing had happened."""
+"""Checkpoints, from which an interrupted training resumes."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from typing import Any
 import torch
 from torch import nn
 
-from trainers.distributed import anywhere, rank
+from trainers.distributed import is_any, rank
 from trainers.errors import DataError
 from trainers.files import replacing, sweep
 from trainers.provenance import differences, to_plain, versions
 from trainers.trainer import Trainer
 
-_FORMAT = "hebbian-eeg checkpoint 1"
+_FORMAT = "hebbian-eeg checkpoint 2"
 
 
 class Checkpoint:
-    """A file from which an interrupted training goes on; a callback, the last of its trainer.
+    """A callback, the last of its trainer, that saves the training to a file from which it can resume.
 
-    On a CPU, with the same number of threads, the outcome equals that of a training without interruption
-    bit for bit.  `trainers.train` does all that is needed; by hand it is::
+    On a CPU, with the same number of threads, the outcome equals that of an uninterrupted training bit for
+    bit.  Pass it to `trainers.train_rule` in the options, or use it directly::
 
         checkpoint = Checkpoint(path)
         checkpoint.open(model, {"seed": 0})
@@ -35,15 +35,15 @@ class Checkpoint:
         checkpoint.resume(trainer)
         trainer.fit(loader, epochs - trainer.epoch)
 
-    The file appears whole or not at all, so the training may be killed at any moment, also while it
-    writes.  Reading it runs no code.
+    The file is replaced atomically, so the training may be killed at any moment, even while it writes.
+    Reading the file executes no code from it.
 
     Parameters
     ----------
     path
-        The file: written where there is none, gone on from where there is one.
+        The file; the training resumes from it if it exists.
     every
-        Seconds between two writings; one more follows the end of each phase.
+        Seconds between writes; the file is also written at the end of each phase.
     """
 
     def __init__(self, path: Path, every: float = 60.0) -> None:
@@ -51,24 +51,24 @@ class Checkpoint:
         self._model: nn.Module | None = None
         self._settings: Any = None
         self._passed: list[str] = []
-        self._found: dict[str, Any] | None = None
+        self._loaded: dict[str, Any] | None = None
         self._written = time.monotonic()
-        self._asked = False  # to stop
+        self._interrupted = False
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """In this context SIGINT and SIGTERM let the step under way end, and the file be written, first.
+        """Defer SIGINT and SIGTERM in this context until the current step is done and the file written.
 
-        Then `KeyboardInterrupt` is raised.  The second such signal acts at once.
+        Then `KeyboardInterrupt` is raised.  A second signal acts at once.
         """
 
-        def ask(number: int, frame: object) -> None:
-            self._asked = True
+        def defer(number: int, frame: object) -> None:
+            self._interrupted = True
             signal.signal(number, before[signal.Signals(number)])
 
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         for number in before:
-            signal.signal(number, ask)
+            signal.signal(number, defer)
         try:
             yield
         finally:
@@ -76,44 +76,44 @@ class Checkpoint:
                 signal.signal(number, handler)
 
     def open(self, model: nn.Module, settings: Mapping[str, Any]) -> None:
-        """Begin: with a file there, bring ``model`` to where it was.
+        """Start a training: load the weights of ``model`` if the file exists.
 
         Parameters
         ----------
         model
-            Of which all phases train some part.
+            The whole model, of which each phase trains some part.
         settings
-            All that the outcome depends on, as `trainers.provenance.plain` knows it.
+            Everything that the outcome depends on, of types that `trainers.provenance.to_plain` converts.
 
         Raises
         ------
         DataError
-            If the file is no checkpoint, or one of other settings or versions.
+            If the file is not a checkpoint, or has other settings or versions.
         """
         self._model = model
-        self._settings = _described({"versions": versions(), **settings})
+        self._settings = _to_comparable({"versions": versions(), **settings})
         if rank() == 0:
             sweep(self.path)
-        self._found = self._read()
-        if anywhere(self._found is not None) and self._found is None:
-            raise DataError(f"{self.path}: not every process sees it; put it where all of them do")
+        self._loaded = self._read()
+        if is_any(self._loaded is not None) and self._loaded is None:
+            raise DataError(f"{self.path}: not visible to every process; use a folder that all of them share")
         self._passed = []
-        if self._found is not None:
-            self._passed = self._found["passed"]
-            model.load_state_dict(self._found["model"])
+        if self._loaded is not None:
+            self._passed = self._loaded["passed"]
+            model.load_state_dict(self._loaded["model"])
 
-    def passed(self, phase: str) -> bool:
-        """Return whether the file is of a later phase, so that the model has this one's outcome."""
-        return self._found is not None and phase in self._passed
+    def has_passed(self, phase: str) -> bool:
+        """Return whether the file is from a later phase and contains the outcome of ``phase``."""
+        return self._loaded is not None and phase in self._passed
 
     def resume(self, trainer: Trainer) -> None:
-        """Bring ``trainer`` to where it was, if the file is of its phase."""
-        if self._found is not None and self._found["phase"] == trainer.phase:
-            state = self._found["trainer"]
+        """Restore the state of ``trainer``, if the file is from its phase."""
+        if self._loaded is not None and self._loaded["phase"] == trainer.phase:
+            state = self._loaded["trainer"]
             if rank() > 0:
-                state["draws"]["now"]["shared"] = None  # the first process's noise is not this one's
+                state["random"]["now"]["shared"] = None  # each process has its own noise
             trainer.load_state_dict(state)
-            self._found = None
+            self._loaded = None
 
     def write(self, trainer: Trainer) -> None:
         """Write the file.
@@ -138,38 +138,38 @@ class Checkpoint:
         self._written = time.monotonic()
 
     def on_step(self, trainer: Trainer) -> None:
-        """Write where it is time, or this is the end."""
-        if self._asked or time.monotonic() - self._written >= self.every:
+        """Write the file if it is due, or if a signal was received."""
+        if self._interrupted or time.monotonic() - self._written >= self.every:
             self.write(trainer)
-        if self._asked:
+        if self._interrupted:
             raise KeyboardInterrupt
 
     def on_phase(self, trainer: Trainer) -> None:
-        """Write what the phase ended with."""
+        """Write the outcome of the phase."""
         self.write(trainer)
         self._passed = [*self._passed, trainer.phase]
 
     def _read(self) -> dict[str, Any] | None:
-        """Return what the file holds, if it is there and belongs to this run."""
+        """Return the content of the file, or None if it does not exist."""
         if not self.path.exists():
             return None
         try:
-            found = torch.load(self.path, map_location="cpu", weights_only=True)
-        except Exception as error:  # a file of any kind makes torch.load fail in any way
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch.load may raise anything for a foreign file
             raise DataError(f"{self.path}: {_FOREIGN} ({type(error).__name__})") from error
-        if not isinstance(found, dict) or found.get("format") != _FORMAT:
+        if not isinstance(state, dict) or state.get("format") != _FORMAT:
             raise DataError(f"{self.path}: {_FOREIGN}")
-        if changed := differences(found["settings"], self._settings):
+        if changed := differences(state["settings"], self._settings):
             raise DataError(
                 f"{self.path}: a checkpoint of another run: {'; '.join(changed)}. "
-                "Give the settings and versions that it was made with, or name a new file"
+                "Use the settings and versions of that run, or specify a new file"
             )
-        return found
+        return state
 
 
-_FOREIGN = f"no '{_FORMAT}' that can be read; expected one that this version wrote. Name a new file"
+_FOREIGN = f"not a readable '{_FORMAT}' file written by this version; specify a new file"
 
 
-def _described(settings: Mapping[str, Any]) -> Any:
-    """Return ``settings`` as JSON has them, without the addresses that some objects show."""
+def _to_comparable(settings: Mapping[str, Any]) -> Any:
+    """Return ``settings`` as plain values, without the memory addresses in the names of some objects."""
     return json.loads(re.sub(r" at 0x[0-9a-f]+", "", json.dumps(to_plain(settings))))

@@ -1,18 +1,18 @@
-"""Several processes that train as one: torchrun starts them, torch's process group and DDP join them.
+"""Data-parallel training by several processes, started by torchrun and joined by torch's DDP.
 
-Every process has the whole data set, draws the same order, and learns from its share of each batch;
-`DistributedDataParallel` averages the gradients.  So, with equal shares:
+Every process has the whole data set, draws the same order, and trains on its part of each batch;
+`DistributedDataParallel` averages the gradients.  With equal parts:
 
-- a rule whose update is a mean over samples does what one process does with the whole batch;
-- a rule with batch statistics (``batch statistics`` among its traits, and BatchNorm in any model) has
-  those of a share, and the update is the mean over the shares;
-- a rule with noise draws other noise in each process, as dropout does;
-- what a rule rewrites as it is called (thresholds, running means), its buffers, becomes the mean over the
-  processes after each step; where it follows means over samples, that is what one process would have.
-  The mirrored weights of weight-mirror, a parameter, follow each process's own noise until the phase ends.
+- a rule whose update is a mean over samples makes the same update as one process with the whole batch;
+- a rule with batch statistics (trait ``batch statistics``, and BatchNorm in any model) uses those of a part,
+  and the update is the mean over the parts;
+- a rule with noise draws different noise in each process, like dropout;
+- buffers that a rule changes when it is called (thresholds, running means) become the mean over the
+  processes after each step; if they track means over samples, they equal those of one process.  The
+  mirrored weights of weight-mirror, a parameter, depend on the noise of each process until the phase ends.
 
-Only the first process has callbacks, and so writes.  The others must see the checkpoint to go on from;
-noise apart from the order of the data then begins anew in them.
+Only the first process has callbacks and writes files.  The others must be able to read the checkpoint to
+resume; noise apart from the order of the data is not resumed in them.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from hebbian.rule import Rule
 
 @contextmanager
 def processes() -> Iterator[None]:
-    """Join the processes that torchrun started; without it, be alone.
+    """Join the processes that torchrun started; does nothing without torchrun.
 
-    GPUs, one a process, talk by NCCL, CPUs by gloo.
+    GPUs, one a process, communicate by NCCL, CPUs by gloo.
     """
     if "LOCAL_RANK" not in os.environ:
         yield
@@ -52,38 +52,38 @@ def processes() -> Iterator[None]:
 def leave() -> None:
     """End the process group.
 
-    `DistributedDataParallel` stands in cycles of references; what is left of it when the interpreter ends
-    takes the process down, so it is collected before.
+    `DistributedDataParallel` is part of reference cycles; if it still exists when the interpreter exits, the
+    process crashes, so it is collected first.
     """
     gc.collect()
     distributed.destroy_process_group()
 
 
 def rank() -> int:
-    """Return the number of this process, from 0."""
+    """Return the index of this process."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
 def world() -> int:
-    """Return how many processes train as one."""
+    """Return the number of processes."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
-def joined(rule: Rule) -> nn.Module:
-    """Return ``rule`` such that its gradients are the mean over the processes.
+def wrap_rule(rule: Rule) -> nn.Module:
+    """Return ``rule`` wrapped such that its gradients are averaged over the processes.
 
-    Parameters that rest in a rule's first step must rest in all of them.
+    Parameters without a gradient in the first step must have none in any step.
     """
     if world() == 1:
         return rule
     return DistributedDataParallel(rule, static_graph=True)
 
 
-def anywhere(found: bool) -> bool:
-    """Return whether ``found`` is true in any process."""
+def is_any(flag: bool) -> bool:
+    """Return whether ``flag`` is true in any process."""
     if world() == 1:
-        return found
-    votes = torch.tensor(int(found), device=_device())
+        return flag
+    votes = torch.tensor(int(flag), device=_device())
     distributed.all_reduce(votes)
     return votes.item() > 0
 
@@ -92,8 +92,8 @@ def _device() -> str:
     return "cuda" if "nccl" in distributed.get_backend() else "cpu"
 
 
-def average(module: nn.Module) -> None:
-    """Make the buffers of ``module`` that hold real numbers the mean over the processes."""
+def average_buffers(module: nn.Module) -> None:
+    """Average the floating-point buffers of ``module`` over the processes."""
     if world() == 1:
         return
     for buffer in filter(torch.is_floating_point, module.buffers()):
@@ -101,8 +101,8 @@ def average(module: nn.Module) -> None:
         buffer.div_(world())
 
 
-def agree(module: nn.Module) -> None:
-    """Give every process the parameters and buffers that ``module`` has in the first one."""
+def broadcast(module: nn.Module) -> None:
+    """Copy the parameters and buffers of ``module`` from the first process to all others."""
     if world() == 1:
         return
     for tensor in module.state_dict().values():

@@ -1,4 +1,4 @@
-"""The one error that a user's data can cause; the commands turn it into one line and exit code 1."""
+"""The error that bad data raise; the commands report it in one line, with exit code 1."""
 
 import re
 
@@ -6,9 +6,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
 
 
 class DataError(ValueError):
-    """Bad input: the message names the file, what was found, what was expected and what to do.
+    """Bad input: the message states the file, its content, what was expected and what to do.
 
-    It is one line, whatever a file holds that it quotes: control characters become spaces.
+    Control characters, which quoted parts of a file may contain, become spaces: the message is one line.
     """
 
     def __init__(self, message: object) -> None:

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic replacement of files."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from trainers.errors import DataError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a place to write to, and move what was written there onto ``path`` when all went well.
+    """Yield a temporary path, and move the file written there to ``path`` at the end of the context.
 
-    Whoever reads ``path`` sees the old file or the whole new one, never a part.
+    A reader of ``path`` sees the old file or the complete new one, never a part.
 
     Raises
     ------
     DataError
-        When the folder of ``path`` does not exist or cannot be written.
+        If the folder of ``path`` does not exist or is not writable.
     """
     try:
         with tempfile.TemporaryDirectory(prefix=_prefix(path), dir=path.parent) as folder:
@@ -31,14 +31,14 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise DataError(
             f"{path} cannot be written ({error.strerror or error}); "
-            "choose a folder that exists, can be written and has space"
+            "specify an existing, writable folder with free space"
         ) from error
 
 
 def sweep(path: Path) -> None:
-    """Remove what programs that were killed while they wrote ``path`` have left beside it."""
-    for left in path.parent.glob(f"{_prefix(path)}*"):
-        shutil.rmtree(left, ignore_errors=True)
+    """Remove the temporary files of programs that were killed while they wrote ``path``."""
+    for folder in path.parent.glob(f"{_prefix(path)}*"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _prefix(path: Path) -> str:

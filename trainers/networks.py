@@ -1,4 +1,4 @@
-"""The nets of the benchmarks: chains with one weight layer a block; and how their weights begin."""
+"""The networks of the benchmarks, chains with one weight layer a block, and their initialisation."""
 
 from __future__ import annotations
 
@@ -19,20 +19,24 @@ def mlp(
     activation: Callable[[], nn.Module] = nn.ReLU,
     centred: bool = False,
 ) -> nn.Sequential:
-    """Return a perceptron, (N, ...) with ``inputs`` values a sample -> scores (N, ``classes``).
+    """Return a multilayer perceptron from inputs (N, ...) to scores (N, ``classes``).
 
     Parameters
     ----------
+    inputs
+        Values of a sample.
     hidden
         Units of each hidden layer, at least one.
+    classes
+        Number of scores.
     activation
-        Makes the layer that follows each hidden layer.
+        Creates the layer that follows each hidden layer.
     centred
-        Put a BatchNorm without learned parameters before each hidden layer: zero mean, unit variance.  Its
-        running statistics are those of all batches: the last few may miss a pixel that is seldom lit.
+        Standardise the input of each hidden layer by a BatchNorm without learned parameters.  Its running
+        statistics average all batches, as pixels that are rarely lit may be 0 in the last few.
     """
     if not hidden:
-        raise ValueError("hidden is empty; name the units of at least one hidden layer")
+        raise ValueError("hidden is empty; expected the units of at least one hidden layer")
     stages = [
         nn.Sequential(
             *([nn.BatchNorm1d(fan_in, affine=False, momentum=None)] if centred else []),
@@ -53,28 +57,30 @@ def convnet(
     centred: bool = False,
     width: int = 5,
 ) -> nn.Sequential:
-    """Return a convolutional net, (N, channels, height, width) -> scores (N, ``classes``).
+    """Return a convolutional network from (N, channels, height, width) to scores (N, ``classes``).
 
-    Each convolution is followed by the activation and by max-pooling over 2 x 2 places.
+    Each convolution is followed by the activation and by 2 x 2 max-pooling.
 
     Parameters
     ----------
     image
         Channels, height and width of the input.
     kernels
-        How many kernels each convolution has, at least one convolution.
+        Number of kernels of each convolution, at least one convolution.
+    classes
+        Number of scores.
     activation, centred
         As in `mlp`.
     width
-        Of the square kernels; there is no padding.
+        Width of the square kernels; there is no padding.
 
     Raises
     ------
     ValueError
-        If the image is too small for so many convolutions.
+        If the image is too small for this number of convolutions.
     """
     if not kernels:
-        raise ValueError("kernels is empty; name the number of kernels of at least one convolution")
+        raise ValueError("kernels is empty; expected the number of kernels of at least one convolution")
     channels, *sides = image
     stages = []
     for fan_in, fan_out in pairwise([channels, *kernels]):
@@ -107,7 +113,7 @@ def lenet(classes: int = 10, activation: Callable[[], nn.Module] = nn.ReLU) -> n
 
 @torch.no_grad()
 def uniform(model: nn.Module, generator: torch.Generator) -> None:
-    """Draw weights and biases from U(-1, 1) / sqrt(fan-in): torch's default, from a known generator."""
+    """Draw weights and biases from U(-1, 1) / sqrt(fan-in): torch's default, with a given generator."""
     for path in weight_layers(model):
         layer = synaptic(model, path)
         bound = layer.weight[0].numel() ** -0.5
@@ -117,7 +123,7 @@ def uniform(model: nn.Module, generator: torch.Generator) -> None:
 
 @torch.no_grad()
 def gaussian(model: nn.Module, generator: torch.Generator) -> None:
-    """Draw the hidden weights from N(0, 1), with biases of 0; the readout as `uniform` has it."""
+    """Draw the hidden weights from N(0, 1), with biases of 0; the readout as in `uniform`."""
     uniform(model, generator)
     for path in weight_layers(model)[:-1]:
         layer = synaptic(model, path)

@@ -20,7 +20,7 @@ from trainers.cached_features import Cache, Feed
 from trainers.callbacks import Schedule
 from trainers.checkpoint import Checkpoint
 from trainers.data.batches import Batches, TrainingData, tensor_digest
-from trainers.distributed import agree, joined, rank, world
+from trainers.distributed import broadcast, rank, world, wrap_rule
 from trainers.provenance import suppliers
 from trainers.readout import (
     ClassifierReadout,
@@ -293,7 +293,7 @@ class _Training:
     def _is_done(self, phase: str) -> bool:
         """Return whether the model was loaded from a checkpoint of a later phase."""
         checkpoint = self.options.checkpoint
-        return checkpoint is not None and checkpoint.passed(phase)
+        return checkpoint is not None and checkpoint.has_passed(phase)
 
     def _run(self, name: str, rule: Rule, phase: Phase, feed: Feed, labelled: bool = True) -> None:
         if self._is_done(name):
@@ -310,13 +310,14 @@ class _Training:
             self.generator,
             drop_last=len(data.x) >= phase.batch,
             augment=feed.augment_batch(),
-            share=(rank(), world()),
+            rank=rank(),
+            world=world(),
             weights=data.weights,
         )
         # Only the first process has callbacks.
         callbacks = [*options.callbacks, *filter(None, [options.checkpoint])] if rank() == 0 else []
-        trainer = _trainer(joined(rule), phase, batches, callbacks, name, options.autocast)
+        trainer = _trainer(wrap_rule(rule), phase, batches, callbacks, name, options.autocast)
         if options.checkpoint is not None:
             options.checkpoint.resume(trainer)
         trainer.fit(batches, phase.epochs_for(len(batches)) - trainer.epoch, held_out)
-        agree(rule)
+        broadcast(rule)

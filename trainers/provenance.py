@@ -1,4 +1,4 @@
-"""What a run writes down so that it can be repeated: `run.json`."""
+"""The record of a run, `run.json`, from which it can be repeated."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _PACKAGES = ("hebbian-eeg", "torch", "numpy", "scikit-learn")
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that figures depend on."""
+    """Return the versions of Python and of the packages that results depend on."""
     return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
 
 
 def suppliers(rules: Collection[str], data: str = "") -> dict[str, str]:
-    """Return the versions of the packages that supply some of ``rules``, or ``data``, by entry points.
+    """Return the versions of the packages that register some of ``rules``, or ``data``, by entry points.
 
-    And of the packages that these require themselves, as far as they are installed.
+    The packages that they require are included if installed.
     """
     points = [
         *(point for point in entry_points(group="hebbian.rules") if point.load().name in rules),
@@ -42,20 +42,20 @@ def suppliers(rules: Collection[str], data: str = "") -> dict[str, str]:
     ]
     found = {}
     for name in (name for point in points if point.dist is not None for name in _with_required(point.dist)):
-        with suppress(PackageNotFoundError):  # of another platform
+        with suppress(PackageNotFoundError):  # required on other platforms only
             found[name] = version(name)
     return found
 
 
 def _with_required(package: Distribution) -> list[str]:
-    wanted = [line for line in package.requires or () if "extra ==" not in line]
-    return [package.name, *(re.split(r"[^\w.-]", line)[0] for line in wanted)]
+    required = [line for line in package.requires or () if "extra ==" not in line]
+    return [package.name, *(re.split(r"[^\w.-]", line)[0] for line in required)]
 
 
 def git_state(path: Path = Path(__file__)) -> dict[str, str | bool] | None:
-    """Return the commit that ``path`` belongs to and whether the checkout has changes since.
+    """Return the commit of the checkout that contains ``path``, and whether it has uncommitted changes.
 
-    None where git does not know the file: it was installed, or there is no git.
+    None if git does not track the file or is not installed.
     """
 
     def git(*words: str) -> str:
@@ -76,18 +76,18 @@ def git_state(path: Path = Path(__file__)) -> dict[str, str | bool] | None:
 def make_record(
     command: str, settings: Mapping[str, Any], recipes: Mapping[str, Any], split: Split
 ) -> dict[str, Any]:
-    """Return what a run is to be known by.
+    """Return the record of a run.
 
     Parameters
     ----------
     command
-        The verb of `hebbian` that repeats it.
+        Command of `hebbian` that the run belongs to.
     settings
-        All that the command was told, seeds and the name of the ``data`` among them, but for where to write.
+        Options of the command apart from the output folder; including seeds and the name of the ``data``.
     recipes
-        By rule: what it was trained with.
+        Recipe of each rule.
     split
-        The data, of which only the SHA-256 is kept.
+        The data, of which only the SHA-256 is recorded.
     """
     return to_plain(
         {
@@ -102,7 +102,7 @@ def make_record(
 
 
 def differences(old: Any, new: Any, name: str = "") -> list[str]:
-    """Return what differs between two records, one line each."""
+    """Return the differences between two records, one line each."""
     if isinstance(old, dict) and isinstance(new, dict):
         return [
             line
@@ -113,7 +113,7 @@ def differences(old: Any, new: Any, name: str = "") -> list[str]:
 
 
 def to_plain(value: object) -> Any:
-    """Return ``value`` as JSON has it; callables are noted by name and arguments."""
+    """Return ``value`` as JSON types; callables become their names and arguments."""
     return json.loads(json.dumps(value, default=_plain))
 
 
@@ -141,19 +141,19 @@ def from_plain(kind: type[T], facts: object) -> T:
 
 
 def write_record(path: Path, run: object) -> None:
-    """Write ``run`` as JSON, whole or not at all."""
+    """Write ``run`` as JSON, atomically."""
     text = json.dumps(run, indent=2, default=_plain)
     with replacing(path) as part:
         part.write_text(text + "\n", encoding="utf-8")
 
 
 def read_record(path: Path) -> Any:
-    """Read what `write_record` wrote.
+    """Read a record that `write_record` has written.
 
     Raises
     ------
     DataError
-        If there is no such file, or it is no JSON.
+        If the file does not exist or is not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -168,4 +168,4 @@ def _plain(value: object) -> object:
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if callable(value):
         return f"{value.__module__}.{getattr(value, '__qualname__', repr(value))}"
-    raise TypeError(f"{value!r} has no place in a record")
+    raise TypeError(f"{value!r} cannot be written to a record")

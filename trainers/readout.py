@@ -1,4 +1,4 @@
-"""The readout protocol: what can be told from the features of a model that no longer learns."""
+"""Readouts: what can be predicted from the features of a model that no longer learns."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from trainers.recipes import Scale
 
 
 def last_linear(model: nn.Module) -> nn.Linear:
-    """Return the readout of ``model``.
+    """Return the last layer of ``model``.
 
     Raises
     ------
     TypeError
-        If its last weight layer is no Linear with a bias.
+        If its last weight layer is not a Linear with a bias.
     """
     path = weight_layers(model)[-1]
     layer = synaptic(model, path)
     if not isinstance(layer, nn.Linear) or layer.bias is None:
-        raise TypeError(f"a readout needs a Linear layer with a bias at the end, got {layer} at {path!r}")
+        raise TypeError(f"the last weight layer is {layer} at {path!r}; a readout needs a Linear with a bias")
     return layer
 
 
 def with_dropout(model: nn.Module, readout: nn.Linear) -> nn.Module:
-    """Return ``readout`` behind the dropout that stands right before it in ``model``, if one does."""
+    """Return ``readout``, preceded by the dropout that directly precedes it in ``model``, if any."""
     leaves = [module for module in model.modules() if next(module.children(), None) is None]
     before = leaves[leaves.index(readout) - 1]
     return nn.Sequential(before, readout) if isinstance(before, nn.Dropout) else readout
 
 
 class Features(nn.Module):
-    """What the ``readout`` of ``model`` gets: inputs (N, ...) -> features (N, D).
+    """Maps inputs (N, ...) of ``model`` to the inputs (N, D) of its ``readout``.
 
     Raises
     ------
     TypeError
-        In use, if the scores of ``model`` are not the output of ``readout``.
+        When called, if the scores of ``model`` are not the output of ``readout``.
     """
 
     def __init__(self, model: nn.Module, readout: nn.Linear) -> None:
@@ -62,7 +62,7 @@ class Features(nn.Module):
         (h,) = seen
         if not torch.allclose(self.readout(h), scores, equal_nan=True):
             raise TypeError(
-                "the scores must be what the last Linear gives; move what follows it into the loss"
+                "the scores are not the output of the last Linear; move the layers after it into the loss"
             )
         return h
 
@@ -79,17 +79,17 @@ class Scaling:
         return (h - self.shift) / self.scale
 
     def apply_(self, h: Tensor) -> Tensor:
-        """Scale features in place: where they fill a file, memory has no room for a copy."""
+        """Scale features in place: those in a memory-mapped file may exceed the memory."""
         return h.sub_(self.shift).div_(self.scale)
 
 
 def fit_scaling(h: Tensor, kind: Scale) -> Scaling:
-    """Fit the scaling of features (N, D); a feature that never changes is only shifted.
+    """Fit the scaling of features (N, D); a constant feature is only shifted.
 
     Raises
     ------
     ValueError
-        If features are to be divided by a mean that is not positive.
+        If ``kind`` is ``mean`` and the mean is not positive.
     """
     return _SCALINGS[kind](h)
 
@@ -102,7 +102,7 @@ def _by_mean(h: Tensor) -> Scaling:
     mean = h.mean()
     if not mean > 0:
         raise ValueError(
-            f"the features' mean is {mean:.3g}: scale 'mean' needs a positive one; use 'standard'"
+            f"the mean of the features is {mean:.3g}; scale 'mean' needs a positive one; use 'standard'"
         )
     return Scaling(torch.zeros_like(mean), mean)
 
@@ -121,23 +121,23 @@ _SCALINGS: dict[Scale, Callable[[Tensor], Scaling]] = {
 
 @torch.no_grad()
 def fold_scaling(scaling: Scaling, readout: nn.Linear) -> None:
-    """Make ``readout`` give for h what it gave for ``scaling(h)``."""
+    """Change ``readout`` such that its output for h is the former output for ``scaling(h)``."""
     readout.weight.div_(scaling.scale)
     readout.bias.sub_((readout.weight * scaling.shift).sum(1))
 
 
 class ClassifierReadout(Rule):
-    """A model whose features a fitted scikit-learn classifier reads; nothing of it learns any more.
+    """A trained model whose last layer is replaced by a fitted scikit-learn classifier.
 
-    No gradient leads from `predict` to the input, so it is explained by occlusion; and the classifier is
-    no part of the ``state_dict``.
+    `predict` has no gradient, so it can be explained by occlusion only; the classifier is not part of the
+    ``state_dict``.
 
     Parameters
     ----------
     model
-        Its own last layer is not used.
+        The model; its last layer is not used.
     scaling
-        What is done to the features before the classifier sees them.
+        Scaling of the features before the classifier.
     classifier
         With ``predict_proba`` or ``decision_function``, fitted on classes 0 to K - 1.
     classes
@@ -146,22 +146,22 @@ class ClassifierReadout(Rule):
     Raises
     ------
     ValueError
-        If the classifier has not seen every class.
+        If the classifier was fitted without samples of some class.
     """
 
     def __init__(self, model: nn.Module, scaling: Scaling, classifier: Any, classes: int) -> None:
         super().__init__(model)
         if list(classifier.classes_) != list(range(max(classes, 2))):
             raise ValueError(
-                f"the training data hold classes {list(classifier.classes_)}; "
-                f"a classifier needs samples of all {max(classes, 2)}"
+                f"the training data have classes {list(classifier.classes_)}; "
+                f"a classifier needs samples of all {max(classes, 2)} classes"
             )
         self.features = Features(model, last_linear(model))
         self.scaling, self.classifier, self.classes = scaling, classifier, classes
 
     @torch.no_grad()
     def predict(self, x: Tensor) -> Tensor:
-        """Return log probabilities, or decision values where there are no probabilities, as (N, K)."""
+        """Return log probabilities, or decision values of classifiers without probabilities, as (N, K)."""
         h = self.scaling(self.features(x))
         scores = torch.from_numpy(_scores(self.classifier, h.cpu().numpy())).to(h)
         return scores[:, 1:] - scores[:, :1] if self.classes == 1 else scores

@@ -1,4 +1,4 @@
-"""Settings that are honest for each rule: its optimizer, rates, step hooks, and the net it wants."""
+"""Recommended settings of each rule: optimizer, rates, step hooks, and the network for it."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ Scale = Literal["none", "mean", "standard"]
 
 
 def linear(optimizer: Optimizer, steps: int) -> LRScheduler:
-    """Anneal the rate linearly to 0 over ``steps``."""
+    """Anneal the learning rate linearly to 0 over ``steps``."""
     return LambdaLR(optimizer, lambda step: max(0.0, 1 - step / steps))
 
 
 def cosine(optimizer: Optimizer, steps: int) -> LRScheduler:
-    """Anneal the rate to 0 over ``steps`` along half a cosine."""
+    """Anneal the learning rate to 0 over ``steps`` along half a cosine."""
     return CosineAnnealingLR(optimizer, steps)
 
 
 @dataclass(frozen=True)
 class Phase:
-    """How one phase is optimised.
+    """Optimisation settings of one phase.
 
     Parameters
     ----------
     optimizer
-        Makes the optimizer of the rule's parameters.
+        Creates the optimizer of the parameters of the rule.
     epochs
         Passes over the data.
     batch
         Samples a step.
     schedule
-        Makes the scheduler, stepped every batch, from the optimizer and the number of steps.
+        Creates the scheduler, stepped after every batch, from the optimizer and the number of steps.
     hook
-        Lays a step hook on the optimizer.
+        Registers a step hook on the optimizer.
     least_steps
-        Make more epochs where a small data set would give fewer steps than this.
+        Smallest number of steps; epochs are added for small data sets.
     """
 
     optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -63,7 +63,7 @@ class Phase:
             raise ValueError(f"epochs must be at least 1, got {self.epochs}")
 
     def epochs_for(self, batches: int) -> int:
-        """Return how many epochs of ``batches`` steps to make."""
+        """Return the number of epochs if an epoch has ``batches`` steps."""
         return max(self.epochs, math.ceil(self.least_steps / batches))
 
 
@@ -72,33 +72,33 @@ _READOUT = Phase(partial(Adam, lr=1e-3), epochs=10, least_steps=3000)
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a rule is to be run with.
+    """Settings for a training by some rule.
 
     Parameters
     ----------
     learn
-        The phase in which the rule itself learns: the only one of a supervised rule.
+        Phase in which the rule itself learns; the only one of a supervised rule.
     readout
-        The phase after it, of a rule without labels.
+        Phase in which the last layer is trained on the features of an unsupervised rule.
     finetune
-        The last phase, if there is one: the whole model by backprop, from what it has learned so far.
+        Optional last phase, in which the whole model is trained by backprop.
     greedy
-        Teach the blocks of a rule without labels one after the other, each on top of finished ones, in
-        place of all at once.
+        Train the blocks one after the other, each on the output of finished ones, instead of all at once;
+        for unsupervised rules.
     classifier
-        Makes a scikit-learn classifier, say `partial(KNeighborsClassifier, 5)`, that reads the features of
-        a rule without labels in place of the last layer.
+        Creates a scikit-learn classifier, for example `partial(KNeighborsClassifier, 5)`, that replaces the
+        last layer; for unsupervised rules.
     scale
-        How the features are scaled for the readout: ``none``, ``mean`` (divided by their overall mean,
-        for features that are never negative) or ``standard`` (each with zero mean and unit variance).
+        Scaling of the features for the readout: ``none``, ``mean`` (divided by their overall mean, for
+        non-negative features) or ``standard`` (each with zero mean and unit variance).
     frozen_blocks
-        Number of first blocks of the model that stay as they are, in all phases.
+        Number of first blocks of the model that do not learn, in any phase.
     settings
         Further arguments of the rule's constructor.
     activation, centred
-        What `trainers.networks.mlp` is to be built with.
+        Arguments for `trainers.networks.mlp`.
     initialise
-        Draws the weights of that net.
+        Draws the first weights of the network.
     """
 
     learn: Phase
@@ -115,7 +115,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.classifier is not None and self.finetune is not None:
-            raise ValueError("a classifier cannot be fine-tuned; give the recipe one of the two")
+            raise ValueError("a classifier cannot be fine-tuned; specify classifier or finetune, not both")
 
 
 _LOSS = Recipe(Phase(partial(Adam, lr=1e-3), epochs=40, least_steps=3000))
@@ -128,13 +128,13 @@ _RECIPES = {
     "frozen": Recipe(Phase(partial(SGD, lr=0.0), epochs=1), initialise=gaussian),
     "hebb": replace(_FEATURES, learn=replace(_FEATURES.learn, hook=unit_norm)),
     "covariance": replace(_FEATURES, learn=replace(_FEATURES.learn, hook=unit_norm)),
-    # Units that rebuild the input together diverge from weights that rebuild many times too much.
+    # From large weights the joint reconstruction of the input overshoots and diverges.
     **dict.fromkeys(("subspace", "sanger", "hpca"), replace(_FEATURES, initialise=uniform)),
-    # At higher rates, or from larger weights, the responses outrun their threshold.
+    # At higher rates, or from larger weights, the responses grow faster than their threshold.
     "bcm": replace(
         _FEATURES, learn=replace(_FEATURES.learn, optimizer=partial(SGD, lr=3e-4)), initialise=uniform
     ),
-    # What all units share, which inhibition takes away in learning, Triangle takes away in the model.
+    # Triangle removes in the model the common activity that inhibition removes during learning.
     "foldiak": replace(
         _FEATURES,
         learn=replace(_FEATURES.learn, optimizer=partial(SGD, lr=0.05)),
@@ -142,29 +142,29 @@ _RECIPES = {
         centred=False,
         initialise=uniform,
     ),
-    # A unit moves by its share of the batch, so that 1 never overshoots; where weights begin as long as the
-    # data, one unit wins them all.
+    # A unit moves by its fraction of the batch, so a rate of 1 never overshoots; from weights as long as the
+    # data, one unit wins all samples.
     **{
         name: replace(
             _FEATURES, learn=replace(_FEATURES.learn, optimizer=partial(SGD, lr=1.0)), initialise=uniform
         )
         for name in ("instar", "soft-instar")
     },
-    # The notebook of Krotov & Hopfield 2019, with 40 epochs of MNIST in place of 200.
+    # The notebook of Krotov & Hopfield 2019, with 40 epochs of MNIST instead of 200.
     "krotov": Recipe(
         Phase(partial(SGD, lr=0.02), epochs=40, schedule=linear, hook=max_normalise, least_steps=3000),
         scale="mean",
         activation=partial(RePU, 4.5),
         initialise=gaussian,
     ),
-    # Feedback and forward weights meet only as both decay.
+    # Feedback and forward weights converge only if both decay.
     "kolen-pollack": replace(
         _LOSS, learn=replace(_LOSS.learn, optimizer=partial(AdamW, lr=1e-3, weight_decay=0.1))
     ),
-    # Without centring, what random feedback teaches convolutions stays at 91 to 97 degrees to backprop's
-    # gradient; with it, at 77 to 90 degrees.
+    # In convolutions the updates of random feedback are at 91 to 97 degrees to the gradient of backprop
+    # without centring, and at 77 to 90 degrees with it.
     **dict.fromkeys(("fa", "dfa", "rflo"), replace(_LOSS, centred=True)),
-    # The noise of a step is larger than what it says: many steps, and for weights few parameters.
+    # The noise of a step exceeds its signal: many steps, and for weights few parameters.
     **{
         name: replace(
             _LOSS,
@@ -173,8 +173,8 @@ _RECIPES = {
         )
         for name, rate in (("weight-perturbation", 1e-3), ("node-perturbation", 1e-3), ("three-factor", 3e-4))
     },
-    # Spikes stand for rates, which are not negative, so that all units share the mean of the data: Triangle
-    # takes it away.  The window's steps are small, and a unit fires seldom.
+    # Spikes code non-negative rates, so all units respond to the mean of the data, which Triangle removes.
+    # The steps of the window are small, and a unit fires rarely.
     "stdp": Recipe(
         Phase(partial(SGD, lr=100.0), epochs=5, schedule=linear, hook=unit_norm, least_steps=1000),
         activation=Triangle,
@@ -182,7 +182,7 @@ _RECIPES = {
     ),
     "rstdp": replace(_LOSS, learn=replace(_LOSS.learn, optimizer=partial(SGD, lr=0.5, momentum=0.9))),
     "clapp": Recipe(Phase(partial(Adam, lr=1e-3), epochs=5, least_steps=1000)),
-    # At 0.3 the units come close to norm 1; at 0.03 they stay near where they began.
+    # At 0.3 the units approach norm 1; at 0.03 they stay near their first weights.
     "softhebb": replace(
         _FEATURES, learn=replace(_FEATURES.learn, optimizer=partial(SGD, lr=0.3)), activation=Triangle
     ),
@@ -190,9 +190,14 @@ _RECIPES = {
 
 
 def recommended(name: str) -> Recipe:
-    """Return the settings for the rule called ``name``.
+    """Return the recommended settings for the rule called ``name``.
 
-    A rule that is not listed here, say of another package, gets those of its kind: of the rules that
-    descend a loss, or of those that learn features without labels.
+    A rule without an entry here has the settings of supervised or of unsupervised rules.
+
+    Examples
+    --------
+    >>> from trainers import recommended
+    >>> recommended("softhebb").learn.epochs
+    5
     """
     return _RECIPES.get(name) or (_LOSS if find(name).supervised else _FEATURES)

@@ -1,4 +1,4 @@
-"""Where a run's random numbers stand, and how to go back there."""
+"""The states of the random number generators that a training uses."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ import numpy as np
 import torch
 
 
-def states(loader: object) -> dict[str, Any]:
-    """Return where torch's, Python's and NumPy's shared generators stand, and that of ``loader``.
+def get_states(loader: object) -> dict[str, Any]:
+    """Return the states of the global generators of torch, Python and NumPy, and of that of ``loader``.
 
-    Rules draw from torch's; the others are there for the data sets and augmentations of users.  All are
-    tensors and plain values.
+    Rules use torch's; the others serve data sets and augmentations of users.
     """
     own = getattr(loader, "generator", None)
     name, keys, *rest = np.random.get_state()  # noqa: NPY002
@@ -27,7 +26,7 @@ def states(loader: object) -> dict[str, Any]:
 
 
 def restore(states: dict[str, Any], loader: object) -> None:
-    """Go back to what `states` returned; where ``shared`` is None, with the loader's generator alone."""
+    """Restore what `get_states` returned; only the generator of ``loader`` if ``shared`` is None."""
     shared, own = states["shared"], getattr(loader, "generator", None)
     if shared is not None:
         torch.set_rng_state(shared["torch"])

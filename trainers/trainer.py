@@ -1,4 +1,4 @@
-"""One loop for every learning rule, and the two functions that judge its outcome."""
+"""One training loop for every learning rule, prediction and accuracy."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from hebbian.rule import Rule, evaluating, probabilities
 from trainers import distributed, rng_state
 from trainers.errors import DataError
 
-Held = tuple[Tensor, Tensor | None]
-"""Held-out inputs (N, ...) and their targets; None where the rule learns without labels."""
+HeldOut = tuple[Tensor, Tensor | None]
+"""Held-out inputs (N, ...) and their targets, None for unsupervised rules."""
 
 
 class Loader(Protocol):
-    """What gives the batches (x, y) of an epoch: `trainers.Batches`, or torch's `DataLoader`.
+    """Yields the batches (x, y) of an epoch: `trainers.Batches`, or torch's `DataLoader`.
 
-    ``y`` is None where the rule learns without labels.
+    ``y`` is None for unsupervised rules.
     """
 
     def __iter__(self) -> Iterator[Any]: ...
@@ -32,55 +32,66 @@ class Loader(Protocol):
 
 
 class Trainer:
-    """Let ``optimizer`` follow what ``rule`` asks for, batch by batch.
+    """Minimise the objective of a rule, batch by batch.
 
-    Callbacks are any objects with some of these methods, called in the order of the list:
+    Callbacks are objects with any of these methods, called in the order of the list:
 
-    - ``on_gradients(trainer, objective)``: ``.grad`` is there, without the scaler's factor, the step is
-      not; ``objective`` is detached
-    - ``on_step(trainer)``: a step was made
-    - ``on_epoch(trainer)``: an epoch is over
-    - ``on_phase(trainer)``: `fit` is over
+    - ``on_gradients(trainer, objective)``: before each step, with ``.grad`` computed and unscaled;
+      ``objective`` is detached
+    - ``on_step(trainer)``: after each step
+    - ``on_epoch(trainer)``: after each epoch
+    - ``on_phase(trainer)``: at the end of `fit`
 
-    A callback may set ``trainer.stop``; the epoch under way is then the last.  What a callback must keep
-    from an interrupted run to its continuation it gives by ``state_dict()`` and takes by
-    ``load_state_dict(state)``, as torch's objects do.
+    A callback may set ``trainer.stop``, which ends the training after the current epoch.  A callback with
+    state that must survive an interruption has ``state_dict()`` and ``load_state_dict(state)``, like the
+    objects of torch.
 
     Parameters
     ----------
     rule
         A rule, or one that torch has wrapped: ``torch.compile(rule)``, ``DistributedDataParallel(rule)``.
     optimizer
-        Of the rule's parameters, in groups of their own rates where that is wanted.
+        Optimizer of the parameters of the rule.
     callbacks
         See above.
     phase
-        What this training is called in logs.
+        Name of this training in logs.
     scaler
-        Keeps float16 gradients from vanishing.
+        Gradient scaler for float16.
     autocast
-        The dtype in which the rule runs where torch deems that safe: ``torch.bfloat16``, ``torch.float16``.
+        Lower precision for `torch.autocast`: ``torch.bfloat16`` or ``torch.float16``.
     accumulate
-        How many batches make one step.  For a rule whose update is a mean over samples it is the step of
-        their union.
+        Batches a step.  For a rule whose update is a mean over samples the step equals that of their union.
 
     Attributes
     ----------
     rule : Rule
-        The rule itself, without wrapping.
+        The rule itself, unwrapped.
     epoch, step : int
-        How many epochs and steps were made.
+        Epochs and steps completed.
     batch : int
-        How many batches of the epoch under way were seen.
+        Batches completed in the current epoch.
     goal : int
-        How many steps `fit` set out to make.
-    held : tuple of Tensor, optional
-        Inputs that `scores` looks at, and their targets, None where there are none, for `evaluate`.
+        Step at which `fit` ends.
+    held_out : tuple of Tensor, optional
+        Inputs for `scores`, and their targets (or None) for `evaluate`.
 
     Raises
     ------
     TypeError
         For an optimizer that needs a closure: it would evaluate a noisy rule several times a step.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from hebbian import Backprop
+    >>> from trainers import Batches, Trainer, mlp
+    >>> model = mlp(4, [8], 2)
+    >>> rule = Backprop(model, torch.nn.functional.cross_entropy)
+    >>> trainer = Trainer(rule, torch.optim.SGD(model.parameters(), lr=0.1))
+    >>> trainer.fit(Batches(torch.rand(20, 4), torch.arange(20) % 2, size=5), epochs=3)
+    >>> trainer.step
+    12
     """
 
     def __init__(
@@ -95,7 +106,9 @@ class Trainer:
         accumulate: int = 1,
     ) -> None:
         if isinstance(optimizer, torch.optim.LBFGS):
-            raise TypeError("LBFGS needs a closure, which no noisy rule can serve; use SGD or Adam")
+            raise TypeError(
+                "LBFGS evaluates the rule several times a step, which noise forbids; use SGD or Adam"
+            )
         if accumulate < 1:
             raise ValueError(f"accumulate must be at least 1, got {accumulate}")
         self.rule = unwrapped(rule)
@@ -107,59 +120,59 @@ class Trainer:
         self.accumulate = accumulate
         self.epoch = self.step = self.batch = self.goal = 0
         self.stop = False
-        self.held: Held | None = None
+        self.held_out: HeldOut | None = None
         self._wrapped = rule
         self._loader: Loader | None = None
         self._scored: tuple[int, Tensor] | None = None
-        self._began: dict[str, Any] | None = None  # where random numbers stood when the epoch began
-        self._resumed: dict[str, Any] | None = None  # and where they stood when the run was interrupted
+        self._began: dict[str, Any] | None = None  # random state at the start of the epoch
+        self._resumed: dict[str, Any] | None = None  # random state at the interruption
 
-    def fit(self, loader: Loader, epochs: int, held: Held | None = None) -> None:
-        """Train for ``epochs`` more passes over ``loader``, in train mode; one under way is the first."""
-        self.held, self._scored, self._loader = held, None, loader
+    def fit(self, loader: Loader, epochs: int, held_out: HeldOut | None = None) -> None:
+        """Train for ``epochs`` more passes over ``loader``, in train mode; the first may be a resumed one."""
+        self.held_out, self._scored, self._loader = held_out, None, loader
         if self._resumed is not None:
             rng_state.restore(self._resumed, loader)
             self._resumed = None
-        made = math.ceil(self.batch / self.accumulate)
-        self.goal = self.step - made + epochs * math.ceil(len(loader) / self.accumulate)
+        completed = math.ceil(self.batch / self.accumulate)
+        self.goal = self.step - completed + epochs * math.ceil(len(loader) / self.accumulate)
         for _ in range(epochs):
             if self.stop:
                 break
             self._wrapped.train()
-            batches = self._rest(loader)
+            batches = self._remaining(loader)
             while group := list(islice(batches, self.accumulate)):
-                self._learn(group)
+                self._step(group)
             self.batch = 0
             self.epoch += 1
             self.notify("epoch")
-            self.stop = distributed.anywhere(self.stop)
+            self.stop = distributed.is_any(self.stop)
         self.notify("phase")
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that the rest of the training depends on but the data, as tensors and plain values."""
+        """Return everything that the rest of the training depends on apart from the data."""
         return {
             "rule": self.rule.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "callbacks": {name: callback.state_dict() for name, callback in self._remembering().items()},
+            "callbacks": {name: callback.state_dict() for name, callback in self._stateful().items()},
             "progress": {name: getattr(self, name) for name in _PROGRESS},
-            "draws": {"began": self._began, "now": rng_state.states(self._loader)},
+            "random": {"began": self._began, "now": rng_state.get_states(self._loader)},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state_dict`: the next `fit` makes the rest of the epoch that was under way.
+        """Resume from `state_dict`: the next `fit` completes the interrupted epoch.
 
-        The batches of that epoch which were seen are drawn again and passed over.
+        The completed batches of that epoch are drawn again and skipped.
 
         Raises
         ------
         DataError
-            If a callback that remembers something finds nothing of its own there.
+            If the state of a callback is missing.
         """
-        callbacks = self._remembering()
-        if strangers := callbacks.keys() - state["callbacks"].keys():
+        callbacks = self._stateful()
+        if missing := callbacks.keys() - state["callbacks"].keys():
             raise DataError(
-                f"no state for {', '.join(sorted(strangers))}; give the same callbacks in the same order as "
+                f"no state for {', '.join(sorted(missing))}; give the same callbacks in the same order as "
                 f"before: {', '.join(state['callbacks']) or 'none'}"
             )
         self.rule.load_state_dict(state["rule"])
@@ -169,14 +182,14 @@ class Trainer:
             callback.load_state_dict(state["callbacks"][name])
         for name in _PROGRESS:
             setattr(self, name, state["progress"][name])
-        self._began, self._resumed = state["draws"]["began"], state["draws"]["now"]
+        self._began, self._resumed = state["random"]["began"], state["random"]["now"]
 
     def evaluate(self, most: int | None = None) -> dict[str, float]:
-        """Return the metrics on the held-out data; none where there are no such data or no targets.
+        """Return the metrics on the held-out data; an empty dict without such data or targets.
 
-        With ``most``, a larger set is represented by so many samples at most, evenly spaced.
+        If there are more than ``most`` samples, at most that many are evaluated, evenly spaced.
         """
-        x, y = self.held or (None, None)
+        x, y = self.held_out or (None, None)
         if x is None or y is None:
             return {}
         stride = 1 if most is None else math.ceil(len(x) / most)
@@ -184,32 +197,32 @@ class Trainer:
         return {"accuracy": accuracy(scores, y[::stride])}
 
     def scores(self) -> Tensor:
-        """Return the raw scores (N, K) of the held-out inputs, computed once between two steps.
+        """Return the raw scores (N, K) of the held-out inputs, computed at most once a step.
 
         Raises
         ------
         ValueError
             If there are no held-out data.
         """
-        if self.held is None:
-            raise ValueError("there are no held-out data; give them to fit: fit(batches, epochs, held)")
+        if self.held_out is None:
+            raise ValueError("there are no held-out data; pass them to fit: fit(batches, epochs, held_out)")
         if self._scored is None or self._scored[0] != self.step:
-            self._scored = self.step, predict(self.rule, self.held[0])
+            self._scored = self.step, predict(self.rule, self.held_out[0])
         return self._scored[1]
 
-    def notify(self, event: str, *what: object) -> None:
-        """Tell every callback that listens to ``event``."""
+    def notify(self, event: str, *arguments: object) -> None:
+        """Call the method ``on_<event>`` of every callback that has it."""
         for callback in self.callbacks:
             if handler := getattr(callback, f"on_{event}", None):
-                handler(self, *what)
+                handler(self, *arguments)
 
-    def _rest(self, loader: Loader) -> Iterator[Any]:
-        """Return the batches of the epoch under way that were not seen yet."""
+    def _remaining(self, loader: Loader) -> Iterator[Any]:
+        """Return the batches of the current epoch that are not completed."""
         if not self.batch:
-            self._began = rng_state.states(loader)
+            self._began = rng_state.get_states(loader)
             return iter(loader)
         assert self._began is not None
-        now = rng_state.states(loader)
+        now = rng_state.get_states(loader)
         rng_state.restore(self._began, loader)
         batches = iter(loader)
         for _ in islice(batches, self.batch):
@@ -217,31 +230,31 @@ class Trainer:
         rng_state.restore(now, loader)
         return batches
 
-    def _learn(self, group: Sequence[tuple[Tensor, Tensor | None]]) -> None:
-        """Make one step of some batches."""
+    def _step(self, group: Sequence[tuple[Tensor, Tensor | None]]) -> None:
+        """Make one step from a group of batches."""
         self.optimizer.zero_grad()
         samples = sum(len(x) for x, _ in group)
-        objective = torch.stack([self._descend(x, y, len(x) / samples) for x, y in group]).sum()
+        objective = torch.stack([self._backward(x, y, len(x) / samples) for x, y in group]).sum()
         self.scaler.unscale_(self.optimizer)
         self.notify("gradients", objective)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        distributed.average(self.rule)
+        distributed.average_buffers(self.rule)
         self.step += 1
         self.batch += len(group)
         self.notify("step")
 
-    def _descend(self, x: Tensor, y: Tensor | None, share: float) -> Tensor:
-        """Add to ``.grad`` the batch's share in a step; return what it has in the objective."""
+    def _backward(self, x: Tensor, y: Tensor | None, weight: float) -> Tensor:
+        """Add the weighted gradient of a batch to ``.grad``; return its weighted objective, detached."""
         device = next(self.rule.parameters()).device
         x, y = x.to(device), None if y is None else y.to(device)
         with nullcontext() if self.autocast is None else torch.autocast(device.type, self.autocast):
-            objective: Tensor = share * self._wrapped(x, y)
+            objective: Tensor = weight * self._wrapped(x, y)
         self.scaler.scale(objective).backward()
         return objective.detach()
 
-    def _remembering(self) -> dict[str, Any]:
-        """Return the callbacks that have a state, by place and type."""
+    def _stateful(self) -> dict[str, Any]:
+        """Return the callbacks with state, by type and position."""
         return {
             f"{type(callback).__name__} {i}": callback
             for i, callback in enumerate(self.callbacks)
@@ -253,7 +266,7 @@ _PROGRESS = ("epoch", "step", "batch", "stop")
 
 
 def unwrapped(rule: nn.Module) -> Rule:
-    """Return the rule inside of what `torch.compile` or `DistributedDataParallel` made of it."""
+    """Return the rule that `torch.compile` or `DistributedDataParallel` has wrapped."""
     for inside in ("_orig_mod", "module"):
         if not isinstance(rule, Rule) and hasattr(rule, inside):
             return unwrapped(getattr(rule, inside))
@@ -269,6 +282,6 @@ def predict(rule: Rule, x: Tensor, batch: int = 512) -> Tensor:
 
 
 def accuracy(scores: Tensor, y: Tensor) -> float:
-    """Return the share of raw scores (N, K) that name the class in ``y``, (N,) or (N, 1)."""
+    """Return the fraction of raw scores (N, K) that predict the class in ``y``, (N,) or (N, 1)."""
     hits = probabilities(scores).argmax(1) == y.flatten()
     return hits.double().mean().item()

@@ -38,7 +38,7 @@ class Training(Protocol):
     optimizer: torch.optim.Optimizer
     phase: str
     epoch: int
-    held: tuple[Tensor, Tensor | None] | None
+    held_out: tuple[Tensor, Tensor | None] | None
 
     def evaluate(self, most: int | None = None) -> Mapping[str, float]:
         """Return the metrics on the held-out data, or on ``most`` of them; none without targets."""
@@ -160,7 +160,7 @@ class TensorBoard:
             self._write_epoch(trainer, phase)
         if phase.looked != trainer.epoch:
             self._look(trainer, phase)
-        if trainer.held is not None and (y := trainer.held[1]) is not None:
+        if trainer.held_out is not None and (y := trainer.held_out[1]) is not None:
             self._final = trainer.evaluate()
             figure = confusion(_counts(trainer.scores(), y))
             self._writer.add_figure(f"{trainer.phase}/confusion", figure, trainer.epoch)
@@ -232,7 +232,7 @@ class TensorBoard:
         phase.looked = trainer.epoch
         for path, w in _weights(trainer.rule.model).items():
             self._write_histogram(trainer, _tag("weights", path), w)
-        x = None if trainer.held is None else _spread(trainer.held[0], _PROBES)
+        x = None if trainer.held_out is None else _spread(trainer.held_out[0], _PROBES)
         for path, picture in pictures(trainer.rule.model, x, self.image, _UNITS).items():
             tag = _tag(trainer.phase, "receptive_fields", path)
             self._writer.add_image(tag, receptive_fields(picture), trainer.epoch)
@@ -313,7 +313,7 @@ def _norm_errors(rule: Rule) -> dict[str, float]:
 
 def _angles(trainer: Training) -> dict[str, float]:
     criterion = getattr(trainer.rule, "criterion", None)
-    x, y = trainer.held or (None, None)
+    x, y = trainer.held_out or (None, None)
     if criterion is None or x is None or y is None:
         return {}
     cosines = diagnostics.alignment(trainer.rule, criterion, _spread(x, _PROBES), _spread(y, _PROBES))

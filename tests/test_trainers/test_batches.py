@@ -46,11 +46,11 @@ def test_samples_are_drawn_in_proportion_to_their_weights():
 
 
 def test_batches_refuse_what_cannot_be_paired():
-    with pytest.raises(ValueError, match="equally long, got 3 and 2"):
+    with pytest.raises(ValueError, match="same length, got 3 and 2"):
         Batches(torch.zeros(3), torch.zeros(2), 1)
     with pytest.raises(ValueError, match="size must be at least 1, got 0"):
         Batches(torch.zeros(3), None, 0)
-    with pytest.raises(ValueError, match=r"one a sample, \(3,\), got \(2,\)"):
+    with pytest.raises(ValueError, match=r"have the shape \(3,\), got \(2,\)"):
         Batches(torch.zeros(3), None, 1, torch.Generator(), weights=torch.ones(2))
     with pytest.raises(ValueError, match="need a generator"):
         Batches(torch.zeros(3), None, 1, weights=torch.ones(3))
@@ -69,15 +69,15 @@ def test_data_sets_from_python_are_read_into_memory():
 
 def test_a_split_refuses_what_cannot_be_paired():
     x, y = torch.zeros(3, 2), torch.zeros(3, dtype=torch.int64)
-    with pytest.raises(ValueError, match=r"test: 3 inputs need as many classes \(N,\), got \(2,\)"):
+    with pytest.raises(ValueError, match=r"test: classes have the shape \(2,\); expected \(3,\)"):
         Split(x, y, x, y[:2])
     with pytest.raises(ValueError, match=r"training samples are \(2,\), test samples \(1,\)"):
         Split(x, y, x[:, :1], y)
-    with pytest.raises(ValueError, match="no samples for training or for the test"):
+    with pytest.raises(ValueError, match="training or the test data are empty"):
         Split(x, y, x[:0], y[:0])
     for train, test, says in (
-        ([0, -1, 1], [0, 0, 0], "training: classes are -1 to 1; expected 0 to 1"),
-        ([0, 1, 1], [0, 2, 1], "test: classes are 0 to 2; expected 0 to 1"),
+        ([0, -1, 1], [0, 0, 0], "training: classes range from -1 to 1; expected 0 to 1"),
+        ([0, 1, 1], [0, 2, 1], "test: classes range from 0 to 2; expected 0 to 1"),
     ):
         with pytest.raises(ValueError, match=says):
             Split(x, torch.tensor(train), x, torch.tensor(test))

@@ -55,7 +55,7 @@ def test_the_file_is_used_above_the_limit_and_vanishes(tmp_path):
 
 
 def test_a_folder_that_cannot_take_the_file_is_named(tmp_path, monkeypatch):
-    with pytest.raises(DataError, match="nowhere: cannot hold features"):
+    with pytest.raises(DataError, match="nowhere: cannot create a file for features"):
         Cache(0, tmp_path / "nowhere")(part(), X)
     monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 479}))
     with pytest.raises(DataError, match="no space for 480 bytes"):

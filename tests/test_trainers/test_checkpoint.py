@@ -308,7 +308,9 @@ def test_reading_runs_no_code(tmp_path, monkeypatch):
     with open("b.pt", "wb") as file:
         pickle.dump(Bomb(), file)
     for name in ("a.pt", "b.pt"):
-        with pytest.raises(DataError, match=rf"{name}: no 'hebbian-eeg checkpoint 1'.*Name a new file"):
+        with pytest.raises(
+            DataError, match=rf"{name}: not a readable 'hebbian-eeg checkpoint 2'.*specify a new file"
+        ):
             trained("backprop", Checkpoint(name))
     assert not os.path.exists("exploded")
 
@@ -324,7 +326,7 @@ def test_a_foreign_or_damaged_file_is_refused_and_left_alone(content, tmp_path):
     else:
         torch.save(content, path)
     before = path.read_bytes()
-    with pytest.raises(DataError, match="expected one that this version wrote") as caught:
+    with pytest.raises(DataError, match="written by this version; specify a new file") as caught:
         trained("backprop", Checkpoint(path))
     assert "\n" not in str(caught.value)
     assert path.read_bytes() == before
@@ -342,7 +344,7 @@ def test_a_foreign_or_damaged_file_is_refused_and_left_alone(content, tmp_path):
 def test_other_settings_are_named(changed, said, tmp_path):
     path = tmp_path / "a.pt"
     trained("backprop", Checkpoint(path))
-    with pytest.raises(DataError, match=rf"a.pt: a checkpoint of another run: {said}\. Give the settings"):
+    with pytest.raises(DataError, match=rf"a.pt: a checkpoint of another run: {said}\. Use the settings"):
         trained(**{"name": "backprop", "checkpoint": Checkpoint(path), **changed})
 
 

@@ -63,7 +63,7 @@ def test_rules_tells_all_about_one(name):
         (["train", "--rule", "oja", "--model", "lenet"], 1, "lenet is for grey images of 28 x 28"),
         (["train", "--rule", "krotov", "--hidden", "1", "--no-controls"], 1, "ranks 2 units"),
         (["train", "--rule", "oja", "--data", "mnist"], 1, "no folder given"),
-        (["train", "--rule", "oja", "--data", "mnist", "--folder", "nowhere"], 1, "nowhere: found no"),
+        (["train", "--rule", "oja", "--data", "mnist", "--folder", "nowhere"], 1, "nowhere: no train-images"),
         (["compare", "--rules", "oja,krotv", "--out", "new"], 2, "did you mean 'krotov'?"),
         (["run", "nowhere.json", "--out", "new"], 1, "nowhere.json: cannot be read"),
     ],

@@ -98,7 +98,7 @@ def test_frozen_features_update_the_readout_alone(split):
 @pytest.mark.parametrize(
     ("net", "sample", "says"),
     [
-        ("convnet", (5,), r"looks at images, the samples are \(5,\)"),
+        ("convnet", (5,), r"is for images, the samples have the shape \(5,\)"),
         ("lenet", (3, 28, 28), "grey images of 28 x 28"),
         ("convnet", (4, 4), "too small"),
     ],
@@ -258,8 +258,8 @@ def test_options_that_are_pairs_or_have_no_default_are_taken():
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"rate": 1}, "no setting 'rate'; known: learn, readout"),
-        ({"learn": {"rate": 1}}, "no setting 'rate'; known: epochs, batch, least_steps, lr"),
+        ({"rate": 1}, "unknown setting 'rate'; expected one of learn, readout"),
+        ({"learn": {"rate": 1}}, "unknown setting 'rate'; expected one of epochs, batch, least_steps, lr"),
         ({"learn": {"epochs": "two"}}, "epochs = 'two'; expected int"),
         ({"learn": 3}, "learn = 3; expected dict"),
         ({"learn": {"epochs": True}}, "epochs = True; expected int"),
@@ -332,7 +332,7 @@ def test_a_recorded_training_is_run_again(tmp_path):
         assert "not of `hebbian train`" in call_hebbian("run", path, "--out", tmp_path / "x").output
     (first / "results.json").write_text('[{"figure": 1}]')
     assert (
-        "no results of this version"
+        "not results of this version"
         in call_hebbian("run", first / "run.json", "--out", tmp_path / "x").output
     )
 

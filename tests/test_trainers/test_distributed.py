@@ -15,7 +15,7 @@ from torch.optim import SGD
 from hebbian import registry
 from tests.helpers import samples, small_mlp
 from trainers import Batches, Checkpoint, Phase, Recipe, RunOptions, Trainer, TrainingData, mlp, train_rule
-from trainers.distributed import joined, leave, rank, world
+from trainers.distributed import leave, rank, world, wrap_rule
 from trainers.networks import uniform
 
 NAMES = sorted(registry.rules())
@@ -48,9 +48,9 @@ class Recorder:
 def gradients(name):
     """Return the gradients of the second of two steps: by then what a rule remembers has moved."""
     rule, recorder, (x, y) = build(name), Recorder(), data()
-    wrapped = joined(rule)
+    wrapped = wrap_rule(rule)
     torch.manual_seed(10 + rank())
-    batches = Batches(x, y, len(x), torch.Generator().manual_seed(2), share=(rank(), world()))
+    batches = Batches(x, y, len(x), torch.Generator().manual_seed(2), rank=rank(), world=world())
     Trainer(wrapped, SGD(rule.parameters(), lr=0.01), [recorder]).fit(batches, 2)
     return recorder.found
 
@@ -120,7 +120,7 @@ def test_shares_are_equal_and_make_up_the_batch(size, drop_last):
     def batches(share):
         generator = torch.Generator().manual_seed(0)
         augment = (lambda x, g: x + torch.rand(x.shape, generator=g)) if drop_last else None
-        return Batches(x, x, size, generator, drop_last, augment, share)
+        return Batches(x, x, size, generator, drop_last, augment, *share)
 
     x = torch.arange(21.0)
     halves = [batches((i, 2)) for i in range(2)]
@@ -135,7 +135,7 @@ def test_shares_are_equal_and_make_up_the_batch(size, drop_last):
 
 def test_a_batch_must_have_a_share_for_every_process():
     with pytest.raises(ValueError, match="multiple of the 2 processes, got 5"):
-        Batches(torch.zeros(9), None, 5, share=(0, 2))
+        Batches(torch.zeros(9), None, 5, world=2)
 
 
 def test_two_processes_learn_as_one(tmp_path):

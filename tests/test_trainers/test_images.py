@@ -33,12 +33,12 @@ WHOLE = idx(np.arange(24, dtype=np.uint8).reshape(2, 3, 4))
 @pytest.mark.parametrize(
     ("name", "blob", "found"),
     [
-        ("a", b"", "begins with nothing"),
-        ("a", b"\x89PNG" + WHOLE, "begins with 89504e47"),
-        ("a", WHOLE[:2] + b"\x0d" + WHOLE[3:], "begins with 00000d03"),
+        ("a", b"", "starts with nothing"),
+        ("a", b"\x89PNG" + WHOLE, "starts with 89504e47"),
+        ("a", WHOLE[:2] + b"\x0d" + WHOLE[3:], "starts with 00000d03"),
         ("a", WHOLE[:9], "ends inside its header"),
-        ("a", WHOLE[:-1], "holds 23 values, its header promises 24"),
-        ("a", WHOLE + b"x", "holds 25 values, its header promises 24"),
+        ("a", WHOLE[:-1], ": 23 values, expected 24"),
+        ("a", WHOLE + b"x", ": 25 values, expected 24"),
         ("a.gz", WHOLE, "cannot be read"),
         ("a.gz", gzip.compress(WHOLE, mtime=0)[:-12], "cannot be read"),
     ],
@@ -75,7 +75,7 @@ def test_mnist_comes_from_its_four_files(tmp_path):
 
 
 def test_mnist_errors(tmp_path):
-    with pytest.raises(DataError, match=r"found no train-images-idx3-ubyte or \S+\.gz"):
+    with pytest.raises(DataError, match=r": no train-images-idx3-ubyte or \S+\.gz"):
         load_images("mnist", tmp_path)
     with pytest.raises(DataError, match="no folder given"):
         load_images("mnist")
@@ -121,9 +121,9 @@ def test_cifar_comes_from_its_binary_batches_in_order(tmp_path):
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (lambda blob: b"", "holds 0 bytes"),
-        (lambda blob: blob[:-1], r"holds 12291 bytes; expected a multiple of 3073"),
-        (lambda blob: b"\x0a" + blob[1:], "has a label 10"),
+        (lambda blob: b"", ": 0 bytes"),
+        (lambda blob: blob[:-1], r": 12291 bytes; expected a multiple of 3073"),
+        (lambda blob: b"\x0a" + blob[1:], "a label is 10"),
     ],
 )
 def test_a_damaged_batch_of_cifar_is_named_in_one_line(tmp_path, damage, says):
@@ -139,7 +139,7 @@ def test_a_damaged_batch_of_cifar_is_named_in_one_line(tmp_path, damage, says):
 def test_a_missing_batch_of_cifar_is_named(tmp_path):
     write_cifar(tmp_path)
     (tmp_path / "test_batch.bin").unlink()
-    with pytest.raises(DataError, match=r"found no test_batch\.bin"):
+    with pytest.raises(DataError, match=r": no test_batch\.bin"):
         load_images("cifar10", tmp_path)
 
 

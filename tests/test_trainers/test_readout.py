@@ -58,10 +58,10 @@ def test_features_are_what_the_last_linear_gets():
 
 
 def test_a_model_without_a_linear_readout_is_refused():
-    with pytest.raises(TypeError, match="needs a Linear layer with a bias"):
+    with pytest.raises(TypeError, match="needs a Linear with a bias"):
         last_linear(nn.Sequential(nn.Linear(3, 3), nn.Conv1d(3, 3, 1)))
     model = nn.Sequential(nn.Linear(12, 5), nn.Linear(5, 3), nn.Tanh())
-    with pytest.raises(TypeError, match="move what follows it"):
+    with pytest.raises(TypeError, match="move the layers after it"):
         Features(model, last_linear(model))(data()[0])
 
 
@@ -128,7 +128,7 @@ def test_a_classifier_of_one_logit():
 def test_a_class_without_samples_is_refused():
     x, y = data()
     recipe = Recipe(PHASE, classifier=partial(KNeighborsClassifier, 1))
-    with pytest.raises(ValueError, match=r"hold classes \[.*0.*2.*\]; a classifier needs samples of all 3"):
+    with pytest.raises(ValueError, match=r"have classes \[.*0.*2.*\]; a classifier needs samples of all 3"):
         read_out(recipe, mlp(12, [8], 3), x, y * 0 + 2 * (y > 0))
 
 

@@ -13,7 +13,7 @@ from trainers.comparison import compare as module, search as searching
 from trainers.comparison.compare import Comparison, compare_rules
 from trainers.comparison.experiment import Experiment
 from trainers.comparison.results import read_results
-from trainers.comparison.search import SearchResult, held_out, scale_rates, search_rates
+from trainers.comparison.search import SearchResult, hold_out, scale_rates, search_rates
 from trainers.recipes import Phase, Recipe
 
 
@@ -30,8 +30,8 @@ def slow(rate):
     return Experiment("backprop", 0, Recipe(Phase(partial(SGD, lr=rate), epochs=2, batch=20)), widths=(6,))
 
 
-def test_what_is_held_out_is_a_fifth_of_each_class_of_the_training_data(split):
-    inner = held_out(split)
+def test_what_is_hold_out_is_a_fifth_of_each_class_of_the_training_data(split):
+    inner = hold_out(split)
     assert torch.bincount(inner.y_test).tolist() == [20, 20]
     both = torch.cat([inner.x_train, inner.x_test])
     assert sorted(map(tuple, both.tolist())) == sorted(map(tuple, split.x_train.tolist()))
@@ -59,7 +59,7 @@ def test_a_search_mends_a_rate_that_is_too_small_and_repeats_itself(split):
 def test_a_recipe_without_a_rate_is_refused(split):
     pytest.importorskip("optuna")
     odd = replace(slow(1.0), recipe=Recipe(Phase(lambda p: SGD(p, lr=1.0), epochs=1)))
-    with pytest.raises(ValueError, match="give its optimizer as partial"):
+    with pytest.raises(ValueError, match="define its optimizer as partial"):
         search_rates(odd, split, 1)
     assert scale_rates(odd, SearchResult("backprop", reason="failed")) == odd  # it then runs as it is
 

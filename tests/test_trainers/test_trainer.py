@@ -112,10 +112,10 @@ def test_evaluate_looks_at_the_held_out_data():
     assert trainer.evaluate() == {}
     x, _ = data()
     always_right = predict(trainer.rule, x).argmax(1)
-    trainer.fit(Batches(*data(), 10), 0, held=(x, always_right))
+    trainer.fit(Batches(*data(), 10), 0, held_out=(x, always_right))
     assert trainer.evaluate() == {"accuracy": 1.0}
     wrong_at_odd_places = torch.where(torch.arange(len(x)) % 2 == 1, 1 - always_right, always_right)
-    trainer.fit(Batches(*data(), 10), 0, held=(x, wrong_at_odd_places))
+    trainer.fit(Batches(*data(), 10), 0, held_out=(x, wrong_at_odd_places))
     assert trainer.evaluate() == trainer.evaluate(most=len(x)) == {"accuracy": 0.5}
     assert trainer.evaluate(most=len(x) // 2) == {"accuracy": 1.0}
 
@@ -133,12 +133,12 @@ def test_held_out_inputs_are_scored_once_between_two_steps():
     with pytest.raises(ValueError, match="no held-out data"):
         trainer.scores()
     for epochs in (1, 1):
-        trainer.fit(Batches(x, y, 10), epochs, held=(x, y))
+        trainer.fit(Batches(x, y, 10), epochs, held_out=(x, y))
         trainer.evaluate()
         torch.testing.assert_close(trainer.scores(), model.eval()(x).detach())
         assert trainer.evaluate()["accuracy"] == accuracy(trainer.scores(), y)
     assert Counting.calls == 2
-    trainer.fit(Batches(x, y, 10), 0, held=(x, None))
+    trainer.fit(Batches(x, y, 10), 0, held_out=(x, None))
     assert trainer.evaluate() == {}
 
 

@@ -167,7 +167,7 @@ def test_confusion_counts_true_classes_by_row(tmp_path, monkeypatch, one_logit):
     with TensorBoard(tmp_path) as board:
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         Trainer(Backprop(model, criterion), optimizer, [board]).fit(
-            Batches(x, targets, 25), 1, held=(x, targets)
+            Batches(x, targets, 25), 1, held_out=(x, targets)
         )
     scores = model(x).detach()
     predicted = (scores[:, 0] > 0).long() if one_logit else scores.argmax(1)

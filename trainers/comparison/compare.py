@@ -1,7 +1,6 @@
-"""Many rules beside their controls: same data, same net, same seeds, each in a process of its own.
+"""Comparison of rules and controls on the same data, network and seeds, each run in its own process.
 
-Whoever is interrupted calls again: what the folder of a comparison holds (`trainers.comparison.results`)
-is not run again.
+An interrupted comparison is resumed by the same call: results that its folder contains are not run again.
 """
 
 from __future__ import annotations
@@ -38,31 +37,31 @@ CONTROLS = ("backprop", "frozen")
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is compared.
+    """The settings of a comparison.
 
     Parameters
     ----------
     rules
         Names in the registry; `with_controls` adds backprop and frozen random features.
     seeds
-        One run of each rule by each.
+        Seeds; each rule is run once with each.
     data
-        What the data are called; they themselves are given to `compare_rules`.
+        Name of the data, which are passed to `compare_rules`.
     net, widths, device
         As in `trainers.comparison.experiment.Experiment`.
     epochs
-        Of a rule's own phase and of the readout alike, so that a rule and its controls see the labels
-        equally often; those of each recipe by default.
+        Epochs of a rule's own phase and of the readout alike, so that a rule and its controls see the
+        labels equally often; those of each recipe by default.
     greedy
-        Let rules without labels learn block by block; the others learn as ever.
+        Train the blocks of unsupervised rules one after the other; without effect on supervised rules.
     finetune
-        Epochs of backprop through the whole net at the end, of every rule; none by default.
+        Epochs of backprop through the whole network at the end, for every rule.
     overrides
-        What is to be other than in the recipes.
+        Changes of the recipes.
     trials
-        For each rule, how many pairs of rates are tried on held-out training data before; 0 for none.
+        Learning rates tried for each rule on held-out training data first; 0 for no search.
     threads
-        Of each run.
+        CPU threads of each run.
 
     Raises
     ------
@@ -89,12 +88,12 @@ class Comparison:
 
     @classmethod
     def from_record(cls, run: Any) -> Comparison:
-        """Return what a ``run.json`` was written of.
+        """Return the comparison that a ``run.json`` records.
 
         Raises
         ------
         DataError
-            If it was written by something else, or by another version with other settings.
+            If the record is of another kind, or of a version with other settings.
         """
         if not isinstance(run, dict) or run.get("command") not in ("train", "compare"):
             raise DataError("the record is not of `hebbian train` or `hebbian compare`")
@@ -102,18 +101,16 @@ class Comparison:
             k: tuple(v) if isinstance(v, list) else v for k, v in run["settings"].items()
         }
         if settings.keys() != {f.name for f in fields(cls)}:
-            raise DataError(
-                "the record has other settings than this version knows; take the one that it names"
-            )
+            raise DataError("the record has settings of another version; use the version that it names")
         return cls(**settings)
 
     def as_record(self, command: str, split: Split) -> dict[str, Any]:
-        """Return what is written as ``run.json``; see `trainers.provenance`."""
+        """Return the record for ``run.json``; see `trainers.provenance`."""
         recipes = {e.rule: {"recipe": e.recipe} for e in self.experiments()}
         return make_record(command, asdict(self), recipes, split)
 
     def experiments(self) -> list[Experiment]:
-        """Return all runs, seed by seed, so that an interrupted comparison has whole rows of rules."""
+        """Return all runs, seed by seed, so that an interrupted comparison contains all rules."""
         return [self._experiment(rule, seed) for seed in self.seeds for rule in self.rules]
 
     def _experiment(self, rule: str, seed: int) -> Experiment:
@@ -125,8 +122,8 @@ class Comparison:
         if self.epochs is not None:
             recipe = replace(
                 recipe,
-                learn=_lasting(recipe.learn, self.epochs),
-                readout=_lasting(recipe.readout, self.epochs),
+                learn=_with_epochs(recipe.learn, self.epochs),
+                readout=_with_epochs(recipe.readout, self.epochs),
             )
         try:
             recipe = override(recipe, self.overrides.get(rule, {}))
@@ -135,12 +132,12 @@ class Comparison:
         return Experiment(rule, seed, recipe, self.net, self.widths, self.device)
 
 
-def _lasting(phase: Phase, epochs: int) -> Phase:
+def _with_epochs(phase: Phase, epochs: int) -> Phase:
     return replace(phase, epochs=epochs, least_steps=0)
 
 
 def with_controls(rules: Sequence[str]) -> tuple[str, ...]:
-    """Return ``rules``, each once, and the controls that are missing."""
+    """Return ``rules``, each once, followed by the controls that are missing."""
     return tuple(dict.fromkeys((*rules, *CONTROLS)))
 
 
@@ -153,30 +150,34 @@ def compare_rules(
     minutes: float = math.inf,
     report: Callable[[str], None] = lambda line: None,
 ) -> list[Result]:
-    """Run what is missing in the folder ``out`` and return those of the wanted results that are there now.
+    """Run what is missing in the folder ``out`` and return the results that are there now.
 
-    A run that fails is a result with a ``reason``, and counts as run.
+    A run that fails is a result with a ``reason``, and is not repeated.
 
     Parameters
     ----------
+    comparison
+        Rules, seeds and settings.
+    split
+        The data.
     out
-        A new folder, or one of the same comparison, perhaps with other rules or seeds.
+        New folder, or one of the same comparison, possibly with other rules or seeds.
     jobs
         Processes at a time.
     minutes
-        No run begins later than this.
+        Time after which no run begins.
     report
         Called with one line for each search and each run that ends.
 
     Raises
     ------
     DataError
-        If ``out`` holds another comparison or cannot be written, or Optuna is missing and wanted.
+        If ``out`` contains another comparison or cannot be written, or a search lacks Optuna.
     ValueError
-        If the net does not suit the data.
+        If the network does not fit the data.
     """
-    wanted = comparison.experiments()
-    wanted[0].model(split)
+    experiments = comparison.experiments()
+    experiments[0].model(split)
     if comparison.trials:
         require_optuna()
     open_folder(out, comparison.as_record("compare", split))
@@ -184,20 +185,20 @@ def compare_rules(
     threads = comparison.threads
     if comparison.trials:
         path = out / "search.json"
-        found = {f["rule"]: SearchResult(**f) for f in read_record(path)} if path.exists() else {}
-        todo = [e for e in wanted if e.seed == comparison.seeds[0] and e.rule not in found]
-        for rates in run(partial(_search, split=split, trials=comparison.trials, threads=threads), todo):
-            found[rates.rule] = rates
-            write_record(path, list(found.values()))
-            report(describe_search(rates))
-        wanted = [scale_rates(e, found[e.rule]) for e in wanted if e.rule in found]
+        rates = {r["rule"]: SearchResult(**r) for r in read_record(path)} if path.exists() else {}
+        todo = [e for e in experiments if e.seed == comparison.seeds[0] and e.rule not in rates]
+        for best in run(partial(_search, split=split, trials=comparison.trials, threads=threads), todo):
+            rates[best.rule] = best
+            write_record(path, list(rates.values()))
+            report(describe_search(best))
+        experiments = [scale_rates(e, rates[e.rule]) for e in experiments if e.rule in rates]
     results = {(r.rule, r.seed): r for r in read_results(out)}
-    todo = [e for e in wanted if e.key not in results]
+    todo = [e for e in experiments if e.key not in results]
     for result in run(partial(_run, split=split, threads=threads), todo):
         results[result.rule, result.seed] = result
         write_results(out, list(results.values()))
         report(describe_result(result))
-    return [results[e.key] for e in wanted if e.key in results]
+    return [results[e.key] for e in experiments if e.key in results]
 
 
 def _run(experiment: Experiment, split: Split, threads: int) -> Result:

@@ -1,4 +1,4 @@
-"""One training of one net by one rule, from its first weights to its figure on the test data."""
+"""One training of one network by one rule, from its first weights to its test accuracy."""
 
 from __future__ import annotations
 
@@ -20,26 +20,27 @@ from trainers.trainer import accuracy, predict
 
 Net = Literal["mlp", "convnet", "lenet"]
 WIDTHS: Mapping[Net, tuple[int, ...]] = {"mlp": (100,), "convnet": (16, 32), "lenet": ()}
-"""Units of the hidden layers, or kernels of the convolutions, where none are named."""
+"""Default units of the hidden layers, or kernels of the convolutions."""
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """All that the outcome depends on but the data.
+    """Everything that the outcome depends on apart from the data.
 
     Parameters
     ----------
     rule
-        Its name in the registry.
+        Name of the rule in the registry.
     seed
-        Of the first weights and of the training: rules that draw their first weights alike get the same.
+        Seed of the first weights and of the training; rules with the same initialisation have the same first
+        weights.
     recipe
-        What it is trained with.
+        Settings of the training.
     net, widths
-        ``mlp`` with so many units in each hidden layer; ``convnet`` with so many kernels in each
-        convolution, or ``lenet``, both for images.  No widths: those of `WIDTHS`.
+        ``mlp`` with the units of each hidden layer; ``convnet`` with the kernels of each convolution, or
+        ``lenet``, both for images.  Default widths are in `WIDTHS`.
     device
-        As torch names it.
+        Device as PyTorch names it.
     """
 
     rule: str
@@ -51,16 +52,16 @@ class Experiment:
 
     @property
     def key(self) -> tuple[str, int]:
-        """Rule and seed, by which results are found."""
+        """Rule and seed, which identify a result."""
         return self.rule, self.seed
 
     def model(self, split: Split) -> nn.Sequential:
-        """Return the net for ``split`` with its first weights.
+        """Return the network for ``split`` with its first weights.
 
         Raises
         ------
         ValueError
-            If there is no such net, or it does not suit the data.
+            If the network does not fit the data.
         """
         model = _net(self, tuple(split.x_train.shape[1:]), split.classes)
         self.recipe.initialise(model, torch.Generator().manual_seed(self.seed))
@@ -69,22 +70,22 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Result:
-    """How a rule did on the test data; without figures where ``reason`` says why there are none."""
+    """Outcome of an experiment on the test data; ``reason`` states why it failed, if it did."""
 
     rule: str
     seed: int
     accuracy: float | None = None
     low: float | None = None
     high: float | None = None
-    """95 % Wilson interval of the accuracy, for the draw of the test samples only."""
+    """Bounds of the 95 % Wilson interval of the accuracy, for the sampling of the test data only."""
     seconds: float | None = None
-    """Of training and testing, by the clock."""
+    """Wall-clock time of training and testing."""
     memory: float | None = None
-    """Peak of the process, MiB; on a GPU that of the tensors there.  None where it had other work as well."""
+    """Peak MiB of the process, or of the tensors on a GPU; None for a run in a shared process."""
     updated: int | None = None
-    """Parameters of the net in tensors that the training changed."""
+    """Number of parameters in the tensors that the training changed."""
     weights: str | None = None
-    """The first 16 hex digits of the SHA-256 of the net's final state."""
+    """The first 16 hex digits of the SHA-256 of the final state of the network."""
     reason: str = ""
 
 
@@ -94,14 +95,25 @@ def run_experiment(
     callbacks: Sequence[object] = (),
     checkpoint: Checkpoint | None = None,
 ) -> Result:
-    """Train and test, or go on with it from ``checkpoint``.
+    """Train and test, or resume from ``checkpoint``.
+
+    Parameters
+    ----------
+    experiment
+        Rule, network, seed and recipe.
+    split
+        The data.
+    callbacks
+        See `trainers.Trainer`.
+    checkpoint
+        File of the interrupted training.
 
     Raises
     ------
     FloatingPointError
-        If the scores end up as NaN or infinity.
+        If the final scores are not finite.
     ValueError, TypeError
-        If the net does not suit the data, or the rule the net.
+        If the network does not fit the data, or the rule does not fit the network.
     """
     model = experiment.model(split).to(experiment.device)
     first = [p.detach().clone() for p in model.parameters()]
@@ -112,13 +124,15 @@ def run_experiment(
     scores = predict(rule, split.x_test).cpu()  # waits for a GPU
     seconds = time.perf_counter() - start
     if not scores.isfinite().all():
-        raise FloatingPointError("the scores are not finite, training has diverged; lower its rate")
-    share = accuracy(scores, split.y_test.cpu())
-    low, high = wilson(share, len(scores))
+        raise FloatingPointError(
+            "the scores are not finite: training has diverged; use a lower learning rate"
+        )
+    test_accuracy = accuracy(scores, split.y_test.cpu())
+    low, high = wilson(test_accuracy, len(scores))
     return Result(
         experiment.rule,
         experiment.seed,
-        accuracy=share,
+        accuracy=test_accuracy,
         low=low,
         high=high,
         seconds=seconds,
@@ -128,17 +142,17 @@ def run_experiment(
 
 
 def with_channels(split: Split) -> Split:
-    """Give grey images (N, height, width) the one channel that convolutions look for."""
+    """Return grey images (N, height, width) as (N, 1, height, width)."""
     if split.x_train.ndim != 3:
         return split
     return replace(split, x_train=split.x_train[:, None], x_test=split.x_test[:, None])
 
 
-def wilson(share: float, n: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share of ``n`` trials (Wilson 1927)."""
+def wilson(fraction: float, n: int) -> tuple[float, float]:
+    """Return the 95 % interval of a fraction of ``n`` trials (Wilson 1927)."""
     from scipy.stats import binomtest
 
-    interval = binomtest(round(share * n), n).proportion_ci(method="wilson")
+    interval = binomtest(round(fraction * n), n).proportion_ci(method="wilson")
     return float(interval.low), float(interval.high)
 
 
@@ -148,7 +162,9 @@ def _net(experiment: Experiment, sample: tuple[int, ...], classes: int) -> nn.Se
         return mlp(math.prod(sample), widths, classes, recipe.activation, recipe.centred)
     image = (1, *sample) if len(sample) == 2 else sample
     if len(image) != 3:
-        raise ValueError(f"{experiment.net} looks at images, the samples are {sample}; take the net mlp")
+        raise ValueError(
+            f"{experiment.net} is for images, the samples have the shape {sample}; use the network mlp"
+        )
     if experiment.net == "convnet":
         return convnet(image, widths, classes, recipe.activation, recipe.centred)
     if image != (1, 28, 28) or widths:

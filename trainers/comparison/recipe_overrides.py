@@ -1,13 +1,13 @@
-"""A small file that changes recipes, rule by rule.
+"""Changes of recipes by a TOML file, rule by rule.
 
 ::
 
     [softhebb]
     scale = "none"                               # also: greedy, centred
-    learn = {lr = 0.1, epochs = 3, batch = 50}   # also: least_steps, and what else its optimizer takes
+    learn = {lr = 0.1, epochs = 3, batch = 50}   # also: least_steps, and arguments of its optimizer
     readout = {weight_decay = 1e-4}
     finetune = {epochs = 5}
-    settings = {temperature = 0.5}               # what the rule's constructor takes
+    settings = {temperature = 0.5}               # arguments of the rule
 """
 
 from __future__ import annotations
@@ -26,49 +26,49 @@ from trainers.errors import DataError
 from trainers.recipes import Phase, Recipe, Scale
 
 FINETUNE = Phase(partial(Adam, lr=1e-3), epochs=10)
-"""Of which a file changes what it names, where the recipe has no such phase."""
+"""Fine-tuning phase that a file changes if the recipe has none."""
 
 _PHASES = ("learn", "readout", "finetune")
 _PLAIN = ("scale", "greedy", "centred")
 _STEPS = ("epochs", "batch", "least_steps")
 
 Overrides = Mapping[str, Mapping[str, Any]]
-"""By the name of a rule, what is to be other than in its recipe."""
+"""Changes of recipes, by the name of the rule."""
 
 
 def read_overrides(path: Path) -> dict[str, dict[str, Any]]:
-    """Read a file as the top of this module has it.
+    """Read a TOML file of the format above.
 
     Raises
     ------
     DataError
-        If the file cannot be read, is no TOML, or has something outside its tables.
+        If the file cannot be read, is not TOML, or has values outside of tables.
     """
     try:
         with path.open("rb") as file:
-            found = tomllib.load(file)
+            tables = tomllib.load(file)
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as TOML ({error})") from error
-    for name, table in found.items():
+    for name, table in tables.items():
         if not isinstance(table, dict):
             raise DataError(
-                f"{path}: {name!r} stands in no table; begin one with the name of a rule: [softhebb]"
+                f"{path}: {name!r} is not in a table; expected a table named after a rule, such as [softhebb]"
             )
-    return found
+    return tables
 
 
 def override(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
-    """Return the changed recipe.
+    """Return ``recipe`` with changes.
 
     Raises
     ------
     DataError
-        If a name is unknown, or a value of another kind than what it replaces.
+        If a name is unknown, or a value has another type than what it replaces.
     """
     rest = dict(changes)
     settings = rest.pop("settings", {})
     known = {**{name: {} for name in _PHASES}, **{name: getattr(recipe, name) for name in _PLAIN}}
-    found = _fitted(rest, known)
+    found = _convert(rest, known)
     for name in found.keys() & _PHASES:
         found[name] = _phase(getattr(recipe, name) or FINETUNE, found[name])
     return replace(recipe, **found, settings=settings)
@@ -80,7 +80,7 @@ def _phase(phase: Phase, changes: Mapping[str, Any]) -> Phase:
     parameters = inspect.signature(optimizer).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
     rates = {name: float(value) if type(value) is int else value for name, value in defaults.items()}
-    found = _fitted(changes, {**own, **rates})
+    found = _convert(changes, {**own, **rates})
     return replace(
         phase,
         optimizer=partial(phase.optimizer, **{k: v for k, v in found.items() if k not in own}),
@@ -88,21 +88,21 @@ def _phase(phase: Phase, changes: Mapping[str, Any]) -> Phase:
     )
 
 
-def _fitted(changes: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``changes`` in the types of what they replace."""
+def _convert(changes: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``changes`` converted to the types of what they replace."""
     for name in changes:
         if name not in known:
-            raise DataError(f"no setting {name!r}; known: {', '.join(known)}")
-    return {name: _like(known[name], value, name) for name, value in changes.items()}
+            raise DataError(f"unknown setting {name!r}; expected one of {', '.join(known)}")
+    return {name: _convert_value(known[name], value, name) for name, value in changes.items()}
 
 
-def _like(known: Any, value: Any, name: str) -> Any:
-    if known is None:  # which does not tell what else there may be
+def _convert_value(known: Any, value: Any, name: str) -> Any:
+    if known is None:  # any type
         return value
     if isinstance(known, tuple) and isinstance(value, list | tuple):  # TOML has no tuples
         if len(value) != len(known):
             raise DataError(f"{name} = {value!r}; expected {len(known)} values like {known}")
-        return tuple(_like(k, v, name) for k, v in zip(known, value, strict=True))
+        return tuple(_convert_value(k, v, name) for k, v in zip(known, value, strict=True))
     expected = type(known)
     fits = isinstance(value, (int, float) if expected is float else expected)
     if not fits or isinstance(value, bool) != (expected is bool):  # a bool is an int to Python

@@ -1,7 +1,7 @@
-"""The folder of a comparison: what is compared, and how every run went.
+"""The folder of a comparison: its record and its results.
 
-``run.json`` is a `trainers.provenance`; ``results.json`` and ``results.csv`` hold one entry a run, and are
-written anew after each.
+``run.json`` is the record (`trainers.provenance`); ``results.json`` and ``results.csv`` have one entry a run,
+and are rewritten after each run.
 """
 
 from __future__ import annotations
@@ -21,51 +21,51 @@ _RUN, _JSON, _CSV = "run.json", "results.json", "results.csv"
 
 
 def new_folder(out: Path) -> None:
-    """Make a folder before hours are spent on what could not be written.
+    """Create a folder, or accept an empty one.
 
-    What a run leaves that is killed during its first writing does not count as something.
+    Temporary files of a run that was killed while it wrote the record are removed.
 
     Raises
     ------
     DataError
-        If it cannot be made, or holds something.
+        If the folder cannot be created, or is not empty.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
         sweep(out / _RUN)
         if any(out.iterdir()):
-            raise DataError(f"{out} is not empty; name a new folder")
+            raise DataError(f"{out} is not empty; specify a new folder")
     except OSError as error:
-        raise DataError(f"{out} cannot be made: {error.strerror}; name another folder") from error
+        raise DataError(f"{out} cannot be created: {error.strerror}; specify another folder") from error
 
 
 def open_folder(out: Path, run: dict[str, Any]) -> None:
-    """Make the folder, or make sure that it is one of the same training or comparison; note which.
+    """Create the folder of a run, or check that it belongs to the same training or comparison.
 
-    Rules and seeds may be others: the note in the folder is of all that it holds.
+    Rules and seeds may differ: the record in the folder includes all of them.
 
     Raises
     ------
     DataError
-        If the folder holds anything else, or the run differs in other ways.
+        If the folder has other content, or the record differs in other settings.
     """
     path = out / _RUN
     if path.exists():
         for name in (_RUN, _JSON, _CSV):
             sweep(out / name)
-        run = _joined(provenance.read_record(path), run, path)
+        run = _merge_records(provenance.read_record(path), run, path)
     else:
         new_folder(out)
     provenance.write_record(path, run)
 
 
 def read_results(out: Path) -> list[Result]:
-    """Return the runs that a folder holds; none where there is no file of them.
+    """Return the results in a folder; an empty list without a file of results.
 
     Raises
     ------
     DataError
-        If the file holds anything else.
+        If the file has other content.
     """
     path = out / _JSON
     if not path.exists():
@@ -73,11 +73,11 @@ def read_results(out: Path) -> list[Result]:
     try:
         return [Result(**run) for run in provenance.read_record(path)]
     except TypeError as error:
-        raise DataError(f"{path}: holds no results of this version; name a new folder") from error
+        raise DataError(f"{path}: not results of this version; specify a new folder") from error
 
 
 def write_results(out: Path, results: Sequence[Result]) -> None:
-    """Write all runs, each file whole or not at all."""
+    """Write all results, atomically."""
     provenance.write_record(out / _JSON, results)
     with replacing(out / _CSV) as part, part.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, [f.name for f in fields(Result)])
@@ -86,18 +86,18 @@ def write_results(out: Path, results: Sequence[Result]) -> None:
 
 
 def describe_result(result: Result) -> str:
-    """Tell in one line how a run went."""
+    """Return the result in one line."""
     if result.accuracy is None:
         return f"{result.rule}, seed {result.seed}: failed: {result.reason}"
     return f"{result.rule}, seed {result.seed}: {result.accuracy:.2%} in {result.seconds:.1f} s"
 
 
 def find_differences(before: Sequence[Result], now: Sequence[Result]) -> list[str]:
-    """Tell in one line each which runs came out otherwise: in figures, final weights or failure."""
-    found = {(r.rule, r.seed): r for r in now}
+    """Return one line for each result that differs in accuracy, final weights or reason of failure."""
+    results = {(r.rule, r.seed): r for r in now}
     lines = []
     for old in before:
-        new = found.get((old.rule, old.seed))
+        new = results.get((old.rule, old.seed))
         if new is None:
             lines.append(f"{describe_result(old)}; not run now")
         elif (old.accuracy, old.weights, old.reason) != (new.accuracy, new.weights, new.reason):
@@ -105,10 +105,10 @@ def find_differences(before: Sequence[Result], now: Sequence[Result]) -> list[st
     return lines
 
 
-def _joined(old: Any, new: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Return ``new`` with the rules and seeds that ``old`` has beyond it."""
+def _merge_records(old: Any, new: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return ``new`` with the rules and seeds of ``old`` added."""
     if not isinstance(old, dict) or old.get("command") != new["command"]:
-        raise DataError(f"{path} is not of `hebbian {new['command']}`; name a new folder")
+        raise DataError(f"{path} is not of `hebbian {new['command']}`; specify a new folder")
     wider = {
         name: list(dict.fromkeys((*old["settings"][name], *new["settings"][name])))
         for name in ("rules", "seeds")
@@ -122,6 +122,6 @@ def _joined(old: Any, new: dict[str, Any], path: Path) -> dict[str, Any]:
         }
         for this, that in ((old, new), (new, old))
     )
-    if found := provenance.differences(before, now):
-        raise DataError(f"{path} is of another run ({'; '.join(found)}); name a new folder")
+    if changes := provenance.differences(before, now):
+        raise DataError(f"{path} is of another run ({'; '.join(changes)}); specify a new folder")
     return {**now, "git": new["git"]}

@@ -1,4 +1,4 @@
-"""What the seeds of each rule come to, as a table."""
+"""Tables of results."""
 
 from __future__ import annotations
 
@@ -11,20 +11,24 @@ from trainers.comparison.experiment import Result
 
 @dataclass(frozen=True)
 class Summary:
-    """A rule over all its seeds; ``reason`` says what failed, if anything did.
+    """Results of a rule over all its seeds.
 
     Parameters
     ----------
+    rule
+        Name of the rule.
     runs, failed
-        How many there were, and how many of them failed.
+        Number of runs, and of failed runs.
     accuracy
-        Mean of those that did not fail; None where all did.
+        Mean over the runs that did not fail; None if all failed.
     half_width
-        Of the 95 % t-interval of that mean; infinite for one seed, None as above.
+        Half the width of the 95 % t-interval of that mean; infinite for one seed.
     seconds, memory
         Mean seconds, and peak MiB.
     updated
-        Parameters that changed.
+        Number of parameters that changed.
+    reason
+        Why the first failed run failed.
     """
 
     rule: str
@@ -42,7 +46,7 @@ HEAD = ("rule", "accuracy, %", "seconds", "peak MiB", "parameters updated", "see
 
 
 def summarise(results: Iterable[Result]) -> list[Summary]:
-    """Return one summary a rule, the best first and those without a figure last."""
+    """Return one summary a rule, the best first and those without an accuracy last."""
     groups: dict[str, list[Result]] = {}
     for result in results:
         groups.setdefault(result.rule, []).append(result)
@@ -61,7 +65,7 @@ def t_interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def format_cells(summary: Summary) -> tuple[str, ...]:
-    """Return what stands under `HEAD`."""
+    """Return the cells of a row under `HEAD`."""
     done = summary.runs - summary.failed
     failed = f"{summary.failed}: {summary.reason}" if summary.failed else ""
     if summary.accuracy is None or summary.half_width is None:
@@ -95,7 +99,7 @@ def format_results(results: Sequence[Result], n: int) -> str:
 
 
 def text(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows in columns, for a terminal."""
+    """Return a table for a terminal."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
@@ -103,7 +107,7 @@ def text(rows: Sequence[Sequence[str]]) -> str:
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows as a table in Markdown; the first one is its head."""
+    """Return a table in Markdown; the first row is its head."""
     return "\n".join(
         "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
         for row in (rows[0], ["---"] * len(rows[0]), *rows[1:])

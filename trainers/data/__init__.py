@@ -1,7 +1,7 @@
-"""Data sets by name: the images that come with us, and what installed packages register.
+"""Data sets by name: the built-in image sets, and those that installed packages register.
 
-Another package adds a set by an entry point of the group ``hebbian.data``: its name is that of the set, and
-it points to a function that takes a folder (or None) and returns a `trainers.Split`.
+A package registers a data set by an entry point of the group ``hebbian.data`` with the name of the set, which
+refers to a function from a folder (or None) to a `trainers.Split`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from trainers.data.images import IMAGES, load_images
 
 
 def data_sets() -> tuple[str, ...]:
-    """Return the names that `load_data` knows; no package is imported for it.
+    """Return the names of all data sets, without importing the packages that register them.
 
     Raises
     ------
     ValueError
-        If a package registers a name that is taken.
+        If a package registers a name that exists already.
     """
     return (*IMAGES, *_registered())
 

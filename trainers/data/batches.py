@@ -1,4 +1,4 @@
-"""Tensors in memory: reshuffled batches, and what a rule learns from and is tested on."""
+"""Data sets as tensors in memory: batches, training data, and training-test splits."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from torch.utils.data import Dataset
 from hebbian.rule import Criterion
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
-"""Inputs (N, ...) and a generator -> inputs of the same shape, altered as their targets allow."""
+"""Maps inputs (N, ...) and a generator to altered inputs of the same shape and targets."""
 
 
 class Batches:
-    """Batches (x, y) of tensors that lie in memory, in a new order each epoch.
+    """Batches (x, y) of tensors in memory, in a new order each epoch.
 
     Parameters
     ----------
     x
         Inputs (N, ...).
     y
-        Targets (N, ...); None for rules without labels.
+        Targets (N, ...); None for unsupervised rules.
     size
         Samples a batch.
     generator
-        Draws the order, on the CPU; without it the order stays as it is.
+        CPU generator that draws the order; None keeps the order.
     drop_last
-        Leave out the last batch where it is smaller.
+        Drop the last batch if it is smaller.
     augment
-        Alters the inputs of each batch, with draws from ``generator``.
-    share
-        Which of how many processes this is: it gets its equal part of each batch (see
-        `trainers.distributed`).  Samples that cannot be shared equally are left out at the end of an epoch.
+        Alters the inputs of each batch, with random numbers from ``generator``.
+    rank, world
+        Index of this process and number of processes, each of which gets an equal part of every batch (see
+        `trainers.distributed`).  Samples that cannot be divided equally are dropped at the end of an epoch.
     weights
-        How often each sample is drawn, (N,), in proportion; without them each is drawn once an epoch.
+        Relative sampling frequencies (N,); by default each sample is drawn once an epoch.
     """
 
     def __init__(
@@ -51,22 +51,23 @@ class Batches:
         generator: torch.Generator | None = None,
         drop_last: bool = False,
         augment: Augment | None = None,
-        share: tuple[int, int] = (0, 1),
+        rank: int = 0,
+        world: int = 1,
         weights: Tensor | None = None,
     ) -> None:
         if (augment is not None or weights is not None) and generator is None:
-            raise ValueError("augment and weights draw at random and need a generator")
+            raise ValueError("augment and weights need a generator")
         if size < 1:
             raise ValueError(f"size must be at least 1, got {size}")
-        if size % share[1]:
-            raise ValueError(f"size must be a multiple of the {share[1]} processes, got {size}")
+        if size % world:
+            raise ValueError(f"size must be a multiple of the {world} processes, got {size}")
         if y is not None and len(x) != len(y):
-            raise ValueError(f"x and y must be equally long, got {len(x)} and {len(y)}")
+            raise ValueError(f"x and y must have the same length, got {len(x)} and {len(y)}")
         if weights is not None and weights.shape != (len(x),):
-            raise ValueError(f"weights must be one a sample, ({len(x)},), got {tuple(weights.shape)}")
+            raise ValueError(f"weights must have the shape ({len(x)},), got {tuple(weights.shape)}")
         self.x, self.y, self.size, self.generator, self.drop_last = x, y, size, generator, drop_last
         self.augment, self.weights = augment, weights
-        self.rank, self.world = share
+        self.rank, self.world = rank, world
 
     def __len__(self) -> int:
         n = self._samples()
@@ -76,7 +77,7 @@ class Batches:
         for chosen in self._order().split(self.size)[: len(self)]:
             mine = chosen[self.rank :: self.world]
             if self.augment is not None and self.generator is not None:
-                # All that one process would draw, so that many see what one would.
+                # The whole batch, so that several processes see what one would.
                 x = self.augment(self.x[chosen], self.generator)[self.rank :: self.world]
             else:
                 x = self.x[mine]
@@ -97,7 +98,7 @@ class Batches:
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """What a rule is trained on.
+    """Data that a rule is trained on, and the loss.
 
     Parameters
     ----------
@@ -115,7 +116,7 @@ class TrainingData:
         Alters the inputs of each batch while the rule learns, and in fine-tuning; a readout is trained on
         features of the unaltered inputs.
     weights
-        How often each sample is drawn, (N,), in proportion; each once an epoch by default.
+        Relative sampling frequencies (N,); by default each sample is drawn once an epoch.
     """
 
     x: Tensor
@@ -144,20 +145,20 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class Split:
-    """What a rule learns from and what it is tested on.
+    """Training and test data of a classification task.
 
     Parameters
     ----------
     x_train, x_test
         Inputs (N, ...), float32.
     y_train, y_test
-        Their classes (N,), int64, counted from 0.
+        Classes (N,), int64, from 0.
 
     Raises
     ------
     ValueError
-        If inputs and classes are not equally many, there are none, samples differ in shape between training
-        and test, or a class is below 0 or, in the test, above all those of the training.
+        If the numbers of inputs and classes differ or are 0, the shapes of training and test samples differ,
+        or a class is negative or occurs in the test data alone.
     """
 
     x_train: Tensor
@@ -168,20 +169,22 @@ class Split:
     def __post_init__(self) -> None:
         for x, y, part in ((self.x_train, self.y_train, "training"), (self.x_test, self.y_test, "test")):
             if y.shape != (len(x),):
-                raise ValueError(f"{part}: {len(x)} inputs need as many classes (N,), got {tuple(y.shape)}")
+                raise ValueError(
+                    f"{part}: classes have the shape {tuple(y.shape)}; expected ({len(x)},) as for the inputs"
+                )
         if self.x_train.shape[1:] != self.x_test.shape[1:]:
             raise ValueError(
                 f"training samples are {tuple(self.x_train.shape[1:])}, test samples "
                 f"{tuple(self.x_test.shape[1:])}; expected one shape"
             )
         if not len(self.y_train) or not len(self.y_test):
-            raise ValueError("there are no samples for training or for the test; give at least one for each")
+            raise ValueError("the training or the test data are empty; expected at least one sample in each")
         for y, part in ((self.y_train, "training"), (self.y_test, "test")):
             least, most = int(y.min()), int(y.max())
             if least < 0 or most >= self.classes:
                 raise ValueError(
-                    f"{part}: classes are {least} to {most}; expected 0 to {self.classes - 1}, "
-                    "counted from 0, none of them in the test alone"
+                    f"{part}: classes range from {least} to {most}; expected 0 to {self.classes - 1}, "
+                    "the classes of the training data"
                 )
 
     @property
@@ -191,7 +194,7 @@ class Split:
 
     @property
     def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Inputs and classes for training, then those for the test."""
+        """Training inputs and classes, then test inputs and classes."""
         return self.x_train, self.y_train, self.x_test, self.y_test
 
     def training_data(self) -> TrainingData:
@@ -199,27 +202,27 @@ class Split:
         return TrainingData(self.x_train, self.y_train, self.classes, held_out=(self.x_test, self.y_test))
 
     def to(self, device: torch.device | str) -> Split:
-        """Return the same on another device."""
+        """Return the same data on another device."""
         return Split(*(tensor.to(device) for tensor in self.tensors))
 
 
 def from_datasets(train: Dataset[Any], test: Dataset[Any]) -> Split:
     """Read two map-style data sets of (sample, class) into memory.
 
-    Samples are tensors, or arrays, of one shape; they are kept as they are but for their type.
+    Samples are tensors or arrays of one shape; they are converted to float32.
     """
-    return Split(*_stacked(train), *_stacked(test))
+    return Split(*_stack(train), *_stack(test))
 
 
-def _stacked(data: Any) -> tuple[Tensor, Tensor]:
+def _stack(data: Any) -> tuple[Tensor, Tensor]:
     x, y = zip(*(data[i] for i in range(len(data))), strict=True)
     return torch.stack([torch.as_tensor(sample) for sample in x]).float(), torch.tensor(y)
 
 
 def tensor_digest(tensors: Iterable[Tensor]) -> str:
     """Return the SHA-256 of the types, shapes and values of ``tensors``, in hex."""
-    found = hashlib.sha256()
+    result = hashlib.sha256()
     for tensor in tensors:
-        found.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return found.hexdigest()
+        result.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+        result.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return result.hexdigest()

@@ -1,4 +1,4 @@
-"""The image sets of the benchmarks, read from the files in which they are published."""
+"""Readers of the image sets of the benchmarks, in their published file formats."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
 
 def load_images(name: str, folder: Path | None = None) -> Split:
-    """Return images in [0, 1], float32, and their classes, int64.
+    """Return images, float32 in [0, 1], and their classes, int64.
 
     Parameters
     ----------
@@ -39,59 +39,58 @@ def load_images(name: str, folder: Path | None = None) -> Split:
         ``digits``: 1437 + 360 images (8, 8), from scikit-learn.  ``mnist``, ``fashion-mnist``: (28, 28).
         ``cifar10``: (3, 32, 32).
     folder
-        Where the files lie: for the two MNIST sets four IDX files, gzipped or not; for CIFAR-10 the six
-        files ``*_batch*.bin`` of its binary version; or for any of them one ``mnist.npz``,
-        ``fashion_mnist.npz`` or ``cifar10.npz`` with uint8 arrays ``x_train``, ``y_train``, ``x_test`` and
-        ``y_test``, colours last.
+        Folder with the files: for the MNIST sets four IDX files, gzipped or not; for CIFAR-10 the six files
+        ``*_batch*.bin`` of its binary version; or for any of them one ``mnist.npz``, ``fashion_mnist.npz`` or
+        ``cifar10.npz`` with uint8 arrays ``x_train``, ``y_train``, ``x_test`` and ``y_test``, channels last.
 
     Raises
     ------
     DataError
         If files are missing or damaged.
     ValueError
-        If there is no such set.
+        If there is no such data set.
     """
     if name == "digits":
         return _digits()
     if name not in _READERS:
         raise ValueError(f"no images named {name!r}; known: {', '.join(IMAGES)}")
     if folder is None:
-        raise DataError(f"{name}: no folder given; name the one that holds its files (--folder)")
+        raise DataError(f"{name}: no folder given; specify the folder of its files (--folder)")
     archive = folder / f"{name.replace('-', '_')}.npz"
     arrays = _read_npz(archive) if archive.is_file() else _READERS[name](folder)
     return _split(arrays, folder)
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """Read a file in LeCun's IDX format, unsigned bytes only; gzipped if its name ends in ``.gz``.
+    """Read a file of unsigned bytes in LeCun's IDX format; gzipped if its name ends in ``.gz``.
 
     Returns
     -------
     numpy.ndarray
-        uint8, in the shape that the header gives.
+        uint8, in the shape stated in the header.
 
     Raises
     ------
     DataError
-        If the file is damaged, of another format, or not as long as its header says.
+        If the file is damaged, of another format, or of another length than its header states.
     """
     blob = _bytes(path)
     if len(blob) < 4 or blob[:2] != b"\0\0" or blob[2] != _UNSIGNED_BYTE:
-        raise DataError(f"{path}: begins with {blob[:4].hex() or 'nothing'}; expected an IDX file of bytes")
+        raise DataError(f"{path}: starts with {blob[:4].hex() or 'nothing'}; expected an IDX file of bytes")
     start = 4 + 4 * blob[3]
     if len(blob) < start:
         raise DataError(f"{path}: ends inside its header; download it again")
     shape = struct.unpack(f">{blob[3]}I", blob[4:start])
     if len(blob) - start != math.prod(shape):
         raise DataError(
-            f"{path}: holds {len(blob) - start} values, its header promises {math.prod(shape)}; "
+            f"{path}: {len(blob) - start} values, expected {math.prod(shape)} as in its header; "
             "download it again"
         )
     return np.frombuffer(blob, np.uint8, offset=start).reshape(shape)
 
 
 def read_cifar(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read a file of CIFAR-10's binary version: records of one label and 3 x 32 x 32 colours.
+    """Read a file of the binary version of CIFAR-10: records of one label and 3 x 32 x 32 pixels.
 
     Returns
     -------
@@ -101,19 +100,19 @@ def read_cifar(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises
     ------
     DataError
-        If the file is empty, no whole number of records, or has labels above 9.
+        If the file is empty, has an incomplete record, or labels above 9.
     """
     blob = _bytes(path)
     record = 1 + math.prod(_CIFAR_IMAGE)
     if not blob or len(blob) % record:
         raise DataError(
-            f"{path}: holds {len(blob)} bytes; expected a multiple of {record}, as CIFAR-10's binary "
-            "version has; download it again"
+            f"{path}: {len(blob)} bytes; expected a multiple of {record}, the record length of the binary "
+            "version of CIFAR-10; download it again"
         )
     records = np.frombuffer(blob, np.uint8).reshape(-1, record)
     labels = records[:, 0]
     if labels.max() > 9:
-        raise DataError(f"{path}: has a label {labels.max()}; expected 0 to 9; download it again")
+        raise DataError(f"{path}: a label is {labels.max()}; expected 0 to 9; download it again")
     return records[:, 1:].reshape(-1, *_CIFAR_IMAGE), labels
 
 
@@ -121,10 +120,10 @@ def _digits() -> Split:
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
-    found = load_digits()
-    x = (found.images / 16).astype(np.float32)
+    digits = load_digits()
+    x = (digits.images / 16).astype(np.float32)
     x_train, x_test, y_train, y_test = train_test_split(
-        x, found.target, test_size=0.2, stratify=found.target, random_state=0
+        x, digits.target, test_size=0.2, stratify=digits.target, random_state=0
     )
     return Split(*map(torch.from_numpy, (x_train, y_train, x_test, y_test)))
 
@@ -148,7 +147,7 @@ _READERS: dict[str, Callable[[Path], list[np.ndarray]]] = {
     "cifar10": _read_cifar_set,
 }
 IMAGES = ("digits", *_READERS)
-"""The names that `load_images` knows."""
+"""The names of the image sets of `load_images`."""
 
 
 def _read_npz(path: Path) -> list[np.ndarray]:
@@ -159,15 +158,15 @@ def _read_npz(path: Path) -> list[np.ndarray]:
         raise DataError(
             f"{path}: cannot be read ({error}); expected the arrays {', '.join(_ARRAYS)}"
         ) from error
-    return [_colours_first(x_train), _flat(y_train), _colours_first(x_test), _flat(y_test)]
+    return [_channels_first(x_train), _flatten(y_train), _channels_first(x_test), _flatten(y_test)]
 
 
-def _colours_first(x: np.ndarray) -> np.ndarray:
+def _channels_first(x: np.ndarray) -> np.ndarray:
     return x.transpose(0, 3, 1, 2) if x.ndim == 4 else x
 
 
-def _flat(y: np.ndarray) -> np.ndarray:
-    """Keras keeps CIFAR's labels in a column."""
+def _flatten(y: np.ndarray) -> np.ndarray:
+    """Return labels as (N,): Keras stores those of CIFAR-10 as (N, 1)."""
     return y[:, 0] if y.shape[1:] == (1,) else y
 
 
@@ -177,7 +176,7 @@ def _split(arrays: list[np.ndarray], folder: Path) -> Split:
         if x.ndim not in (3, 4) or x.dtype != np.uint8 or y.ndim != 1 or len(x) != len(y):
             raise DataError(
                 f"{folder}: the {part} images are {x.dtype} {x.shape} and their labels {y.shape}; expected "
-                "uint8 (N, height, width), with or without colours, and (N,); download the files again"
+                "uint8 (N, height, width), with or without channels, and (N,); download the files again"
             )
     return Split(_pixels(x_train), _labels(y_train), _pixels(x_test), _labels(y_test))
 
@@ -194,7 +193,7 @@ def _find(folder: Path, *names: str) -> Path:
     for name in names:
         if (folder / name).is_file():
             return folder / name
-    raise DataError(f"{folder}: found no {' or '.join(names)}; name the folder that holds the data's files")
+    raise DataError(f"{folder}: no {' or '.join(names)}; specify the folder with the files of the data")
 
 
 def _bytes(path: Path) -> bytes:
