@@ -161,7 +161,7 @@ class RecordingAnalysis:
 
     def recorded_segments(self) -> list[Segment]:
         """Return the segments on electrodes of the recording; those that were interpolated are left out."""
-        present = set(self.recording.raw.ch_names)
+        present = set(self.recording.raw.ch_names) - set(self.quality.not_finite if self.quality else ())
         return [
             replace(segment, channels=tuple(name for name in _electrodes(segment) if name in present))
             for segment in self.segments
@@ -171,7 +171,7 @@ class RecordingAnalysis:
         """Write the report of the analysis, one HTML file that opens offline."""
         from eeg.reporting.html import write_report  # which imports this module
 
-        write_report(self, Path(path), title=f"EEG report: {self.name}")
+        write_report(self, Path(path))
 
 
 def _electrodes(segment: Segment) -> list[str]:

@@ -26,26 +26,17 @@ _UNSAFE = (
 """What a Markdown text may not bring into a report: elements of its own, and addresses."""
 
 
-def write_report(analysis: RecordingAnalysis, path: Path, *, title: str) -> None:
+def write_report(analysis: RecordingAnalysis, path: Path) -> None:
     """Write the score, its explanation and their limits as an HTML file.
 
-    The file contains the signals of the recording but no name, date or header field of it.
-
-    Parameters
-    ----------
-    analysis
-        The analysed recording.
-    path
-        The file to write.
-    title
-        The heading of the report.
+    It contains the name of the analysis and the signals of the recording, but no date or header field.
 
     Raises
     ------
     DataError
         If the folder of ``path`` cannot be written.
     """
-    page = _environment().get_template("report.html.j2").render(analysis=analysis, title=title)
+    page = _environment().get_template("report.html.j2").render(analysis=analysis)
     with replacing(path) as partial:
         partial.write_text(page, encoding="utf-8")
 

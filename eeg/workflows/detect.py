@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,8 +12,8 @@ from eeg.detector.conformal import ALPHA
 from eeg.detector.detector import Detector
 from eeg.explanation.options import ExplanationOptions
 from eeg.reporting.analysis import RecordingAnalysis
-from eeg.reporting.export import result, write_annotated_edf, write_derivative, write_json, write_szcore
-from eeg.reporting.html import write_report
+from eeg.reporting.export import WRITERS
+from eeg.reporting.export.bids import write_derivative
 from eeg.reporting.tensorboard import write_recording
 from eeg.workflows.analyse import analyse
 from trainers.errors import DataError
@@ -33,9 +34,8 @@ def detect(
 ) -> tuple[RecordingAnalysis, Path]:
     """Analyse one recording and write the results to a folder of its own below ``out``.
 
-    The folder holds ``report.html``, ``result.json``, ``annotated.edf`` (a de-identified copy with the
-    segments as annotations, without channels that are not finite), ``szcore.tsv`` and ``quality.json``.  The
-    segments also go to a derivative dataset of BIDS below ``out``.
+    The folder holds the files of `eeg.reporting.export.WRITERS`.  The segments also go to a derivative
+    dataset of BIDS below ``out``.
 
     Parameters
     ----------
@@ -60,24 +60,15 @@ def detect(
         If the recording cannot be used or the folder cannot be written.
     """
     analysis = analyse(detector, path, options, prevalence=prevalence, alpha=alpha, progress=True)
-    name = path.name.split(".")[0] if keep_name else analysis.name
-    _write(analysis, name, out)
+    if keep_name:
+        analysis = replace(analysis, name=path.name.split(".")[0])
+    with filling(out / analysis.name) as folder:
+        for file, write in WRITERS.items():
+            write(analysis, folder / file)
+    write_derivative(analysis.segments, analysis.name, out / DERIVATIVE)
     if tensorboard:
-        write_recording(analysis, out / "tensorboard" / name)
-    return analysis, out / name
-
-
-def _write(analysis: RecordingAnalysis, name: str, out: Path) -> None:
-    segments, raw, quality = analysis.segments, analysis.recording.raw, analysis.quality
-    finite = analysis.recording.without_channels(quality.not_finite if quality else ())  # EDF holds no other
-    with filling(out / name) as folder:
-        write_json(result(analysis), folder / "result.json")
-        write_szcore(segments, raw.n_times / raw.info["sfreq"], folder / "szcore.tsv")
-        write_annotated_edf(finite, analysis.recorded_segments(), folder / "annotated.edf")
-        write_report(analysis, folder / "report.html", title=f"EEG report: {name}")
-        if analysis.windows is not None:
-            write_json(analysis.windows.account(), folder / "quality.json")
-    write_derivative(segments, name, out / DERIVATIVE)
+        write_recording(analysis, out / "tensorboard" / analysis.name)
+    return analysis, out / analysis.name
 
 
 @contextmanager

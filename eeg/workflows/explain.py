@@ -15,7 +15,8 @@ from eeg.explanation.explain import Explanation
 from eeg.explanation.faithfulness import Faithfulness
 from eeg.explanation.options import ExplanationOptions
 from eeg.reporting.analysis import RecordingAnalysis
-from eeg.reporting.export import ranked, write_events, write_json
+from eeg.reporting.export.bids import write_events
+from eeg.reporting.export.json import build_segments, write_json
 from eeg.workflows.analyse import analyse
 from eeg.workflows.detect import filling
 
@@ -71,7 +72,7 @@ def _document(analysis: RecordingAnalysis) -> dict[str, object]:
         "refused": explanation.refused,
         "check": None if explanation.check is None else asdict(explanation.check),
         "faithfulness": {name: asdict(measured) for name, measured in (analysis.measures or {}).items()},
-        "segments": ranked(analysis.segments, analysis.comparisons),
+        "segments": build_segments(analysis.segments, analysis.comparisons),
         "windows": {
             "length": decision.window_length,
             "onset": decision.window_onset.tolist(),

@@ -1,5 +1,6 @@
 """What several test modules of `eeg` share."""
 
+import json
 from typing import Any
 
 import mne
@@ -13,6 +14,7 @@ from eeg.preprocessing.loading import prepare
 from eeg.preprocessing.pipeline import Preprocessing, clean, scale
 from eeg.preprocessing.recording import Recording
 from eeg.preprocessing.windows import Windows
+from tests.helpers import ROOT
 
 
 def clean_raw(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw:
@@ -43,3 +45,7 @@ def explain_windows(
     """Explain adjoining windows (N, C, T)."""
     chosen = ExplanationOptions(**options)
     return explain(detector, adjoining(x), detector.logits(x), chosen, prevalence=prevalence)
+
+
+SCHEMA = json.loads((ROOT / "eeg/reporting/export/detection.schema.json").read_text("utf-8"))
+"""The JSON Schema of ``result.json``."""

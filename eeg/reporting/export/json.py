@@ -1,9 +1,8 @@
-"""A detection as one JSON document, and the schema that describes it (JSON Schema 2020-12)."""
+"""The analysis of a recording as JSON, described by ``detection.schema.json`` (JSON Schema 2020-12)."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,7 @@ from eeg.explanation.similarity import SimilarWindows
 from eeg.reporting.analysis import RecordingAnalysis
 from trainers.files import replacing
 
-NAME, VERSION = "hebbian-eeg-detection", 2
-
-
-def schema() -> dict[str, Any]:
-    """Return the JSON Schema of `result`; it lies beside this module as ``detection.schema.json``."""
-    found: dict[str, Any] = json.loads(
-        files("eeg.reporting.export").joinpath("detection.schema.json").read_text("utf-8")
-    )
-    return found
+_SCHEMA = {"name": "hebbian-eeg-detection", "version": 2}
 
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:
@@ -30,9 +21,9 @@ def write_json(content: Mapping[str, Any], path: Path) -> None:
     Raises
     ------
     DataError
-        When the folder of ``path`` cannot be written.
+        If the folder of ``path`` cannot be written.
     ValueError
-        When a number is not finite: JSON has none such.
+        If a number is not finite, which JSON does not allow.
     """
     with replacing(path) as partial:
         partial.write_text(
@@ -40,19 +31,13 @@ def write_json(content: Mapping[str, Any], path: Path) -> None:
         )
 
 
-def result(case: RecordingAnalysis) -> dict[str, Any]:
-    """Gather a detection as one mapping that JSON can hold.
-
-    Returns
-    -------
-    dict
-        As `schema` has it; times in seconds from the start of the recording.
-    """
-    decision, explanation = case.decision, case.explanation
+def build_result(analysis: RecordingAnalysis) -> dict[str, Any]:
+    """Return an analysis as one JSON document, as ``detection.schema.json`` describes it."""
+    decision, explanation = analysis.decision, analysis.explanation
     answer, check = decision.answer, explanation.check
-    measures = (case.measures or {}) if explanation.segments else {}
+    measures = (analysis.measures or {}) if explanation.segments else {}
     return {
-        "schema": {"name": NAME, "version": VERSION},
+        "schema": _SCHEMA,
         "statements": [RESEARCH_USE, NORMAL_EEG, NOT_A_FINDING],
         "score": float(decision.probability),
         "interval": None if decision.interval is None else list(decision.interval),
@@ -69,22 +54,24 @@ def result(case: RecordingAnalysis) -> dict[str, Any]:
             "length": float(decision.window_length),
             "onset": decision.window_onset.tolist(),
             "logit": decision.window_logit.tolist(),
-            "contribution": None if case.contribution is None else case.contribution.tolist(),
+            "contribution": None if analysis.contribution is None else analysis.contribution.tolist(),
         },
         "explanation": {
             "method": explanation.method,
             "baseline": explanation.baseline,
             "check": None if check is None else {**asdict(check), "passed": check.passed},
-            "faithfulness": {name: asdict(found) for name, found in measures.items()},
-            "segments": ranked(explanation.segments, case.comparisons),
+            "faithfulness": {name: asdict(measured) for name, measured in measures.items()},
+            "segments": build_segments(explanation.segments, analysis.comparisons),
         },
-        "model": asdict(case.model),
+        "model": asdict(analysis.model),
     }
 
 
-def ranked(segments: Sequence[Segment], comparisons: Sequence[SimilarWindows] | None) -> list[dict[str, Any]]:
-    """Return segments, the strongest first, with the training windows that they are most like."""
-    likes = [None] * len(segments) if comparisons is None else [_most_similar(c) for c in comparisons]
+def build_segments(
+    segments: Sequence[Segment], comparisons: Sequence[SimilarWindows] | None
+) -> list[dict[str, Any]]:
+    """Return segments, the strongest first, with the most similar training windows of each."""
+    similar = [None] * len(segments) if comparisons is None else [_most_similar(c) for c in comparisons]
     return [
         {
             "rank": rank,
@@ -94,14 +81,14 @@ def ranked(segments: Sequence[Segment], comparisons: Sequence[SimilarWindows] | 
             "attribution": float(segment.attribution),
             "change": float(segment.change),
             "stability": float(segment.stability),
-            "most_similar": like,
+            "most_similar": windows,
         }
-        for rank, (segment, like) in enumerate(zip(segments, likes, strict=True), 1)
+        for rank, (segment, windows) in enumerate(zip(segments, similar, strict=True), 1)
     ]
 
 
-def _most_similar(found: SimilarWindows) -> dict[str, Any]:
+def _most_similar(windows: SimilarWindows) -> dict[str, Any]:
     return {
-        name: {"prototype": one.number, "similarity": one.similarity}
-        for name, one in (("epilepsy", found.epilepsy), ("control", found.control))
+        group: {"prototype": neighbour.number, "similarity": neighbour.similarity}
+        for group, neighbour in (("epilepsy", windows.epilepsy), ("control", windows.control))
     }

@@ -500,7 +500,7 @@ def test_a_fault_while_writing_leaves_nothing_half_written(
     def full(*args: object, **named: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("eeg.workflows.detect.write_report", full)
+    monkeypatch.setattr("eeg.reporting.html.replacing", full)
     assert "No space left" in refused(1, "detect", model, recording, "--out", tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 

@@ -21,8 +21,8 @@ from eeg.explanation.explain import Check, Explanation
 from eeg.explanation.options import ExplanationOptions
 from eeg.explanation.segments import Segment
 from eeg.explanation.similarity import find_similar
-from eeg.reporting.export import schema
 from eeg.workflows.detect import detect
+from tests.test_eeg.helpers import SCHEMA
 from trainers.errors import DataError
 
 MONTAGE = Montage(("T7", "Cz"), 32.0)
@@ -216,7 +216,7 @@ def test_a_detection_sets_segments_beside_them(
     options = ExplanationOptions("grad-cam")
     _, folder = detect(replace(detector, prototypes=kept), recording, out, options)
     result = json.loads((folder / "result.json").read_text())
-    jsonschema.validate(result, schema())
+    jsonschema.validate(result, SCHEMA)
     (segment,) = result["explanation"]["segments"]
     assert segment["most_similar"]["control"] == {"prototype": 2, "similarity": pytest.approx(1.0)}
     assert segment["most_similar"]["epilepsy"]["similarity"] < 1

@@ -22,7 +22,7 @@ from eeg.preprocessing.loading import windows_of
 from eeg.preprocessing.pipeline import Preprocessing, scale
 from eeg.preprocessing.quality import examine
 from eeg.preprocessing.recording import Recording
-from eeg.reporting.export import write_annotated_edf
+from eeg.reporting.export.edf import write_annotated_edf
 from eeg.workflows.detect import detect
 from eeg.workflows.inspect import inspect_corpus
 from eeg.workflows.train import left_out

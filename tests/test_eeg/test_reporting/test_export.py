@@ -25,15 +25,11 @@ from eeg.explanation.segments import Segment
 from eeg.explanation.similarity import Neighbour, SimilarWindows
 from eeg.preprocessing.recording import Recording
 from eeg.reporting.analysis import ModelSummary, RecordingAnalysis
-from eeg.reporting.export import (
-    result,
-    schema,
-    write_annotated_edf,
-    write_derivative,
-    write_events,
-    write_json,
-    write_szcore,
-)
+from eeg.reporting.export.bids import write_derivative, write_events
+from eeg.reporting.export.edf import write_annotated_edf
+from eeg.reporting.export.json import build_result, write_json
+from eeg.reporting.export.szcore import write_szcore
+from tests.test_eeg.helpers import SCHEMA
 from trainers.errors import DataError
 from trainers.files import replacing
 
@@ -332,7 +328,7 @@ def document(folder: Path, interval: tuple[float, float] | None = (0.5, 0.875)) 
         measures={"occlusion": Faithfulness(0.25, 0.75, 0.5, 0.125, 0.9)} if check else None,
         comparisons=(like,) * len(SEGMENTS) if check else None,
     )
-    write_json(result(case), folder / "result.json")
+    write_json(build_result(case), folder / "result.json")
     read: dict[str, Any] = json.loads((folder / "result.json").read_text())
     return read
 
@@ -367,9 +363,9 @@ def test_result_survives_json(tmp_path: Path) -> None:
 
 
 def test_result_keeps_to_its_published_schema(tmp_path: Path) -> None:
-    jsonschema.Draft202012Validator.check_schema(schema())
-    jsonschema.validate(document(tmp_path), schema())
-    jsonschema.validate(document(tmp_path, interval=None), schema())
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    jsonschema.validate(document(tmp_path), SCHEMA)
+    jsonschema.validate(document(tmp_path, interval=None), SCHEMA)
 
 
 @pytest.mark.parametrize(
@@ -394,7 +390,7 @@ def test_the_schema_refuses_what_is_no_result(
         part = part[key]
     part[place[-1]] = value
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(wrong, schema())
+        jsonschema.validate(wrong, SCHEMA)
 
 
 def test_json_holds_no_invalid_number(tmp_path: Path) -> None:

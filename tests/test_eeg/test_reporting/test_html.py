@@ -103,9 +103,9 @@ def compared() -> RecordingAnalysis:
 
 
 def report(
-    path: Path, segments: tuple[Segment, ...] = SEGMENTS, title: str = "A recording", **facts: Any
+    path: Path, segments: tuple[Segment, ...] = SEGMENTS, name: str = "A recording", **facts: Any
 ) -> str:
-    write_report(case(segments, **facts), path, title=title)
+    write_report(replace(case(segments, **facts), name=name), path)
     return path.read_text(encoding="utf-8")
 
 
@@ -146,7 +146,7 @@ def test_the_score_is_told_with_its_prevalence_and_limits(page: str) -> None:
 
 def test_what_was_left_out_is_counted(tmp_path: Path) -> None:
     windows = Windows(np.zeros((5, 4, 256)), np.arange(5.0), 2.0, None, None, flawed=11, ictal=12, short=13)
-    write_report(replace(case(), windows=windows), tmp_path / "report.html", title="A recording")
+    write_report(replace(case(), windows=windows), tmp_path / "report.html")
     text = body((tmp_path / "report.html").read_text(encoding="utf-8"))
     for count in ("no clean EEG11", "within a seizure12", "stretches between gaps shorter than a window13"):
         assert f"Excluded: {count} " in text
@@ -157,9 +157,7 @@ def test_the_policy_that_the_model_has_is_told(
     policy: Policy, kinds: tuple[Kind, ...], tmp_path: Path
 ) -> None:
     windows = Windows(np.zeros((5, 4, 256)), np.arange(5.0), 2.0, None, None)
-    write_report(
-        replace(case(), windows=windows, policy=policy), tmp_path / "report.html", title="A recording"
-    )
+    write_report(replace(case(), windows=windows, policy=policy), tmp_path / "report.html")
     text = body((tmp_path / "report.html").read_text(encoding="utf-8"))
     (statement,) = re.findall(r"(?:No window|Windows that touch)[^.]*excluded[^.]*\.", text)
     assert {kind for kind in EXCLUDED["strict"] if kind in statement} == set(kinds)
@@ -191,7 +189,7 @@ def test_a_hostile_card_adds_no_address_and_no_element(tmp_path: Path) -> None:
             "<script>alert(1)</script>",
         ]
     )
-    write_report(replace(case(), card=card), tmp_path / "r.html", title="A recording")
+    write_report(replace(case(), card=card), tmp_path / "r.html")
     page = (tmp_path / "r.html").read_text(encoding="utf-8").split('<div class="card">')[1]
     for element in ("<a", "<img", "<b>", "<script"):
         assert element not in page
@@ -206,7 +204,7 @@ def test_an_explanation_that_failed_its_check_is_told_and_shows_nothing(tmp_path
 
 
 def test_segments_stand_beside_the_training_windows_they_are_like(tmp_path: Path) -> None:
-    write_report(compared(), tmp_path / "r.html", title="A recording")
+    write_report(compared(), tmp_path / "r.html")
     text = body((tmp_path / "r.html").read_text(encoding="utf-8"))
     assert "Training windows similar to segment 1" in text
     assert "Training windows similar to segment 2" in text
@@ -219,7 +217,7 @@ def test_a_model_without_training_windows_says_how_to_get_them(page: str, tmp_pa
 
 
 def test_faithfulness_is_told_in_numbers_beside_chance(tmp_path: Path) -> None:
-    write_report(compared(), tmp_path / "r.html", title="A recording")
+    write_report(compared(), tmp_path / "r.html")
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     rows = [
         [re.sub("<.*?>", "", cell).strip() for cell in row.split("</td>")[1:4]]
@@ -252,7 +250,7 @@ def test_nobody_is_named(page: str) -> None:
 def test_texts_are_escaped(page: str, tmp_path: Path) -> None:
     assert "a cohort &lt;of nobody&gt;" in page
     assert "Line noise &amp; more" in page
-    assert "<b>title" not in report(tmp_path / "r.html", segments=(), title="<b>title")
+    assert "<b>title" not in report(tmp_path / "r.html", segments=(), name="<b>title")
 
 
 def test_the_banner_stands_only_where_the_training_was_simulated(page: str, tmp_path: Path) -> None:
