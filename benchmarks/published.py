@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from hebbian.diagnostics import alignment
-from hebbian.registry import find
+from hebbian.registry import find_rule
 from hebbian.rule import Rule
 from trainers.data.batches import Augment, Split
 from trainers.data.images import load_images
@@ -130,7 +130,7 @@ def learn(rule: str, how: Published, epochs: int, seed: int, images: Split) -> d
     recipe = Recipe(replace(how.phase, epochs=epochs), settings={} if rule == "backprop" else how.settings)
     taught = train_rule(rule, model, data, recipe, RunOptions(seed, [curve]))
     found: dict[str, Any] = {"accuracy": curve.accuracy, "seconds": curve.seconds}
-    if "own readout" not in find(rule).traits:
+    if "own readout" not in find_rule(rule).traits:
         found["angles"] = angles(taught, images)
     return found
 

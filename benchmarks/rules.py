@@ -33,7 +33,7 @@ from torch import nn
 from torch.optim import SGD, Adam
 
 from hebbian.nn import RePU, Triangle
-from hebbian.registry import build, find, rules
+from hebbian.registry import build, find_rule, list_rules
 from trainers.comparison.compare import CONTROLS
 from trainers.data.batches import Split, TrainingData
 from trainers.data.images import load_images
@@ -136,7 +136,9 @@ def describe(rule: str, net: str) -> str:
     recipe = recipe_for(rule, net)
     settings = [f"{key}={value}" for key, value in SETTINGS.get((rule, net), {}).items()]
     shape = [_name(recipe.activation), recipe.initialise.__name__, *(["centred"] if recipe.centred else [])]
-    readout = [] if find(rule).supervised else [f"readout {_phase(recipe.readout)}, scale {recipe.scale}"]
+    readout = (
+        [] if find_rule(rule).supervised else [f"readout {_phase(recipe.readout)}, scale {recipe.scale}"]
+    )
     return "; ".join([_phase(recipe.learn), *readout, " ".join(shape), *settings])
 
 
@@ -181,7 +183,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--budget-minutes", type=float, default=20, help="no run begins after this time")
-    parser.add_argument("--rules", nargs="+", default=list(rules()), metavar="NAME", help="default: all")
+    parser.add_argument("--rules", nargs="+", default=list(list_rules()), metavar="NAME", help="default: all")
     parser.add_argument("--jobs", type=int, default=2, help="processes of one thread each")
     parser.add_argument(
         "--tune", action="store_true", help="seed 0 on held-out training images, kept nowhere"

@@ -16,17 +16,20 @@ import numpy as np
 
 from eeg.evaluation.metrics import Estimate
 from eeg.evaluation.significance import delong
-from hebbian.registry import BUILT_IN, MODULES, find
+from hebbian.registry import find_rule, list_modules, list_rules
+from hebbian.rule_info import ModuleInfo
 from trainers.comparison.results import read_results
 from trainers.comparison.table import HEAD, format_cells, markdown, summarise, t_interval
 from trainers.provenance import read_record
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-sys.path.insert(0, str(ROOT / "benchmarks"))
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 import journal  # noqa: E402
 import subject_scores  # noqa: E402
+
+from tests.test_hebbian.oracles import oracle_tests  # noqa: E402
 
 NETS = {"mlp": "784-500-10", "conv": "two convolutions"}
 DRAWS = 2000
@@ -47,18 +50,19 @@ def _lines(name: str) -> list[dict[str, Any]]:
 def rules() -> str:
     """Return every rule with its facts and its accuracy on both nets."""
     measured = journal.summarise(journal.read(journal.RULES))
-    head = ("rule", "family", "source", "labels", "traits", "one graph", "MLP, %", "conv, %")
+    head = ("rule", "family", "source", "needs", "labels", "traits", "one graph", "MLP, %", "conv, %")
     rows = [
         (
             f"[{rule.name}](#{rule.name})",
             rule.family,
             rule.source,
+            rule.needs,
             "yes" if rule.supervised else "no",
             ", ".join(sorted(rule.traits - {"graph breaks"})) or "–",
             "no" if "graph breaks" in rule.traits else "yes",
             *(journal.cell(measured.get((rule.name, net))).split(":")[0] for net in NETS),
         )
-        for rule in BUILT_IN
+        for rule in list_rules().values()
     ]
     return markdown([head, *rows])
 
@@ -78,8 +82,8 @@ def rule_sections() -> str:
     measured = journal.summarise(journal.read(journal.RULES))
     why = reasons()
     sections = []
-    for rule in BUILT_IN:
-        lines = [_card(rule)]
+    for rule in list_rules().values():
+        lines = [_section(rule)]
         for net, title in NETS.items():
             if summary := measured.get((rule.name, net)):
                 lines.append(f"- On {title}: {_measured(summary)}")
@@ -91,12 +95,13 @@ def rule_sections() -> str:
 
 def memories() -> str:
     """Return one section for each registered module that is not a `Rule`."""
-    return "\n\n".join(map(_card, MODULES))
+    return "\n\n".join(map(_section, list_modules().values()))
 
 
-def _card(card: Any) -> str:
-    lines = [f"## {card.name}", "", f"    {card.equation}", "", f"- Source: {card.source}"]
-    return "\n".join([*lines, f"- Needs: {card.needs}", f"- Verified by: {card.oracle}"])
+def _section(info: ModuleInfo) -> str:
+    lines = [f"## {info.name}", "", f"    {info.equation}", "", f"- Source: {info.source}"]
+    tests = (f"- Verified by: `{test}`" for test in oracle_tests()[info.name])
+    return "\n".join([*lines, f"- Needs: {info.needs}", *tests])
 
 
 def _measured(summary: journal.Summary) -> str:
@@ -119,7 +124,11 @@ def behind_random_features() -> set[str]:
         summary = measured.get((rule, net))
         return np.nan if summary is None or summary.accuracy is None else summary.accuracy
 
-    return {r.name for r in BUILT_IN if any(accuracy(r.name, n) < accuracy("frozen", n) for n in NETS)}
+    return {
+        r.name
+        for r in list_rules().values()
+        if any(accuracy(r.name, n) < accuracy("frozen", n) for n in NETS)
+    }
 
 
 def published() -> str:
@@ -165,7 +174,7 @@ def digits() -> str:
         (
             *format_cells(summary)[:5],
             recipes[summary.rule]["recipe"]["initialise"].rpartition(".")[2],
-            "yes" if find(summary.rule).supervised else "readout",
+            "yes" if find_rule(summary.rule).supervised else "readout",
             *format_cells(summary)[5:],
         )
         for summary in summarise(read_results(folder))

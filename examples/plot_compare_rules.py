@@ -9,7 +9,7 @@ any rules in parallel processes and continues an interrupted comparison; here is
 
 import matplotlib.pyplot as plt
 
-from hebbian.registry import find
+from hebbian.registry import find_rule
 from trainers import load_images, recommended
 from trainers.comparison.experiment import Experiment, run_experiment
 from trainers.comparison.table import summarise
@@ -30,10 +30,10 @@ results = [
 
 summaries = summarise(results)
 for summary in summaries:
-    labels = "labels" if find(summary.rule).supervised else "labels for the readout only"
+    labels = "labels" if find_rule(summary.rule).supervised else "labels for the readout only"
     print(f"{summary.rule:10s} {summary.accuracy:.1%} ± {summary.half_width:.1%}  {labels}")
 
-figure, axes = plt.subplots(figsize=(5, 3), layout="constrained")
+figure, axes = plt.subplots(figsize=(6, 2.4), layout="constrained")
 axes.errorbar(
     [100 * summary.accuracy for summary in summaries],
     [summary.rule for summary in summaries],

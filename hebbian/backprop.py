@@ -1,17 +1,29 @@
-"""The baseline: the whole model descends the criterion."""
+"""The control: the whole model descends the criterion."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
 from hebbian.rule import Criterion, Rule
+from hebbian.rule_info import register_rule
 
 
+@register_rule(
+    name="backprop",
+    family="control",
+    source="Rumelhart, Hinton & Williams 1986",
+    needs="any model",
+    build=lambda make, c: make(c.model, c.loss, **c.settings),
+)
 class Backprop(Rule):
-    """Rumelhart, Hinton & Williams 1986: every parameter follows the gradient of the loss.
+    """Backpropagation: every parameter descends the gradient of the loss.
 
-    Needs labels and a model that can be differentiated from end to end.  It is not local: the error goes
-    back through the transposed forward weights of all later layers.
+    Equation::
+
+        dw = -dL/dw
+
+    The model must be differentiable from end to end.  It is not local: the error is propagated through the
+    transposed forward weights of all later layers.
     """
 
     def __init__(self, model: nn.Module, criterion: Criterion) -> None:

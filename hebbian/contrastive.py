@@ -1,23 +1,35 @@
-"""Contrastive learning in every block by itself, without labels."""
+"""Contrastive learning in every block separately, without labels."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from hebbian.rule import Rule, blocks, fed_detached, outputs
-from hebbian.synapse import drawn
+from hebbian.rule import Rule, block_outputs, blocks, forward_detached
+from hebbian.rule_info import CHAIN, register_rule
+from hebbian.synapse import init_uniform
 
 
+@register_rule(
+    name="clapp",
+    family="local losses",
+    source="Illing et al. 2021",
+    needs=CHAIN,
+    build=lambda make, c: make(c.model, c.example, **c.settings),
+    traits={"local", "noisy", "batch statistics"},
+    supervised=False,
+)
 class Clapp(Rule):
-    """A contrastive hinge loss a block, without labels (CLAPP, Illing 2021).
+    """CLAPP: a contrastive hinge loss for each block, without labels.
 
-    Where c and z are a block's outputs for two views, a bilinear score s = zᵀ W c is pushed above 1
-    for views of the same sample and below -1 for views of different ones:
-    mean max(0, 1 - s) + mean max(0, 1 + s).  In the paper the views are successive patches of a scene
-    and a negative comes from another; here they are two random halves of a sample, so that any input
-    will do, and all other samples of the batch are negatives.  Maps are averaged over space.  The
-    readout of the model does not learn.
+    Equation::
+
+        a block descends max(0, 1 - s) for views of a sample, max(0, 1 + s) of two; s = zᵀ W c
+
+    c and z are a block's outputs for two views.  In the paper the views are successive patches of a scene
+    and negatives are patches of another scene; here they are two random halves of a sample, so that any
+    input is possible, and all other samples of the batch are negatives.  Maps are averaged over space.
+    The readout of the model does not learn.
 
     Parameters
     ----------
@@ -26,10 +38,10 @@ class Clapp(Rule):
     example
         A batch (N, ...) of inputs, for the shapes only.
     patch
-        Places along each side of the patches that fall to one view or the other, all channels together;
-        convolutions want theirs as large as what they look for.  Inputs (N, values) are split by values.
+        Side of the patches that are assigned to one view or the other, all channels together, in places;
+        for convolutions choose the size of the features.  Inputs (N, values) are split by values.
     generator
-        Source of the first W.
+        For the initial W.
     """
 
     def __init__(
@@ -40,34 +52,36 @@ class Clapp(Rule):
         super().__init__(model)
         self.patch = patch
         self.predictors = nn.ModuleList(
-            drawn(nn.Linear(h.shape[1], h.shape[1], bias=False), h, generator)
-            for h in outputs(blocks(model)[:-1], example)
+            init_uniform(nn.Linear(h.shape[1], h.shape[1], bias=False), h, generator)
+            for h in block_outputs(blocks(model)[:-1], example)
         )
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Return the sum of the blocks' losses; ``y`` is not looked at."""
-        seen = self.first_view(x)
-        views = 2 * torch.cat([x * seen, x * ~seen])  # twice, so that the currents keep their mean
+        """Return the sum of the blocks' losses; ``y`` is not used."""
+        mask = self.first_view(x)
+        views = 2 * torch.cat([x * mask, x * ~mask])  # doubled, to preserve the mean of the currents
         objectives = []
-        for predictor, h in zip(self.predictors, fed_detached(blocks(self.model)[:-1], views), strict=True):
+        for predictor, h in zip(
+            self.predictors, forward_detached(blocks(self.model)[:-1], views), strict=True
+        ):
             c, z = (h if h.ndim == 2 else h.flatten(2).mean(2)).chunk(2)
             objectives.append(hinge(z @ predictor(c).T))
         return torch.stack(objectives).sum()
 
     def first_view(self, x: Tensor) -> Tensor:
-        """Return what the first view has of each sample (N, ...); the second has the rest."""
+        """Return the mask of each sample (N, ...) for the first view; the second view is the rest."""
         if x.ndim == 2:
             return torch.rand_like(x) < 0.5
         grid = [-(-side // self.patch) for side in x.shape[2:]]
-        seen = torch.rand(len(x), 1, *grid, device=x.device) < 0.5
+        mask = torch.rand(len(x), 1, *grid, device=x.device) < 0.5
         for d, side in enumerate(x.shape[2:], 2):
-            seen = seen.repeat_interleave(self.patch, d).narrow(d, 0, side)
-        return seen
+            mask = mask.repeat_interleave(self.patch, d).narrow(d, 0, side)
+        return mask
 
 
 def hinge(s: Tensor) -> Tensor:
-    """Return the contrastive hinge loss of scores (N, N), whose diagonal has the pairs that belong."""
+    """Return the contrastive hinge loss of scores (N, N), with the positive pairs on the diagonal."""
     n = len(s)
-    strangers = (1 + s).relu()
-    negatives = (strangers.sum() - strangers.diagonal().sum()) / max(n * (n - 1), 1)
+    margins = (1 + s).relu()
+    negatives = (margins.sum() - margins.diagonal().sum()) / max(n * (n - 1), 1)
     return (1 - s.diagonal()).relu().mean() + negatives

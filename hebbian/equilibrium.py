@@ -1,4 +1,4 @@
-"""Equilibrium propagation: one network settles freely, then nudged; the contrast of the two teaches."""
+"""Equilibrium propagation: the contrast between a free and a nudged phase of one network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hebbian.nn import RePU
-from hebbian.rule import Rule, blocks, evaluating, full_precision, outputs
+from hebbian.rule import Rule, block_outputs, blocks, evaluating, full_precision
+from hebbian.rule_info import register_rule
 from hebbian.synapse import LAYERS
 
 Nudge = Literal["one-sided", "symmetric", "random-sign"]
@@ -27,23 +28,36 @@ _POINTWISE = (
 )
 
 
+@register_rule(
+    name="eqprop",
+    family="settling",
+    source="Scellier & Bengio 2017; Laborieux et al. 2021",
+    needs="a chain of blocks of Linear, ConvNd, pooling and pointwise layers; one unit a class",
+    build=lambda make, c: make(c.model, c.example, **c.settings),
+    traits={"own readout"},
+    one_logit=False,
+)
 class EquilibriumPropagation(Rule):
-    """Scellier & Bengio 2017, with the nudges of Laborieux 2021: every link is used both ways.
+    """Equilibrium propagation, with the nudges of Laborieux 2021.
 
-    The states s of the blocks settle by s <- clip(dPhi/ds, 0, 1), where Phi = sum_l <s_l, f_l(s_{l-1})>, and
-    dPhi/ds of the last block, one unit a class, gets beta (y - s) where it is nudged.  The weights climb
+    Equation::
 
-    - ``one-sided``: (Phi(s_beta) - Phi(s_0)) / beta, whose error is of order beta,
-    - ``random-sign``: the same, with the sign of beta drawn anew each call,
-    - ``symmetric``: (Phi(s_beta) - Phi(s_-beta)) / (2 beta), whose error is of order beta².
+        dW = (dPhi/dW(s_beta) - dPhi/dW(s_-beta)) / (2 beta), Phi = sum_l <s_l, f_l(s_{l-1})>
+
+    The states s of the blocks settle by s <- clip(dPhi/ds, 0, 1); in the nudged phase beta (y - s) is added
+    to dPhi/ds of the last block, which has one unit a class.  The weights ascend
+
+    - ``one-sided``: (Phi(s_beta) - Phi(s_0)) / beta, with an error of order beta,
+    - ``random-sign``: the same, with a new random sign of beta each call,
+    - ``symmetric``: (Phi(s_beta) - Phi(s_-beta)) / (2 beta), with an error of order beta².
 
     This descends the squared error |y - s|² / 2 of the free equilibrium, averaged over the batch.
 
-    A link f_l is its block without pointwise activations, whose place the clip takes: so ``predict``, which
-    settles, is not ``model(x)``.  Linear and ConvNd layers, flattening and pooling work both ways (max
-    pooling sends back to where the maximum came from).  Normalisation layers gather statistics in the
-    first sweep and are used as in eval mode while the states settle; dropout is off.  Other layers are
-    refused.  No gradient passes through ``predict``.
+    A link f_l is its block without pointwise activations, which the clip replaces: so ``predict``, which
+    settles, is not ``model(x)``.  Linear and ConvNd layers, flattening and pooling are used in both
+    directions (max pooling sends back to the position of the maximum).  Normalisation layers update their
+    statistics in the first sweep and are used as in eval mode while the states settle; dropout is off.
+    Other layers are refused.  No gradient passes through ``predict``.
 
     Parameters
     ----------
@@ -61,7 +75,7 @@ class EquilibriumPropagation(Rule):
     Raises
     ------
     TypeError
-        If a block holds a layer that is known neither as a link nor as a pointwise activation.
+        If a block contains a layer that is neither a known link nor a known pointwise activation.
     ValueError
         If the last block has one unit.
     """
@@ -78,7 +92,7 @@ class EquilibriumPropagation(Rule):
             raise ValueError(f"nudge must be 'one-sided', 'symmetric' or 'random-sign', got {nudge!r}")
         if beta <= 0:
             raise ValueError(f"beta must be positive, got {beta}")
-        self.classes = outputs(blocks(model), example)[-1].shape[1]
+        self.classes = block_outputs(blocks(model), example)[-1].shape[1]
         if self.classes < 2:
             raise ValueError(
                 f"equilibrium propagation needs one unit a class, at least 2; got {self.classes}"
@@ -96,7 +110,21 @@ class EquilibriumPropagation(Rule):
     def settle(
         self, drive: Tensor, s: list[Tensor], steps: int, beta: Tensor | float = 0.0, y: Tensor | None = None
     ) -> list[Tensor]:
-        """Let the states ``s`` settle, the last of them drawn to ``y`` (N, K) by ``beta``."""
+        """Return the states after settling.
+
+        Parameters
+        ----------
+        drive
+            Input f_1(x) of the first block.
+        s
+            Initial state of each block.
+        steps
+            Number of iterations.
+        beta
+            Strength with which the last state is nudged to ``y``.
+        y
+            One-hot targets (N, K); None in the free phase.
+        """
         pull = torch.func.grad(lambda s: self.harmony(drive, s))
         for _ in range(steps):
             field = pull(s)
@@ -107,7 +135,7 @@ class EquilibriumPropagation(Rule):
 
     @torch.no_grad()
     def sweep(self, x: Tensor) -> list[Tensor]:
-        """Return the states that the input alone gives, block after block."""
+        """Return the states after one feed-forward pass."""
         s = []
         for link in self.links:
             x = link(x).clamp(0, 1)
@@ -119,17 +147,17 @@ class EquilibriumPropagation(Rule):
         """Return minus the contrast of the phases, mean over the batch; ``y`` (N,) are classes."""
         if y is None:
             raise ValueError("equilibrium propagation needs targets: rule(x, y)")
-        wanted = F.one_hot(y, self.classes).to(x.dtype)
+        target = F.one_hot(y, self.classes).to(x.dtype)
         s = self.sweep(x)
         with evaluating(self.model):
             drive = self.links[0](x)
             free = self.settle(drive.detach(), s, self.steps[0])
             low, high = self.nudges()
-            a, b = (self.settle(drive.detach(), free, self.steps[1], beta, wanted) for beta in (low, high))
+            a, b = (self.settle(drive.detach(), free, self.steps[1], beta, target) for beta in (low, high))
             return (self.harmony(drive, a) - self.harmony(drive, b)) / ((high - low) * len(x))
 
     def nudges(self) -> tuple[float, Tensor | float]:
-        """Return the beta of the two phases that are held against each other."""
+        """Return the beta of the two phases that are compared."""
         if self.nudge == "symmetric":
             return -self.beta, self.beta
         if self.nudge == "one-sided":
@@ -146,16 +174,17 @@ class EquilibriumPropagation(Rule):
 
 def _link(block: nn.Module) -> nn.Sequential:
     """Return ``block`` without its pointwise activations."""
-    kept = []
+    layers = []
     for layer in _leaves(block):
         if isinstance(layer, _LINKS):
-            kept.append(layer)
+            layers.append(layer)
         elif not isinstance(layer, _POINTWISE):
             raise TypeError(
-                f"equilibrium propagation uses every link both ways and cannot use {type(layer).__name__}; "
-                "build blocks of Linear, ConvNd, pooling, Flatten and torch's pointwise activations"
+                "equilibrium propagation uses every link in both directions and cannot use "
+                f"{type(layer).__name__}; build blocks of Linear, ConvNd, pooling, Flatten and pointwise "
+                "activations of torch"
             )
-    return nn.Sequential(*kept)
+    return nn.Sequential(*layers)
 
 
 def _leaves(block: nn.Module) -> list[nn.Module]:

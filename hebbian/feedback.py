@@ -1,4 +1,4 @@
-"""Rules that carry the error back by other weights than the forward ones."""
+"""Rules that propagate the error through other weights than the forward ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from hebbian.rule import Criterion, Rule, TappedRule, blocks, fed_detached, outputs
+from hebbian.rule import Criterion, Rule, TappedRule, block_outputs, blocks, forward_detached
+from hebbian.rule_info import CHAIN, LAYERS, register_rule
 from hebbian.synapse import Synaptic, padded, synaptic, weight_layers
 
 Magnitude = Literal["uniform", "batch", "fixed"]
@@ -17,7 +18,7 @@ _Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
 
 
 class _Carry(torch.autograd.Function):
-    """Pass a layer's output on; send the error back by ``b`` where the layer would have used ``w``."""
+    """Return a layer's output; propagate the error through ``b`` instead of ``w``."""
 
     @staticmethod
     def forward(
@@ -31,46 +32,46 @@ class _Carry(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(x, b)
         ctx.geometry = geometry
-        return out.clone()  # what follows may work in place
+        return out.clone()  # later modules may work in place
 
     @staticmethod
     def backward(ctx: Any, error: Tensor) -> Any:
         x, b = ctx.saved_tensors
-        wants_x, wants_w, wants_bias, wants_b = ctx.needs_input_grad[1:5]
+        needs_x, needs_w, needs_bias, needs_b = ctx.needs_input_grad[1:5]
         carry = _carry_linear if ctx.geometry is None else _carry_convolution
-        wanted = [wants_x, wants_w or wants_b, wants_bias]
-        to_x, to_w, to_bias = carry(error.to(b.dtype), x.to(b.dtype), b, ctx.geometry, wanted)
-        # Kolen & Pollack: whatever w learns, b learns too, where b learns at all.
-        return None, to_x, to_w, to_bias, to_w if wants_b else None, None
+        needed = [needs_x, needs_w or needs_b, needs_bias]
+        to_x, to_w, to_bias = carry(error.to(b.dtype), x.to(b.dtype), b, ctx.geometry, needed)
+        # Kolen & Pollack: b gets the update of w, if b learns.
+        return None, to_x, to_w, to_bias, to_w if needs_b else None, None
 
 
 _carry: Callable[..., Tensor] = _Carry.apply
 
 
-def _carry_linear(error: Tensor, x: Tensor, b: Tensor, geometry: None, wanted: list[bool]) -> _Gradients:
+def _carry_linear(error: Tensor, x: Tensor, b: Tensor, geometry: None, needed: list[bool]) -> _Gradients:
     rows = error.flatten(0, -2)
     return (
-        error @ b if wanted[0] else None,
-        rows.T @ x.flatten(0, -2) if wanted[1] else None,
-        rows.sum(0) if wanted[2] else None,
+        error @ b if needed[0] else None,
+        rows.T @ x.flatten(0, -2) if needed[1] else None,
+        rows.sum(0) if needed[2] else None,
     )
 
 
 def _carry_convolution(
-    error: Tensor, x: Tensor, b: Tensor, geometry: _Geometry, wanted: list[bool]
+    error: Tensor, x: Tensor, b: Tensor, geometry: _Geometry, needed: list[bool]
 ) -> _Gradients:
     stride, padding, dilation, groups = geometry
     # The layer's own backward with b for w: the gradients of weight and bias depend on neither.
     gradients: _Gradients = torch.ops.aten.convolution_backward(
-        error, x, b, [len(b)], stride, padding, dilation, False, [0] * len(stride), groups, wanted
+        error, x, b, [len(b)], stride, padding, dilation, False, [0] * len(stride), groups, needed
     )
     return gradients
 
 
 def _noise(w: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Draw weights like ``w`` from N(0, 1 / fan-in), which keep the length of an error on average."""
-    drawn = torch.randn(w.shape, generator=generator, dtype=w.dtype) * _scale(w)
-    return drawn.to(w.device)
+    """Draw weights like ``w`` from N(0, 1 / fan-in), which preserve the norm of an error on average."""
+    noise = torch.randn(w.shape, generator=generator, dtype=w.dtype) * _scale(w)
+    return noise.to(w.device)
 
 
 def _scale(w: Tensor) -> float:
@@ -78,7 +79,7 @@ def _scale(w: Tensor) -> float:
 
 
 class _Feedback(TappedRule):
-    """The criterion, whose error passes every Linear and ConvNd layer by `backward_weight`."""
+    """The criterion, whose error passes every Linear and ConvNd layer through `backward_weight`."""
 
     def __init__(self, model: nn.Module, criterion: Criterion) -> None:
         layers = {synaptic(model, path): str(i) for i, path in enumerate(weight_layers(model))}
@@ -87,11 +88,11 @@ class _Feedback(TappedRule):
         self.names = layers
 
     def backward_weight(self, layer: Synaptic) -> Tensor:
-        """Return what the error passes ``layer`` by, in the shape of its weight."""
+        """Return the weights through which the error passes ``layer``, in the shape of its weight."""
         raise NotImplementedError
 
     def at(self, layer: Any, x: Tensor, out: Tensor, ledger: list[Any]) -> Tensor:
-        """Pass ``out`` on, with another way back."""
+        """Return ``out`` with another backward pass."""
         geometry = None
         if not isinstance(layer, nn.Linear):
             x, padding = padded(layer, x)
@@ -106,12 +107,23 @@ class _Feedback(TappedRule):
         return self.criterion(self.run(x)[0], y)
 
 
+@register_rule(
+    name="fa",
+    family="feedback",
+    source="Lillicrap et al. 2016",
+    needs=LAYERS,
+    build=lambda make, c: make(c.model, c.loss, **c.settings),
+)
 class FeedbackAlignment(_Feedback):
-    """Feedback alignment: fixed random weights B carry the error back (Lillicrap 2016).
+    """Feedback alignment: fixed random weights B propagate the error.
 
-    dW = -(B error of the next layer) f'(a) xᵀ, at every Linear and ConvNd layer of any model.  All
-    other layers (norms, pooling, attention) pass the error by their own gradient, and so does a Linear layer
-    whose owner uses its weight without calling it, as `nn.MultiheadAttention` does.  Needs labels.
+    Equation::
+
+        dW = -(B d) f'(a) xᵀ; B fixed and random, d the error of the next layer
+
+    It acts at every Linear and ConvNd layer of any model.  All other layers (norms, pooling, attention)
+    propagate the error by their own gradient, and so does a Linear layer whose parent uses its weight
+    without calling it, as in `nn.MultiheadAttention`.
 
     Parameters
     ----------
@@ -120,7 +132,17 @@ class FeedbackAlignment(_Feedback):
     criterion
         Mean over the batch.
     generator
-        Source of the feedback weights, which are N(0, 1 / fan-in).
+        For the feedback weights, which are N(0, 1 / fan-in).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from hebbian import FeedbackAlignment
+    >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+    >>> rule = FeedbackAlignment(model, torch.nn.CrossEntropyLoss())
+    >>> optimizer = torch.optim.SGD(rule.parameters(), lr=0.1)
+    >>> rule(torch.randn(5, 4), torch.tensor([0, 1, 2, 0, 1])).backward()
+    >>> optimizer.step()
     """
 
     learns = False
@@ -141,31 +163,54 @@ class FeedbackAlignment(_Feedback):
         return self.feedback[self.names[layer]]
 
 
+@register_rule(
+    name="kolen-pollack",
+    family="feedback",
+    source="Kolen & Pollack 1994; Akrout et al. 2019",
+    needs=LAYERS,
+    build=lambda make, c: make(c.model, c.loss, **c.settings),
+)
 class KolenPollack(FeedbackAlignment):
-    """Kolen & Pollack 1994, Akrout 2019: B gets the update of W, so that both become one.
+    """Kolen-Pollack learning: B gets the update of W, so that both converge.
 
-    dB = dW: their difference shrinks by the optimizer's weight decay alone, which must therefore be
-    above 0 and the same for both (plain SGD, or a decoupled decay as in `torch.optim.AdamW`).  B is a
-    parameter, so the optimizer must be given those of the rule, not of the model.  Needs labels.
+    Equation::
+
+        as fa with dB = dW; weight decay on both makes them equal
+
+    Their difference shrinks by the optimizer's weight decay only, which must therefore be above 0 and the
+    same for both (plain SGD, or a decoupled decay as in `torch.optim.AdamW`).  B is a parameter, so the
+    optimizer needs the parameters of the rule, not of the model.
     """
 
     learns = True
 
 
+@register_rule(
+    name="weight-mirror",
+    family="feedback",
+    source="Akrout et al. 2019",
+    needs=LAYERS,
+    build=lambda make, c: make(c.model, c.loss, **c.settings),
+    traits={"noisy", "rewrites weights"},
+)
 class WeightMirror(FeedbackAlignment):
-    """Akrout 2019: noise at a layer's input and the response to it teach B its shape.
+    """Weight mirror: B follows the correlation of noise at a layer's input with the response to it.
 
-    B <- (1 - rate) B + rate mean(u nᵀ), where u = w n is what the layer makes of white noise n, taken
-    as linear.  Its mean is w itself.  One such mirror step goes before each call in training mode; for
-    a convolution n is a patch.  Needs labels.  In a distributed run every rank draws its own noise and
-    keeps its own B.
+    Equation::
+
+        as fa with dB = rate (mean(u nᵀ) - B); n noise at the layer's input, u its response
+
+    The mean of u nᵀ is W itself.  One such mirror step precedes each call in training mode; for a
+    convolution n is a patch.  In a distributed run every rank draws its own noise and has its own B.
 
     Parameters
     ----------
+    model, criterion, generator
+        See `FeedbackAlignment`.
     rate
-        How fast B follows: its error is about sqrt(rate fan-in / (2 samples)).
+        Weight of the current step in B; the error of B is about sqrt(rate fan-in / (2 samples)).
     samples
-        Noise vectors a call.
+        Number of noise vectors in a call.
     """
 
     def __init__(
@@ -184,30 +229,61 @@ class WeightMirror(FeedbackAlignment):
         self.rate, self.samples = rate, samples
 
     def backward_weight(self, layer: Synaptic) -> Tensor:
-        """Return B of ``layer``, after a mirror step where the rule is in training mode."""
+        """Return B of ``layer``, after a mirror step if the rule is in training mode."""
         b = super().backward_weight(layer)
         if not self.training:
             return b
         with torch.no_grad():
             w = layer.weight.flatten(1)
             noise = torch.randn((self.samples, w.shape[1]), dtype=w.dtype, device=w.device)
-            seen = (noise @ w.T).T @ noise / self.samples
-            new = torch.lerp(b, seen.view_as(b).to(b.dtype), self.rate)
+            mirrored = (noise @ w.T).T @ noise / self.samples
+            new = torch.lerp(b, mirrored.view_as(b).to(b.dtype), self.rate)
             b.copy_(new)
         return new  # and not b, which the next call changes, perhaps before this one's backward
 
 
+@register_rule(
+    name="usf",
+    family="feedback",
+    source="Liao et al. 2016; Moskovitz et al. 2018",
+    needs=LAYERS,
+    build=lambda make, c: make(c.model, c.loss, "uniform", **c.settings),
+)
+@register_rule(
+    name="brsf",
+    family="feedback",
+    source="Liao et al. 2016; Moskovitz et al. 2018",
+    needs=LAYERS,
+    build=lambda make, c: make(c.model, c.loss, "batch", **c.settings),
+    traits={"noisy"},
+)
+@register_rule(
+    name="frsf",
+    family="feedback",
+    source="Liao et al. 2016; Moskovitz et al. 2018",
+    needs=LAYERS,
+    build=lambda make, c: make(c.model, c.loss, "fixed", **c.settings),
+)
 class SignSymmetry(_Feedback):
-    """Sign symmetry: the error passes by the signs of W (Liao 2016; Moskovitz 2018).
+    """Sign symmetry: the error is propagated through the signs of W.
 
-    B = M sign(W), entry by entry, at the scale of 1 / sqrt(fan-in).  ``magnitude`` names M:
+    Equation::
 
-    - ``uniform``: 1 (uSF)
-    - ``batch``: abs(N(0, 1)), drawn anew each call (brSF)
-    - ``fixed``: abs(N(0, 1)), drawn once from ``generator`` (frSF)
+        as fa with B = M sign(W) / sqrt(fan-in); M = 1 (usf), abs(N(0, 1)) each batch (brsf) or once (frsf)
 
-    Reaches the same layers as `FeedbackAlignment` and needs labels.  The signs still have to travel from W
-    to B, one bit a weight.
+    It acts at the same layers as `FeedbackAlignment`.  The signs are still transported from W to B, one
+    bit a weight.
+
+    Parameters
+    ----------
+    model
+        Any module.
+    criterion
+        Mean over the batch.
+    magnitude
+        M: ``uniform``, ``batch`` or ``fixed``, in the order of the equation.
+    generator
+        For fixed magnitudes.
     """
 
     def __init__(
@@ -236,13 +312,23 @@ class SignSymmetry(_Feedback):
         return w.sign() * _scale(w)
 
 
+@register_rule(
+    name="dfa",
+    family="feedback",
+    source="Nøkland 2016",
+    needs=CHAIN,
+    build=lambda make, c: make(c.model, c.loss, c.example, **c.settings),
+)
 class DirectFeedback(Rule):
-    """Direct feedback alignment: a fixed random projection of the output error teaches every block.
+    """Direct feedback alignment (eq. 7): every block gets a fixed random projection of the output error.
 
-    Nøkland 2016, eq. 7: for each hidden block with output h, dW = -(B e) f'(a) xᵀ, where e (N, K) is
-    the gradient of the criterion in the scores.  The readout, the last block, learns by the criterion
-    itself.  Inside a block the taught signal travels by backprop: with one weight layer a block this
-    is the published rule.  Needs labels, and inputs of the example's size, for B is made for it.
+    Equation::
+
+        dW = -(B e) f'(a) xᵀ; B fixed and random, e = dL/dscores
+
+    The readout, the last block, learns by the criterion itself.  Inside a block the error is propagated by
+    backprop: with one weight layer a block this is the published rule.  Inputs must have the example's
+    size, for which B is drawn.
 
     Parameters
     ----------
@@ -253,7 +339,7 @@ class DirectFeedback(Rule):
     example
         A batch (N, ...) of inputs, for the shapes only.
     generator
-        Source of the feedback weights, which are N(0, 1 / K).
+        For the feedback weights, which are N(0, 1 / K).
     """
 
     def __init__(
@@ -265,7 +351,7 @@ class DirectFeedback(Rule):
     ) -> None:
         super().__init__(model)
         self.criterion = criterion
-        *hidden, scores = outputs(blocks(model), example)
+        *hidden, scores = block_outputs(blocks(model), example)
         self.feedback = nn.Module()
         for i, h in enumerate(hidden):
             noise = torch.randn((scores.shape[1], *h.shape[1:]), generator=generator, dtype=h.dtype)
@@ -275,7 +361,7 @@ class DirectFeedback(Rule):
         """Return the criterion plus, for each hidden block, <h, B e> at fixed B e."""
         if y is None:
             raise ValueError("direct feedback needs targets: rule(x, y)")
-        *hidden, scores = fed_detached(blocks(self.model), x)
+        *hidden, scores = forward_detached(blocks(self.model), x)
         error = torch.func.grad(self.criterion)(scores.detach(), y)
         objective = self.criterion(scores, y)
         for h, b in zip(hidden, self.feedback.buffers(), strict=True):

@@ -1,4 +1,4 @@
-"""Forward-Forward: every block tells true labels from false ones by how strongly it answers."""
+"""Forward-Forward: every block responds more strongly to true labels than to false ones."""
 
 from __future__ import annotations
 
@@ -7,37 +7,48 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hebbian.rule import Rule, blocks
+from hebbian.rule_info import CHAIN, register_rule
 
 
+@register_rule(
+    name="forward-forward",
+    family="local losses",
+    source="Hinton 2022; Lee & Song 2023; Scodellaro et al. 2023",
+    needs=f"{CHAIN}; one unit a class",
+    build=lambda make, c: make(c.model, c.example, c.classes, **c.settings),
+    traits={"local", "noisy", "own readout"},
+    one_logit=False,
+)
 class ForwardForward(Rule):
-    """Forward-Forward, supervised: higher goodness for true labels than for false ones (Hinton 2022).
+    """Supervised Forward-Forward: higher goodness for true labels than for false ones.
 
-    A label is a fixed random pattern, added to the whole sample so that a convolution meets it at every
-    place (spatially extended labels, Scodellaro et al. 2023); Hinton's, written over one corner, reaches
-    few places, and a convolution hardly learns from it.  A hidden block's goodness g is the sum of the
-    squares of its output.  It descends softplus(slope (g' - g)), where g' is the goodness of the same
-    samples with a false label (SymBa, Lee & Song 2023): Hinton's fixed threshold for g and g' asks two
-    opposite things of a block at once, and wants to be set for every net.  A block sees only the direction
-    of what the one before gives, so that it cannot rest on that one's goodness.  The readout of the model
-    is not used.
+    Equation::
+
+        a block descends softplus(slope (g' - g)); g = sum h², g' with a false label
+
+    A label is a fixed random pattern that is added to the whole sample, so that a convolution receives it at
+    every place (spatially extended labels, Scodellaro et al. 2023); Hinton's label in one corner reaches
+    few places, and a convolution hardly learns from it.  The loss is SymBa (Lee & Song 2023), as Hinton's
+    fixed threshold for g and g' has to be tuned for every net.  A block receives only the direction of the
+    output of the block before it and not its goodness.  The readout of the model is not used.
 
     Scores are goodnesses, so no gradient leads from `predict` to the input: explain it by occlusion.
 
     Parameters
     ----------
     model
-        A chain of blocks (`nn.Sequential`), the last of which is left out.
+        A chain of blocks (`nn.Sequential`), the last of which is not used.
     example
         A batch (N, ...) of inputs, for the shapes only.
     classes
         Number of classes K, at least 2.
     strength
-        Root mean square of a label's pattern, as a share of the sample's.  Convolutions, whose kernels see
-        little of it at once, want more than perceptrons: 1, say.
+        Root mean square of a label's pattern relative to the sample's.  Convolutions, whose kernels cover
+        a small part of it, need more than perceptrons, for example 1.
     slope
-        How fast the loss falls with g - g'.  The more values a block gives, the smaller it is to be.
+        Of the loss in g - g'; choose a smaller one for blocks with more outputs.
     generator
-        Source of the patterns.
+        For the patterns.
     """
 
     patterns: Tensor
@@ -52,7 +63,7 @@ class ForwardForward(Rule):
         generator: torch.Generator | None = None,
     ) -> None:
         if classes < 2:
-            raise ValueError(f"Forward-Forward needs one unit a class, so 2 at least; got {classes}")
+            raise ValueError(f"Forward-Forward needs one unit a class, at least 2; got {classes}")
         if strength <= 0 or slope <= 0:
             raise ValueError(f"strength and slope must be positive, got {strength} and {slope}")
         blocks(model)
@@ -70,7 +81,7 @@ class ForwardForward(Rule):
         return (y + torch.randint(1, self.classes, y.shape, device=y.device)) % self.classes
 
     def goodness(self, x: Tensor) -> Tensor:
-        """Return the goodness (blocks, N) of inputs that carry a label."""
+        """Return the goodness (blocks, N) of inputs with a label."""
         result, h = [], x
         for block in blocks(self.model)[:-1]:
             h = block(_direction(h.detach()))
@@ -78,7 +89,7 @@ class ForwardForward(Rule):
         return torch.stack(result)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Return the sum over the blocks of the mean loss of a true label beside a false one."""
+        """Return the sum over the blocks of the mean loss of a true label and a false one."""
         if y is None:
             raise ValueError("Forward-Forward needs targets: rule(x, y)")
         both = torch.cat([self.write(x, y), self.write(x, self.others(y))])
@@ -87,7 +98,7 @@ class ForwardForward(Rule):
 
     @torch.no_grad()
     def predict(self, x: Tensor) -> Tensor:
-        """Return the goodness (N, K) of each label, over all blocks but the first where there are more."""
+        """Return the goodness (N, K) of each label, over all blocks but the first if there are more."""
         scores = []
         for c in range(self.classes):
             goodness = self.goodness(self.write(x, torch.full((len(x),), c, device=x.device)))
@@ -96,6 +107,6 @@ class ForwardForward(Rule):
 
 
 def _direction(h: Tensor) -> Tensor:
-    """Give every sample (N, ...) a mean square of 1."""
+    """Scale every sample (N, ...) to a mean square of 1."""
     flat = h.flatten(1)
     return (F.normalize(flat, dim=1) * flat.shape[1] ** 0.5).view_as(h)

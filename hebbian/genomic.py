@@ -1,10 +1,9 @@
-"""The genomic bottleneck: the weights of a layer made by a small network from the addresses of neurons.
+"""The genomic bottleneck: a small network computes the weights of a layer from the addresses of neurons.
 
-Zador, NeurIPS 2020; Shuvaev, Lachi, Koulakov & Zador, PNAS 2024: a genome too small to list the weights
-holds the rule by which they grow.  Three uses::
+A genome too small to list the weights encodes the rule by which they develop.  Three uses::
 
-    express(model, ["0", "2"])     # train the genomes, by any rule, through the weights that they make
-    bake(model)                    # innate weights: from here on they learn as ordinary parameters
+    express(model, ["0", "2"])     # train the genomes, by any rule, through the weights that they compute
+    bake(model)                    # innate weights: from now on they learn as ordinary parameters
     innate = Innate(model, ["0"])  # a regulariser: loss + strength * innate(model)
 """
 
@@ -18,13 +17,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from hebbian.rule_info import LAYERS, register_module
 from hebbian.synapse import synaptic
 
 
 def addresses(shape: Sequence[int]) -> Tensor:
-    """Return the binary address of each entry of a tensor, -1 or 1 a bit: (entries, bits).
+    """Return the binary address of each entry of a tensor, bits of -1 or 1: (entries, bits).
 
-    The address of a weight is those of its two neurons, and of its place in the kernel, end to end:
+    The address of a weight concatenates those of its two neurons and of its place in the kernel:
     ceil(log2 n) bits for an axis of length n, lowest bit first.
     """
     index = torch.cartesian_prod(*map(torch.arange, shape)).view(-1, len(shape))
@@ -32,17 +32,27 @@ def addresses(shape: Sequence[int]) -> Tensor:
     return 2.0 * torch.stack(bits, 1) - 1
 
 
+@register_module(
+    name="genomic-bottleneck",
+    family="genomic bottleneck",
+    source="Shuvaev, Lachi, Koulakov & Zador 2024; Zador 2020",
+    needs=f"{LAYERS}: `hebbian.genomic.express`, `bake`, `Innate`",
+)
 class Genome(nn.Module):
     """A small tanh network from binary addresses to the entries of a weight, as a torch parametrization.
+
+    Equation::
+
+        W_ij = g(address of i, address of j); g a small network, learned by any rule through W
 
     Parameters
     ----------
     weight
-        What it stands for: it takes over shape, dtype, device and, at first, the spread.
+        The weight to replace; its shape, dtype, device and initial standard deviation are copied.
     hidden
-        Its hidden units: what it can say, and what it costs.
+        Units of the hidden layers.
     generator
-        Source of its own first weights, which are N(0, 1 / fan-in).
+        For the genome's initial weights, which are N(0, 1 / fan-in).
     """
 
     address: Tensor
@@ -53,7 +63,7 @@ class Genome(nn.Module):
         super().__init__()
         if weight.numel() < 2:
             raise ValueError(
-                f"a genome needs a weight of two entries or more, got shape {tuple(weight.shape)}"
+                f"a genome needs a weight of at least two entries, got shape {tuple(weight.shape)}"
             )
         self.shape = weight.shape
         self.register_buffer("address", addresses(weight.shape), persistent=False)
@@ -69,13 +79,13 @@ class Genome(nn.Module):
         self.right_inverse(weight)
 
     def forward(self) -> Tensor:
-        """Return the weight that the genome describes."""
-        made: Tensor = self.gain * self.network(self.address).view(self.shape)
-        return made
+        """Return the weight that the genome encodes."""
+        weight: Tensor = self.gain * self.network(self.address).view(self.shape)
+        return weight
 
     @torch.no_grad()
     def right_inverse(self, weight: Tensor) -> tuple[()]:
-        """Take over the spread of ``weight``, all that can be kept of it when it is assigned."""
+        """Match the standard deviation of an assigned ``weight``."""
         self.gain.copy_(weight.std() / self.network(self.address).std())
         return ()
 
@@ -86,11 +96,20 @@ def express(
     hidden: Sequence[int] = (16, 16),
     generator: torch.Generator | None = None,
 ) -> None:
-    """Let a genome make the weight of each layer of ``model`` at the paths ``layers``, in place.
+    """Replace weights of ``model`` by genomes, in place.
 
-    ``layer.weight`` is computed from then on, and the genome's are the parameters.  Biases stay as they
-    are.  Give the optimizer the model's parameters after this.  Whatever writes to weights, as step hooks
-    that bound them do, has no effect on a weight that is computed.
+    ``layer.weight`` is then computed, and the parameters are those of the genome.  Biases do not change.
+    Create the optimizer after this call.  Step hooks that write to weights have no effect on a computed
+    weight.
+
+    Parameters
+    ----------
+    model
+        Any module.
+    layers
+        Paths of Linear or ConvNd layers.
+    hidden, generator
+        See `Genome`.
     """
     for path in layers:
         layer = synaptic(model, path)
@@ -98,15 +117,15 @@ def express(
 
 
 def bake(model: nn.Module) -> None:
-    """Turn the weights that genomes make into ordinary parameters, in place: an initialiser."""
+    """Convert weights that genomes compute into ordinary parameters, in place: an initialiser."""
     for layer, _ in list(_expressed(model)):
-        shared = type(layer)  # by deep copies as well, and torch is about to edit it
+        shared = type(layer)  # with deep copies, and torch edits it
         layer.__class__ = type(shared.__name__, shared.__bases__, dict(vars(shared)))
         parametrize.remove_parametrizations(layer, "weight")
 
 
 def compression(model: nn.Module) -> float:
-    """Return how many weights the genomes in ``model`` make for each of their own parameters.
+    """Return the number of weights that the genomes in ``model`` compute, per parameter of the genomes.
 
     Raises
     ------
@@ -116,8 +135,8 @@ def compression(model: nn.Module) -> float:
     genomes = [genome for _, genome in _expressed(model)]
     if not genomes:
         raise ValueError("no layer of the model has a genome; see `express`")
-    made = sum(genome.shape.numel() for genome in genomes)
-    return made / sum(p.numel() for genome in genomes for p in genome.parameters())
+    weights = sum(genome.shape.numel() for genome in genomes)
+    return weights / sum(p.numel() for genome in genomes for p in genome.parameters())
 
 
 def _expressed(model: nn.Module) -> Iterator[tuple[nn.Module, Genome]]:
@@ -130,17 +149,16 @@ def _expressed(model: nn.Module) -> Iterator[tuple[nn.Module, Genome]]:
 
 
 class Innate(nn.Module):
-    """A regulariser: how far a model's weights are from what genomes can say.
+    """A regulariser: the squared distance of a model's weights from those that genomes encode.
 
-    The genomes are its parameters and learn as well: their gradient draws them to the weights, and the
-    weights' draws those to the genomes.
+    The genomes are its parameters and learn as well: genomes and weights approach each other.
 
     Parameters
     ----------
     model
-        For the shapes and the spread of its weights.
+        For the shapes and standard deviations of its weights.
     layers
-        Paths of the layers that are held.
+        Paths of the layers that are regularised.
     hidden, generator
         See `Genome`.
     """
@@ -159,7 +177,7 @@ class Innate(nn.Module):
         )
 
     def forward(self, model: nn.Module) -> Tensor:
-        """Return the sum over layers of |W - what the genome makes|², a scalar."""
+        """Return the sum over layers of |W - weight of the genome|², a scalar."""
         gaps = zip(self.layers, self.genomes, strict=True)
         return torch.stack(
             [(synaptic(model, path).weight - genome()).square().sum() for path, genome in gaps]

@@ -1,4 +1,4 @@
-"""Rules in which every block has a loss of its own and no error crosses the edge of a block."""
+"""Rules in which every block has its own loss and no error crosses the boundary of a block."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hebbian.rule import Criterion, Rule, blocks, fed_detached, outputs
-from hebbian.synapse import CONVOLUTION_FOR, drawn
+from hebbian.rule import Criterion, Rule, block_outputs, blocks, forward_detached
+from hebbian.rule_info import CHAIN, register_rule
+from hebbian.synapse import CONVOLUTION_FOR, init_uniform
 
 
 class LocalLosses(Rule):
-    """Every hidden block descends a loss of its own; the readout, the last block, the criterion.
+    """Every hidden block descends its own loss; the readout, the last block, the criterion.
 
-    A block is fed, detached, what the one before it gave, so that all learn at once from one pass.
+    The input of a block is the detached output of the block before it, so that all learn in one pass.
 
     Parameters
     ----------
@@ -27,7 +28,7 @@ class LocalLosses(Rule):
         A batch (N, ...) of inputs, for the shapes only.
     loss
         Makes the loss of a hidden block, a module (h, y) -> scalar, from an example of its output h.
-        What parameters this module has learn by that same loss.
+        The parameters of this module learn by the same loss.
     """
 
     def __init__(
@@ -35,19 +36,27 @@ class LocalLosses(Rule):
     ) -> None:
         super().__init__(model)
         self.criterion = criterion
-        self.losses = nn.ModuleList(loss(h) for h in outputs(blocks(model)[:-1], example))
+        self.losses = nn.ModuleList(loss(h) for h in block_outputs(blocks(model)[:-1], example))
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Return the sum of the blocks' losses and the criterion of the readout."""
         if y is None:
             raise ValueError("local losses need targets: rule(x, y)")
-        *hidden, scores = fed_detached(blocks(self.model), x)
+        *hidden, scores = forward_detached(blocks(self.model), x)
         objective = self.criterion(scores, y)
         for loss, h in zip(self.losses, hidden, strict=True):
             objective = objective + loss(h, y)
         return objective
 
 
+@register_rule(
+    name="pred",
+    family="local losses",
+    source="Belilovsky et al. 2019; Nøkland & Eidnes 2019",
+    needs=CHAIN,
+    build=lambda make, c: make(c.model, c.loss, c.example, c.classes, **c.settings),
+    traits={"local"},
+)
 def pred(
     model: nn.Module,
     criterion: Criterion,
@@ -55,13 +64,34 @@ def pred(
     classes: int,
     generator: torch.Generator | None = None,
 ) -> LocalLosses:
-    """Teach each block by a linear classifier on its output (Belilovsky 2019; Nøkland & Eidnes 2019).
+    """Train each block by a linear classifier on its output.
 
-    A block's output is flattened whole, where the papers pool large maps first.
+    Equation::
+
+        each block descends criterion(C h, y), its own linear classifier
+
+    A block's output is flattened, while the papers pool large maps first.
+
+    Parameters
+    ----------
+    model, criterion, example
+        See `LocalLosses`.
+    classes
+        Number of scores K.
+    generator
+        For the initial classifiers.
     """
     return LocalLosses(model, criterion, example, lambda h: Prediction(h, classes, criterion, generator))
 
 
+@register_rule(
+    name="sim",
+    family="local losses",
+    source="Nøkland & Eidnes 2019",
+    needs=CHAIN,
+    build=lambda make, c: make(c.model, c.loss, c.example, c.classes, **c.settings),
+    traits={"local", "batch statistics"},
+)
 def sim(
     model: nn.Module,
     criterion: Criterion,
@@ -69,10 +99,30 @@ def sim(
     classes: int,
     generator: torch.Generator | None = None,
 ) -> LocalLosses:
-    """Teach each block to give samples of a class similar outputs (Nøkland & Eidnes 2019)."""
+    """Train each block to similar outputs for samples of one class.
+
+    Equation::
+
+        each block descends |S(E h) - S(y)|²; S all pairs' cosines, E its own linear embedding
+
+    Parameters
+    ----------
+    model, criterion, example, classes
+        See `pred`.
+    generator
+        For the initial embeddings.
+    """
     return LocalLosses(model, criterion, example, lambda h: Similarity(h, classes, generator))
 
 
+@register_rule(
+    name="predsim",
+    family="local losses",
+    source="Nøkland & Eidnes 2019",
+    needs=CHAIN,
+    build=lambda make, c: make(c.model, c.loss, c.example, c.classes, **c.settings),
+    traits={"local", "batch statistics"},
+)
 def predsim(
     model: nn.Module,
     criterion: Criterion,
@@ -81,9 +131,25 @@ def predsim(
     similarity: float = 0.99,
     generator: torch.Generator | None = None,
 ) -> LocalLosses:
-    """Teach each block by (1 - similarity) `pred` + similarity `sim` (Nøkland & Eidnes 2019)."""
+    """Train each block by the weighted sum of `pred` and `sim`.
+
+    Equation::
+
+        each block descends (1 - similarity) pred + similarity sim, similarity = 0.99
+
+    Parameters
+    ----------
+    model, criterion, example, classes
+        See `pred`.
+    similarity
+        Weight of `sim`, between 0 and 1.
+    generator
+        For the initial classifiers and embeddings.
+    """
     if not 0 < similarity < 1:
-        raise ValueError(f"similarity must lie between 0 and 1, got {similarity}; for these take pred, sim")
+        raise ValueError(
+            f"similarity must be between 0 and 1, got {similarity}; use pred or sim for the limits"
+        )
     return LocalLosses(
         model,
         criterion,
@@ -102,7 +168,7 @@ class Prediction(nn.Module):
     ) -> None:
         super().__init__()
         self.criterion = criterion
-        self.classifier = drawn(nn.Linear(h[0].numel(), classes), h, generator)
+        self.classifier = init_uniform(nn.Linear(h[0].numel(), classes), h, generator)
 
     def forward(self, h: Tensor, y: Tensor) -> Tensor:
         """Return the loss of ``h`` (N, ...) and the targets."""
@@ -112,7 +178,7 @@ class Prediction(nn.Module):
 class Similarity(nn.Module):
     """Mean squared difference between the similarities of embedded outputs and those of the targets.
 
-    The embedding is linear; for maps it is a 3-wide convolution, followed by the standard deviation of
+    The embedding is linear; for maps it is a convolution of width 3, followed by the standard deviation of
     each channel over all places.
     """
 
@@ -125,8 +191,10 @@ class Similarity(nn.Module):
         elif h.ndim in CONVOLUTION_FOR:
             embed = CONVOLUTION_FOR[h.ndim](units, units, 3, padding=1, bias=False)
         else:
-            raise ValueError(f"a block must give (N, units) or (N, channels, *space), got {tuple(h.shape)}")
-        self.embed = drawn(embed, h, generator)
+            raise ValueError(
+                f"the output of a block must be (N, units) or (N, channels, *space), got {tuple(h.shape)}"
+            )
+        self.embed = init_uniform(embed, h, generator)
 
     def forward(self, h: Tensor, y: Tensor) -> Tensor:
         """Return the loss of ``h`` (N, units) or (N, channels, *space) and the targets."""
@@ -150,21 +218,33 @@ class Mixture(nn.Module):
 
 
 def similarities(z: Tensor) -> Tensor:
-    """Return the cosines (N, N) between all pairs of samples (N, D), each less its own mean."""
+    """Return the cosines (N, N) between all pairs of samples (N, D), each minus its mean."""
     z = F.normalize(z - z.mean(1, keepdim=True), dim=1)
     return z @ z.T
 
 
+@register_rule(
+    name="mono-forward",
+    family="local losses",
+    source="Gong et al. 2025",
+    needs=CHAIN,
+    build=lambda make, c: make(c.model, c.loss, c.example, c.classes, **c.settings),
+    traits={"local", "own readout"},
+)
 class MonoForward(Rule):
-    """Mono-Forward: each hidden block is scored by a projection of its own (Gong 2025).
+    """Mono-Forward: each hidden block has its own projection to class scores.
 
-    G = M h, (N, K), is a block's goodness for each class; block and M descend criterion(G, y), and the
-    goodnesses of all blocks add up to the prediction.  The readout of the model is not used.
+    Equation::
+
+        each block descends criterion(G, y), G = M h; the sum of all G predicts
+
+    G (N, K) is a block's goodness for each class; M learns by the same loss.  The readout of the model is
+    not used.
 
     Parameters
     ----------
     model
-        A chain of blocks (`nn.Sequential`), the last of which is left out.
+        A chain of blocks (`nn.Sequential`), the last of which is not used.
     criterion
         Mean over the batch.
     example
@@ -172,7 +252,7 @@ class MonoForward(Rule):
     classes
         Number of scores K.
     generator
-        Source of the first projections.
+        For the initial projections.
     """
 
     def __init__(
@@ -186,13 +266,13 @@ class MonoForward(Rule):
         super().__init__(model)
         self.criterion = criterion
         self.projections = nn.ModuleList(
-            drawn(nn.Linear(h[0].numel(), classes, bias=False), h, generator)
-            for h in outputs(blocks(model)[:-1], example)
+            init_uniform(nn.Linear(h[0].numel(), classes, bias=False), h, generator)
+            for h in block_outputs(blocks(model)[:-1], example)
         )
 
     def goodness(self, x: Tensor) -> list[Tensor]:
-        """Return every block's goodness (N, K), each block cut off from the others."""
-        hidden = fed_detached(blocks(self.model)[:-1], x)
+        """Return every block's goodness (N, K), without gradients between blocks."""
+        hidden = forward_detached(blocks(self.model)[:-1], x)
         return [m(h.flatten(1)) for m, h in zip(self.projections, hidden, strict=True)]
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -202,7 +282,7 @@ class MonoForward(Rule):
         return torch.stack([self.criterion(g, y) for g in self.goodness(x)]).sum()
 
     def predict(self, x: Tensor) -> Tensor:
-        """Return the goodness (N, K) summed over the blocks, whose path to ``x`` is whole."""
+        """Return the goodness (N, K) summed over the blocks, with gradients from all blocks to ``x``."""
         scores, h = [], x
         for block, projection in zip(blocks(self.model), self.projections, strict=False):
             h = block(h)
@@ -211,5 +291,5 @@ class MonoForward(Rule):
 
 
 def _codes(y: Tensor, classes: int) -> Tensor:
-    """Turn targets, (N,) classes or (N, 1) for one logit, into rows of one 1 and otherwise 0."""
+    """Convert targets, (N,) classes or (N, 1) for one logit, to one-hot rows."""
     return torch.cat([1 - y, y], 1) if classes == 1 else F.one_hot(y, classes)

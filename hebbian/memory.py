@@ -1,6 +1,6 @@
 """Associative memories of ±1 patterns: stored by a local rule, recalled as the nearest attractor.
 
-They are no `hebbian.rule.Rule`: nothing is descended, a pattern is stored in one look.
+They are not a `hebbian.rule.Rule`: there is no objective, a pattern is stored in one step.
 """
 
 from __future__ import annotations
@@ -8,13 +8,25 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from hebbian.rule_info import register_module
 
+
+@register_module(
+    name="hopfield",
+    family="associative memory",
+    source="Hopfield 1982; Amit, Gutfreund & Sompolinsky 1985",
+    needs="patterns of -1 and 1 with low correlations: `hebbian.Hopfield(units)`, `store`, `recall`",
+)
 class Hopfield(nn.Module):
-    """Hopfield 1982: ``units`` binary units with symmetric weights, stored by Hebb, dW = p pᵀ / units.
+    """Hopfield network: ``units`` binary units with symmetric weights, stored by Hebb's rule.
+
+    Equation::
+
+        dW = p pᵀ / units, with zero diagonal; recall s_i <- sign(sum_j W_ij s_j), unit after unit
 
     Recalls up to about 0.138 random patterns a unit with few errors (Amit, Gutfreund & Sompolinsky
-    1985), and beyond that almost none.  Needs patterns that are hardly correlated.  It cannot tell a pattern
-    from its negative, which is stored with it, nor forget.  ``weight`` (units, units) is a buffer.
+    1985), and above that almost none.  The negative of a pattern is stored with it.  ``weight``
+    (units, units) is a buffer.
     """
 
     weight: Tensor
@@ -36,23 +48,23 @@ class Hopfield(nn.Module):
             self.weight.add_(self.change(pattern)).fill_diagonal_(0)
 
     def change(self, pattern: Tensor) -> Tensor:
-        """Return the weight change (units, units) that ``pattern`` (units,) asks for."""
+        """Return the weight change (units, units) for ``pattern`` (units,)."""
         return torch.outer(pattern, pattern) / len(pattern)
 
     @torch.no_grad()
-    def recall(self, cue: Tensor, steps: int = 20) -> Tensor:
-        """Return the states (P, units) that the net settles to from ``cue`` (P, units), both ±1.
+    def recall(self, initial: Tensor, steps: int = 20) -> Tensor:
+        """Return the states (P, units) to which the net settles from ``initial`` (P, units), both ±1.
 
         The units take the sign of their input one after another, first to last, so that the energy
-        -s W s / 2 never grows; a unit without input stays.  Ends at a fixed point or after ``steps``
-        sweeps.
+        -s W s / 2 never grows; a unit without input does not change.  Ends at a fixed point or after
+        ``steps`` sweeps.
 
         Raises
         ------
         ValueError
-            If the cues have another shape or other values.
+            If the states have another shape or other values.
         """
-        state = self._checked(cue).clone()
+        state = self._checked(initial).clone()
         for _ in range(steps):
             before = state.clone()
             for unit, w in enumerate(self.weight):
@@ -67,19 +79,28 @@ class Hopfield(nn.Module):
         if patterns.ndim != 2 or patterns.shape[1] != units:
             raise ValueError(f"patterns must be (P, {units}), got {tuple(patterns.shape)}")
         if not torch.all(patterns.abs() == 1):
-            raise ValueError("patterns must hold -1 and 1 only; use 2 * bits - 1")
+            raise ValueError("patterns must contain -1 and 1 only; use 2 * bits - 1")
         return patterns.to(self.weight)
 
 
+@register_module(
+    name="storkey",
+    family="associative memory",
+    source="Storkey 1997",
+    needs="patterns of -1 and 1: `hebbian.Storkey(units)`, `store`, `recall`",
+)
 class Storkey(Hopfield):
-    """Storkey 1997: dW_ij = (p_i p_j - p_i h_ji - h_ij p_j) / units, h_ij = sum over k not i, j of W_ik p_k.
+    """Storkey's rule: a Hopfield network with a larger capacity.
 
-    As local and as incremental as Hebb's storage, it takes off what the stored patterns already say of
-    the new one, and holds more of them.
+    Equation::
+
+        dW_ij = (p_i p_j - p_i h_ji - h_ij p_j) / units, h_ij = sum_{k not i, j} W_ik p_k
+
+    It is as local and incremental as Hebb's rule and subtracts the crosstalk of the stored patterns.
     """
 
     def change(self, pattern: Tensor) -> Tensor:
-        """Return the weight change (units, units) that ``pattern`` (units,) asks for."""
+        """Return the weight change (units, units) for ``pattern`` (units,)."""
         field = self.weight @ pattern
         h = field[:, None] - self.weight * pattern  # of unit i without j; the diagonal is 0
         crosstalk = h * pattern

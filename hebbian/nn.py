@@ -1,4 +1,4 @@
-"""Layers that the papers use and torch has not."""
+"""Layers used in the papers and missing in torch."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class RePU(nn.Module):
         return u.relu().pow(self.n)
 
     def extra_repr(self) -> str:
-        """Show the power in the model's repr."""
+        """Return the power, for the model's repr."""
         return f"n={self.n}"
 
 
 class Triangle(nn.Module):
     """Triangle activation, f(u) = max(u - mean(u), 0)^power over the channels (Coates, Ng & Lee 2011).
 
-    Journé et al. 2023 raise it to a power.  Inputs are (N, channels, ...).
+    The power is of Journé et al. 2023.  Inputs are (N, channels, ...).
     """
 
     def __init__(self, power: float = 1.0) -> None:
@@ -41,9 +41,9 @@ class Triangle(nn.Module):
     def forward(self, u: Tensor) -> Tensor:
         """Return f(u), in the shape of ``u``."""
         excess = (u - u.mean(1, keepdim=True)).relu()
-        # Below power 1 the slope at 0 is infinite; units that are off must have none.
+        # Below power 1 the slope at 0 is infinite; inactive units must have slope 0.
         return torch.where(excess > 0, excess.clamp_min(_TINY).pow(self.power), 0.0)
 
     def extra_repr(self) -> str:
-        """Show the power in the model's repr."""
+        """Return the power, for the model's repr."""
         return f"power={self.power}"

@@ -1,4 +1,4 @@
-"""Rules that try a random change and keep what helped: noise, eligibility and one number for all."""
+"""Rules that follow random perturbations which lower the loss: noise, eligibility and a global reward."""
 
 from __future__ import annotations
 
@@ -8,26 +8,37 @@ import torch
 from torch import Tensor, nn
 
 from hebbian.rule import Criterion, Rule, TappedRule, full_precision
+from hebbian.rule_info import LAYERS, register_rule
 from hebbian.synapse import correlate, surrogate, synaptic, weight_layers
 
 
-def one_by_one(criterion: Criterion, scores: Tensor, y: Tensor) -> Tensor:
+def sample_losses(criterion: Criterion, scores: Tensor, y: Tensor) -> Tensor:
     """Return the loss of each sample (N,): the criterion of batches of one.
 
-    A mean over the batch is undone exactly.  Class weights by which the mean is divided, as in torch's
-    `CrossEntropyLoss`, cancel.
+    Class weights by which the mean is divided, as in torch's `CrossEntropyLoss`, cancel.
     """
-    alone = torch.func.vmap(lambda s, t: criterion(s[None], t[None]))
-    losses: Tensor = alone(scores, y)
+    each = torch.func.vmap(lambda s, t: criterion(s[None], t[None]))
+    losses: Tensor = each(scores, y)
     return losses
 
 
+@register_rule(
+    name="weight-perturbation",
+    family="perturbation",
+    source="Spall 1992; Salimans et al. 2017",
+    needs="any model with few parameters, as its error grows with their square root",
+    build=lambda make, c: make(c.model, c.loss, **c.settings),
+    traits={"noisy"},
+)
 class WeightPerturbation(Rule):
-    """Antithetic weight perturbation (Spall 1992; Salimans 2017): one number for the whole batch.
+    """Antithetic weight perturbation: one number for the whole batch.
 
-    dθ = -n (L(θ + sigma n) - L(θ - sigma n)) / (2 sigma), n ~ N(0, 1) for each parameter.  On average this is
-    the gradient; one call misses it by sqrt(P + 1) of its length, with P parameters.  Both passes run in
-    the rule's own mode, so running statistics advance twice a call.
+    Equation::
+
+        dθ = -n (L(θ + sigma n) - L(θ - sigma n)) / (2 sigma), n ~ N(0, 1)
+
+    On average this is the gradient; the relative error of one call is sqrt(P + 1), with P parameters.  Both
+    passes run in the mode of the rule, so running statistics are updated twice a call.
 
     Parameters
     ----------
@@ -36,7 +47,7 @@ class WeightPerturbation(Rule):
     criterion
         Mean over the batch.
     sigma
-        Size of the perturbation.
+        Standard deviation of the perturbation.
     """
 
     def __init__(self, model: nn.Module, criterion: Criterion, sigma: float = 0.01) -> None:
@@ -45,7 +56,17 @@ class WeightPerturbation(Rule):
 
     @torch.no_grad()
     def loss(self, noise: dict[str, Tensor], size: float, x: Tensor, y: Tensor) -> Tensor:
-        """Return the criterion where the parameters are changed by ``size`` times ``noise``."""
+        """Return the criterion with ``size`` times ``noise`` added to the parameters.
+
+        Parameters
+        ----------
+        noise
+            A tensor for each parameter, by name.
+        size
+            Factor of the noise.
+        x, y
+            A batch (N, ...) and its targets.
+        """
         changed = {name: p + size * noise[name] for name, p in self._free()}
         return self.criterion(torch.func.functional_call(self.model, changed, (x,)), y)
 
@@ -57,15 +78,15 @@ class WeightPerturbation(Rule):
         noise = {name: torch.randn_like(p) for name, p in self._free()}
         rise = self.loss(noise, self.sigma, x, y) - self.loss(noise, -self.sigma, x, y)
         slope = rise / (2 * self.sigma)
-        moved = [torch.sum(p * noise[name]) for name, p in self._free()]
-        return slope * torch.stack(moved).sum()
+        along = [torch.sum(p * noise[name]) for name, p in self._free()]
+        return slope * torch.stack(along).sum()
 
     def _free(self) -> list[tuple[str, nn.Parameter]]:
         return [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
 
 
 class _Exploring(TappedRule):
-    """Noise at the output of every weight layer, which is noted with the layer, its input and output."""
+    """Noise at the output of every weight layer, recorded with the layer, its input and output."""
 
     def __init__(self, model: nn.Module, criterion: Criterion, sigma: float) -> None:
         super().__init__(model, [synaptic(model, path) for path in weight_layers(model)])
@@ -78,13 +99,25 @@ class _Exploring(TappedRule):
         return (out + noise).detach()
 
 
+@register_rule(
+    name="node-perturbation",
+    family="perturbation",
+    source="Williams 1992; Fiete & Seung 2006",
+    needs=f"{LAYERS}; criterion a mean over samples",
+    build=lambda make, c: make(c.model, c.loss, **c.settings),
+    traits={"noisy"},
+)
 class NodePerturbation(_Exploring):
-    """Williams 1992; Fiete & Seung 2006: a sample's noise is kept as far as it lowered the sample's loss.
+    """Node perturbation: a sample's noise is weighted by its effect on the sample's loss.
 
-    dW = -mean(n (L(u + n) - L(u)) xᵀ) / sigma², n ~ N(0, sigma²) at the currents u of all weight layers at
-    once; biases alike.  On average, and for small sigma, this is the gradient.  The loss is taken for each
-    sample alone, see `one_by_one`.  Two passes run in the rule's own mode, so running statistics advance
-    twice a call; parameters of other layers than Linear and ConvNd do not learn.
+    Equation::
+
+        dW = -n (L(u + n) - L(u)) xᵀ / sigma², n ~ N(0, sigma²) at the currents u
+
+    The noise is at all weight layers simultaneously; biases learn likewise.  On average, and for small
+    sigma, this is the gradient.  The loss is computed for each sample, see `sample_losses`.  Two passes run
+    in the mode of the rule, so running statistics are updated twice a call; parameters of other layers
+    than Linear and ConvNd do not learn.
 
     Parameters
     ----------
@@ -93,7 +126,7 @@ class NodePerturbation(_Exploring):
     criterion
         Mean over the batch.
     sigma
-        Size of the noise.
+        Standard deviation of the noise.
     """
 
     def __init__(self, model: nn.Module, criterion: Criterion, sigma: float = 0.05) -> None:
@@ -105,37 +138,48 @@ class NodePerturbation(_Exploring):
         if y is None:
             raise ValueError("node perturbation needs targets: rule(x, y)")
         with torch.no_grad():
-            quiet = one_by_one(self.criterion, self.model(x), y)
-        scores, tried = self.run(x)
-        rise = one_by_one(self.criterion, scores.detach(), y) - quiet
-        kept = [torch.sum(out * _times(rise, noise)) for _, _, out, noise in tried]
-        return torch.stack(kept).sum() / (self.sigma**2 * len(x))
+            quiet = sample_losses(self.criterion, self.model(x), y)
+        scores, records = self.run(x)
+        rise = sample_losses(self.criterion, scores.detach(), y) - quiet
+        along = [torch.sum(out * _times(rise, noise)) for _, _, out, noise in records]
+        return torch.stack(along).sum() / (self.sigma**2 * len(x))
 
 
+@register_rule(
+    name="three-factor",
+    family="perturbation",
+    source="Williams 1992; Frémaux & Gerstner 2016",
+    needs=f"{LAYERS}; criterion a mean over samples, such as minus the reward",
+    build=lambda make, c: make(c.model, c.loss, **c.settings),
+    traits={"noisy", "rewrites weights"},
+)
 class RewardModulatedHebb(_Exploring):
-    """Three factors: input, post-synaptic fluctuation and reward (Williams 1992; Frémaux & Gerstner 2016).
+    """Reward-modulated Hebbian learning with three factors: input, postsynaptic noise and reward.
 
-    dW = mean((R - R̄) E), with the eligibility E <- trace E + n xᵀ / sigma², noise n ~ N(0, sigma²) at the
-    currents of all weight layers, the reward R = -loss of each sample, and its running mean R̄.  Where R is 1
-    and R̄ is 0 and there is no trace, this is the two-factor rule of x and n.  One pass, and no error but
-    R - R̄: on average, and without trace, the gradient of the expected reward.  Biases stay as they are.
+    Equation::
 
-    Within a batch each sample's own n xᵀ meets its own reward.  The trace of earlier calls, in which samples
-    are averaged, meets the batch's mean reward: a batch of one is one life, and a larger batch shares what
-    it remembers.  A trace is for rewards that come late; independent samples want none.
+        dW = (R - mean R) E; E <- trace E + n xᵀ / sigma², n ~ N(0, sigma²) at the currents
+
+    R is minus the loss of each sample, and its mean is a running one.  With R = 1, mean 0 and no trace, this
+    is the two-factor rule of x and n.  There is one pass: on average, and without trace, the update is the
+    gradient of the expected reward.  Biases do not change.
+
+    Each sample's n xᵀ is multiplied by its own reward.  The trace of earlier calls, averaged over samples, is
+    multiplied by the batch's mean reward, so that only with batches of one sample it is exact.  A trace is
+    for delayed rewards; use none with independent samples.
 
     Parameters
     ----------
     model
         Any module.
     criterion
-        Minus the reward, mean over the batch; taken for each sample alone, see `one_by_one`.
+        Minus the reward, mean over the batch; computed for each sample, see `sample_losses`.
     sigma
-        Size of the noise.
+        Standard deviation of the noise.
     trace
-        Share of the eligibility that lasts until the next call.
+        Fraction of the eligibility that remains in the next call.
     rate
-        How fast R̄ follows R.
+        Weight of the current batch in the running mean of R.
     """
 
     expected: Tensor
@@ -164,21 +208,21 @@ class RewardModulatedHebb(_Exploring):
 
     @full_precision
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Return the sum of the layers' surrogates, and remember eligibility and reward."""
+        """Return the sum of the layers' surrogates; update eligibility and mean reward."""
         if y is None:
             raise ValueError("reward-modulated Hebb needs targets: rule(x, y)")
-        scores, tried = self.run(x)
-        reward = -one_by_one(self.criterion, scores.detach(), y)
+        scores, records = self.run(x)
+        reward = -sample_losses(self.criterion, scores.detach(), y)
         surprise = reward - self.expected
         self.expected.lerp_(reward.mean(), self.rate)
         scale = self.sigma**2 * len(x)
         objectives = []
-        for layer, seen, _, noise in tried:
-            change = correlate(layer, seen, _times(surprise, noise)) / scale
+        for layer, pre, _, noise in records:
+            change = correlate(layer, pre, _times(surprise, noise)) / scale
             if self.trace:
                 e = self.eligibility.get_buffer(self.names[layer])
                 change = change + self.trace * surprise.mean() * e
-                e.mul_(self.trace).add_(correlate(layer, seen, noise) / scale)
+                e.mul_(self.trace).add_(correlate(layer, pre, noise) / scale)
             objectives.append(surrogate(layer.weight, change))
         return torch.stack(objectives).sum()
 

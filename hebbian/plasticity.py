@@ -1,88 +1,121 @@
-"""Two-factor rules, each as its paper has it: dw = mean(gate xᵀ) - decay w.
+"""Two-factor rules as published: dw = mean(gate xᵀ) - decay w.
 
-A plasticity takes the currents u (samples, out) and the weights w (out, in) and returns the
-post-synaptic gate (samples, out) and the decay, a vector (out,) or a matrix (out, out).  It may define
-
-- ``synapse(w)``, the weights that make the currents where these are not w itself;
-- ``check(layer)``, which raises `ValueError` where the rule cannot act at that layer.
-
-Those that remember something from batch to batch are modules: see `hebbian.plasticity`.
+See `hebbian.two_factor` for what a plasticity is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hebbian.synapse import Synaptic
-
-Update = tuple[Tensor, Tensor]
-Plasticity = Callable[[Tensor, Tensor], Update]
+from hebbian.two_factor import Plasticity, Update, register_plasticity
 
 
+@register_plasticity(name="frozen", source="control: random features")
 def frozen(u: Tensor, w: Tensor) -> Update:
-    """No plasticity: random features, the control of every learned one.  dw = 0."""
+    """No plasticity: random features, the control for learned ones.
+
+    Equation::
+
+        dw = 0
+    """
     return torch.zeros_like(u), u.new_zeros(u.shape[1])
 
 
+@register_plasticity(name="hebb", source="Hebb 1949")
 def hebb(u: Tensor, w: Tensor) -> Update:
-    """Hebb 1949: dw = y xᵀ with y = u.  Grows without bound unless the weights are constrained."""
+    """Hebb's rule; it grows without bound unless the weights are constrained.
+
+    Equation::
+
+        dw = y xᵀ, y = u
+    """
     return u, u.new_zeros(u.shape[1])
 
 
+@register_plasticity(name="covariance", source="Sejnowski 1977", traits={"batch statistics"})
 def covariance(u: Tensor, w: Tensor) -> Update:
-    """Sejnowski 1977: dw = (y - <y>) (x - <x>)ᵀ with y = u, and <> the mean over the batch.
+    """Covariance rule: Hebb's rule without the mean of the data, and as unbounded.
 
-    Hebb without the mean of the data, and as unbounded; one sample alone teaches nothing.
+    Equation::
+
+        dw = (y - <y>) (x - <x>)ᵀ, y = u; <> the batch mean
+
+    A batch of one sample changes nothing.
     """
     return u - u.mean(0), u.new_zeros(u.shape[1])  # the gate has mean 0, so <x> drops out
 
 
+@register_plasticity(name="oja", source="Oja 1982")
 def oja(u: Tensor, w: Tensor) -> Update:
-    """Oja 1982, eq. 3: dw = y (x - y w)ᵀ with y = u.
+    """Oja's rule (eq. 3): every unit converges to the first principal component, with norm 1.
 
-    Every unit converges to the first principal component, with norm 1: many units without
-    competition learn the same feature.
+    Equation::
+
+        dw = y (x - y w)ᵀ, y = u
+
+    Many units without competition therefore learn the same feature.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from hebbian import oja
+    >>> gate, decay = oja(torch.tensor([[2.0], [4.0]]), torch.ones(1, 3))
+    >>> decay
+    tensor([10.])
     """
     return u, u.square().mean(0)
 
 
+@register_plasticity(name="subspace", source="Oja 1989", traits={"no groups"})
 @dataclass(frozen=True)
 class Subspace:
-    """Oja 1989: dw = y (x - Wᵀ y)ᵀ with y = u, where all units share in rebuilding the input.
+    """Oja's subspace rule: all units reconstruct the input together.
+
+    Equation::
+
+        dw = y (x - Wᵀ y)ᵀ, y = u
 
     The rows become an orthonormal basis of the space of the first principal components, in no order.
     """
 
     def check(self, layer: Synaptic) -> None:
-        """Refuse units that see different inputs."""
+        """Refuse units with different inputs."""
         _refuse_groups(self, layer)
 
     def __call__(self, u: Tensor, w: Tensor) -> Update:
-        """Return the currents and how they go together."""
+        """Return the currents and their correlations."""
         return u, u.T @ u / len(u)
 
 
+@register_plasticity(name="sanger", source="Sanger 1989", traits={"no groups"})
+@register_plasticity(name="hpca", source="Lagani et al. 2021", traits={"no groups"}, activation=torch.relu)
 @dataclass(frozen=True)
 class Sanger:
-    """Sanger 1989 (GHA): dw_i = y_i (x - sum_{k <= i} y_k w_k)ᵀ with y = u.
+    """Sanger's generalised Hebbian algorithm: unit i converges to principal component i, with norm 1.
 
-    Unit i converges to principal component i, with norm 1.  An ``activation``, y = f(u), makes it the
-    nonlinear Hebbian PCA of Lagani et al. 2021, which they use with relu at convolutions.
+    Equation::
+
+        dw_i = y_i (x - sum_{k<=i} y_k w_k)ᵀ; y = u (sanger) or relu(u) (hpca)
+
+    An ``activation`` other than the identity makes it the nonlinear Hebbian PCA of Lagani et al. 2021, which
+    they use with relu at convolutions.
     """
 
     activation: Callable[[Tensor], Tensor] | None = None
 
     def check(self, layer: Synaptic) -> None:
-        """Refuse units that see different inputs."""
+        """Refuse units with different inputs."""
         _refuse_groups(self, layer)
 
     def __call__(self, u: Tensor, w: Tensor) -> Update:
-        """Return the responses and how each goes together with itself and those before it."""
+        """Return the responses and the correlation of each with itself and those before it."""
         y = u if self.activation is None else self.activation(u)
         return y, (y.T @ y / len(y)).tril()
 
@@ -91,18 +124,22 @@ def _refuse_groups(plasticity: Plasticity, layer: Synaptic) -> None:
     groups = getattr(layer, "groups", 1)
     if groups > 1:
         raise ValueError(
-            f"{plasticity} compares what its units make of the same input, but with groups={groups} they see "
-            "different channels; use one convolution a group"
+            f"{plasticity} compares the responses of units to the same input, but with groups={groups} they "
+            "receive different channels; use one convolution for each group"
         )
 
 
+@register_plasticity(name="instar", source="Grossberg 1976; MacQueen 1967", traits={"no groups"})
 @dataclass(frozen=True)
 class Instar:
-    """Competitive learning: dw = y (x - w)ᵀ with y = 1 for the k units nearest to the input, else 0.
+    """Competitive learning; for k = 1 and steps of 1 / wins, the sequential k-means of MacQueen 1967.
 
-    Grossberg 1976; for k = 1 each unit's weights follow the mean of the inputs that it wins, which is the
-    k-means of MacQueen 1967.  For weights of equal norm the nearest units are those of largest current.
-    A unit that is never among the nearest never learns.
+    Equation::
+
+        dw = y (x - w)ᵀ; y = 1 for the k units nearest to x, else 0
+
+    For weights of equal norm the nearest units are those with the largest current.  A unit that is never
+    among the nearest never learns.
     """
 
     k: int = 1
@@ -112,7 +149,7 @@ class Instar:
             raise ValueError(f"k must be at least 1, got {self.k}")
 
     def check(self, layer: Synaptic) -> None:
-        """Refuse fewer units than win, and units that see different inputs."""
+        """Refuse fewer units than win, and units with different inputs."""
         _refuse_fewer_units(self, self.k, layer)
         _refuse_groups(self, layer)
 
@@ -122,21 +159,26 @@ class Instar:
         return y, y.mean(0)
 
 
+@register_plasticity(name="soft-instar", source="Nowlan 1990", traits={"no groups"})
 @dataclass(frozen=True)
 class SoftInstar:
-    """Soft competitive learning, Nowlan 1990: dw = y (x - w)ᵀ with y = softmax(-|x - w|² / 2 temperature).
+    """Soft competitive learning.
+
+    Equation::
+
+        dw = y (x - w)ᵀ; y = softmax(-|x - w|² / (2 temperature))
 
     y is the posterior of a mixture of equally likely Gaussians with means w and variance temperature, so
-    the update climbs its likelihood.
+    the update ascends its likelihood.
     """
 
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        _refuse_frost(self.temperature)
+        _require_positive(self.temperature)
 
     def check(self, layer: Synaptic) -> None:
-        """Refuse units that see different inputs."""
+        """Refuse units with different inputs."""
         _refuse_groups(self, layer)
 
     def __call__(self, u: Tensor, w: Tensor) -> Update:
@@ -146,7 +188,7 @@ class SoftInstar:
 
 
 def _nearness(u: Tensor, w: Tensor) -> Tensor:
-    """Return -|x - w|² / 2 up to |x|² / 2, which all units share as long as they see the same x."""
+    """Return -|x - w|² / 2 + |x|² / 2; the second term is the same for all units with the same x."""
     return u - w.square().sum(1) / 2
 
 
@@ -156,26 +198,30 @@ def _refuse_fewer_units(plasticity: Plasticity, k: int, layer: Synaptic) -> None
         raise ValueError(f"{plasticity} ranks {k} units, but the layer has {units}")
 
 
-def _refuse_frost(temperature: float) -> None:
+def _require_positive(temperature: float) -> None:
     if temperature <= 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
 
 
+@register_plasticity(name="softhebb", source="Moraitis et al. 2022; Journé et al. 2023")
 @dataclass(frozen=True)
 class SoftHebb:
-    """Moraitis 2022, eq. 6, with the anti-Hebbian losers of Journé 2023: dw = y (x - u w)ᵀ.
+    """SoftHebb (Moraitis 2022, eq. 6) with the anti-Hebbian losers of Journé 2023.
 
-    y = softmax(u / temperature) over the units, with its sign turned for all but the strongest.
-    Wants centred, scaled input.  Units of different groups of a convolution compete as well, for the softmax
-    compares currents, whatever each comes from.  With ``rate_power`` each unit's update is multiplied by
-    abs(norm(w) - 1)^rate_power: Journé 2023 have 0.5.
+    Equation::
+
+        dw = y (x - u w)ᵀ; y = softmax(u / temperature), negative for all but the strongest unit
+
+    Needs centred, scaled input.  Units of different groups of a convolution compete as well, since the
+    softmax compares currents only.  With ``rate_power`` each unit's update is multiplied by
+    abs(norm(w) - 1)^rate_power; Journé 2023 use 0.5.
     """
 
     temperature: float = 1.0
     rate_power: float | None = None
 
     def __post_init__(self) -> None:
-        _refuse_frost(self.temperature)
+        _require_positive(self.temperature)
 
     def __call__(self, u: Tensor, w: Tensor) -> Update:
         """Return the signed softmax and its decay."""
@@ -187,14 +233,18 @@ class SoftHebb:
         return y, (y * u).mean(0)
 
 
+@register_plasticity(name="krotov", source="Krotov & Hopfield 2019")
 @dataclass(frozen=True)
 class Krotov:
-    """Krotov & Hopfield 2019, eqs. 3, 9 and 10: dw = g (x - u w)ᵀ with u = sum sign(w) |w|^(p-1) x.
+    """Competition with an anti-Hebbian runner-up (eqs. 3, 9 and 10).
 
-    g is 1 for the strongest unit, -delta for the k-th strongest, 0 for the others; where k is 1 there
-    is no anti-Hebbian unit.  Converged units have p-norm 1.  Units of different groups of a convolution are
-    ranked together, as currents are all that is compared.  The published step is divided by its
-    largest entry (`trainers.callbacks.max_normalise`).
+    Equation::
+
+        dw = g (x - u w)ᵀ; g = 1 for the strongest unit, -delta for the k-th; u = sum sign(w) |w|^(p-1) x
+
+    With k = 1 there is no anti-Hebbian unit.  Converged units have p-norm 1.  Units of different groups of
+    a convolution are ranked together, since only currents are compared.  The published step is divided
+    by its largest entry (`trainers.callbacks.max_normalise`).
     """
 
     k: int = 2
@@ -212,7 +262,7 @@ class Krotov:
         _refuse_fewer_units(self, self.k, layer)
 
     def synapse(self, w: Tensor) -> Tensor:
-        """Return the weights that make the currents: w itself for p = 2."""
+        """Return the weights that produce the currents: w itself for p = 2."""
         return w if self.p == 2 else w.sign() * w.abs().pow(self.p - 1)
 
     def __call__(self, u: Tensor, w: Tensor) -> Update:
@@ -226,25 +276,39 @@ class Krotov:
 
 
 class Adaptive(nn.Module):
-    """A plasticity with memory, for a layer of ``units`` units."""
+    """A plasticity with state, for a layer of ``units`` units."""
 
     def __init__(self, units: int) -> None:
         super().__init__()
         self.units = units
 
+    @classmethod
+    def for_layer(cls, layer: Synaptic, **settings: Any) -> Self:
+        """Return the plasticity for the units of ``layer``."""
+        return cls(layer.weight.shape[0], **settings)
+
     def check(self, layer: Synaptic) -> None:
         """Refuse a layer of another size."""
         units = layer.weight.shape[0]
         if units != self.units:
-            raise ValueError(f"{type(self).__name__} was made for {self.units} units, the layer has {units}")
+            raise ValueError(f"{type(self).__name__} is for {self.units} units, but the layer has {units}")
 
 
+@register_plasticity(
+    name="bcm",
+    source="Bienenstock, Cooper & Munro 1982; Intrator & Cooper 1992",
+    traits={"rewrites weights"},
+)
 class BCM(Adaptive):
-    """Bienenstock, Cooper & Munro 1982: dw = y (y - theta) xᵀ with y = relu(u).
+    """BCM rule with a sliding threshold for each unit.
 
-    theta, one for each unit, slides after the mean of y² (Intrator & Cooper 1992), by ``rate`` of the way
-    at every call; where it slides too slowly for the learning rate the weights diverge.  A unit becomes
-    selective: of K equally frequent independent patterns one drives it, with y = K.
+    Equation::
+
+        dw = y (y - theta) xᵀ, y = relu(u); theta follows the mean of y²
+
+    theta is an exponential moving average with weight ``rate`` for the current batch; if it follows too
+    slowly for the learning rate, the weights diverge.  A unit becomes selective: it responds to one of K
+    equally frequent independent patterns, with y = K.
     """
 
     theta: Tensor
@@ -252,12 +316,12 @@ class BCM(Adaptive):
     def __init__(self, units: int, rate: float = 0.1) -> None:
         super().__init__(units)
         if not 0 < rate <= 1:
-            raise ValueError(f"rate must lie in (0, 1], got {rate}")
+            raise ValueError(f"rate must be in (0, 1], got {rate}")
         self.rate = rate
         self.register_buffer("theta", torch.ones(units))
 
     def forward(self, u: Tensor, w: Tensor) -> Update:
-        """Return the gate, which changes its sign at the threshold, and no decay."""
+        """Return the gate, which changes sign at the threshold, and no decay."""
         y = u.relu()
         gate = y * (y - self.theta)
         if self.training:
@@ -265,15 +329,24 @@ class BCM(Adaptive):
         return gate, u.new_zeros(u.shape[1])
 
 
+@register_plasticity(
+    name="foldiak",
+    source="Földiák 1990",
+    traits={"rewrites weights"},
+    needs="non-negative inputs",
+)
 class Foldiak(Adaptive):
-    """Földiák 1990: dw = y (x - w)ᵀ among units that inhibit each other by anti-Hebbian weights v <= 0.
+    """Sparse coding by units that inhibit each other through anti-Hebbian weights v.
 
-    The units settle by dy/dt = f(u + v y - t) - y with f(a) = 1 / (1 + exp(-10 a)) and fire, y = 1, where
-    that ends above 1/2.  Then dv = -alpha (y yᵀ - p²), but never above 0 and no unit inhibits itself, and
-    dt = gamma (y - p): each unit fires for a share p of the inputs, and no two for the same reason.
+    Equation::
 
-    Wants input that is not negative.  The inhibition acts in learning only, ``model(x)`` does without;
-    `respond` gives the sparse code.
+        dw = y (x - w)ᵀ; y fires at u + v y > t; dv = -alpha (y yᵀ - p²), v <= 0; dt = gamma (y - p)
+
+    The units settle by dy/dt = f(u + v y - t) - y with f(a) = 1 / (1 + exp(-10 a)) and fire, y = 1, if the
+    result is above 1/2.  No unit inhibits itself.  Each unit comes to fire for a fraction p of the inputs,
+    decorrelated from the others.
+
+    The inhibition acts in learning only and not in ``model(x)``; `respond` returns the sparse code.
     """
 
     inhibition: Tensor
@@ -282,7 +355,7 @@ class Foldiak(Adaptive):
     def __init__(self, units: int, p: float = 0.125, alpha: float = 0.1, gamma: float = 0.02) -> None:
         super().__init__(units)
         if not 0 < p < 1:
-            raise ValueError(f"p is the share of inputs for which a unit fires, in (0, 1), got {p}")
+            raise ValueError(f"p, the fraction of inputs for which a unit fires, must be in (0, 1), got {p}")
         self.p, self.alpha, self.gamma = p, alpha, gamma
         self.register_buffer("inhibition", torch.zeros(units, units))
         self.register_buffer("threshold", torch.zeros(units))
@@ -295,7 +368,7 @@ class Foldiak(Adaptive):
         return (y > 0.5).to(u)
 
     def forward(self, u: Tensor, w: Tensor) -> Update:
-        """Return which units fire and how often each does."""
+        """Return which units fire, and the firing rate of each."""
         y = self.respond(u)
         often = y.mean(0)
         if self.training:

@@ -1,22 +1,33 @@
-"""Predictive coding: activities settle first, then every block learns its own prediction error."""
+"""Predictive coding: activities settle first, then every block descends its own prediction error."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from hebbian.rule import Criterion, Rule, blocks, evaluating, fed_detached, full_precision
+from hebbian.rule import Criterion, Rule, blocks, evaluating, forward_detached, full_precision
+from hebbian.rule_info import CHAIN, register_rule
 
 
+@register_rule(
+    name="pc",
+    family="settling",
+    source="Whittington & Bogacz 2017",
+    needs=CHAIN,
+    build=lambda make, c: make(c.model, c.loss, **c.settings),
+)
 class PredictiveCoding(Rule):
-    """Whittington & Bogacz 2017: hidden activities z go to where all prediction errors are smallest.
+    """Predictive coding: hidden activities z minimise all prediction errors.
 
-    F = sum_l |z_l - f_l(z_{l-1})|² / 2 + precision criterion(readout(z_L), y), with z_0 = x, descends in
-    z from the feed-forward sweep; then every block descends F / precision at fixed z.  As the precision
-    of the output tends to 0, this becomes backprop, with an error linear in it.  At precision 1 it does
-    not, however small the error of the output.
+    Equation::
 
-    Normalisation layers gather statistics in the first sweep and are used as in eval mode while the
+        dθ = -dF/dθ at the z that minimise F = sum_l |z_l - f_l(z_{l-1})|² / 2 + precision L
+
+    z_0 = x and L is the criterion of readout(z_L).  z descends F from the feed-forward sweep; then every
+    block descends F / precision at fixed z.  As the precision of the output tends to 0, this becomes
+    backprop, with an error linear in it.  At precision 1 it does not, however small the error of the output.
+
+    Normalisation layers update their statistics in the first sweep and are used as in eval mode while the
     activities settle; dropout is off.
 
     Parameters
@@ -26,11 +37,11 @@ class PredictiveCoding(Rule):
     criterion
         Mean over the batch.
     precision
-        Weight of the output's loss beside the squared errors of the hidden blocks.
+        Weight of the output's loss relative to the squared errors of the hidden blocks.
     steps, rate
-        Of the descent in z, which settles where rate < 2 / (the largest curvature of F).  With precision up
-        to 1 and linear blocks that stretch no activity by more than s, the curvature is at most (1 + s)²:
-        the default is safe to s = 5.3.
+        Of the descent in z, which converges if rate < 2 / (the largest curvature of F).  With precision up
+        to 1 and linear blocks with spectral norms up to s, the curvature is at most (1 + s)²: the default
+        converges up to s = 5.3.
     """
 
     def __init__(
@@ -57,7 +68,7 @@ class PredictiveCoding(Rule):
 
     @torch.no_grad()
     def settle(self, first: Tensor, z: list[Tensor], y: Tensor) -> list[Tensor]:
-        """Let the activities ``z`` descend the energy."""
+        """Return the activities ``z`` after descent of the energy."""
         slope = torch.func.grad(lambda z: self.energy(first, z, y))
         for _ in range(self.steps):
             z = [a - self.rate * g for a, g in zip(z, slope(z), strict=True)]
@@ -69,20 +80,30 @@ class PredictiveCoding(Rule):
         if y is None:
             raise ValueError("predictive coding needs targets: rule(x, y)")
         with torch.no_grad():
-            z = fed_detached(blocks(self.model)[:-1], x)
+            z = forward_detached(blocks(self.model)[:-1], x)
         with evaluating(self.model):
             first = blocks(self.model)[0](x)
             z = self.settle(first.detach(), z, y)
             return self.energy(first, z, y) / (self.precision * len(x))
 
 
+@register_rule(
+    name="pc-fixed",
+    family="settling",
+    source="Millidge, Tschantz & Buckley 2022; Rosenbaum 2022",
+    needs=CHAIN,
+    build=lambda make, c: make(c.model, c.loss, **c.settings),
+)
 class FixedPrediction(Rule):
-    """Predictive coding whose predictions stay those of the feed-forward sweep (Millidge 2022).
+    """Predictive coding with the fixed predictions of the feed-forward sweep.
 
-    The errors settle by e_l <- e_l + rate (J_{l+1}ᵀ e_{l+1} - e_l), where J is the Jacobian at the sweep
-    and the readout's error is the gradient of the criterion; then dθ_l = -(df_l / dθ_l)ᵀ e_l.  At rate 1
-    and with as many steps as hidden blocks this is backprop (Rosenbaum 2022).  Normalisation layers are
-    used as in eval mode while the errors settle, and there it is not quite.
+    Equation::
+
+        dθ_l = -(df_l/dθ_l)ᵀ e_l; e_l <- e_l + rate (J_{l+1}ᵀ e_{l+1} - e_l), J of the sweep
+
+    J is the Jacobian, and the error of the readout is the gradient of the criterion.  At rate 1 and with as
+    many steps as hidden blocks this is backprop (Rosenbaum 2022), except with normalisation layers, which
+    are used as in eval mode while the errors settle.
 
     Parameters
     ----------
@@ -107,7 +128,7 @@ class FixedPrediction(Rule):
         self.rate = rate
 
     def pull(self, h: list[Tensor], e: list[Tensor], y: Tensor) -> Tensor:
-        """Return the scalar whose gradient in the sweep ``h`` is what the errors ``e`` send down."""
+        """Return the scalar whose gradient with respect to ``h`` is Jᵀ e of the blocks above."""
         _, *above, readout = blocks(self.model)
         sent = [torch.sum(f(below) * a) for f, below, a in zip(above, h[:-1], e[1:], strict=True)]
         return torch.stack([len(y) * self.criterion(readout(h[-1]), y), *sent]).sum()
@@ -126,8 +147,8 @@ class FixedPrediction(Rule):
         """Return the criterion plus, for each hidden block with output h, the mean of <h, e>."""
         if y is None:
             raise ValueError("predictive coding needs targets: rule(x, y)")
-        *hidden, scores = fed_detached(blocks(self.model), x)
+        *hidden, scores = forward_detached(blocks(self.model), x)
         with evaluating(self.model):
             errors = self.settle([h.detach() for h in hidden], y)
-        taught = [torch.sum(h * e) / len(x) for h, e in zip(hidden, errors, strict=True)]
-        return torch.stack([self.criterion(scores, y), *taught]).sum()
+        local = [torch.sum(h * e) / len(x) for h, e in zip(hidden, errors, strict=True)]
+        return torch.stack([self.criterion(scores, y), *local]).sum()

@@ -1,4 +1,4 @@
-"""Online learning of recurrent cells: no error travels back through time or through forward weights."""
+"""Online learning of recurrent cells: no error is propagated through time or through forward weights."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hebbian.feedback import DirectFeedback
+from hebbian.rule_info import CHAIN, register_rule
 
 
 class LeakyRNN(nn.Module):
@@ -19,7 +20,7 @@ class LeakyRNN(nn.Module):
     Parameters
     ----------
     inputs, units
-        Values a step, and of the state.
+        Number of inputs in a step, and of states.
     tau
         Time constant in steps, at least 1; 1 is Elman's cell.
     """
@@ -32,30 +33,39 @@ class LeakyRNN(nn.Module):
         self.recurrent = nn.Linear(units, units, bias=False)
         self.tau = tau
         self.online = False
-        """Whether gradients pass from step to step by the leak alone; values are the same."""
+        """Whether gradients pass from step to step through the leak only; values are the same."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the state after the last step."""
         h = x.new_zeros(len(x), self.recurrent.out_features)
         for drive in self.input(x).unbind(1):
-            seen = h.detach() if self.online else h
-            h = torch.lerp(h, torch.tanh(self.recurrent(seen) + drive), 1 / self.tau)
+            previous = h.detach() if self.online else h
+            h = torch.lerp(h, torch.tanh(self.recurrent(previous) + drive), 1 / self.tau)
         return h
 
 
+@register_rule(
+    name="rflo",
+    family="recurrent",
+    source="Murray 2019",
+    needs=f"{CHAIN} with a LeakyRNN, without which it is dfa",
+    build=lambda make, c: make(c.model, c.loss, c.example, **c.settings),
+)
 class RandomFeedbackOnline(DirectFeedback):
-    """Random-feedback local online learning, RFLO (Murray 2019), of `LeakyRNN` blocks.
+    """Random-feedback local online learning (RFLO) of `LeakyRNN` blocks.
 
-    dW_ij = -(B e)_i p_ij, with the eligibility p_ij <- (1 - 1 / tau) p_ij + f'(u_i) h_j / tau and the error
-    e of the scores at the last step, sent back by fixed random weights B.  The trace is local: it leaves
-    out how one unit's state acts on the next step's others.  Where nothing acts on others (one step, or no
-    recurrent weights) and B is the transposed readout, this is backprop through time.
+    Equation::
+
+        dW = -(B e) p; p <- (1 - 1/tau) p + f'(u) hᵀ / tau, B fixed and random, e = dL/dscores
+
+    e is the error of the scores at the last step.  The eligibility p is local: it ignores the effect of one
+    unit's state on other units in the next step.  Without such effects (one step, or no recurrent weights)
+    and with the transposed readout as B, this is backprop through time.
 
     The sum of error times eligibility is computed as the gradient of a graph in which states pass from
-    step to step by the leak alone: the same numbers as traces carried forward, with memory for all steps.
-    Blocks without a `LeakyRNN` learn by direct feedback alignment, which is this rule for one step.  Needs
-    labels; there is no error before the last step, and none for cells of torch (`nn.RNN`, `nn.LSTM`) but
-    backprop through time.
+    step to step through the leak only: the same numbers as with forward traces, with memory for all steps.
+    Blocks without a `LeakyRNN` learn by direct feedback alignment, which is this rule for one step.  There
+    is no error before the last step.  Cells of torch (`nn.RNN`, `nn.LSTM`) use backprop through time.
 
     Parameters
     ----------
@@ -66,7 +76,7 @@ class RandomFeedbackOnline(DirectFeedback):
     example
         A batch (N, ...) of inputs, for the shapes only.
     generator
-        Source of the feedback weights, which are N(0, 1 / K).
+        For the feedback weights, which are N(0, 1 / K).
     """
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -77,7 +87,7 @@ class RandomFeedbackOnline(DirectFeedback):
 
 @contextmanager
 def _online(model: nn.Module) -> Iterator[None]:
-    """Let gradients pass through the cells of ``model`` by the leak alone."""
+    """Restrict gradients in the cells of ``model`` to the leak."""
     cells = [m for m in model.modules() if isinstance(m, LeakyRNN)]
     for cell in cells:
         cell.online = True

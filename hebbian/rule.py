@@ -1,4 +1,4 @@
-"""What every learning rule is: a module whose forward returns the objective to descend."""
+"""The interface of a learning rule: a module whose forward returns the objective to descend."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ Forward = TypeVar("Forward", bound=Callable[..., Tensor])
 
 
 class Rule(nn.Module):
-    """A model together with a way to assign credit to its parameters.
+    """A model together with a method to compute updates of its parameters.
 
     ``rule(x, y)`` returns a scalar; after ``backward()`` every parameter's ``.grad`` is *minus* the
-    update that the rule asks for, so any `torch.optim` optimizer, gradient scaler or
-    `DistributedDataParallel` works as it does with a loss.  For rules that do not descend a loss the
-    scalar's value means nothing: plot metrics of `predict` instead.
+    update of the rule, so any `torch.optim` optimizer, gradient scaler or `DistributedDataParallel`
+    works as with a loss.  For rules that do not descend a loss the value of the scalar has no meaning:
+    plot metrics of `predict` instead.
 
-    Whatever the rule remembers (feedback weights, running thresholds, traces) is a buffer or a
-    parameter of the rule.  ``model`` stays an ordinary module: ``model(x)`` keeps its meaning.
+    The state of a rule (feedback weights, running thresholds, traces) is in buffers and parameters of the
+    rule.  ``model`` remains an ordinary module: ``model(x)`` is unchanged.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -37,13 +37,22 @@ class Rule(nn.Module):
         raise NotImplementedError
 
     def predict(self, x: Tensor) -> Tensor:
-        """Return raw scores (N, K); K = 1 is one logit for class 1."""
+        """Return raw scores (N, K); K = 1 is one logit for class 1.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from hebbian import Backprop, probabilities
+        >>> rule = Backprop(torch.nn.Linear(4, 3), torch.nn.CrossEntropyLoss())
+        >>> probabilities(rule.predict(torch.zeros(2, 4))).shape
+        torch.Size([2, 3])
+        """
         scores: Tensor = self.model(x)
         return scores
 
 
 def probabilities(scores: Tensor) -> Tensor:
-    """Turn raw scores (N, K) into class probabilities (N, max(K, 2)).
+    """Convert raw scores (N, K) into class probabilities (N, max(K, 2)).
 
     K = 1 is one logit, positive for class 1, so the columns are classes 0 and 1; K >= 2 is a softmax.
     """
@@ -55,15 +64,15 @@ def probabilities(scores: Tensor) -> Tensor:
 
 
 def blocks(model: nn.Module) -> list[nn.Module]:
-    """Return the links of a chain, first to last; the last one is the readout.
+    """Return the blocks of a chain, first to last; the last one is the readout.
 
-    A rule of blocks is itself where a block holds one weight layer; inside a coarser block the error
-    travels by backprop.
+    A rule for blocks is the published rule if each block has one weight layer; inside a larger block the
+    error is propagated by backprop.
 
     Raises
     ------
     TypeError
-        If ``model`` is no `nn.Sequential` of at least two blocks.
+        If ``model`` is not an `nn.Sequential` of at least two blocks.
     """
     if not isinstance(model, nn.Sequential) or len(model) < 2:
         raise TypeError(
@@ -75,7 +84,7 @@ def blocks(model: nn.Module) -> list[nn.Module]:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put ``module`` in eval mode, and every submodule back in its own mode afterwards."""
+    """Set ``module`` to eval mode; afterwards restore the mode of every submodule."""
     modes = [(m, m.training) for m in module.modules()]
     module.eval()
     try:
@@ -86,14 +95,14 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 @torch.no_grad()
-def outputs(chain: Sequence[nn.Module], example: Tensor) -> list[Tensor]:
-    """Return what each block gives for ``example``, without touching modes or running statistics."""
+def block_outputs(chain: Sequence[nn.Module], example: Tensor) -> list[Tensor]:
+    """Return the output of each block for ``example``; modes and running statistics do not change."""
     with evaluating(nn.ModuleList(chain)):
-        return fed_detached(chain, example)
+        return forward_detached(chain, example)
 
 
-def fed_detached(chain: Sequence[nn.Module], x: Tensor) -> list[Tensor]:
-    """Return what each block gives when it is fed, detached, what the one before it gave."""
+def forward_detached(chain: Sequence[nn.Module], x: Tensor) -> list[Tensor]:
+    """Return the output of each block, whose input is the detached output of the block before it."""
     result, h = [], x
     for block in chain:
         h = block(h.detach())
@@ -104,7 +113,7 @@ def fed_detached(chain: Sequence[nn.Module], x: Tensor) -> list[Tensor]:
 def full_precision(forward: Forward) -> Forward:
     """Run a rule's ``forward`` in the dtype of its model, also under autocast.
 
-    For rules that take differences of nearly equal numbers.
+    For rules that subtract nearly equal numbers.
     """
 
     @wraps(forward)
@@ -118,10 +127,10 @@ def full_precision(forward: Forward) -> Forward:
 
 
 class TappedRule(Rule):
-    """A rule that acts at chosen layers of any model, as the data passes through them.
+    """A rule that acts at chosen layers of any model during its forward pass.
 
-    The hooks are laid once, as bound methods, and rest unless the rule itself runs the model: so
-    ``model(x)`` stays what it was, a deep copy is independent, and `torch.compile` sees one graph.
+    The hooks are registered once, as bound methods, and act only if the rule itself runs the model: so
+    ``model(x)`` is unchanged, a deep copy is independent, and `torch.compile` traces one graph.
     """
 
     def __init__(self, model: nn.Module, layers: Iterable[nn.Module]) -> None:
@@ -131,11 +140,11 @@ class TappedRule(Rule):
             layer.register_forward_hook(self._hook)
 
     def at(self, layer: nn.Module, x: Tensor, out: Tensor, ledger: list[Any]) -> Tensor:
-        """Return what ``layer`` passes on in place of ``out``; the rule may note something."""
+        """Return the replacement of the layer's output ``out``; may append to ``ledger``."""
         raise NotImplementedError
 
     def run(self, x: Tensor) -> tuple[Tensor, list[Any]]:
-        """Return the model's output with the taps open, and what they noted."""
+        """Return the model's output with the hooks active, and the ledger that they filled."""
         self._ledger = []
         try:
             return self.model(x), self._ledger

@@ -11,22 +11,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hebbian.rule import Criterion, TappedRule, full_precision, probabilities
+from hebbian.rule_info import LAYERS, register_rule
 from hebbian.synapse import Synaptic, correlate, current, rows, surrogate, synaptic
 
 
 def trace(spikes: Tensor, tau: float) -> Tensor:
     """Return sum over earlier steps s < t of exp(-(t - s) / tau) spikes[s], for ``spikes`` (T, ...)."""
     t = torch.arange(len(spikes), device=spikes.device)
-    since = (t[:, None] - t).to(spikes.dtype)
-    return torch.tensordot(torch.where(since > 0, torch.exp(-since / tau), 0), spikes, 1)
+    delay = (t[:, None] - t).to(spikes.dtype)
+    return torch.tensordot(torch.where(delay > 0, torch.exp(-delay / tau), 0), spikes, 1)
 
 
 @dataclass(frozen=True)
 class PairSTDP:
-    """Song, Miller & Abbott 2000: every pair of a spike before and a spike after a synapse changes it.
+    """Pair-based STDP (Song, Miller & Abbott 2000): every pair of a pre- and a postsynaptic spike counts.
 
-    A pair with the post-synaptic spike d > 0 steps later adds a_plus exp(-d / tau_plus), one with it d
-    steps earlier takes a_minus exp(-d / tau_minus); a pair in the same step does nothing.
+    A pair with the postsynaptic spike d > 0 steps later adds a_plus exp(-d / tau_plus), one with it d
+    steps earlier subtracts a_minus exp(-d / tau_minus); a pair in the same step has no effect.
     """
 
     a_plus: float = 0.005
@@ -51,36 +52,48 @@ class PairSTDP:
         return change / len(rows(post[0], layer))
 
 
+@register_rule(
+    name="stdp",
+    family="spiking",
+    source="Song, Miller & Abbott 2000; Nessler et al. 2013",
+    needs=f"{LAYERS}; non-negative activity",
+    build=lambda make, c: make(c.model, list(c.layers), c.criterion, **c.settings),
+    traits={"local", "noisy"},
+    supervised=False,
+)
 class SpikeTiming(TappedRule):
-    """Pair STDP at chosen layers, without labels: spikes live inside the rule, the model stays as it is.
+    """Pair-based STDP at chosen layers, without labels: spikes exist in the rule, the model is unchanged.
+
+    Equation::
+
+        dW = sum a+ exp(-d / tau+), pre before post - sum a- exp(-d / tau-), post before pre
 
     Each layer's input is rate coded: an input fires in each of ``steps`` steps with a probability of its
-    positive part divided by the sample's largest one, times ``peak``.  Behind the layer's weights, leaky
-    membranes sum what arrived in earlier steps, and in each step one unit of a place fires, drawn from the
-    softmax of the potentials (the winner-take-all circuit of Nessler 2013); units of different groups of a
-    convolution compete as well, by their potentials alone.  The layer's ordinary output goes on, detached.
-    Biases stay as they are.
+    positive part divided by the sample's maximum, times ``peak``.  Leaky membranes after the layer's weights
+    sum the input of earlier steps, and in each step one unit of a place fires, sampled from the softmax of
+    the potentials (the winner-take-all circuit of Nessler 2013); units of different groups of a convolution
+    compete as well.  The layer's ordinary output is passed on, detached.  Biases do not change.
 
     Parameters
     ----------
     model
         Any module.
     layers
-        Paths of its Linear, Conv1d, Conv2d or Conv3d layers that learn so.
+        Paths of the Linear, Conv1d, Conv2d or Conv3d layers that learn.
     criterion
-        The loss by which the parameters that follow the last of these layers learn; without it
+        The loss by which the parameters after the last of these layers learn; without it
         nothing else learns and no targets are needed.
     stdp
-        The window: by default the causal half of that of Song et al.  A sample's rates do not change while
-        it is presented, so that the other half takes back the pattern that the causal one learns.  Without
-        it weights only grow: bound them by a step hook, as `trainers.callbacks.unit_norm`.
+        The window: by default the causal half of that of Song et al.  A sample's rates are constant during
+        its presentation, so that the acausal half cancels what the causal half learns.  Without it weights
+        only grow: bound them by a step hook such as `trainers.callbacks.unit_norm`.
     steps
         Length of a sample's presentation.
     peak
-        Probability with which a sample's strongest input fires in a step.
+        Probability that a sample's strongest input fires in a step.
     leak
-        Time constant of the membranes, in steps.  The longer, the larger their potentials, and the fewer
-        units ever fire.
+        Time constant of the membranes, in steps.  With a longer one potentials are larger and fewer units
+        fire.
     """
 
     def __init__(
@@ -103,7 +116,7 @@ class SpikeTiming(TappedRule):
         self.steps, self.peak, self.leak = steps, peak, leak
 
     def at(self, layer: Any, x: Tensor, out: Tensor, ledger: list[Any]) -> Tensor:
-        """Note the spikes before and after the layer; pass its output on, detached."""
+        """Record the spikes before and after the layer; pass its output on, detached."""
         with torch.no_grad():
             pre = self.encode(x)
             arrived = current(layer, pre.flatten(0, 1), layer.weight).unflatten(0, pre.shape[:2])
@@ -112,24 +125,24 @@ class SpikeTiming(TappedRule):
         return out.detach()
 
     def encode(self, x: Tensor) -> Tensor:
-        """Return the spikes (T, N, ...), 0 or 1, that stand for activity ``x`` (N, ...)."""
+        """Return spikes (T, N, ...), 0 or 1, that encode the activity ``x`` (N, ...)."""
         x = x.relu()
         rate = x / x.flatten(1).amax(1).clamp(min=1e-12).view(-1, *[1] * (x.ndim - 1))
         return torch.bernoulli((self.peak * rate).expand(self.steps, *x.shape))
 
     def reward(self, scores: Tensor, y: Tensor | None) -> Tensor:
-        """Return what each sample's change is multiplied by, (N,)."""
+        """Return the factor (N,) of each sample's change."""
         return scores.new_ones(len(scores))
 
     @full_precision
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Return the sum of the layers' surrogates and, where there is one, the criterion."""
-        scores, noted = self.run(x)
+        """Return the sum of the layers' surrogates and, if there is one, the criterion."""
+        scores, spikes = self.run(x)
         reward = self.reward(scores.detach(), y)
         objectives = []
-        for layer, pre, post in noted:
-            valued = post * reward.view(-1, *[1] * (post.ndim - 2))
-            objectives.append(surrogate(layer.weight, self.stdp(layer, pre, valued)))
+        for layer, pre, post in spikes:
+            rewarded = post * reward.view(-1, *[1] * (post.ndim - 2))
+            objectives.append(surrogate(layer.weight, self.stdp(layer, pre, rewarded)))
         if self.criterion is not None:
             if y is None:
                 raise ValueError("this rule has a criterion and needs targets: rule(x, y)")
@@ -137,15 +150,27 @@ class SpikeTiming(TappedRule):
         return torch.stack(objectives).sum()
 
 
+@register_rule(
+    name="rstdp",
+    family="spiking",
+    source="Izhikevich 2007; Mozafari et al. 2018",
+    needs=f"{LAYERS}; non-negative activity",
+    build=lambda make, c: make(c.model, list(c.layers), c.criterion, **c.settings),
+    traits={"noisy", "batch statistics"},
+)
 class RewardSpikeTiming(SpikeTiming):
-    """Reward-modulated STDP (Izhikevich 2007; Mozafari 2018): a third factor turns or scales the change.
+    """Reward-modulated STDP: a third factor scales the change and sets its sign.
 
-    dW = mean((R - R̄) STDP), where R is 1 for a sample that the model gets right, else 0, and R̄ is the
-    mean of R over the batch, as Mozafari scales reward and punishment.  The readout learns by the criterion.
+    Equation::
+
+        dW = mean((R - mean R) STDP); R = 1 where the model is right, else 0
+
+    The mean of R is over the batch, as Mozafari scales reward and punishment.  The readout learns by the
+    criterion.
     """
 
     def reward(self, scores: Tensor, y: Tensor | None) -> Tensor:
-        """Return R - R̄ of each sample."""
+        """Return R - mean R of each sample."""
         if y is None:
             raise ValueError("reward-modulated STDP needs targets: rule(x, y)")
         right = (probabilities(scores).argmax(1) == y.flatten()).to(scores.dtype)
@@ -153,7 +178,7 @@ class RewardSpikeTiming(SpikeTiming):
 
 
 def fire(potential: Tensor, dim: int) -> Tensor:
-    """Return spikes like ``potential``: one unit along ``dim``, drawn from the softmax, fires."""
+    """Return spikes like ``potential``: one unit along ``dim``, sampled from the softmax, fires."""
     gumbel = -torch.empty_like(potential).exponential_().log()
     winner = (potential + gumbel).argmax(dim)
     return F.one_hot(winner, potential.shape[dim]).movedim(-1, dim).to(potential.dtype)

@@ -1,4 +1,4 @@
-"""The synaptic view of a layer: Linear and ConvNd look alike to a rule, every place one more sample.
+"""The synaptic view of a layer: for a rule, each place of a convolution is a further sample of a Linear.
 
 Letters: x the layer's input, w its weight, u = w x its currents without bias, as (samples, out).
 """
@@ -16,7 +16,7 @@ Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 Synaptic = nn.Linear | Convolution
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 CONVOLUTION_FOR: dict[int, type[Convolution]] = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}
-"""By the axes of the maps (N, channels, *space) that it takes."""
+"""By the number of axes of its input (N, channels, *space)."""
 _WEIGHT_GRADIENT: dict[int, Callable[..., Tensor]] = {
     1: grad.conv1d_weight,
     2: grad.conv2d_weight,
@@ -35,42 +35,42 @@ def synaptic(model: nn.Module, path: str) -> Synaptic:
     Raises
     ------
     ValueError
-        If nothing lies at ``path``.
+        If ``model`` has no module at ``path``.
     TypeError
-        If what lies there has no synaptic view.
+        If the module is not a Linear or ConvNd layer.
     """
-    found = dict(model.named_modules()).get(path)
-    if found is None:
+    layer = dict(model.named_modules()).get(path)
+    if layer is None:
         raise ValueError(f"no layer at {path!r}; layers with weights: {', '.join(weight_layers(model))}")
-    if not isinstance(found, LAYERS):
+    if not isinstance(layer, LAYERS):
         raise TypeError(
-            f"{path!r} is a {type(found).__name__}; a plasticity acts at Linear, Conv1d, Conv2d or Conv3d "
+            f"{path!r} is a {type(layer).__name__}; a plasticity acts at Linear, Conv1d, Conv2d or Conv3d "
             f"layers: {', '.join(weight_layers(model))}"
         )
-    return found
+    return layer
 
 
 def rows(u: Tensor, layer: Synaptic) -> Tensor:
-    """Lay out (N, out, *space) or (N, *time, out) as (samples, out)."""
+    """Reshape (N, out, *space) or (N, *time, out) to (samples, out)."""
     return (u if isinstance(layer, nn.Linear) else u.movedim(1, -1)).flatten(0, -2)
 
 
 def places(gate: Tensor, layer: Synaptic, like: Tensor) -> Tensor:
-    """Undo `rows`: (samples, out) -> the shape of the layer's output ``like``."""
+    """Invert `rows`: (samples, out) -> the shape of the layer's output ``like``."""
     if isinstance(layer, nn.Linear):
         return gate.view(like.shape)
     return gate.view(like.movedim(1, -1).shape).movedim(-1, 1)
 
 
 def current(layer: Synaptic, x: Tensor, w: Tensor) -> Tensor:
-    """Return the layer's response to ``x`` without bias, with weights ``w`` in place of its own."""
+    """Return the layer's response to ``x`` without bias, with weights ``w``."""
     if isinstance(layer, nn.Linear):
         return F.linear(x, w)
     return layer._conv_forward(x, w, None)
 
 
 def padded(layer: Convolution, x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
-    """Return ``x`` with the padding that torch's kernels do not do, and what is left for them to do."""
+    """Return ``x`` with the padding that torch's kernels do not support, and the remaining padding."""
     if layer.padding_mode == "zeros" and not isinstance(layer.padding, str):
         return x, layer.padding
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
@@ -80,8 +80,8 @@ def padded(layer: Convolution, x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
 def correlate(layer: Synaptic, x: Tensor, gate: Tensor) -> Tensor:
     """Return sum over samples of gate xᵀ in the shape of the layer's weight, without unfolding.
 
-    ``gate`` has the shape of the layer's output.  This is the gradient of <gate, layer(x)> in the
-    weight, taken directly, so that nothing is computed twice.
+    ``gate`` has the shape of the layer's output.  This is the gradient of <gate, layer(x)> with
+    respect to the weight, computed directly, without a second forward pass.
     """
     if isinstance(layer, nn.Linear):
         return gate.flatten(0, -2).T @ x.flatten(0, -2)
@@ -91,12 +91,12 @@ def correlate(layer: Synaptic, x: Tensor, gate: Tensor) -> Tensor:
 
 
 def surrogate(w: Tensor, update: Tensor) -> Tensor:
-    """Return the scalar whose gradient in ``w`` is exactly minus ``update``."""
+    """Return the scalar whose gradient with respect to ``w`` is exactly minus ``update``."""
     return -torch.sum(w * update.detach())
 
 
-def drawn(layer: nn.Module, like: Tensor, generator: torch.Generator | None) -> nn.Module:
-    """Draw what ``layer`` has from U(-1, 1) / sqrt(fan-in), as torch does, and put it beside ``like``."""
+def init_uniform(layer: nn.Module, like: Tensor, generator: torch.Generator | None) -> nn.Module:
+    """Draw the parameters of ``layer`` from U(-1, 1) / sqrt(fan-in), as torch does; move it to ``like``."""
     bound = next(layer.parameters())[0].numel() ** -0.5
     with torch.no_grad():
         for parameter in layer.parameters():

@@ -1,4 +1,4 @@
-"""Difference target propagation: every block learns to reach a target that the block above sends down."""
+"""Difference target propagation: every block learns to reach a target from the block above."""
 
 from __future__ import annotations
 
@@ -7,21 +7,33 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from hebbian.rule import Criterion, Rule, blocks, evaluating, fed_detached, full_precision, outputs
+from hebbian.rule import Criterion, Rule, block_outputs, blocks, evaluating, forward_detached, full_precision
+from hebbian.rule_info import CHAIN, register_rule
 from hebbian.synapse import CONVOLUTION_FOR, Synaptic
 
 
+@register_rule(
+    name="dtp",
+    family="settling",
+    source="Lee et al. 2015; Meulemans et al. 2020",
+    needs=f"{CHAIN}; with one hidden block it is backprop",
+    build=lambda make, c: make(c.model, c.loss, c.example, **c.settings),
+    traits={"noisy"},
+)
 class DifferenceTarget(Rule):
-    """Lee 2015: targets t travel down through learned approximate inverses g of the blocks.
+    """Difference target propagation: targets t pass through learned approximate inverses g of the blocks.
 
-    The last hidden block's target is t_L = h_L - dL/dh_L, and t_{l-1} = h_{l-1} + g_l(t_l) - g_l(h_l): the
-    difference makes up for what g_l cannot invert.  Block l descends |f_l(h_{l-1}) - t_l|² / 2, the
-    readout the criterion, and g_l the reconstruction |g_l(f_l(h + n)) - h - n|² / 2 with noise n around
-    h = h_{l-1}.  All are one objective; where g is the inverse and the weights are orthogonal, it is
-    backprop (Meulemans 2020).  With one hidden block there is nothing to invert and it is backprop.
+    Equation::
+
+        dθ_l = -d|h_l - t_l|²/dθ_l / 2; t_{l-1} = h_{l-1} + g(t_l) - g(h_l), t_L = h_L - dL/dh_L
+
+    The difference compensates for the error of g.  The readout descends the criterion, and g_l the
+    reconstruction error |g_l(f_l(h + n)) - h - n|² / 2 with noise n around h = h_{l-1}.  All are one
+    objective; if g is the inverse and the weights are orthogonal, it is backprop (Meulemans 2020).  With
+    one hidden block there is no inverse and it is backprop.
 
     g_l is affine, `self.feedback`: a Linear layer, or between feature maps a resizing to the size below
-    and a convolution.  It has no squashing function, so it suits any activation.
+    and a convolution.  It has no nonlinearity, so it suits any activation.
 
     Parameters
     ----------
@@ -34,7 +46,7 @@ class DifferenceTarget(Rule):
     noise
         Standard deviation of n.
     generator
-        Source of the initial weights of g, which are N(0, 1 / fan-in).
+        For the initial weights of g, which are N(0, 1 / fan-in).
     """
 
     def __init__(
@@ -47,7 +59,7 @@ class DifferenceTarget(Rule):
     ) -> None:
         super().__init__(model)
         self.criterion, self.noise = criterion, noise
-        hidden = outputs(blocks(model), example)[:-1]
+        hidden = block_outputs(blocks(model), example)[:-1]
         self.feedback = nn.ModuleList(_inverse(a, b, generator) for a, b in pairwise(hidden))
 
     @torch.no_grad()
@@ -55,21 +67,21 @@ class DifferenceTarget(Rule):
         """Return the target (N, ...) of each hidden block's output."""
         readout = blocks(self.model)[-1]
         t = hidden[-1] - torch.func.grad(lambda h: len(h) * self.criterion(readout(h), y))(hidden[-1])
-        found = [t]
+        targets = [t]
         for g, (below, above) in reversed(list(zip(self.feedback, pairwise(hidden), strict=True))):
             t = below + g(t) - g(above)
-            found.append(t)
-        return found[::-1]
+            targets.append(t)
+        return targets[::-1]
 
     def reconstruction(self, hidden: list[Tensor]) -> list[Tensor]:
-        """Return how far each g is from the inverse of its block, around the outputs ``hidden``."""
+        """Return the reconstruction error of each g around the outputs ``hidden``."""
         above = blocks(self.model)[1:-1]
         errors = []
         for f, g, h in zip(above, self.feedback, hidden[:-1], strict=True):
             near = h + self.noise * torch.randn_like(h)
             with torch.no_grad():
-                seen = f(near)
-            errors.append((g(seen) - near).square().sum())
+                above_near = f(near)
+            errors.append((g(above_near) - near).square().sum())
         return errors
 
     @full_precision
@@ -77,13 +89,13 @@ class DifferenceTarget(Rule):
         """Return the criterion plus half the squared distances to the targets and of reconstruction."""
         if y is None:
             raise ValueError("target propagation needs targets: rule(x, y)")
-        *hidden, scores = fed_detached(blocks(self.model), x)
+        *hidden, scores = forward_detached(blocks(self.model), x)
         reached = [h.detach() for h in hidden]
         with evaluating(self.model):
             targets = self.targets(reached, y)
-            missed = self.reconstruction(reached)
-        missed += [(h - t).square().sum() for h, t in zip(hidden, targets, strict=True)]
-        return self.criterion(scores, y) + torch.stack(missed).sum() / (2 * len(x))
+            errors = self.reconstruction(reached)
+        errors += [(h - t).square().sum() for h, t in zip(hidden, targets, strict=True)]
+        return self.criterion(scores, y) + torch.stack(errors).sum() / (2 * len(x))
 
 
 def _inverse(below: Tensor, above: Tensor, generator: torch.Generator | None) -> nn.Module:

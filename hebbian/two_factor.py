@@ -1,33 +1,118 @@
-"""Hebbian learning of chosen layers inside any model; whatever follows them learns from the labels."""
+"""Hebbian learning of chosen layers inside any model; the parameters after them learn from the labels.
+
+A plasticity maps the currents u (samples, out) and the weights w (out, in) to the postsynaptic gate
+(samples, out) and the decay, a vector (out,) or a matrix (out, out); the update is
+dw = mean(gate xᵀ) - decay w.  It may define
+
+- ``synapse(w)``, the weights that produce the currents, where these are not w itself;
+- ``check(layer)``, which raises `ValueError` for a layer at which the rule cannot act;
+- a class method ``for_layer(layer, **settings)``, where it depends on the layer.
+
+A plasticity with state is an `nn.Module` and belongs to one layer.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from hebbian.plasticity import Plasticity
 from hebbian.rule import Criterion, TappedRule
+from hebbian.rule_info import LAYERS, BuildContext, Object, Trait, register_rule
 from hebbian.synapse import Synaptic, correlate, current, places, rows, surrogate, synaptic
 
+Update = tuple[Tensor, Tensor]
+Plasticity = Callable[[Tensor, Tensor], Update]
 Reduction = Literal["mean", "sum"]
+
+
+def register_plasticity(
+    *,
+    name: str,
+    source: str,
+    traits: Collection[Trait] = (),
+    needs: str = "",
+    **preset: Any,
+) -> Callable[[Object], Object]:
+    """Register the decorated plasticity, a function or a class, as a two-factor rule.
+
+    Parameters
+    ----------
+    name, source
+        See `hebbian.rule_info.register_rule`.
+    traits
+        In addition to ``local``.
+    needs
+        In addition to Linear or ConvNd layers.
+    **preset
+        Arguments of the class under this name, unless the user sets them.
+
+    Returns
+    -------
+    callable
+        A decorator.
+    """
+    groups = ", without groups" if "no groups" in traits else ""
+
+    def build(plasticity: Any, context: BuildContext) -> Hebbian:
+        settings = {**preset, **context.settings}
+        reduction = settings.pop("reduction", "mean")
+        at = {
+            path: _at_layer(plasticity, synaptic(context.model, path), {**settings, **own})
+            for path, own in context.layers.items()
+        }
+        return Hebbian(context.model, at, context.criterion, reduction)
+
+    return register_rule(
+        name=name,
+        family="two-factor",
+        source=source,
+        needs="; ".join(filter(None, (LAYERS + groups, needs))),
+        build=build,
+        traits={"local", *traits},
+        supervised=False,
+        layer_settings=True,
+    )
+
+
+def _at_layer(plasticity: Any, layer: Synaptic, settings: Mapping[str, Any]) -> Plasticity:
+    """Return the plasticity of one layer: a function itself, or an instance of a class."""
+    if not isinstance(plasticity, type):
+        if settings:
+            raise TypeError(f"{plasticity.__name__} takes no settings, got {', '.join(settings)}")
+        return plasticity
+    if hasattr(plasticity, "for_layer"):
+        return plasticity.for_layer(layer, **settings)
+    return plasticity(**settings)
 
 
 @torch.no_grad()
 def update(
     layer: Synaptic, x: Tensor, out: Tensor, plasticity: Plasticity, reduction: Reduction = "mean"
 ) -> Tensor:
-    """Return the weight change, in the shape of the weight, that ``plasticity`` asks for.
+    """Return the weight change of a plasticity, in the shape of the weight.
 
-    It is mean(gate xᵀ) - decay w over all samples and places, or the sum over them.  ``x`` is the
-    layer's input and ``out`` its output.  Statistics are kept in the weight's dtype.
+    It is mean(gate xᵀ) - decay w over all samples and places, or the sum over them.
+
+    Parameters
+    ----------
+    layer
+        The layer that learns.
+    x
+        Its input (N, ...).
+    out
+        Its output (N, ...), with bias.
+    plasticity
+        The two-factor rule; its statistics are in the dtype of the weight.
+    reduction
+        Mean or sum over samples and places.
     """
     w, x = layer.weight, x.to(layer.weight.dtype)
-    make = getattr(plasticity, "synapse", None)
-    if make is not None:
-        out = current(layer, x, make(w))
+    synapse = getattr(plasticity, "synapse", None)
+    if synapse is not None:
+        out = current(layer, x, synapse(w))
     elif layer.bias is not None:
         out = out - layer.bias.view(-1, *[1] * (0 if isinstance(layer, nn.Linear) else len(layer.stride)))
     u = rows(out.to(w.dtype), layer)
@@ -39,9 +124,9 @@ def update(
 
 
 class Hebbian(TappedRule):
-    """Layers named in ``plasticity`` learn by it, cut off from any error.
+    """Chosen layers learn by a two-factor rule each, without any error signal.
 
-    What else lies before the last of these layers (biases, norms) cannot learn, for no error gets there.
+    Other parameters before the last of these layers (biases, norms) do not learn, as no error reaches them.
 
     Parameters
     ----------
@@ -49,13 +134,23 @@ class Hebbian(TappedRule):
         Any module.
     plasticity
         A two-factor rule for each path of a Linear, Conv1d, Conv2d or Conv3d layer of ``model``.
-        Biases of these layers stay as they are.  A rule with memory belongs to one layer and goes to its
-        device and dtype.
+        Biases of these layers do not change.  A plasticity with state belongs to one layer and moves to
+        its device and dtype.
     criterion
-        The loss by which the parameters that follow the last of these layers learn; without it
+        The loss by which the parameters after the last of these layers learn; without it
         nothing else learns and no targets are needed.
     reduction
         Whether the update is the mean over samples and places, or their sum.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from hebbian import Hebbian, oja
+    >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+    >>> rule = Hebbian(model, {"0": oja})
+    >>> rule(torch.randn(5, 4)).backward()
+    >>> model[0].weight.grad.shape
+    torch.Size([8, 4])
     """
 
     def __init__(
@@ -73,24 +168,24 @@ class Hebbian(TappedRule):
         for layer, p in at.items():
             if hasattr(p, "check"):
                 p.check(layer)
-        memories = [p.to(layer.weight) for layer, p in at.items() if isinstance(p, nn.Module)]
-        if len(set(memories)) < len(memories):
-            raise ValueError("a plasticity with memory belongs to one layer: make one for each")
+        stateful = [p.to(layer.weight) for layer, p in at.items() if isinstance(p, nn.Module)]
+        if len(set(stateful)) < len(stateful):
+            raise ValueError("a plasticity with state belongs to one layer: make one for each")
         super().__init__(model, at)
         self.plasticity = at
         self.criterion = criterion
         self.reduction: Reduction = reduction
-        self.memories = nn.ModuleList(memories)
+        self.memories = nn.ModuleList(stateful)
 
     def at(self, layer: Any, x: Tensor, out: Tensor, ledger: list[Any]) -> Tensor:
-        """Note the layer's objective and pass its output on, detached."""
+        """Record the layer's objective and pass its output on, detached."""
         with torch.autocast(x.device.type, enabled=False):  # near convergence growth and decay almost cancel
             change = update(layer, x.detach(), out.detach(), self.plasticity[layer], self.reduction)
         ledger.append(surrogate(layer.weight, change))
         return out.detach()
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Return the sum of the layers' surrogates and, where there is one, the criterion."""
+        """Return the sum of the layers' surrogates and, if there is one, the criterion."""
         out, objectives = self.run(x)
         if self.criterion is not None:
             if y is None:

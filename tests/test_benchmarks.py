@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
-from hebbian.registry import BUILT_IN
+from hebbian.registry import list_rules
 from tests.helpers import ROOT
 
 sys.path[:0] = [str(ROOT / "docs"), str(ROOT / "benchmarks")]
@@ -55,7 +55,7 @@ def test_every_rule_behind_random_features_and_no_other_has_a_measured_reason():
     assert set(tables.reasons()) == behind
 
 
-@pytest.mark.parametrize("rule", BUILT_IN, ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", list_rules().values(), ids=lambda rule: rule.name)
 def test_every_rule_has_its_section(rule):
     _, section = f"\n\n{tables.rule_sections()}\n\n".split(f"\n\n## {rule.name}\n\n")
     assert section.startswith(f"    {rule.equation}\n\n- Source: {rule.source}\n")

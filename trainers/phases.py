@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hebbian.backprop import Backprop
-from hebbian.registry import build, find
+from hebbian.registry import build, find_rule
 from hebbian.rule import Criterion, Rule, blocks
 from hebbian.synapse import synaptic, weight_layers
 from trainers.cached_features import Cache, Feed
@@ -220,7 +220,9 @@ class _Training:
     def run_phases(self, model: nn.Sequential, feed: Feed) -> Rule:
         """Run all phases and return the trained rule."""
         rule = (
-            self._supervised(model, feed) if find(self.name).supervised else self._unsupervised(model, feed)
+            self._supervised(model, feed)
+            if find_rule(self.name).supervised
+            else self._unsupervised(model, feed)
         )
         if self.recipe.finetune is None:
             return rule

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from cattrs import Converter
 
+from hebbian.rule_info import registered
 from trainers.data.batches import Split, tensor_digest
 from trainers.errors import DataError
 from trainers.files import replacing
@@ -37,7 +38,11 @@ def suppliers(rules: Collection[str], data: str = "") -> dict[str, str]:
     The packages that they require are included if installed.
     """
     points = [
-        *(point for point in entry_points(group="hebbian.rules") if point.load().name in rules),
+        *(
+            point
+            for point in entry_points(group="hebbian.rules")
+            if any(info.name in rules for info in registered(point.load()))
+        ),
         *entry_points(group="hebbian.data", name=data),
     ]
     found = {}

@@ -14,7 +14,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler
 
 from hebbian.nn import RePU, Triangle
-from hebbian.registry import find
+from hebbian.registry import find_rule
 from trainers.callbacks import max_normalise, unit_norm
 from trainers.networks import gaussian, uniform
 
@@ -200,4 +200,4 @@ def recommended(name: str) -> Recipe:
     >>> recommended("softhebb").learn.epochs
     5
     """
-    return _RECIPES.get(name) or (_LOSS if find(name).supervised else _FEATURES)
+    return _RECIPES.get(name) or (_LOSS if find_rule(name).supervised else _FEATURES)

@@ -72,7 +72,7 @@ def refuse_unknown(model: str, rule: str) -> None:
     """Refuse names that are unknown or of what is no network, before anything is read."""
     from eeg.models.features import FEATURES
     from eeg.models.registry import find_model
-    from hebbian.registry import find
+    from hebbian.registry import find_rule
 
     if model in FEATURES:
         raise click.UsageError(
@@ -81,7 +81,7 @@ def refuse_unknown(model: str, rule: str) -> None:
         )
     try:
         find_model(model)
-        find(rule)
+        find_rule(rule)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from eeg.models import registry
-from hebbian.registry import build, find
+from hebbian.registry import build, find_rule
 from hebbian.rule import Rule
 from trainers.errors import DataError
 
@@ -45,12 +45,12 @@ class OwnReadout(nn.Module):
 
 def has_own_readout(rule: str) -> bool:
     """Return whether the rule ``rule`` has its own readout."""
-    return "own readout" in find(rule).traits
+    return "own readout" in find_rule(rule).traits
 
 
 def count_scores(rule: str) -> int:
     """Return the number of scores per window under the rule ``rule``: one logit, or one per class."""
-    return 1 if find(rule).one_logit else 2
+    return 1 if find_rule(rule).one_logit else 2
 
 
 def build_network(model: str, readout: str | None, n_channels: int, n_times: int) -> nn.Module:

@@ -15,7 +15,7 @@ from eeg.labels import LABEL_MODES, Labels
 from eeg.models.pooling import POOLINGS
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.quality import Policy
-from hebbian.registry import find
+from hebbian.registry import find_rule
 from trainers.recipes import Phase, Recipe, recommended
 
 
@@ -64,7 +64,7 @@ class Plan:
             raise ValueError(
                 "head-rotation needs single electrodes, not pairs of them; choose other augmentations"
             )
-        if self.finetune and find(self.rule).supervised:
+        if self.finetune and find_rule(self.rule).supervised:
             raise ValueError(
                 f"{self.rule} has labels from the start; fine-tuning follows a rule without them"
             )
@@ -96,7 +96,7 @@ def recipe(plan: Plan) -> Recipe:
     """
     found = recommended(plan.rule)
     learn = found.learn
-    if find(plan.rule).supervised and find(plan.rule).one_logit:
+    if find_rule(plan.rule).supervised and find_rule(plan.rule).one_logit:
         adam = partial(AdamW, lr=5e-3, weight_decay=0.05)
         mode = LABEL_MODES[plan.labels]
         learn = Phase(adam, mode.epochs, 64, schedule=one_cycle, least_steps=mode.steps)

@@ -7,7 +7,7 @@ from eeg.simulation.write_bids import write_cohort
 
 
 def simulate(
-    out: str | Path,
+    out: Path,
     *,
     subjects: int = 80,
     minutes: float = 5.0,

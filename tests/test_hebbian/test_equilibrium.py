@@ -82,6 +82,7 @@ def slope(errors):
     return math.log(errors[0] / errors[-1]) / math.log(BETAS[0] / BETAS[-1])
 
 
+@pytest.mark.oracle("eqprop")
 @pytest.mark.parametrize(("nudge", "order"), [("one-sided", 1), ("random-sign", 1), ("symmetric", 2)])
 @pytest.mark.parametrize(("make", "shape"), [(linear_net, (6,)), (conv_net, (2, 10, 10))])
 def test_the_error_against_backprop_through_time_falls_with_beta(make, shape, nudge, order):

@@ -121,6 +121,7 @@ def test_the_error_passes_a_layer_by_b_and_the_layer_learns_as_ever(layer, shape
         torch.testing.assert_close(found[f"model.{name}"], g)
 
 
+@pytest.mark.oracle("fa")
 def test_feedback_alignment_turns_towards_backprop():
     """Lillicrap 2016: a linear 30-20-10 net learning a linear map; the angle falls far below 90."""
     g = generator(0)
@@ -146,6 +147,7 @@ def test_feedback_alignment_turns_towards_backprop():
     assert angle(probe) < 60
 
 
+@pytest.mark.oracle("brsf", "frsf")
 @pytest.mark.parametrize("magnitude", ["uniform", "batch", "fixed"])
 def test_sign_symmetry_keeps_the_signs_of_the_weights_as_they_are_now(magnitude):
     model = mlp(6, 5, 4)
@@ -159,6 +161,7 @@ def test_sign_symmetry_keeps_the_signs_of_the_weights_as_they_are_now(magnitude)
     assert (len(first.abs().unique()) == 1) == (magnitude == "uniform")
 
 
+@pytest.mark.oracle("usf")
 def test_uniform_sign_symmetry_is_backprop_where_all_weights_have_that_magnitude():
     model = mlp(6, 5, 7, 4)
     for p in model.parameters():
@@ -168,6 +171,7 @@ def test_uniform_sign_symmetry_is_backprop_where_all_weights_have_that_magnitude
     same(grads(SignSymmetry(model, F.cross_entropy), x, y), grads(Backprop(model, F.cross_entropy), x, y))
 
 
+@pytest.mark.oracle("kolen-pollack")
 def test_kolen_pollack_teaches_feedback_and_weights_alike_and_decay_makes_them_one():
     model = nn.Sequential(nn.Conv1d(2, 3, 3), nn.Tanh(), nn.Flatten(), nn.Linear(3 * 4, 4)).double()
     x, y = batch(8, 2, 6)
@@ -184,6 +188,7 @@ def test_kolen_pollack_teaches_feedback_and_weights_alike_and_decay_makes_them_o
         torch.testing.assert_close(layer.weight - rule.feedback[name], apart[name] * (1 - 0.1 * 0.5) ** 40)
 
 
+@pytest.mark.oracle("weight-mirror")
 def test_weight_mirror_becomes_the_weights_up_to_its_sampling_error():
     model = nn.Sequential(nn.Conv1d(4, 12, 3, groups=2), nn.Flatten(), nn.Linear(12 * 4, 4)).double()
     x, y = batch(8, 4, 6)
@@ -224,6 +229,7 @@ def test_weight_mirror_rests_in_eval_mode_and_allows_two_calls_before_one_backwa
     assert not torch.equal(before["feedback.1"], rule.feedback["1"])
 
 
+@pytest.mark.oracle("dfa")
 def test_deep_direct_feedback_by_the_product_of_the_weights_above_is_backprop_where_these_are_linear():
     model = mlp(6, 5, 7, 4, activation=nn.Identity)
     x, y = batch(8, 6)

@@ -60,6 +60,7 @@ def test_similarities_against_a_loop():
     torch.testing.assert_close(similarities(z), similarities_by_loop(z))
 
 
+@pytest.mark.oracle("sim")
 def test_similarity_matching_against_a_loop():
     model = mlp()
     x, y = batch()
@@ -102,6 +103,7 @@ def local_losses(name, rule, x, y):
     return result
 
 
+@pytest.mark.oracle("pred", "predsim")
 @pytest.mark.parametrize("name", ["pred", "sim", "predsim", "mono-forward"])
 def test_the_update_of_a_block_is_autograd_of_its_own_loss_alone(name):
     model = mlp()
@@ -170,6 +172,7 @@ def test_one_logit_learns_as_two_classes_would_have_it(name):
 # ---- Mono-Forward -------------------------------------------------------------------------------
 
 
+@pytest.mark.oracle("mono-forward")
 def test_mono_forward_predicts_by_the_sum_of_goodness_with_a_whole_path_to_the_input():
     model = mlp()
     x, _ = batch()
@@ -197,6 +200,7 @@ def test_a_false_label_is_never_the_true_one_and_every_other_is_as_likely():
     assert (away - 1000).abs().max() < 5 * (3000 * 1 / 3 * 2 / 3) ** 0.5
 
 
+@pytest.mark.oracle("forward-forward")
 def test_forward_forward_written_out_sample_by_sample(monkeypatch):
     model = mlp()
     x, y = batch()
@@ -292,6 +296,7 @@ def test_forward_forward_learns_clusters(make, shape, settings):
 # ---- CLAPP --------------------------------------------------------------------------------------
 
 
+@pytest.mark.oracle("clapp")
 def test_the_contrastive_hinge_against_a_loop():
     s = 2 * torch.randn(5, 5, dtype=torch.float64)
     same = sum(max(0.0, 1 - s[i, i].item()) for i in range(5)) / 5

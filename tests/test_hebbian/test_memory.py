@@ -56,6 +56,7 @@ def test_patterns_stored_one_by_one_or_together_are_the_same():
         torch.testing.assert_close(one_by_one.weight, filled(make, stored).weight)
 
 
+@pytest.mark.oracle("hopfield")
 def test_hopfield_holds_about_0_138_patterns_a_unit():
     # Amit, Gutfreund & Sompolinsky 1985: up to 0.138 the overlap is at least 0.967, above it breaks down.
     units = 1000
@@ -68,6 +69,7 @@ def of_load(make, load, units):
     return filled(make, stored), stored
 
 
+@pytest.mark.oracle("storkey")
 def test_storkey_holds_patterns_exactly_where_hopfield_has_lost_them():
     # Storkey & Valabregue 1999: n / sqrt(2 ln n) patterns without error, against n / (2 ln n) for Hopfield.
     load = 0.2  # between 0.093 and 0.30 for 250 units

@@ -55,7 +55,7 @@ def test_an_installed_rule_learns_installed_data_like_any_other(package, tmp_pat
     words = (
         "train --rule rectified-oja --data two-moons --hidden 8 --no-controls --settings rates.toml --out out"
     )
-    environment = {**os.environ, "PYTHONPATH": str(package)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(package), str(ROOT)))}
 
     def hebbian(*words):
         command = [sys.executable, "-W", "error", "-m", "trainers", *words]

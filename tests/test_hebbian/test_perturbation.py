@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from hebbian import Backprop, Hebbian
-from hebbian.perturbation import NodePerturbation, RewardModulatedHebb, WeightPerturbation, one_by_one
+from hebbian.perturbation import NodePerturbation, RewardModulatedHebb, WeightPerturbation, sample_losses
 
 LINEAR = (
     lambda: nn.Sequential(nn.Sequential(nn.Linear(20, 6), nn.Tanh()), nn.Linear(6, 4)),
@@ -45,6 +45,7 @@ def flat(found):
     return torch.cat([g.flatten() for g in found.values()])
 
 
+@pytest.mark.oracle("weight-perturbation")
 def test_weight_perturbation_is_off_by_the_root_of_parameters_over_draws():
     torch.manual_seed(0)
     model, (x, y) = nn.Linear(5, 4).double(), data(5)
@@ -89,6 +90,7 @@ def test_weight_perturbation_leaves_a_frozen_parameter_alone():
     torch.testing.assert_close(with_frozen["model.1.weight"], apart["model.weight"])
 
 
+@pytest.mark.oracle("node-perturbation")
 @pytest.mark.parametrize("case", [LINEAR, CONV], ids=["linear", "conv"])
 def test_node_perturbation_is_the_gradient_on_average(case):
     model, x, y = make(case)
@@ -141,6 +143,7 @@ def test_node_perturbation_written_out():
     torch.testing.assert_close(found["model.1.bias"], db2, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.oracle("three-factor")
 @pytest.mark.parametrize("case", [LINEAR, CONV], ids=["linear", "conv"])
 def test_reward_modulation_climbs_the_expected_reward_of_a_bandit(case):
     model, x, y = make(case)
@@ -193,10 +196,10 @@ def test_reward_meets_the_trace_of_earlier_activity():
 
 def test_losses_one_by_one_are_those_without_reduction():
     x, y = torch.randn(8, 4), data(4)[1]
-    torch.testing.assert_close(one_by_one(F.cross_entropy, x, y), F.cross_entropy(x, y, reduction="none"))
+    torch.testing.assert_close(sample_losses(F.cross_entropy, x, y), F.cross_entropy(x, y, reduction="none"))
     z, t = torch.randn(8, 1), torch.randint(0, 2, (8, 1)).float()
     expected = F.binary_cross_entropy_with_logits(z, t, reduction="none")[:, 0]
-    torch.testing.assert_close(one_by_one(nn.BCEWithLogitsLoss(), z, t), expected)
+    torch.testing.assert_close(sample_losses(nn.BCEWithLogitsLoss(), z, t), expected)
 
 
 @pytest.mark.parametrize("rule", [WeightPerturbation, NodePerturbation, RewardModulatedHebb])

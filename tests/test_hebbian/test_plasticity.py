@@ -175,6 +175,7 @@ LAYERS = {
 }
 
 
+@pytest.mark.oracle("frozen")
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize(("layer", "shape"), LAYERS.values(), ids=LAYERS)
 @pytest.mark.parametrize(("rule", "written_out"), RULES.values(), ids=RULES)
@@ -305,9 +306,12 @@ def test_the_update_keeps_its_precision_under_autocast():
         (lambda: Hebbian(nn.Sequential(nn.Linear(2, 2)), {"0": Instar(3)}), "has 2"),
         (lambda: Instar(0), "k must be at least 1"),
         (lambda: SoftInstar(-1), "temperature must be positive"),
-        (lambda: BCM(2, rate=0), r"rate must lie in \(0, 1\]"),
-        (lambda: Foldiak(2, p=1), "p is the share"),
-        (lambda: Hebbian(nn.Sequential(nn.Linear(2, 2)), {"0": BCM(3)}), "made for 3 units, the layer has 2"),
+        (lambda: BCM(2, rate=0), r"rate must be in \(0, 1\]"),
+        (lambda: Foldiak(2, p=1), "p, the fraction of inputs"),
+        (
+            lambda: Hebbian(nn.Sequential(nn.Linear(2, 2)), {"0": BCM(3)}),
+            "is for 3 units, but the layer has 2",
+        ),
         *(
             (lambda rule=rule: Hebbian(nn.Sequential(nn.Conv1d(2, 2, 1, groups=2)), {"0": rule}), "groups=2")
             for rule in (Sanger(), Subspace(), *NEAREST)

@@ -9,7 +9,7 @@ from torch import nn
 
 from hebbian import Backprop
 from hebbian.predictive import FixedPrediction, PredictiveCoding
-from hebbian.rule import outputs
+from hebbian.rule import block_outputs
 
 
 def net():
@@ -40,6 +40,7 @@ def gap(rule, reference, x, y):
     return ((a - b).norm() / b.norm()).item()
 
 
+@pytest.mark.oracle("pc-fixed")
 def test_fixed_prediction_is_backprop_after_one_step_a_hidden_block():
     model, (x, y) = net(), data()
     assert gap(FixedPrediction(model, F.cross_entropy), Backprop(model, F.cross_entropy), x, y) < 1e-10
@@ -99,7 +100,7 @@ def stretching(s):
 
 def after(rule, x, y):
     """Return F at the feed-forward sweep and once it has settled."""
-    z = outputs(list(rule.model)[:-1], x)
+    z = block_outputs(list(rule.model)[:-1], x)
     return rule.energy(z[0], z, y).item(), rule.energy(z[0], rule.settle(z[0], z, y), y).item()
 
 
@@ -124,6 +125,7 @@ def test_the_default_rate_is_safe_where_blocks_stretch_fivefold(rate, falls):
     assert (settled < sweep) == falls
 
 
+@pytest.mark.oracle("pc")
 def test_strict_coding_nears_backprop_as_the_output_weighs_less_and_only_then():
     model, (x, y) = net(), data()
 

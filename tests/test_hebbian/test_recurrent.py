@@ -82,6 +82,7 @@ def test_the_update_is_error_times_eligibility_carried_forward():
         torch.testing.assert_close(found[k], expected[k], rtol=1e-10, atol=1e-14)
 
 
+@pytest.mark.oracle("rflo")
 @pytest.mark.parametrize(("steps", "connected"), [(1, True), (6, False)], ids=["one step", "no recurrence"])
 def test_it_is_backprop_through_time_where_the_truncation_is_exact(steps, connected):
     model, (x, y) = net(), data(steps)

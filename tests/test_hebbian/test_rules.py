@@ -14,8 +14,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from hebbian import Backprop, DirectFeedback, Hebbian, Rule, oja, probabilities, registry
 from hebbian.rule import blocks
+from hebbian.rule_info import RuleInfo, register_rule, registered
+from hebbian.two_factor import register_plasticity
+from tests.test_hebbian.oracles import oracle_tests
 
-NAMES = sorted(registry.rules())
+NAMES = sorted(registry.list_rules())
 # Compiled, noise that only the backward pass needs is drawn there, from the last layer to the first.
 DRAWS_ON_THE_WAY_BACK = {"brsf"}
 FEWER_STEPS = {
@@ -32,7 +35,7 @@ OPTIMIZERS = {
     and make is not torch.optim.LBFGS  # asks for a closure, which it calls several times a step
 }
 SEEDS = st.integers(0, 2**32 - 1)
-WITHOUT_GROUPS = [name for name in NAMES if "without groups" in registry.find(name).needs]
+WITHOUT_GROUPS = [name for name in NAMES if "no groups" in registry.find_rule(name).traits]
 
 
 def holds_for(**draws):
@@ -108,7 +111,7 @@ def assert_same(found, expected):
 
 
 def declares(name, trait):
-    return trait in registry.find(name).traits
+    return trait in registry.find_rule(name).traits
 
 
 def without(trait):
@@ -447,13 +450,13 @@ def test_no_label_reaches_predict(rule):
 
 
 def test_a_rule_that_learns_from_labels_asks_for_them(name, rule):
-    if registry.find(name).supervised:
+    if registry.find_rule(name).supervised:
         with pytest.raises(ValueError, match=r"needs? targets"):
             rule(data()[0])
 
 
 def test_one_logit_is_learned_from_or_refused_at_construction(name):
-    entry = registry.find(name)
+    entry = registry.find_rule(name)
     x, y = data()[0], (data()[1] > 1).float()[:, None]
     with nullcontext() if entry.one_logit else pytest.raises(ValueError, match="one unit a class"):
         rule = registry.build(name, net(1), nn.BCEWithLogitsLoss(), example=x, classes=1)
@@ -461,7 +464,7 @@ def test_one_logit_is_learned_from_or_refused_at_construction(name):
         assert rule.predict(x).shape == (8, 1)
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if not registry.find(n).supervised])
+@pytest.mark.parametrize("name", [n for n in NAMES if not registry.find_rule(n).supervised])
 def test_an_unsupervised_rule_learns_at_the_hidden_layers_without_labels(name):
     rule = registry.build(name, net(), None, example=data()[0], classes=4)
     found = set(grads(rule, data()[0], None))
@@ -480,6 +483,7 @@ def test_one_logit_and_two_scores_agree():
 # ---- backprop and direct feedback ---------------------------------------------------------------
 
 
+@pytest.mark.oracle("backprop")
 def test_backprop_is_autograd():
     model = net()
     x, y = data()
@@ -589,33 +593,85 @@ def test_targets_are_asked_for_where_they_are_needed():
 
 # ---- the registry -------------------------------------------------------------------------------
 
-SAID = ("family", "source", "equation", "needs", "oracle")
+FACTS = {
+    "family": "mine",
+    "source": "me",
+    "needs": "any model",
+    "build": lambda make, c: make(c.model, c.loss),
+}
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(ValueError, match="did you mean 'krotov'"):
-        registry.find("krotow")
+        registry.find_rule("krotow")
 
 
-def test_every_entry_says_what_a_user_must_know(name):
-    entry = registry.find(name)
-    assert all(getattr(entry, part) for part in SAID)
+@pytest.mark.parametrize("name", [*NAMES, *registry.list_modules()])
+def test_every_rule_states_its_facts_and_its_equation_once(name):
+    info = registry.describe_rule(name)
+    assert all((info.family, info.source, info.needs))
+    assert "=" in info.equation or "descends" in info.equation
+
+
+@pytest.mark.parametrize("name", [*NAMES, *registry.list_modules()])
+def test_every_rule_has_an_oracle(name):
+    assert oracle_tests()[name]
+
+
+def test_every_oracle_is_of_a_rule():
+    assert set(oracle_tests()) == {*NAMES, *registry.list_modules()}
 
 
 def test_traits_are_declared_and_known():
-    said = {"name": "mine", "make": Backprop, **dict.fromkeys(SAID, "so and so")}
-    with pytest.raises(TypeError, match="traits"):
-        registry.Entry(**said)
-    with pytest.raises(ValueError, match=r"'mine' declares \['nosy'\]; traits are"):
-        registry.Entry(**said, traits=frozenset({"nosy"}))
+    with pytest.raises(ValueError, match=r"'mine': unknown traits \['nosy'\]; expected some of"):
+        register_rule(name="mine", traits={"nosy"}, **FACTS)(Backprop)
+
+
+def test_the_equation_is_the_marked_block_of_the_docstring():
+    @register_rule(name="mine", **FACTS)
+    class Mine(Backprop):
+        """Mine.
+
+        Equation::
+
+            dw = y xᵀ,
+            y = u
+
+        Not this: dw = 0.
+        """
+
+    (info,) = registered(Mine)
+    assert info.equation == "dw = y xᵀ, y = u"
+
+
+def test_a_subclass_is_not_registered_as_its_base():
+    class Mine(Backprop):
+        pass
+
+    assert [info.name for info in registered(Backprop)] == ["backprop"]
+    assert registered(Mine) == ()
 
 
 def test_settings_reach_the_plasticity():
     rule = registry.build("krotov", net(), None, example=data()[0], classes=4, layers=["0.0"], k=3, delta=0.1)
     (plasticity,) = rule.plasticity.values()
     assert (plasticity.k, plasticity.delta) == (3, 0.1)
-    with pytest.raises(TypeError, match="unheard"):
-        registry.build("krotov", net(), None, example=data()[0], classes=4, unheard=1)
+    for name in ("krotov", "oja"):
+        with pytest.raises(TypeError, match="unheard"):
+            registry.build(name, net(), None, example=data()[0], classes=4, unheard=1)
+
+
+def test_single_layers_have_settings_where_a_plasticity_acts_and_nowhere_else():
+    layers = {"0.0": {"k": 3}, "1.0": {}}
+    rule = registry.build("krotov", net(), None, example=data()[0], classes=4, layers=layers, k=4)
+    assert [p.k for p in rule.plasticity.values()] == [3, 4]
+    with pytest.raises(TypeError, match="'fa' takes no settings for single layers"):
+        registry.build("fa", net(), F.cross_entropy, example=data()[0], classes=4, layers=layers)
+
+
+def test_a_rule_that_learns_from_labels_needs_a_criterion():
+    with pytest.raises(ValueError, match="needs a criterion, got None"):
+        registry.build("fa", net(), None, example=data()[0], classes=4)
 
 
 def test_a_two_factor_rule_is_built_to_add_over_samples():
@@ -628,19 +684,29 @@ def test_a_two_factor_rule_is_built_to_add_over_samples():
 
 
 def test_another_package_registers_a_rule(monkeypatch):
-    said = dict.fromkeys(SAID, "so and so")
-    entry = registry.Entry(
-        name="mine", make=registry.at_layers(lambda: oja), traits=frozenset({"local"}), **said
-    )
+    @register_plasticity(name="mine", source="me")
+    def mine(u, w):
+        return oja(u, w)
 
     class Point:
-        value = "mine:ENTRY"
+        value = "package:mine"
+        loaded = staticmethod(mine)
 
         def load(self):
-            return entry
+            return self.loaded
 
     monkeypatch.setattr(registry, "entry_points", lambda group: [Point()] if group == "hebbian.rules" else [])
-    assert registry.find("mine") is entry
-    monkeypatch.setattr(Point, "load", lambda self: "no entry")
-    with pytest.raises(TypeError, match="mine:ENTRY"):
-        registry.rules()
+    info = registry.find_rule("mine")
+    assert isinstance(info, RuleInfo)
+    assert (info.traits, info.supervised) == ({"local"}, False)
+    x = data()[0]
+    found, expected = (
+        grads(registry.build(name, net(), None, example=x, classes=4), x, None) for name in ("mine", "oja")
+    )
+    assert_same(found, expected)
+    Point.loaded = staticmethod(oja)
+    with pytest.raises(ValueError, match="'package:mine': a rule named 'oja' exists already"):
+        registry.list_rules()
+    Point.loaded = "not registered"
+    with pytest.raises(TypeError, match=r"'package:mine' of hebbian\.rules: not registered"):
+        registry.list_rules()

@@ -31,6 +31,7 @@ def over_pairs(stdp, pre, post):
     return change
 
 
+@pytest.mark.oracle("stdp")
 def test_traces_are_the_double_sum_over_pairs():
     stdp = PairSTDP(1.0, 0.7, tau_plus=5.0, tau_minus=8.0)
     pre, post = spikes(15, 3, 6), spikes(15, 3, 4)
@@ -99,6 +100,7 @@ def noted(rule, x):
     return rule.run(x)
 
 
+@pytest.mark.oracle("rstdp")
 @pytest.mark.parametrize("kind", [SpikeTiming, RewardSpikeTiming])
 def test_the_gradient_is_minus_the_change_by_the_spikes_within(kind):
     net, x, y = model(), torch.rand(8, 6, dtype=torch.float64), torch.arange(8) % 3

@@ -44,6 +44,7 @@ def test_with_exact_inverses_the_step_of_each_target_is_the_inverse_of_the_one_a
         torch.testing.assert_close(v - t, step, rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.oracle("dtp")
 def test_it_is_backprop_for_orthogonal_weights_and_not_for_others():
     rule, x, y = linear_chain(nn.init.orthogonal_)
     for found, expected in zip(

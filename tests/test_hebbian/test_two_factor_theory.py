@@ -52,6 +52,7 @@ def ellipsoid():
     return x, torch.linalg.svd(x, full_matrices=False).Vh
 
 
+@pytest.mark.oracle("oja")
 def test_oja_finds_the_first_principal_component_with_norm_one(ellipsoid):
     x, components = ellipsoid
     w = descend(units(1, 10), oja, [x] * 600, 0.02)[0]
@@ -59,6 +60,7 @@ def test_oja_finds_the_first_principal_component_with_norm_one(ellipsoid):
     assert w.norm().item() == pytest.approx(1, abs=0.01)
 
 
+@pytest.mark.oracle("sanger")
 def test_sanger_finds_the_principal_components_in_order(ellipsoid):
     x, components = ellipsoid
     w = descend(units(4, 10), Sanger(), [x] * 1500, 0.03)
@@ -68,6 +70,7 @@ def test_sanger_finds_the_principal_components_in_order(ellipsoid):
     torch.testing.assert_close(variance, torch.ones(4, dtype=torch.float64), atol=0.01, rtol=0)
 
 
+@pytest.mark.oracle("subspace")
 def test_subspace_finds_the_space_of_the_first_components_but_not_themselves(ellipsoid):
     x, components = ellipsoid
     w = descend(units(4, 10), Subspace(), [x] * 800, 0.03)
@@ -75,6 +78,7 @@ def test_subspace_finds_the_space_of_the_first_components_but_not_themselves(ell
     assert torch.any((w * components[:4]).sum(1).abs() < 0.9)
 
 
+@pytest.mark.oracle("hpca")
 def test_relu_makes_sanger_rebuild_the_input_from_what_fires(ellipsoid):
     # The published update is what is left of x after units 1 to i, times y_i: unit 1 is Oja's where it fires.
     x, _ = ellipsoid
@@ -85,6 +89,7 @@ def test_relu_makes_sanger_rebuild_the_input_from_what_fires(ellipsoid):
     assert w[0].norm().item() == pytest.approx(1, abs=1e-3)
 
 
+@pytest.mark.oracle("hebb", "covariance")
 def test_covariance_finds_the_first_component_where_hebb_finds_the_mean(ellipsoid):
     x, components = ellipsoid
     mean = 10 * components[9]
@@ -100,6 +105,7 @@ def clusters(generator, n=4000):
     return 3 * F.one_hot(which, 8).double() + noise, which
 
 
+@pytest.mark.oracle("krotov")
 def test_krotov_without_anti_hebb_converges_to_norm_one_cluster_directions():
     x, which = clusters(torch.Generator().manual_seed(0))
     layer = nn.Linear(8, 4, bias=False).double()
@@ -110,6 +116,7 @@ def test_krotov_without_anti_hebb_converges_to_norm_one_cluster_directions():
     assert torch.all(F.cosine_similarity(w, means, dim=1) > 0.9999)
 
 
+@pytest.mark.oracle("softhebb")
 def test_softhebb_is_stationary_at_norm_one_with_equal_usage():
     x, _ = clusters(torch.Generator().manual_seed(0))
     layer = nn.Linear(8, 4, bias=False).double()
@@ -130,6 +137,7 @@ def test_softhebb_by_norm_leaves_a_unit_of_norm_one_alone():
     assert torch.all((after[1:] - before[1:]).norm(dim=1) > 1e-3)
 
 
+@pytest.mark.oracle("instar")
 def test_instar_with_steps_of_one_over_wins_is_sequential_k_means():
     x, _ = clusters(torch.Generator().manual_seed(1), n=300)
     layer = units(4, 8)
@@ -150,6 +158,7 @@ def test_instar_with_steps_of_one_over_wins_is_sequential_k_means():
     torch.testing.assert_close(layer.weight.detach(), by_hand, rtol=0, atol=1e-12)
 
 
+@pytest.mark.oracle("soft-instar")
 def test_soft_instar_climbs_the_likelihood_of_a_mixture_of_gaussians():
     x, _ = clusters(torch.Generator().manual_seed(2), n=50)
     layer, variance = units(4, 8), 1.7
@@ -162,6 +171,7 @@ def test_soft_instar_climbs_the_likelihood_of_a_mixture_of_gaussians():
     torch.testing.assert_close(-layer.weight.grad, variance * slope, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.oracle("bcm")
 def test_bcm_units_come_to_answer_one_pattern_each_with_k():
     k = 5
     patterns = torch.eye(k, dtype=torch.float64)
@@ -202,6 +212,7 @@ def bars(n, generator):
     return (there[:, :8, None] | there[:, None, 8:]).double().flatten(1)
 
 
+@pytest.mark.oracle("foldiak")
 def test_foldiak_gives_each_bar_a_unit_of_its_own():
     g = torch.Generator().manual_seed(0)
     layer = units(16, 64)

@@ -71,11 +71,11 @@ def interrupted(path, name, after, **changed):
         trained(name, Checkpoint(path, every=0), [Interrupt(after)], **changed)
 
 
-@pytest.mark.parametrize("name", sorted(registry.rules()))
+@pytest.mark.parametrize("name", sorted(registry.list_rules()))
 def test_an_interrupted_training_ends_as_one_that_was_left_alone(name, tmp_path):
     """Interrupted within an epoch, between two, and where there is a second phase, there."""
     path = tmp_path / "a.pt"
-    steps = STEPS if registry.find(name).supervised else 2 * STEPS
+    steps = STEPS if registry.find_rule(name).supervised else 2 * STEPS
     for after in (4, steps // 2 - 1, 2):  # the step that is interrupted is lost each time
         interrupted(path, name, after)
     assert same_state(trained(name, Checkpoint(path)), trained(name))

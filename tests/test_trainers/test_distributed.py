@@ -18,13 +18,13 @@ from trainers import Batches, Checkpoint, Phase, Recipe, RunOptions, Trainer, Tr
 from trainers.distributed import leave, rank, world, wrap_rule
 from trainers.networks import uniform
 
-NAMES = sorted(registry.rules())
+NAMES = sorted(registry.list_rules())
 FEW = ["backprop", "bcm", "clapp", "softhebb"]
 
 
 def means():
     """The rules whose update is a mean over samples: what they do with the whole batch is known."""
-    return [n for n in NAMES if not registry.find(n).traits & {"noisy", "batch statistics"}]
+    return [n for n in NAMES if not registry.find_rule(n).traits & {"noisy", "batch statistics"}]
 
 
 def net():

@@ -28,7 +28,7 @@ def run(name, model, recipe=QUICK, seed=0, data=data, callbacks=(), cache=None, 
     return train_rule(name, model, TrainingData(*data(), classes=3, **more), recipe, options)
 
 
-@pytest.mark.parametrize("name", sorted(registry.rules()))
+@pytest.mark.parametrize("name", sorted(registry.list_rules()))
 def test_the_same_seed_gives_the_same_weights_and_another_one_does_not(name):
     def trained(seed):
         model = small_mlp(activation=partial(nn.Dropout, 0.5), centred=True)
@@ -65,8 +65,8 @@ def test_the_cached_readout_is_the_uncached_one(name):
     torch.testing.assert_close(model(x), F.linear((body(x) - mean) / std, w, b), rtol=1e-10, atol=1e-10)
 
 
-WITHOUT_LABELS = sorted(name for name, entry in registry.rules().items() if not entry.supervised)
-WITH_LABELS = sorted(set(registry.rules()) - set(WITHOUT_LABELS))
+WITHOUT_LABELS = sorted(name for name, entry in registry.list_rules().items() if not entry.supervised)
+WITH_LABELS = sorted(set(registry.list_rules()) - set(WITHOUT_LABELS))
 GREEDY = replace(QUICK, greedy=True)
 
 
@@ -241,7 +241,7 @@ def test_single_layers_may_have_settings_of_their_own(recipe):
 def test_layers_that_are_not_there_or_take_no_settings_are_refused():
     with pytest.raises(ValueError, match=r"no layer at '7\.1'"):
         run("oja", small_mlp(), replace(GREEDY, settings={"layers": ["0.1", "7.1"]}))
-    with pytest.raises(TypeError, match="'stdp' has no settings for single layers"):
+    with pytest.raises(TypeError, match="'stdp' takes no settings for single layers"):
         run("stdp", small_mlp(), replace(QUICK, settings={"layers": {"0.1": {"temperature": 1.0}}}))
 
 
@@ -337,11 +337,11 @@ def test_settings_reach_the_rule():
 
 
 def test_every_registered_rule_has_settings_and_a_stranger_gets_those_of_its_kind(monkeypatch):
-    for name in registry.rules():
+    for name in registry.list_rules():
         assert isinstance(recommended(name), Recipe)
-    known = registry.find("oja"), registry.find("backprop")
+    known = registry.find_rule("oja"), registry.find_rule("backprop")
     strangers = {f"my-{entry.name}": replace(entry, name=f"my-{entry.name}") for entry in known}
-    monkeypatch.setattr(registry, "rules", lambda: strangers | {entry.name: entry for entry in known})
+    monkeypatch.setattr(registry, "list_rules", lambda: strangers | {entry.name: entry for entry in known})
     for entry in known:
         assert recommended(f"my-{entry.name}") == recommended(entry.name)
     monkeypatch.undo()

@@ -11,20 +11,20 @@ import click
 
 def check_rule(ctx: click.Context, option: click.Parameter, name: str) -> str:
     """Return the name of a rule; a usage error names the closest ones."""
-    from hebbian.registry import find
+    from hebbian.registry import find_rule
 
     try:
-        return find(name).name
+        return find_rule(name).name
     except ValueError as error:
         raise click.UsageError(str(error)) from error
 
 
 def check_rules(ctx: click.Context, option: click.Parameter, names: str) -> tuple[str, ...]:
     """Return the names in a comma-separated list, each once; of ``all`` every rule."""
-    from hebbian.registry import rules
+    from hebbian.registry import list_rules
 
     if names == "all":
-        return tuple(rules())
+        return tuple(list_rules())
     return tuple(dict.fromkeys(check_rule(ctx, option, name.strip()) for name in names.split(",")))
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from hebbian import registry
+from hebbian.rule_info import RuleInfo
 from trainers.comparison.table import text
 
 
 def format_rules() -> str:
     """Return one line for each rule, and for what learns locally and is not a rule."""
-    cards = (*registry.rules().values(), *registry.MODULES)
+    infos = (*registry.list_rules().values(), *registry.list_modules().values())
     return text(
-        [("rule", "family", "source", "needs"), *((c.name, c.family, c.source, c.needs) for c in cards)]
+        [("rule", "family", "source", "needs"), *((i.name, i.family, i.source, i.needs) for i in infos)]
     )
 
 
@@ -22,16 +23,15 @@ def format_rule(name: str) -> str:
     ValueError
         If there is no such rule; the message names the closest ones.
     """
-    card = registry.card(name)
+    info = registry.describe_rule(name)
     lines = [
-        f"{card.name} ({card.family})",
-        f"  equation  {card.equation}",
-        f"  source    {card.source}",
-        f"  needs     {card.needs}",
-        f"  oracle    {card.oracle}",
+        f"{info.name} ({info.family})",
+        f"  equation  {info.equation}",
+        f"  source    {info.source}",
+        f"  needs     {info.needs}",
     ]
-    if isinstance(card, registry.Entry):
+    if isinstance(info, RuleInfo):
         lines.append(
-            f"  training  {'supervised' if card.supervised else 'unsupervised, followed by a readout'}"
+            f"  training  {'supervised' if info.supervised else 'unsupervised, followed by a readout'}"
         )
     return "\n".join(lines)

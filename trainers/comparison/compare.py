@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from hebbian.registry import find
+from hebbian.registry import find_rule
 from trainers.comparison.experiment import Experiment, Net, Result, run_experiment
 from trainers.comparison.process import JobError, peak_memory, run_in_process, run_jobs
 from trainers.comparison.recipe_overrides import FINETUNE, Overrides, override
@@ -84,7 +84,7 @@ class Comparison:
 
     def __post_init__(self) -> None:
         for name in (*self.rules, *self.overrides):
-            find(name)
+            find_rule(name)
 
     @classmethod
     def from_record(cls, run: Any) -> Comparison:
@@ -115,7 +115,7 @@ class Comparison:
 
     def _experiment(self, rule: str, seed: int) -> Experiment:
         recipe = recommended(rule)
-        if self.greedy and not find(rule).supervised:
+        if self.greedy and not find_rule(rule).supervised:
             recipe = replace(recipe, greedy=True)
         if self.finetune:
             recipe = replace(recipe, finetune=replace(FINETUNE, epochs=self.finetune))

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from hebbian.registry import find
+from hebbian.registry import find_rule
 from trainers.comparison.experiment import Experiment, run_experiment
 from trainers.data.batches import Split
 from trainers.errors import DataError
@@ -58,7 +58,7 @@ def search_rates(experiment: Experiment, split: Split, trials: int) -> SearchRes
     inner = hold_out(split)
     names = [
         *(["learn"] if _rate(experiment.recipe.learn) > 0 else []),
-        *([] if find(experiment.rule).supervised else ["readout"]),
+        *([] if find_rule(experiment.rule).supervised else ["readout"]),
     ]
 
     def evaluate(trial: optuna.Trial) -> float:

@@ -30,7 +30,7 @@ from eeg.training.cross_validation import Scored
 from eeg.training.fit import Loaded
 from eeg.training.plan import Design, Plan, recipe
 from eeg.workflows import evaluate, train as train_workflow
-from hebbian.registry import rules
+from hebbian.registry import list_rules
 from trainers.data.batches import Batches, TrainingData
 from trainers.errors import DataError
 from trainers.phases import descend
@@ -191,7 +191,7 @@ def test_rules_train_t_vgg(rule: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rule", rules())
+@pytest.mark.parametrize("rule", list_rules())
 def test_every_registered_rule_trains_t_vgg(rule: str) -> None:
     trains(rule)
 

@@ -1,0 +1,205 @@
+"""What is known about a rule, stated by a decorator where the rule is defined.
+
+`hebbian.registry` collects these facts from the modules of this package and from other packages.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, TypeVar, get_args
+
+from torch import Tensor, nn
+
+from hebbian.rule import Criterion, Rule
+
+Trait = Literal[
+    "local", "noisy", "batch statistics", "rewrites weights", "own readout", "graph breaks", "no groups"
+]
+"""Properties that a rule declares, each verified by the tests that run over all rules:
+
+- ``local``: no later layer's weights enter an earlier layer's update
+- ``noisy``: two calls on the same batch differ
+- ``batch statistics``: the update of a batch is not the mean of the updates of its halves
+- ``rewrites weights``: calling the rule changes parameters or buffers that the update depends on
+- ``own readout``: ``predict(x)`` is not ``model(x)``
+- ``graph breaks``: `torch.compile` cannot compile the rule in one graph
+- ``no groups``: convolutions with groups are refused
+"""
+
+LAYERS = "Linear or ConvNd layers anywhere in any model"
+CHAIN = "a chain of blocks (nn.Sequential)"
+
+Object = TypeVar("Object", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModuleInfo:
+    """Facts about something that learns locally; `RuleInfo` where it trains a model."""
+
+    name: str
+    family: str
+    source: str
+    equation: str
+    needs: str
+
+
+@dataclass(frozen=True)
+class BuildContext:
+    """What `hebbian.build` has to build a rule from.
+
+    Parameters
+    ----------
+    model
+        Any module.
+    criterion
+        Mean over the batch; None for a rule without labels.
+    example
+        A batch (N, ...) of inputs, for shapes.
+    classes
+        Number of scores K.
+    layers
+        Paths of the layers at which a plasticity acts, each with its own settings.
+    settings
+        Further arguments of the rule's constructor.
+    """
+
+    model: nn.Module
+    criterion: Criterion | None
+    example: Tensor
+    classes: int
+    layers: Mapping[str, Mapping[str, Any]]
+    settings: Mapping[str, Any]
+
+    @property
+    def loss(self) -> Criterion:
+        """Return the criterion; `ValueError` where none is given."""
+        if self.criterion is None:
+            raise ValueError("this rule learns from labels and needs a criterion, got None")
+        return self.criterion
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleInfo(ModuleInfo):
+    """Facts about a rule, and how to build it.
+
+    Parameters
+    ----------
+    build
+        Makes the rule from a `BuildContext`.
+    traits
+        See `Trait`.
+    supervised
+        False where the rule learns features without labels and a readout follows.
+    one_logit
+        False where the rule needs one score for each class.
+    layer_settings
+        Whether single layers may have their own settings.
+    """
+
+    build: Callable[[BuildContext], Rule]
+    traits: frozenset[Trait] = frozenset()
+    supervised: bool = True
+    one_logit: bool = True
+    layer_settings: bool = False
+
+    def __post_init__(self) -> None:
+        if unknown := set(self.traits) - set(get_args(Trait)):
+            raise ValueError(
+                f"rule {self.name!r}: unknown traits {sorted(unknown)}; expected some of {get_args(Trait)}"
+            )
+
+
+def register_rule(
+    *,
+    name: str,
+    family: str,
+    source: str,
+    needs: str,
+    build: Callable[[Any, BuildContext], Rule],
+    traits: Collection[Trait] = (),
+    supervised: bool = True,
+    one_logit: bool = True,
+    layer_settings: bool = False,
+) -> Callable[[Object], Object]:
+    """Register the decorated class or function as a rule; it may be registered under several names.
+
+    Parameters
+    ----------
+    name
+        Name on the command line and for `hebbian.build`.
+    family
+        Rules of a family are listed together.
+    source
+        Authors and years of the publications.
+    needs
+        Models, inputs and criteria for which the rule works.
+    build
+        Makes the rule from the decorated object and a `BuildContext`.
+    traits, supervised, one_logit, layer_settings
+        See `RuleInfo`.
+
+    Returns
+    -------
+    callable
+        A decorator.  The equation is read from the docstring, from the literal block after ``Equation::``.
+    """
+
+    def decorate(decorated: Object) -> Object:
+        info = RuleInfo(
+            name=name,
+            family=family,
+            source=source,
+            equation=_equation(decorated),
+            needs=needs,
+            build=partial(build, decorated),
+            traits=frozenset(traits),
+            supervised=supervised,
+            one_logit=one_logit,
+            layer_settings=layer_settings,
+        )
+        return _attach(decorated, info)
+
+    return decorate
+
+
+def register_module(*, name: str, family: str, source: str, needs: str) -> Callable[[Object], Object]:
+    """Register the decorated class as something that learns locally and is used directly.
+
+    Parameters
+    ----------
+    name, family, source, needs
+        See `register_rule`.
+
+    Returns
+    -------
+    callable
+        A decorator.
+    """
+
+    def decorate(decorated: Object) -> Object:
+        equation = _equation(decorated)
+        return _attach(
+            decorated, ModuleInfo(name=name, family=family, source=source, equation=equation, needs=needs)
+        )
+
+    return decorate
+
+
+def registered(decorated: object) -> tuple[ModuleInfo, ...]:
+    """Return the facts stated by the decorators of an object itself, not of its base classes."""
+    infos: tuple[ModuleInfo, ...] = getattr(decorated, "__dict__", {}).get("_infos", ())
+    return infos
+
+
+def _attach(decorated: Object, info: ModuleInfo) -> Object:
+    decorated._infos = (info, *registered(decorated))  # type: ignore[attr-defined]
+    return decorated
+
+
+def _equation(decorated: object) -> str:
+    block = re.search(r"^Equation::\n\n((?: {4}.+\n?)+)", inspect.cleandoc(decorated.__doc__ or ""), re.M)
+    return " ".join(block[1].split()) if block else ""
