@@ -53,7 +53,7 @@ autosummary_context = {"faces": {package: face(package) for package in PACKAGES}
 python_maximum_signature_line_length = 88
 add_module_names = False
 numpydoc_show_class_members = False
-myst_enable_extensions = ["deflist"]
+myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 
 sphinx_gallery_conf = {
@@ -71,7 +71,9 @@ sphinx_gallery_conf = {
 html_theme = "pydata_sphinx_theme"
 html_title = "hebbian-eeg"
 html_show_sourcelink = False
-html_static_path: list[str] = []
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_sidebars = {page: [] for page in ("rules", "api", "architecture", "contributing", "changelog")}
 html_theme_options = {
     "show_prev_next": False,
     "navbar_align": "left",

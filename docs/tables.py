@@ -50,13 +50,12 @@ def _lines(name: str) -> list[dict[str, Any]]:
 def rules() -> str:
     """Return every rule with its facts and its accuracy on both nets."""
     measured = journal.summarise(journal.read(journal.RULES))
-    head = ("rule", "family", "source", "needs", "labels", "traits", "one graph", "MLP, %", "conv, %")
+    head = ("rule", "family", "source", "labels", "traits", "one graph", "MLP, %", "conv, %")
     rows = [
         (
             f"[{rule.name}](#{rule.name})",
             rule.family,
             rule.source,
-            rule.needs,
             "yes" if rule.supervised else "no",
             ", ".join(sorted(rule.traits - {"graph breaks"})) or "–",
             "no" if "graph breaks" in rule.traits else "yes",

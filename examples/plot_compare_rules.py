@@ -33,7 +33,7 @@ for summary in summaries:
     labels = "labels" if find_rule(summary.rule).supervised else "labels for the readout only"
     print(f"{summary.rule:10s} {summary.accuracy:.1%} ± {summary.half_width:.1%}  {labels}")
 
-figure, axes = plt.subplots(figsize=(6, 2.4), layout="constrained")
+figure, axes = plt.subplots(figsize=(5, 3), layout="constrained")
 axes.errorbar(
     [100 * summary.accuracy for summary in summaries],
     [summary.rule for summary in summaries],

@@ -58,7 +58,7 @@ for name, value in accuracies.items():
 # %%
 # One seed on an easy task does not rank rules; :doc:`/comparison` has all rules over seeds.
 
-figure, axes = plt.subplots(figsize=(6, 2.2), layout="constrained")
+figure, axes = plt.subplots(figsize=(5, 3), layout="constrained")
 axes.barh(list(accuracies), [100 * value for value in accuracies.values()], color="0.5")
 axes.set(xlim=(80, 100), xlabel="accuracy, %")
 axes.invert_yaxis()

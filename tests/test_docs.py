@@ -1,4 +1,4 @@
-"""What the README and the examples show runs as it stands."""
+"""The code of the README, the guides and the examples runs as it stands."""
 
 import os
 import re
@@ -16,14 +16,22 @@ from tests.helpers import ROOT
 from tests.test_eeg.helpers import clean_raw
 
 
-def test_the_code_of_the_readme_runs():
-    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+def test_the_code_of_the_readme_on_rules_runs():
+    block = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[0]
     names: dict[str, object] = {}
-    exec(block, names)  # our own README
+    exec(block, names)  # this repository's README
     assert names["scores"].shape == (64, 10)
     for line in block.splitlines():  # the lines that swap the rule run as well
         if line.startswith("# rule = "):
             exec(line[2:].split("<-")[0], names)
+
+
+def test_the_code_of_the_guide_to_local_learning_runs():
+    page = (ROOT / "docs" / "guide_local_learning.md").read_text()
+    names: dict[str, object] = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(block, names)
+    assert names["scores"].shape == (64, 10)
 
 
 def test_the_calls_of_mne_in_the_docs_give_the_same():

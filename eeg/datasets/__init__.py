@@ -34,7 +34,7 @@ READERS = (
 """All layouts; of several that recognise a path, the first reads it."""
 
 
-def open_corpus(path: Path) -> Corpus:
+def open_corpus(path: str | Path) -> Corpus:
     r"""Recognise the layout of a corpus and list its recordings.
 
     Parameters

@@ -35,7 +35,7 @@ _JOINTS = {"boundary", "new segment/", "edge boundary", "bad boundary"}  # EEGLA
 _LOOKS = 60  # seconds of a recording that its amplitude is estimated from
 
 
-def read_recording(path: Path, *, preload: bool = True, ears: bool = False) -> mne.io.BaseRaw:
+def read_recording(path: str | Path, *, preload: bool = True, ears: bool = False) -> mne.io.BaseRaw:
     """Read the scalp EEG of a recording.
 
     Parameters
@@ -66,7 +66,7 @@ def read_recording(path: Path, *, preload: bool = True, ears: bool = False) -> m
 
 
 def read_with_header(
-    path: Path, *, preload: bool = False, ears: bool = False
+    path: str | Path, *, preload: bool = False, ears: bool = False
 ) -> tuple[mne.io.BaseRaw, Header]:
     """Read a recording as `read_recording` does, and its header."""
     path = Path(path)

@@ -7,7 +7,7 @@ from eeg.simulation.write_bids import write_cohort
 
 
 def simulate(
-    out: Path,
+    out: str | Path,
     *,
     subjects: int = 80,
     minutes: float = 5.0,

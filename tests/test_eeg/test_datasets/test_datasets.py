@@ -67,7 +67,7 @@ def test_events_of_a_task_are_not_taken_for_discharges(tmp_path: Path) -> None:
     assert not corpus.simulated
 
 
-def test_simulated_may_also_stand_in_the_origin(tmp_path: Path) -> None:
+def test_simulated_may_also_be_in_the_origin(tmp_path: Path) -> None:
     assert open_corpus(
         bids(tmp_path / "c", COHORT, Name="X", GeneratedBy=[{"Name": "Simulated by Y"}])
     ).simulated
@@ -77,7 +77,7 @@ def test_simulated_may_also_stand_in_the_origin(tmp_path: Path) -> None:
     ("column", "value", "label"),
     [("diagnosis", "Epilepsy", 1), ("Group", "healthy", 0), ("group", "n/a", None), ("group", "CONTROL", 0)],
 )
-def test_ways_to_say_a_diagnosis(column: str, value: str, label: int | None, tmp_path: Path) -> None:
+def test_spellings_of_a_diagnosis(column: str, value: str, label: int | None, tmp_path: Path) -> None:
     table = f"participant_id\t{column}\nsub-1\t{value}\nsub-2\tepilepsy\n"
     assert open_corpus(bids(tmp_path / "c", table)).entries[0].label == label
 
@@ -115,7 +115,7 @@ def test_sessions_sites_dates_and_persons(tmp_path: Path) -> None:
     assert found["001", None].recorded is None
 
 
-def test_an_acquisition_time_that_is_none(tmp_path: Path) -> None:
+def test_an_acquisition_time_that_is_not_a_time(tmp_path: Path) -> None:
     root = bids(tmp_path / "c", COHORT)
     (root / "sub-001" / "sub-001_scans.tsv").write_text(
         "filename\tacq_time\neeg/sub-001_task-rest_eeg.edf\tin May\n"
@@ -124,7 +124,7 @@ def test_an_acquisition_time_that_is_none(tmp_path: Path) -> None:
         open_corpus(root)
 
 
-def test_events_may_stand_higher_up_but_not_with_another_recording(tmp_path: Path) -> None:
+def test_events_are_inherited_but_not_from_another_recording(tmp_path: Path) -> None:
     """The inheritance principle of BIDS."""
     root = bids(tmp_path / "c", COHORT)
     (root / "sub-001" / "eeg" / "sub-001_task-sleep_events.tsv").write_text(EVENTS)
@@ -133,7 +133,7 @@ def test_events_may_stand_higher_up_but_not_with_another_recording(tmp_path: Pat
     assert [entry.events for entry in open_corpus(root).entries] == [root / "task-rest_events.tsv"] * 2
 
 
-def test_derivatives_are_no_recordings(tmp_path: Path) -> None:
+def test_derivatives_are_not_recordings(tmp_path: Path) -> None:
     root = bids(tmp_path / "c", COHORT)
     (root / "derivatives").mkdir()
     bids(root / "derivatives" / "filtered", COHORT)
@@ -175,7 +175,7 @@ def test_what_mne_bids_writes(tmp_path: Path) -> None:
     np.testing.assert_allclose(mine.get_data(), peer.get_data(["T3", "Cz"]), atol=1e-12)
 
 
-def test_a_corpus_without_a_description_is_not_called_as_its_folder(tmp_path: Path) -> None:
+def test_a_corpus_without_a_description_is_not_named_after_its_folder(tmp_path: Path) -> None:
     root = bids(tmp_path / "Mueller", COHORT)
     (root / "dataset_description.json").unlink()
     assert open_corpus(root).name == "unnamed"
@@ -209,7 +209,9 @@ def test_read_seizures_of_szcore(tmp_path: Path) -> None:
         ("5\t0\tseizure onset\n8\tn/a\tseizure end\n30\tn/a\tsz\n", [(5, 3), (30, math.inf)]),
     ],
 )
-def test_events_that_say_seizure(tmp_path: Path, rows: str, expected: list[tuple[float, float]]) -> None:
+def test_events_with_a_seizure_in_their_text(
+    tmp_path: Path, rows: str, expected: list[tuple[float, float]]
+) -> None:
     path = tmp_path / "e.tsv"
     path.write_text(f"onset\tduration\ttrial_type\n{rows}")
     onset, duration = read_seizures(path)
@@ -232,7 +234,7 @@ def test_events_that_say_seizure(tmp_path: Path, rows: str, expected: list[tuple
         ("", "no column"),
     ],
 )
-def test_events_that_cannot_be_understood(content: str, words: str, tmp_path: Path) -> None:
+def test_malformed_events(content: str, words: str, tmp_path: Path) -> None:
     path = tmp_path / "e.tsv"
     path.write_text(content)
     with pytest.raises(DataError, match=words) as caught:
@@ -240,7 +242,7 @@ def test_events_that_cannot_be_understood(content: str, words: str, tmp_path: Pa
     assert str(path) in str(caught.value)
 
 
-def test_a_table_that_is_no_text(tmp_path: Path) -> None:
+def test_a_table_that_is_not_text(tmp_path: Path) -> None:
     path = tmp_path / "e.tsv"
     path.write_bytes(bytes(range(256)))
     with pytest.raises(DataError, match="not UTF-8; save it as UTF-8"):
@@ -268,7 +270,7 @@ def test_a_participant_twice(tmp_path: Path) -> None:
         open_corpus(root)
 
 
-def test_a_recording_of_nobody(tmp_path: Path) -> None:
+def test_a_recording_without_a_participant(tmp_path: Path) -> None:
     root = bids(tmp_path / "c", COHORT)
     (root / "participants.tsv").write_text("participant_id\tgroup\nsub-002\tcontrol\n")
     with pytest.raises(DataError, match=r"sub-001 is not in participants\.tsv"):
@@ -436,7 +438,7 @@ def test_labels_of_a_table(label: str, number: int | None, tmp_path: Path) -> No
         ("", "no column"),
     ],
 )
-def test_tables_that_cannot_be_understood(text: str, words: str, tmp_path: Path) -> None:
+def test_malformed_tables(text: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=words) as caught:
         open_corpus(listing(tmp_path, text))
     assert "clinic.csv" in str(caught.value)

@@ -123,7 +123,7 @@ def test_a_subject_without_a_diagnosis_cannot_be_held_out(tmp_path: Path) -> Non
         read_subjects(tmp_path / "held.csv", entries)
 
 
-def test_the_seed_decides_alone() -> None:
+def test_only_the_seed_determines_a_split() -> None:
     entries = entries_of(9, 9, [1, 2])
     assert split_folds(entries, 3, 1) == split_folds(entries, 3, 1)
     assert split_folds(entries, 3, 1) != split_folds(entries, 3, 2)
@@ -176,7 +176,7 @@ def test_a_leak_is_refused_without_names() -> None:
     refuse_leak([one], [Entry(Path("c.edf"), "Meier", 0)])
 
 
-def test_names_that_look_like_numbers_stay_apart() -> None:
+def test_numeric_names_stay_distinct() -> None:
     entries = [Entry(Path(f"{n}.edf"), n, i % 2) for i, n in enumerate(["1", "01", "001", "10"])]
     assert len({e.subject for _, test in split_folds(entries, 2, 0) for e in test}) == 4
     assert np.all([len(test) == 2 for _, test in split_folds(entries, 2, 0)])
@@ -194,7 +194,7 @@ def placed(where: str) -> list[Entry]:
     ]
 
 
-def test_each_site_is_tested_once_by_what_the_others_taught() -> None:
+def test_each_site_is_tested_once_after_training_on_the_others() -> None:
     entries = placed("abcabcabca")
     pairs = split_sites(entries)
     assert [{e.site for e in test} for _, test in pairs] == [{"a"}, {"b"}, {"c"}]
@@ -216,7 +216,7 @@ def test_sites_that_cannot_be_left_out_are_refused() -> None:
 
 @given(entries=cohorts, seed=st.integers(0, 99))
 @settings(max_examples=30)
-def test_shuffled_diagnoses_are_dealt_to_whole_subjects(entries: list[Entry], seed: int) -> None:
+def test_labels_are_permuted_across_whole_subjects(entries: list[Entry], seed: int) -> None:
     dealt = permute_labels(entries, seed)
     assert [replace(a, label=None) for a in dealt] == [replace(b, label=None) for b in entries]
     before, after = subjects_of(entries), subjects_of(dealt)  # one label each
@@ -224,7 +224,7 @@ def test_shuffled_diagnoses_are_dealt_to_whole_subjects(entries: list[Entry], se
     assert dealt == permute_labels(entries, seed)
 
 
-def test_shuffling_is_fair() -> None:
+def test_permutation_is_uniform() -> None:
     entries = entries_of(10, 10, [2])
     before = list(subjects_of(entries).values())
     kept = [

@@ -1,4 +1,4 @@
-"""The TUH EEG Epilepsy Corpus cannot be shipped: files in its layout, naming and quirks stand for it."""
+"""The TUH EEG Epilepsy Corpus cannot be shipped: these tests write files in its layout, naming and quirks."""
 
 import json
 from dataclasses import asdict, replace
@@ -143,9 +143,7 @@ def test_an_empty_corpus(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rate", [250, 256, 400, 512])
 @pytest.mark.parametrize("montage", REFERENCE)
-def test_the_electrodes_come_at_their_own_rate_whatever_else_is_in_the_file(
-    rate: int, montage: str, tmp_path: Path
-) -> None:
+def test_electrodes_keep_their_rate_beside_other_channels(rate: int, montage: str, tmp_path: Path) -> None:
     path = write(tmp_path / "aaaaaanr_s001_t001.edf", rate, REFERENCE[montage])
     raw = read_recording(path)
     assert raw.ch_names == [MODERN.get(name, name) for name in SCALP]
@@ -167,10 +165,10 @@ def test_the_header(tmp_path: Path) -> None:
     assert set(facts.electrodes) == set(TEN_TWENTY)
 
 
-def test_what_the_corpus_says_goes_before_the_header(tmp_path: Path) -> None:
+def test_corpus_facts_take_precedence_over_the_header(tmp_path: Path) -> None:
     entry = Entry(write(tmp_path / "a.edf"), "aaaaaanr", 1, sex="M", age=0.0, recorded=datetime(2020, 5, 1))
-    told = entry_header(entry)
-    assert (told.sex, told.age, told.recorded) == ("M", 0.0, datetime(2020, 5, 1))
+    facts = entry_header(entry)
+    assert (facts.sex, facts.age, facts.recorded) == ("M", 0.0, datetime(2020, 5, 1))
     own = entry_header(replace(entry, sex=None, age=None, recorded=None))
     assert (own.sex, own.age) == ("F", 43.0)
 
@@ -178,7 +176,7 @@ def test_what_the_corpus_says_goes_before_the_header(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "patient", ["X X X X", "aaaaaanr", "", "00008476 Mueller Anna  unknown", "\x00" * 80, "\xfc" * 40]
 )
-def test_a_patient_field_that_says_nothing(patient: str, tmp_path: Path) -> None:
+def test_a_patient_field_without_facts(patient: str, tmp_path: Path) -> None:
     path = write(tmp_path / "a.edf", patient=patient or " ")
     facts = entry_header(Entry(path, "a", 1))
     assert (facts.sex, facts.age) == (None, None)
@@ -226,7 +224,7 @@ def test_no_seizure(tmp_path: Path) -> None:
         ("TERM,1.0,10.0\n", "row 2: 3 cells, expected 5"),
     ],
 )
-def test_annotations_that_cannot_be_understood(rows: str, words: str, tmp_path: Path) -> None:
+def test_malformed_annotations(rows: str, words: str, tmp_path: Path) -> None:
     path = tmp_path / "a.csv_bi"
     path.write_text(SEIZURES + rows)
     with pytest.raises(DataError, match=words) as caught:
@@ -284,7 +282,7 @@ def test_seizures_of_version_1(ending: str, content: str, tmp_path: Path) -> Non
     np.testing.assert_allclose(duration, [21, 10])
 
 
-def test_what_tells_of_all_channels_goes_before_what_tells_of_each(tmp_path: Path) -> None:
+def test_annotations_of_all_channels_take_precedence(tmp_path: Path) -> None:
     file = tmp_path / V1
     file.parent.mkdir(parents=True)
     file.touch()
@@ -308,9 +306,7 @@ def test_what_tells_of_all_channels_goes_before_what_tells_of_each(tmp_path: Pat
         ("lbl", "\x00\xff\xfe", None),
     ],
 )
-def test_files_of_version_1_that_cannot_be_understood(
-    ending: str, content: str, words: str | None, tmp_path: Path
-) -> None:
+def test_malformed_files_of_version_1(ending: str, content: str, words: str | None, tmp_path: Path) -> None:
     path = tmp_path / f"a.{ending}"
     path.write_text(content, encoding="latin-1")
     with pytest.raises(DataError, match=words) as caught:
@@ -321,7 +317,7 @@ def test_files_of_version_1_that_cannot_be_understood(
 # --- all of it, looked at
 
 
-def test_inspecting_a_corpus_tells_facts_but_no_person(tmp_path: Path) -> None:
+def test_inspect_reports_facts_but_no_names(tmp_path: Path) -> None:
     write(tmp_path / V2, 250, "LE")
     (tmp_path / V2).with_suffix(".csv_bi").write_text(SEIZURES + "TERM,1.0,2.0,seiz,1.0\n")
     write(tmp_path / CONTROL[V2], 256, "LE", patient="aaaaabdo M 02-FEB-1950 Mueller_Anna Age:55")

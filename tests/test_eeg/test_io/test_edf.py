@@ -1,4 +1,4 @@
-"""EDF headers, and what of an EDF must not be read as it stands."""
+"""EDF headers, and faults of EDF files."""
 
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
@@ -130,7 +130,7 @@ def test_sex_and_age(patient: str, sex: str | None, age: float | None, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"", "empty, 0 bytes"),
         *(
@@ -139,18 +139,18 @@ def test_sex_and_age(patient: str, sex: str | None, age: float | None, tmp_path:
         ),
     ],
 )
-def test_no_header(content: bytes, told: str, tmp_path: Path) -> None:
+def test_no_header(content: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / "a.edf").write_bytes(content)
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         entry_header(Entry(tmp_path / "a.edf", "a", None))
 
 
 @given(place=st.integers(0, 256 * 6 - 1), junk=st.binary(min_size=1, max_size=12))
 @settings(max_examples=200, deadline=None)
-def test_a_spoilt_header_is_read_or_refused_in_one_line(
+def test_a_corrupt_header_is_read_or_refused_in_one_line(
     place: int, junk: bytes, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Not one byte of the header, of the file or of any signal, brings a traceback from the depths."""
+    """Not one byte of the header, of the file or of any signal, brings a traceback of a library."""
     whole, path = (tmp_path_factory.getbasetemp() / name for name in ("whole.edf", "spoilt.edf"))
     if not whole.exists():
         write(whole)
@@ -171,14 +171,14 @@ def complaint(look: Callable[[Entry], object], path: Path) -> str:
     return f"{path}: read"
 
 
-def test_signals_that_would_begin_elsewhere(tmp_path: Path) -> None:
+def test_a_header_size_that_does_not_match(tmp_path: Path) -> None:
     path = patch(write(tmp_path / "a.edf"), slice(184, 192), "1024")
     with pytest.raises(DataError, match="not an EDF"):
         read_recording(path)
 
 
-def test_records_that_last_no_time(tmp_path: Path) -> None:
-    """Other readers take a second for granted, and every frequency from there."""
+def test_records_of_zero_duration(tmp_path: Path) -> None:
+    """Other readers assume one second, and derive every frequency from it."""
     path = patch(write(tmp_path / "a.edf"), slice(244, 252), "0")
     for look in (read_recording, read_edf_header):
         with pytest.raises(DataError, match="data records last 0 s, so it has no sampling rate"):
@@ -222,7 +222,7 @@ def test_an_amplitude_that_eeg_cannot_have(unit: str, scale: float, preload: boo
 
 
 @pytest.mark.parametrize("preload", [True, False])
-def test_electrodes_of_several_rates_come_at_the_highest(preload: bool, tmp_path: Path) -> None:
+def test_electrodes_of_several_rates_are_resampled_to_the_highest(preload: bool, tmp_path: Path) -> None:
     """A sine of whole periods is brought to another rate exactly, but for the 16 bits of the file."""
     raw = read_recording(write(tmp_path / "a.edf", rates=(RATE, 64, 256, RATE)), preload=preload)
     assert raw.info["sfreq"] == 256
@@ -234,7 +234,7 @@ def test_electrodes_of_several_rates_come_at_the_highest(preload: bool, tmp_path
 # --- annotations and gaps
 
 
-def test_annotations_in_the_letters_of_another_century(tmp_path: Path) -> None:
+def test_annotations_in_latin_1(tmp_path: Path) -> None:
     path = write(tmp_path / "a.edf", annotations=[edfio.EdfAnnotation(1, 2, "Muskelzucken")])
     path.write_bytes(path.read_bytes().replace(b"Muskelzucken", b"Muskelkr\xe4mpf"))
     (annotation,) = read_recording(path).annotations
@@ -242,7 +242,7 @@ def test_annotations_in_the_letters_of_another_century(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["EDF+D", "BDF+D"])
-def test_gaps_of_which_nothing_tells_the_time(kind: str, tmp_path: Path) -> None:
+def test_discontinuous_records_without_times(kind: str, tmp_path: Path) -> None:
     path = patch(write(tmp_path / "a.edf"), slice(192, 197), kind)
     with pytest.raises(DataError, match="discontinuous, and its data record 1 has no time"):
         read_recording(path)

@@ -1,4 +1,4 @@
-"""Recordings with gaps: each stretch comes out as if it were a file of its own, at its own time."""
+"""Recordings with gaps: each stretch is processed like a separate file, at its own time."""
 
 import re
 from collections.abc import Sequence
@@ -92,9 +92,9 @@ def test_windows_are_those_of_each_piece_as_a_file(suffix: str, tmp_path: Path) 
     at = [PIECES[i][0] + one.onset for i, one in zip(LONG, apart, strict=True)]
     np.testing.assert_allclose(got.onset, np.concatenate(at), atol=0.5 / 128)  # a half sample of the new rate
     assert got.short == got.account()["short"] == 1
-    told = left_out({Entry(tmp_path / name, name, 0): got for name in "ab"})
+    message = left_out({Entry(tmp_path / name, name, 0): got for name in "ab"})
     windows = 2 * len(got.data)
-    assert told == f"Left out of {windows} windows: 2 stretch(es) between gaps that are too short."
+    assert message == f"Left out of {windows} windows: 2 stretch(es) between gaps that are too short."
 
 
 def test_one_scale_for_all_stretches(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_one_scale_for_all_stretches(tmp_path: Path) -> None:
     np.testing.assert_allclose(together, np.clip(volts / unit, -20, 20), rtol=1e-6)
 
 
-def test_records_that_follow_each_other_are_one_stretch(tmp_path: Path) -> None:
+def test_adjacent_records_are_one_stretch(tmp_path: Path) -> None:
     data = microvolts(20)
     halves = [(0.0, data[:, : 10 * RATE]), (10.001, data[:, 10 * RATE :])]  # a time that was rounded
     raw = read_recording(write_with_gaps(tmp_path / "gaps.edf", halves))
@@ -122,9 +122,7 @@ def test_records_that_follow_each_other_are_one_stretch(tmp_path: Path) -> None:
 
 
 @given(a=st.integers(0, 30 * RATE), length=st.integers(1, 20 * RATE))
-def test_any_part_is_read_as_it_lies_in_time(
-    a: int, length: int, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_any_part_is_read_at_its_time(a: int, length: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "parts.edf"
     pieces = [(0.0, microvolts(4, seed=1)), (9.5, microvolts(2, seed=2)), (30.0, microvolts(5, seed=3))]
     if not path.exists():
@@ -153,7 +151,7 @@ def test_annotations_and_seizures_keep_the_time_of_the_file(tmp_path: Path) -> N
     assert not ((windows.onset > 3603) & (windows.onset < 3619.5)).any()
 
 
-def test_flaws_are_told_at_their_time(tmp_path: Path) -> None:
+def test_flaws_are_reported_at_their_time(tmp_path: Path) -> None:
     pieces = [(0.0, microvolts(20)), (100.0, microvolts(20, seed=1))]
     pieces[1][1][2, 5 * RATE : 7 * RATE] = 10.0
     raw = read_recording(write_with_gaps(tmp_path / "gaps.edf", pieces))
@@ -163,7 +161,7 @@ def test_flaws_are_told_at_their_time(tmp_path: Path) -> None:
     assert (flaw.onset, flaw.duration) == pytest.approx((105, 2), abs=2 / RATE)
 
 
-def test_the_silence_of_a_gap_is_no_flat_signal(tmp_path: Path) -> None:
+def test_the_zeros_of_a_gap_are_not_flat_signal(tmp_path: Path) -> None:
     pieces = [(0.0, microvolts(20)), (10_000.0, microvolts(20, seed=1))]
     raw = read_recording(write_with_gaps(tmp_path / "gaps.edf", pieces), preload=False)
     np.testing.assert_allclose(amplitude(raw) * 1e6, 25, rtol=0.05)
@@ -193,7 +191,7 @@ def test_a_detection_keeps_the_time_of_the_file(detector: Detector, tmp_path: Pa
     assert stretches(copy) == [(0, 20 * RATE), (100 * RATE, 120 * RATE)]
 
 
-def test_inspecting_tells_of_gaps(tmp_path: Path) -> None:
+def test_inspect_reports_gaps(tmp_path: Path) -> None:
     path = write_with_gaps(tmp_path / "gaps.edf", four_pieces())
     (found,) = inspect_corpus(path, progress=False).recordings
     assert found.problems == ("4 pieces between gaps, the longest of 33 s",)
@@ -204,7 +202,7 @@ def test_inspecting_tells_of_gaps(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 40)), max_size=6))
-def test_stretches_are_what_no_gap_covers(gaps: list[tuple[int, int]]) -> None:
+def test_stretches_are_outside_all_gaps(gaps: list[tuple[int, int]]) -> None:
     raw = mne.io.RawArray(np.zeros((1, 100)), mne.create_info(1, 10.0), first_samp=70, verbose="error")
     spans = mne.Annotations(*np.reshape(gaps, (-1, 2)).T / 10, [GAP] * len(gaps))
     raw.set_annotations(spans, emit_warning=False)  # some reach beyond the end
@@ -212,15 +210,15 @@ def test_stretches_are_what_no_gap_covers(gaps: list[tuple[int, int]]) -> None:
     for start, length in gaps:
         covered[start : start + length] = True
     cuts = [start for start, length in gaps if length == 0]
-    told = np.ones(100, bool)
+    outside = np.ones(100, bool)
     for start, stop in stretches(raw):
         assert stop > start
         assert not any(start < cut < stop for cut in cuts)
-        told[start:stop] = False
-    np.testing.assert_array_equal(told, covered)
+        outside[start:stop] = False
+    np.testing.assert_array_equal(outside, covered)
 
 
-def test_what_is_too_short_becomes_a_gap() -> None:
+def test_short_stretches_become_gaps() -> None:
     raw = mne.io.RawArray(np.zeros((1, 100)), mne.create_info(1, 10.0), first_samp=70, verbose="error")
     raw.set_annotations(mne.Annotations([2.0, 5.0], [1.0, 0.5], GAP))
     assert Recording.scan(raw).without_short(2.5).stretches == ((55, 100),)
@@ -228,7 +226,7 @@ def test_what_is_too_short_becomes_a_gap() -> None:
 
 
 @given(st.integers(1, 30), st.integers(1, 8))
-def test_looks_lie_in_stretches(size: int, most: int) -> None:
+def test_sample_starts_are_in_stretches(size: int, most: int) -> None:
     raw = mne.io.RawArray(np.zeros((1, 100)), mne.create_info(1, 10.0), verbose="error")
     raw.set_annotations(mne.Annotations([2.0, 5.0], [1.0, 0.5], GAP))
     starts = sample_starts(stretches(raw), size, most)
@@ -242,9 +240,9 @@ def test_looks_lie_in_stretches(size: int, most: int) -> None:
 def expect(path: Path, words: str) -> None:
     with pytest.raises(DataError) as caught:
         read_recording(path)
-    told = str(caught.value)
-    assert told.startswith(f"{path}: ")
-    assert re.search(words, told.removeprefix(str(path)))  # the folder is called after the test
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert re.search(words, message.removeprefix(str(path)))  # the folder is named after the test
 
 
 def test_records_without_a_time(tmp_path: Path) -> None:
@@ -257,7 +255,7 @@ def test_records_that_overlap(tmp_path: Path) -> None:
     expect(write_with_gaps(tmp_path / "gaps.edf", [(0.0, microvolts(4)), (3.0, microvolts(4))]), "overlap")
 
 
-def test_records_that_overlap_little_by_little(tmp_path: Path) -> None:
+def test_records_that_overlap_increasingly(tmp_path: Path) -> None:
     """Each begins a sample early, which rounding might do; in the end there is no room for a gap."""
     early = 1 / RATE
     pieces = [(i * (1 - early), microvolts(1)) for i in range(20)] + [(20 - 15 * early, microvolts(1))]

@@ -55,7 +55,7 @@ def test_no_event_is_lost_between_two_windows(start: float, duration: float) -> 
 
 def overlaps_slowly(onset: np.ndarray, length: float, spans: list[tuple[int, int]]) -> list[bool]:
     """Compare sets of milliseconds."""
-    bad = {t for start, lasting in spans for t in range(start, start + max(lasting, 1))}
+    bad = {t for start, duration in spans for t in range(start, start + max(duration, 1))}
     return [bool(bad & set(range(round(1000 * o), round(1000 * (o + length))))) for o in onset]
 
 

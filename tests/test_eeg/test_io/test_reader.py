@@ -96,7 +96,7 @@ def test_common_spellings_become_modern_names(written: str, modern: str) -> None
         "-REF",
     ],
 )
-def test_what_is_no_scalp_electrode_keeps_its_name(name: str) -> None:
+def test_other_channels_keep_their_names(name: str) -> None:
     assert harmonise(name) == name
 
 
@@ -132,12 +132,12 @@ def test_decoration_and_case_do_not_matter(
         (["01", "02", "03", "ECG"], []),  # numbers
     ],
 )
-def test_electrodes_that_only_all_names_together_tell(names: list[str], found: list[str]) -> None:
+def test_electrodes_identified_by_all_names_together(names: list[str], found: list[str]) -> None:
     assert list(electrodes(names).values()) == found
 
 
 @pytest.mark.parametrize(
-    ("names", "told"),
+    ("names", "expected"),
     [
         (["EEG FP1-REF", "EEG T3-REF"], "REF"),
         (["EEG FP1-LE", "EEG T3-Le"], "LE"),
@@ -149,11 +149,11 @@ def test_electrodes_that_only_all_names_together_tell(names: list[str], found: l
         ([], ""),
     ],
 )
-def test_the_reference_that_names_tell(names: list[str], told: str) -> None:
-    assert reference(names) == told
+def test_the_reference_in_channel_names(names: list[str], expected: str) -> None:
+    assert reference(names) == expected
 
 
-# --- formats: the same four channels and an ECG, written by somebody else's writer or by hand
+# --- formats: the same four channels and an ECG, written by another library or by hand
 
 
 def write_fif(path: Path) -> Path:
@@ -243,7 +243,7 @@ def test_every_format_gives_the_same_recording(
 
 
 @pytest.mark.parametrize("write", [write_fif, write_edf, write_bdf, write_brainvision, write_eeglab])
-def test_signals_may_be_left_in_the_file(write: Callable[[Path], Path], tmp_path: Path) -> None:
+def test_signals_may_stay_in_the_file(write: Callable[[Path], Path], tmp_path: Path) -> None:
     path = write(tmp_path)
     lazy = read_recording(path, preload=False)
     np.testing.assert_array_equal(lazy[:, 100:200][0], read_recording(path)[:, 100:200][0])
@@ -265,7 +265,7 @@ def test_bad_channels_of_the_file_itself_are_marked(tmp_path: Path) -> None:
     assert read_recording(path).info["bads"] == ["T7"]
 
 
-def test_electrodes_stand_at_their_places(tmp_path: Path) -> None:
+def test_electrodes_have_their_montage_positions(tmp_path: Path) -> None:
     places = read_recording(write_edf(tmp_path)).get_montage().get_positions()["ch_pos"]
     left, right, vertex = places["T7"], places["O2"], places["Cz"]
     assert left[0] < 0 < right[0]  # x points right
@@ -286,7 +286,7 @@ def write_emotiv(path: Path, samples: int = 256) -> Path:
     return path / "signal-1.csv.gz"
 
 
-def test_emotiv_offset_is_taken_out_and_nothing_else(tmp_path: Path) -> None:
+def test_only_the_emotiv_offset_is_removed(tmp_path: Path) -> None:
     raw = read_recording(write_emotiv(tmp_path))
     assert raw.info["sfreq"] == 128
     written = {name: [row[i] for row in emotiv_rows(256)] for i, name in enumerate(EPOC, start=1)}
@@ -339,7 +339,7 @@ def ten_twenty(seconds: int = 20) -> mne.io.RawArray:
     return raw.set_montage(montage, verbose="error")
 
 
-def test_amplitude_is_blind_to_drift_offset_and_artefacts() -> None:
+def test_amplitude_is_robust_to_drift_offset_and_artefacts() -> None:
     volts = 20e-6 * np.random.default_rng(0).standard_normal((3, 120 * RATE))
     volts[1] += np.linspace(0.1, 0.2, volts.shape[1])  # a DC amplifier
     volts[2, : 20 * RATE] += 5e-3 * np.sign(np.sin(np.arange(20 * RATE)))  # a sixth of the time
@@ -349,7 +349,7 @@ def test_amplitude_is_blind_to_drift_offset_and_artefacts() -> None:
     assert amplitude(raw)[2] == pytest.approx(20e-6, rel=0.08)
 
 
-def test_a_smooth_field_is_made_up_nearly_as_it_was() -> None:
+def test_a_smooth_field_is_interpolated_accurately() -> None:
     whole = ten_twenty()
     made_up = complete(whole.copy().drop_channels(["T8", "P3"]), TEN_TWENTY)
     assert tuple(made_up.ch_names) == TEN_TWENTY
@@ -359,7 +359,7 @@ def test_a_smooth_field_is_made_up_nearly_as_it_was() -> None:
         assert np.std(found - truth) < 0.4 * np.std(truth)
 
 
-def test_a_missing_a_bad_and_mne_s_own_bad_channel_are_made_up_alike() -> None:
+def test_missing_and_bad_channels_are_interpolated_alike() -> None:
     whole = ten_twenty()
     whole.info["bads"] = ["T8", "P3"]
     half = whole.copy().drop_channels(["T8"])
@@ -372,7 +372,7 @@ def test_a_missing_a_bad_and_mne_s_own_bad_channel_are_made_up_alike() -> None:
     assert whole.info["bads"] == ["T8", "P3"]  # as it was
 
 
-def test_channels_come_in_the_order_wanted_and_untouched_where_none_is_missing() -> None:
+def test_channels_are_reordered_and_unchanged_if_none_is_missing() -> None:
     whole = ten_twenty()
     found = complete(whole, ("Pz", "Fp1"))
     assert found.ch_names == ["Pz", "Fp1"]
@@ -385,10 +385,12 @@ def test_channels_come_in_the_order_wanted_and_untouched_where_none_is_missing()
         (["T8", "P3", "Cz"], [], TEN_TWENTY),  # three of 19
         (["T8", "P3"], ["Cz"], TEN_TWENTY),
         (["T8", "P3"], [], (*TEN_TWENTY[:13], "T8")),  # two of fourteen
-        ([], [], (*TEN_TWENTY[:18], "Nowhere")),  # one of 19, but nobody knows its place
+        ([], [], (*TEN_TWENTY[:18], "Nowhere")),  # one of 19, but of unknown position
     ],
 )
-def test_more_is_not_made_up(missing: list[str], bad: list[str], wanted: tuple[str, ...]) -> None:
+def test_too_many_missing_channels_are_refused(
+    missing: list[str], bad: list[str], wanted: tuple[str, ...]
+) -> None:
     raw = ten_twenty().drop_channels(missing)
     raw.info["bads"] = bad
     with pytest.raises(DataError, match=r"lacks the channels .* may be interpolated"):
@@ -416,13 +418,13 @@ def test_missing_file(tmp_path: Path) -> None:
     "suffix", ["edf", "bdf", "fif", "vhdr", "set", "csv", "csv.gz", "txt", "docx", "cnt", "gdf"]
 )
 @pytest.mark.parametrize("content", [b"", b"Dear colleague,\nplease find attached\n", bytes(range(256)) * 8])
-def test_a_file_that_is_no_eeg(suffix: str, content: bytes, tmp_path: Path) -> None:
+def test_a_file_that_is_not_eeg(suffix: str, content: bytes, tmp_path: Path) -> None:
     path = tmp_path / f"letter.{suffix}"
     path.write_bytes(content)
     expect_one_line(path)
 
 
-def test_a_folder_is_no_eeg(tmp_path: Path) -> None:
+def test_a_folder_is_not_eeg(tmp_path: Path) -> None:
     (tmp_path / "a.edf").mkdir()
     expect_one_line(tmp_path / "a.edf", "cannot be read as EEG (Is a directory)")
 
@@ -440,7 +442,7 @@ def test_truncated_fif_and_gz(tmp_path: Path) -> None:
         expect_one_line(path)
 
 
-def test_edf_still_being_written_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+def test_an_unfinished_edf_is_read_up_to_its_end(tmp_path: Path) -> None:
     path = write_edf(tmp_path)
     content = bytearray(path.read_bytes())
     content[236:244] = b"-1      "  # the standard's sign for a number of records not yet known
@@ -471,7 +473,7 @@ def test_pieces_that_were_joined_in_mne_and_eeglab(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["1\n" * 4096, "1 2\n" * 4097, "one\n" * 4097, ""])
-def test_a_text_that_is_no_segment_of_bonn(content: str, tmp_path: Path) -> None:
+def test_a_text_that_is_not_a_segment_of_bonn(content: str, tmp_path: Path) -> None:
     (tmp_path / "S100.txt").write_text(content)
     expect_one_line(tmp_path / "S100.txt")
 
@@ -503,7 +505,7 @@ def test_a_bipolar_montage(labels: tuple[str, ...], tmp_path: Path) -> None:
     )
 
 
-def test_channels_against_one_electrode_of_the_scalp_are_its_recording(tmp_path: Path) -> None:
+def test_a_scalp_electrode_as_common_reference(tmp_path: Path) -> None:
     path = write_edf(tmp_path, ("FP1-Cz", "T3-Cz", "02-Cz", "A1-Cz"))
     raw = read_recording(path, ears=True)
     assert raw.ch_names == ["Fp1", "T7", "O2", "A1"]
@@ -530,7 +532,7 @@ def test_the_electrode_of_the_reference_is_interpolated(zeros: bool, tmp_path: P
     np.testing.assert_allclose(against, missing, atol=1e-3)
 
 
-def test_another_csv_names_what_it_lacks(tmp_path: Path) -> None:
+def test_another_csv_names_the_missing_columns(tmp_path: Path) -> None:
     path = tmp_path / "other.csv"
     path.write_text("Fp1,Fp2\n1,2\n")
     expect_one_line(path, "Emotiv EPOC", "AF3")
@@ -540,7 +542,7 @@ def test_a_csv_without_samples(tmp_path: Path) -> None:
     expect_one_line(write_emotiv(tmp_path, samples=0), "holds no sample")
 
 
-def test_a_csv_with_a_cell_that_is_no_number(tmp_path: Path) -> None:
+def test_a_csv_with_a_cell_that_is_not_a_number(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(",".join((*EPOC, "COUNTER")) + "\n" + "4200," * 13 + "NA,0\n")
     expect_one_line(path, "NA")

@@ -48,14 +48,14 @@ def samples(event, sfreq: float) -> slice:
 
 
 @pytest.mark.parametrize("electrode", ["F3", "Cz", "C4", "Pz", "O1", "T8"])
-def test_a_gyrus_is_seen_most_and_as_negative_by_the_electrode_above_it(electrode):
+def test_a_gyrus_is_largest_and_negative_at_the_electrode_above_it(electrode):
     pattern = patch(head().at(electrode), 0.005, np.zeros(3))
     assert CHANNELS[int(np.argmin(pattern))] == electrode
     assert pattern.min() == pytest.approx(-1)
     assert pattern.sum() == pytest.approx(0, abs=1e-9)
 
 
-def test_a_source_on_the_midline_is_seen_alike_by_both_hemispheres():
+def test_a_midline_source_is_symmetric():
     pattern = dict(zip(CHANNELS, patch(head().at("Cz"), 0.02, np.zeros(3)), strict=True))
     for left, right in (("C3", "C4"), ("F3", "F4"), ("P3", "P4"), ("O1", "O2")):
         assert pattern[left] == pytest.approx(pattern[right], abs=0.1)
@@ -107,7 +107,7 @@ def cohort() -> list[Simulated]:
     return [simulate_subject(i, label, seed=1, minutes=2) for i, label in enumerate(draw_labels(24, seed=1))]
 
 
-def test_only_epilepsy_has_discharges_and_everybody_has_the_rest(cohort):
+def test_only_epilepsy_has_discharges_and_all_have_the_rest(cohort):
     for subject in cohort:
         kinds = {event.kind for event in subject.events}
         assert ("discharge" in kinds) == bool(subject.label)
@@ -120,7 +120,7 @@ def test_only_epilepsy_has_discharges_and_everybody_has_the_rest(cohort):
     }
 
 
-def test_rates_amplitudes_and_durations_are_the_promised_ones(cohort):
+def test_rates_amplitudes_and_durations_are_as_documented(cohort):
     rates = [len(discharges(subject)) / 2 for subject in cohort if subject.label]
     assert min(rates) >= 1
     assert max(rates) <= 15
@@ -151,7 +151,7 @@ def test_data_are_referred_to_the_average(cohort):
         assert np.abs(subject.data.mean(axis=0)).max() < 1e-9
 
 
-def test_background_falls_with_frequency_and_has_alpha_and_hum():
+def test_background_falls_with_frequency_and_has_alpha_and_line_noise():
     slopes, alphas, hums = [], [], []
     for index in range(8):
         _, subject = pair(index)
@@ -178,7 +178,7 @@ def test_background_falls_with_frequency_and_has_alpha_and_hum():
 
 
 @pytest.mark.parametrize("index", range(4))
-def test_the_label_adds_the_discharges_and_changes_nothing_else(index):
+def test_the_label_adds_only_the_discharges(index):
     ill, well = pair(index)
     quiet = np.ones(ill.data.shape[1], dtype=bool)
     for event in discharges(ill):
@@ -189,7 +189,7 @@ def test_the_label_adds_the_discharges_and_changes_nothing_else(index):
 
 
 @pytest.mark.parametrize("index", range(4))
-def test_every_discharge_peaks_where_and_as_high_as_its_truth_says(index):
+def test_every_discharge_peaks_as_annotated(index):
     ill, well = pair(index)
     added = ill.data.astype(float) - well.data
     rms = background_rms(ill, well)
@@ -230,7 +230,7 @@ def test_a_slow_wave_is_opposite_to_its_spike():
 # --- seeds
 
 
-def test_a_seed_repeats_and_another_differs():
+def test_a_seed_repeats_the_cohort_and_another_changes_it():
     one, again = (simulate_subject(3, 1, seed=2, minutes=0.5) for _ in range(2))
     other = simulate_subject(3, 1, seed=3, minutes=0.5)
     neighbour = simulate_subject(4, 1, seed=2, minutes=0.5)
@@ -278,7 +278,7 @@ def test_wrong_settings_are_named(wrong, message):
         simulate_subject(0, **{"label": 1, "seed": 0, **wrong})
 
 
-# --- nothing but the discharges tells the groups apart
+# --- only the discharges separate the groups
 
 
 def free_band_powers(subject: Simulated, seconds: float = 2.0) -> np.ndarray:
@@ -318,7 +318,7 @@ def groups(subjects: int, minutes: float) -> tuple[np.ndarray, np.ndarray]:
     return np.array([free_band_powers(subject) for subject in simulated]), label
 
 
-def test_band_powers_of_free_windows_do_not_tell_the_groups_apart():
+def test_band_powers_of_free_windows_do_not_separate_the_groups():
     features, label = groups(60, minutes=1)
     low, high = np.quantile(permutation_null(features, label, 60), [0.025, 0.975])
     assert low <= cross_validated_auc(features, label) <= high
@@ -328,7 +328,7 @@ def test_band_powers_of_free_windows_do_not_tell_the_groups_apart():
 
 
 @pytest.mark.slow
-def test_band_powers_of_free_windows_do_not_tell_a_large_cohort_apart():
+def test_band_powers_of_free_windows_do_not_separate_a_large_cohort():
     features, label = groups(200, minutes=5)
     auc, null = cross_validated_auc(features, label), permutation_null(features, label, 200)
     p = (1 + np.sum(np.abs(null - 0.5) >= abs(auc - 0.5))) / (1 + len(null))
@@ -349,7 +349,7 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file, delimiter="\t"))
 
 
-def test_an_edf_gives_back_what_was_simulated(folder):
+def test_an_edf_round_trip(folder):
     for index, label in enumerate(draw_labels(4, seed=6)):
         subject = simulate_subject(index, label, seed=6, minutes=0.5)
         stem = folder / f"sub-{subject.subject}" / "eeg" / f"sub-{subject.subject}_task-rest"
@@ -386,7 +386,7 @@ def test_the_cohort_is_bids_and_says_that_it_is_simulated(folder):
         assert set(rows[0]) - {"participant_id"} == set(described)
 
 
-def test_headers_do_not_tell_the_groups_apart(folder):
+def test_headers_do_not_separate_the_groups(folder):
     """Only the subject's number may differ between two EDF headers."""
     headers = {
         path.read_bytes()[: 256 * 20].replace(path.name[4:7].encode(), b"___")
@@ -396,14 +396,14 @@ def test_headers_do_not_tell_the_groups_apart(folder):
 
 
 @pytest.mark.slow
-def test_processes_change_nothing_but_the_time(folder, tmp_path):
+def test_processes_change_only_the_run_time(folder, tmp_path):
     again = write_cohort(tmp_path / "again", subjects=4, minutes=0.5, seed=6, jobs=2, progress=False)
     files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     assert files == sorted(path.relative_to(again) for path in again.rglob("*") if path.is_file())
     assert all((folder / name).read_bytes() == (again / name).read_bytes() for name in files)
 
 
-def test_a_folder_in_use_is_left_alone(tmp_path):
+def test_a_folder_in_use_is_not_changed(tmp_path):
     (tmp_path / "mine").write_text("precious")
     with pytest.raises(DataError, match="expected a new or empty folder"):
         write_cohort(tmp_path, subjects=2, minutes=0.5, progress=False)
@@ -430,6 +430,6 @@ def test_a_failure_leaves_nothing(tmp_path, monkeypatch):
     assert not any(tmp_path.iterdir())
 
 
-def test_one_subject_is_no_cohort(tmp_path):
+def test_one_subject_is_not_a_cohort(tmp_path):
     with pytest.raises(ValueError, match="subjects is 1"):
         write_cohort(tmp_path / "out", subjects=1)

@@ -67,7 +67,7 @@ def test_a_simulated_cohort(cohort: Path) -> None:
     assert "(SIMULATED): 8 recording(s), 8 subject(s): 4 epilepsy, 4 control" in format_inspection(found)
 
 
-def test_a_file_and_what_of_it_is_used(tmp_path: Path) -> None:
+def test_a_file_and_its_used_channels(tmp_path: Path) -> None:
     path = write(tmp_path / "a.edf", ("EEG Fp1-A1", "EEG T3-A1", "ECG", "EEG A1-A2"))
     (found,) = inspect_corpus(path, progress=False).recordings
     assert (found.channels, found.electrodes, found.others) == (4, ("Fp1", "T7"), ("ECG", "EEG A1-A2"))
@@ -76,7 +76,7 @@ def test_a_file_and_what_of_it_is_used(tmp_path: Path) -> None:
     assert found.amplitude == pytest.approx(20, rel=0.05)  # the sd of the noise
 
 
-def test_files_that_lie_about(tmp_path: Path) -> None:
+def test_files_in_folders(tmp_path: Path) -> None:
     (tmp_path / "deep" / "er").mkdir(parents=True)
     write(tmp_path / "b.EDF")
     write_fif(tmp_path / "deep" / "er" / "a_raw.fif", 1e-6 * noise(19), TEN_TWENTY)
@@ -146,11 +146,11 @@ def test_headers(settings: dict[str, object], problem: str, tmp_path: Path) -> N
 def test_what_a_model_of_10_20_would_refuse(tmp_path: Path) -> None:
     short = write(tmp_path / "short.edf", microvolts=noise(19, 3))
     assert problems(short) == ("3.0 s long; the default filter needs 6.6 s",)
-    for lost, told in (
+    for lost, shown in (
         (2, ()),
         (3, ("3 electrodes of 10-20 are missing or bad; at most 2 can be interpolated",)),
     ):
-        assert problems(write(tmp_path / "few.edf", TEN_TWENTY[lost:])) == told
+        assert problems(write(tmp_path / "few.edf", TEN_TWENTY[lost:])) == shown
     held = 2000 * np.sin(np.arange(30 * RATE) * 2 * np.pi * 4 / RATE)
     amount = np.where(np.arange(30 * RATE) < 20 * RATE, 1, 0.01)  # of the time, two thirds at the rails
     clipped = write(tmp_path / "clipped.edf", microvolts=np.clip(noise(19) + held * amount, -300, 300))
@@ -172,7 +172,7 @@ def test_seizures_of_the_recordings_own_annotations_are_counted_once(tmp_path: P
     assert inspect_corpus(write(tmp_path / "none.edf"), progress=False).recordings[0].seizures is None
 
 
-def test_what_cannot_be_read_is_told_without_names(tmp_path: Path) -> None:
+def test_unreadable_files_are_reported_without_names(tmp_path: Path) -> None:
     path = write(tmp_path / "Mueller_Zebulon_1999.edf")
     whole = path.read_bytes()
     (tmp_path / "Mueller_2012.edf").write_bytes(whole[:-10])
@@ -189,9 +189,7 @@ def test_what_cannot_be_read_is_told_without_names(tmp_path: Path) -> None:
     assert "recorded 2012-05-03T00:00:00" in shown.output
 
 
-def test_a_folder_that_names_a_person_is_not_told_by_a_reader(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_that_names_a_person_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "Mueller_Zebulon"
     folder.mkdir()
     (folder / "b.fif").write_bytes(b"abc" * 500)  # MNE's message has the whole path
@@ -203,7 +201,7 @@ def test_a_folder_that_names_a_person_is_not_told_by_a_reader(
         assert "Mueller" not in result.output
 
 
-def test_a_subject_of_both_groups_is_told(tmp_path: Path) -> None:
+def test_a_subject_of_both_groups_is_reported(tmp_path: Path) -> None:
     for name in "abc":
         write(tmp_path / f"{name}.edf")
     table = tmp_path / "t.csv"
@@ -216,7 +214,7 @@ def test_a_subject_of_both_groups_is_told(tmp_path: Path) -> None:
     ]
 
 
-def test_seizures_that_cannot_be_read_are_no_seizures_that_nobody_had(tmp_path: Path) -> None:
+def test_unreadable_seizures_are_an_error(tmp_path: Path) -> None:
     for group, name in (("00_epilepsy", "aaaaaanr"), ("01_no_epilepsy", "aaaaaaoo")):
         folder = tmp_path / group / name / "s001_2003" / "01_tcp_ar"
         folder.mkdir(parents=True)
@@ -232,7 +230,7 @@ def test_seizures_that_cannot_be_read_are_no_seizures_that_nobody_had(tmp_path: 
 
 
 @pytest.mark.parametrize("name", ["gone", "empty"])
-def test_nothing_to_look_at(name: str, tmp_path: Path) -> None:
+def test_nothing_to_inspect(name: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"no such file or folder|no recording; expected .*\.edf"):
         inspect_corpus(tmp_path / name, progress=False)
@@ -254,9 +252,9 @@ def test_for_people_and_for_machines(cohort: Path) -> None:
         lines[1],
     )
     assert lines[-1] == "0 of 8 recording(s) with problems"
-    told = json.loads(machine.stdout)
-    assert [one["number"] for one in told["recordings"]] == list(range(1, 9))
-    assert all(one["identity"] is None for one in told["recordings"])
+    shown = json.loads(machine.stdout)
+    assert [one["number"] for one in shown["recordings"]] == list(range(1, 9))
+    assert all(one["identity"] is None for one in shown["recordings"])
 
 
 # --- real recordings
