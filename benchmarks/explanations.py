@@ -20,13 +20,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from discharges import Discharges, locate, read_discharges
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from eeg.datasets import Entry, open_corpus, splits
 from eeg.detector.calibration import Calibration
 from eeg.detector.detector import Detector, network_logits
-from eeg.evaluation.localization import Discharges, locate, read_discharges
 from eeg.explanation.attribution import DEFAULT_METHOD, METHODS, Contrast, Montage, ablation, attribute
 from eeg.explanation.explain import Explanation, explain
 from eeg.explanation.faithfulness import Explain, agreement, cascade, measure

@@ -1,4 +1,4 @@
-"""How a recording was made, as cues that may betray its label: what `eeg.evaluation.confounds` looks at."""
+"""How recordings were made: the facts that `eeg.evaluation.confounds` evaluates."""
 
 from __future__ import annotations
 
@@ -11,56 +11,52 @@ from joblib import Parallel, delayed
 from scipy.signal import welch
 
 from eeg.datasets import Entry
-from eeg.evaluation.confounds import Audit, AuditSubject, RecordingFacts, audit_confounds
+from eeg.evaluation.confounds import Audit, AuditSubject, RecordingFacts, Value, audit_confounds
 from eeg.io.header import Header
 from eeg.io.reader import read_header, read_recording
 from trainers.errors import DataError
 
-_LOOKED_AT = 120.0  # s of a recording, for the edges of its band
-_RESOLUTION = 8.0  # s of a spectrum
-_REFERENCE = (20.0, 40.0)  # Hz: what recorders leave alone
+_SPECTRUM_SECONDS = 120.0  # of a recording, for the edges of its band
+_SEGMENT_SECONDS = 8.0  # of each Fourier transform
+_REFERENCE = (20.0, 40.0)  # Hz, which recorders do not filter
 
 
 def recording_facts(entry: Entry) -> RecordingFacts:
-    """Return what is known about how a recording was made; None stands for what is not.
+    """Return the known facts of how a recording was made, None for unknown ones.
 
-    Date, sex and age belong to a person: they are for comparisons, not for printing.
+    Date, sex and age are personal: compare them, but do not print them.
     """
-    told: RecordingFacts = {
-        "recording date": entry.recorded.date().isoformat() if entry.recorded else None,
-        "hour of day": f"{entry.recorded.hour:02d}" if entry.recorded else None,
-        "site": entry.site,
-        "montage": entry.montage,
-        "sex": entry.sex,
-        "age": entry.age,
-    }
+    corpus = {**_personal(entry), "site": entry.site, "montage": entry.montage}
     try:
-        return {**told, **_from_file(entry)}
-    except DataError:  # who loads the recording is told; here it is one of which less is known
-        return told
-
-
-def _from_file(entry: Entry) -> RecordingFacts:
-    facts = entry_header(entry)
-    low, high = band_edges(read_recording(entry.path, preload=False))
+        header = entry_header(entry)
+        low, high = band_edges(read_recording(entry.path, preload=False))
+    except DataError:  # it is reported when the recording is loaded
+        return corpus
     return {
-        "recording date": facts.recorded.date().isoformat() if facts.recorded else None,
-        "hour of day": f"{facts.recorded.hour:02d}" if facts.recorded else None,
-        "sex": facts.sex,
-        "age": facts.age,
-        "device": facts.device,
-        "sampling rate": f"{facts.sfreq:g}",
-        "duration": facts.duration,
-        "channel set": " ".join(sorted(facts.channels)),
-        "reference": facts.reference or None,
-        "header filters": facts.filters or None,
+        **corpus,
+        **_personal(header),
+        "device": header.device,
+        "sampling rate": f"{header.sfreq:g}",
+        "duration": header.duration,
+        "channel set": " ".join(sorted(header.channels)),
+        "reference": header.reference or None,
+        "header filters": header.filters or None,
         "lower band edge": low,
         "upper band edge": high,
     }
 
 
+def _personal(source: Entry | Header) -> dict[str, Value]:
+    return {
+        "recording date": source.recorded.date().isoformat() if source.recorded else None,
+        "hour of day": f"{source.recorded.hour:02d}" if source.recorded else None,
+        "sex": source.sex,
+        "age": source.age,
+    }
+
+
 def read_confounds(entries: Iterable[Entry], jobs: int = 1) -> dict[Entry, RecordingFacts]:
-    """Return the cues of every recording, read by ``jobs`` processes."""
+    """Return the facts of every recording, read by ``jobs`` processes."""
     entries = list(entries)
     return dict(
         zip(entries, Parallel(n_jobs=jobs)(delayed(recording_facts)(e) for e in entries), strict=True)
@@ -68,31 +64,40 @@ def read_confounds(entries: Iterable[Entry], jobs: int = 1) -> dict[Entry, Recor
 
 
 def audit_recordings(
-    cues: Mapping[Entry, RecordingFacts],
+    facts: Mapping[Entry, RecordingFacts],
     *,
     folds: int = 5,
     seed: int = 0,
     scores: Mapping[str, float] | None = None,
 ) -> Audit:
-    """Judge the cues of labelled recordings, beside a model's ``scores`` of the subjects if there are any."""
-    people: dict[str, AuditSubject] = {}
-    for entry, known in cues.items():
+    """Evaluate the confounds of labelled recordings.
+
+    Parameters
+    ----------
+    facts
+        Of each recording.
+    folds, seed
+        Of the cross-validation.
+    scores
+        Of each subject by a model, for a comparison with the confounds.
+    """
+    subjects: dict[str, AuditSubject] = {}
+    for entry, known in facts.items():
         score = None if scores is None else scores[entry.subject]
-        person = people.get(entry.subject, AuditSubject(entry.label or 0, (), score))
-        people[entry.subject] = replace(person, recordings=(*person.recordings, known))
-    return audit_confounds([people[name] for name in sorted(people)], folds=folds, seed=seed)
+        subject = subjects.get(entry.subject, AuditSubject(entry.label or 0, (), score))
+        subjects[entry.subject] = replace(subject, recordings=(*subject.recordings, known))
+    return audit_confounds([subjects[name] for name in sorted(subjects)], folds=folds, seed=seed)
 
 
 def band_edges(raw: mne.io.BaseRaw) -> tuple[float, float] | tuple[None, None]:
-    """Measure where a recorder's band begins and ends, Hz, whatever its header says.
+    """Return the edges of a recording's band, Hz, as measured in the first two minutes.
 
-    From the first two minutes: the lowest frequency with a tenth of the largest power below 4 Hz, and the
-    highest with a hundredth of the power at 20 to 40 Hz.  None where the recording is too short or too
-    slow for that.
+    They are the lowest frequency with a tenth of the largest power below 4 Hz, and the highest with a
+    hundredth of the power at 20 to 40 Hz; None if the recording is too short or its sampling rate too low.
     """
     rate = raw.info["sfreq"]
-    size = round(_RESOLUTION * rate)
-    signal = raw.get_data(stop=min(raw.n_times, round(_LOOKED_AT * rate)))
+    size = round(_SEGMENT_SECONDS * rate)
+    signal = raw.get_data(stop=min(raw.n_times, round(_SPECTRUM_SECONDS * rate)))
     if signal.shape[1] < size or rate / 2 <= _REFERENCE[1]:
         return None, None
     frequency, power = welch(signal, rate, nperseg=size)
@@ -106,17 +111,17 @@ def band_edges(raw: mne.io.BaseRaw) -> tuple[float, float] | tuple[None, None]:
 
 
 def entry_header(entry: Entry) -> Header:
-    """Read the header of a recording; what the corpus says of date, sex and age goes before it.
+    """Return the header of a recording, with date, sex and age of the corpus where it has them.
 
     Raises
     ------
     DataError
-        There is no such file, or it is no recording.
+        If there is no such file, or it is not a recording.
     """
-    found = read_header(entry.path)
+    header = read_header(entry.path)
     return replace(
-        found,
-        recorded=entry.recorded or found.recorded,
-        sex=entry.sex or found.sex,
-        age=found.age if entry.age is None else entry.age,
+        header,
+        recorded=entry.recorded or header.recorded,
+        sex=entry.sex or header.sex,
+        age=header.age if entry.age is None else entry.age,
     )

@@ -1,4 +1,4 @@
-"""What a training showed: scores of unseen subjects, their metrics, and the controls beside them."""
+"""Results on unseen subjects: metrics of their scores, and the controls beside them."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ _HEADS = {
 
 @dataclass(frozen=True)
 class Results:
-    """Figures of one set of unseen subjects, each with its 95 % interval over subjects."""
+    """Metrics of a set of unseen subjects, with 95 % intervals over subjects."""
 
     subjects: int
     epilepsy: int
     levels: Mapping[str, Level]  # windows, recordings, subjects -> metric -> estimate
-    permutation_p: float  # of the subjects' ROC-AUC when labels are shuffled among subjects
-    baselines: Mapping[str, Estimate]  # ROC-AUC, subjects, of what needs no network
+    permutation_p: float  # of the ROC-AUC of subjects, labels permuted across subjects
+    baselines: Mapping[str, Estimate]  # ROC-AUC of subjects, without a network
     answers: Answers
-    coverage: tuple[float, ...]  # share of subjects that is decided, the surest first,
-    risk: tuple[float, ...]  # and its share of errors, where both groups are as frequent
+    coverage: tuple[float, ...]  # fraction of subjects decided, the most certain first,
+    risk: tuple[float, ...]  # and its fraction of errors at even prevalence
     audit: Audit
 
 
@@ -67,36 +67,40 @@ def compute_results(
     folds: int,
     confounds: Mapping[Entry, RecordingFacts],
 ) -> Results:
-    """Return the figures of ``scored``.
+    """Return the results of scored recordings.
 
     Parameters
     ----------
+    plan
+        The plan of the training.
+    scored
+        Recordings with out-of-fold scores.
     calibration
-        Makes probabilities, decisions (at even prevalence) and answers; without it that of every fold is
-        fitted to the other folds.
+        For probabilities, decisions (at even prevalence) and answers; None fits that of each fold to the
+        other folds.
     folds
-        How many folds the cues are cross-validated in.
-    cues
-        How each recording was made, as far as it is known.
+        Of the cross-validation of confounds.
+    confounds
+        Facts of how each recording was made.
     """
-    fitted = calibrations(scored, calibration)
+    fitted = fit_calibrations(scored, calibration)
     scores, labels, names = subject_scores(scored)
     part = {s.entry.subject: s.part for s in scored}
-    mine = [fitted[part[name]] for name in names]
-    even = np.array([float(c.logit(z, 0.5)) for c, z in zip(mine, scores, strict=True)])
-    share = np.where(labels == 1, 0.5 / np.mean(labels == 1), 0.5 / np.mean(labels == 0))
-    coverage, risk = risk_coverage(labels, even, share)
+    calibrations = [fitted[part[name]] for name in names]
+    even = np.array([float(c.logit(z, 0.5)) for c, z in zip(calibrations, scores, strict=True)])
+    weights = np.where(labels == 1, 0.5 / np.mean(labels == 1), 0.5 / np.mean(labels == 0))
+    coverage, risk = risk_coverage(labels, even, weights)
     return Results(
         subjects=len(labels),
         epilepsy=int(labels.sum()),
         levels={
             "windows": _windows(plan, scored),
             "recordings": _recordings(scored, fitted),
-            "subjects": _level(labels, scores, mine, np.array(names), _comparable(scored)),
+            "subjects": _level(labels, scores, calibrations, np.array(names), _comparable(scored)),
         },
         permutation_p=permutation_p(labels, scores if _comparable(scored) else even),
-        baselines=amplitude_aucs(scored),
-        answers=conformal.answers(labels, scores, [c.conformal for c in mine]),
+        baselines=amplitude_baseline(scored),
+        answers=conformal.answers(labels, scores, [c.conformal for c in calibrations]),
         coverage=tuple(coverage.tolist()),
         risk=tuple(risk.tolist()),
         audit=audit_recordings(
@@ -107,17 +111,17 @@ def compute_results(
     )
 
 
-def amplitude_aucs(scored: Sequence[Scored]) -> dict[str, Estimate]:
-    """Return the ROC-AUC of the best amplitude detector, named with its statistic.
+def amplitude_baseline(scored: Sequence[Scored]) -> dict[str, Estimate]:
+    """Return the ROC-AUC of the best amplitude statistic, by its name.
 
-    A subject's value is the mean over his recordings, as a model's score is.
+    The score of a subject is the mean over their recordings, as for a model.
     """
     rows: dict[str, list[dict[str, float]]] = {}
     for s in scored:
         rows.setdefault(s.entry.subject, []).append(amplitude.amplitude_scores(s.windows))
     labels = {s.entry.subject: s.entry.label for s in scored}
     names = np.array(list(rows))
-    found = {
+    estimates = {
         f"amplitude ({name}, best of {len(amplitude.AMPLITUDE_STATISTICS)})": auc(
             np.array([labels[n] for n in names]),
             np.array([np.mean([row[name] for row in rows[n]]) for n in names]),
@@ -125,17 +129,17 @@ def amplitude_aucs(scored: Sequence[Scored]) -> dict[str, Estimate]:
         )
         for name in amplitude.AMPLITUDE_STATISTICS
     }
-    best = max(found, key=lambda name: found[name].value)
-    return {best: found[best]}
+    best = max(estimates, key=lambda name: estimates[name].value)
+    return {best: estimates[best]}
 
 
 def _comparable(scored: Sequence[Scored]) -> bool:
-    """Whether raw scores of all parts are made alike; else only what is calibrated can be pooled."""
+    """Return whether the raw scores of all parts are comparable; otherwise only calibrated ones are."""
     return len({s.aggregation for s in scored}) == 1
 
 
-def calibrations(scored: Sequence[Scored], calibration: Calibration | None) -> dict[str, Calibration]:
-    """Return what each part is calibrated by."""
+def fit_calibrations(scored: Sequence[Scored], calibration: Calibration | None) -> dict[str, Calibration]:
+    """Return the calibration of each part: ``calibration``, or one that is fitted to the other parts."""
     parts = {s.part: s.aggregation for s in scored}
     if calibration is not None:
         return dict.fromkeys(parts, calibration)
@@ -183,7 +187,7 @@ def _recordings(scored: Sequence[Scored], fitted: Mapping[str, Calibration]) -> 
 
 
 def write_predictions(plan: Plan, scored: Sequence[Scored], path: Path) -> None:
-    """Write every window's logit as CSV; subjects and recordings are numbered, not named."""
+    """Write the logit of every window as CSV; subjects and recordings are numbered, not named."""
     subjects = {name: i for i, name in enumerate(sorted({s.entry.subject for s in scored}), 1)}
     with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
@@ -197,7 +201,7 @@ def write_predictions(plan: Plan, scored: Sequence[Scored], path: Path) -> None:
 
 
 def results_table(results: Results) -> list[list[str]]:
-    """Return the figures as rows of cells, the first of them the heads."""
+    """Return the metrics as rows of cells, starting with the header."""
     levels = results.levels
     rows = [
         [head, *(str(level[name]) if name in level else "" for level in levels.values())]
@@ -207,47 +211,48 @@ def results_table(results: Results) -> list[list[str]]:
 
 
 def describe_results(results: Results, plan: Plan) -> str:
-    """Return the figures as text for people, without what `describe_results_audit` tells."""
+    """Return the results as text, without the audit (`describe_results_audit`)."""
     lines = [text(results_table(results))]
     lines.append(
         f"{results.subjects} subjects, {results.epilepsy} with epilepsy; 95 % intervals from a bootstrap "
-        f"over subjects; labels permuted among subjects: p = {results.permutation_p:.3g}"
+        f"over subjects; labels permuted across subjects: p = {results.permutation_p:.3g}"
     )
     if plan.labels == "events":
-        lines.append("(a window counts as positive when it holds an annotated discharge)")
-    lines += [f"beside it, ROC-AUC of {name}: {value}" for name, value in results.baselines.items()]
+        lines.append("(a window is positive if it contains an annotated discharge)")
+    lines += [f"baseline: ROC-AUC of {name}: {value}" for name, value in results.baselines.items()]
     lines += [describe_answers(results), describe_risk(results)]
     return "\n".join(lines)
 
 
 def describe_results_audit(results: Results) -> str:
-    """Return the audit as text for people."""
+    """Return the audit as text."""
     return describe_audit(results.audit, results.levels["subjects"]["roc_auc"])
 
 
 def describe_answers(results: Results) -> str:
-    """Say in a paragraph how often subjects were told a group, and rightly."""
-    found = results.answers
-    if found.alpha is None:
+    """Return a paragraph on how often subjects were assigned to a group, and correctly."""
+    answers = results.answers
+    if answers.alpha is None:
         return (
-            f"answers: none, for n = {found.n} calibrating subjects of the smaller group are too few for "
+            f"answers: none; n = {answers.n} calibrating subjects of the smaller group are too few for "
             f"alpha = {conformal.ALPHA:g}."
         )
     groups = ", ".join(
-        f"of the {name} group {rates.right:.0%} right, {rates.wrong:.0%} wrong, {rates.unsaid:.0%} cannot say"
-        for name, rates in (("epilepsy", found.epilepsy), ("control", found.control))
+        f"of the {name} group {rates.right:.0%} correct, {rates.wrong:.0%} wrong, {rates.unsaid:.0%} "
+        '"cannot say"'
+        for name, rates in (("epilepsy", answers.epilepsy), ("control", answers.control))
     )
-    return f"answers at alpha = {found.alpha:g} (n = {found.n}): {groups}. {EXCHANGEABILITY}"
+    return f"answers at alpha = {answers.alpha:g} (n = {answers.n}): {groups}. {EXCHANGEABILITY}"
 
 
 def describe_risk(results: Results) -> str:
-    """Say how many errors there are among the surest quarter, half and three quarters of the decisions.
+    """Return the error rates of the most certain quarter, half and three quarters of the decisions.
 
-    Those that are as sure as each other are taken together, and so may be more.
+    Decisions of equal certainty are taken together, so that the fractions may be larger.
     """
-    places = {int(np.searchsorted(results.coverage, share - 1e-9)) for share in (0.25, 0.5, 0.75)}
+    places = {int(np.searchsorted(results.coverage, fraction - 1e-9)) for fraction in (0.25, 0.5, 0.75)}
     points = [
-        f"{results.risk[i]:.0%} of the surest {results.coverage[i]:.0%}"
+        f"{results.risk[i]:.0%} of the most certain {results.coverage[i]:.0%}"
         for i in sorted(places - {len(results.coverage) - 1})
     ]
     return f"errors at even prevalence: {', '.join([*points, f'{results.risk[-1]:.0%} of all'])}"

@@ -115,7 +115,7 @@ def _kept(detector: Detector) -> str:
 def _section(title: str, results: Results) -> list[str]:
     """Return the parts that tell one set of figures."""
     baselines = [f"ROC-AUC of {name}: {value}" for name, value in results.baselines.items()]
-    controls = [f"labels permuted among subjects: p = {results.permutation_p:.3g}", *baselines]
+    controls = [f"labels permuted across subjects: p = {results.permutation_p:.3g}", *baselines]
     parts = [
         f"## {title}",
         f"{results.subjects} subjects, {results.epilepsy} with epilepsy; 95 % intervals from a bootstrap "

@@ -19,7 +19,7 @@ from eeg.detector.detector import Detector, load_detector, save_detector
 from eeg.detector.prototypes import choose
 from eeg.detector.provenance import Provenance
 from eeg.evaluation.recording_metadata import read_confounds
-from eeg.evaluation.results import Results, calibrations, compute_results, write_predictions
+from eeg.evaluation.results import Results, compute_results, fit_calibrations, write_predictions
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.io.reader import read_recording
 from eeg.models.embedding import find_readout
@@ -252,10 +252,10 @@ def _write(done: Run, asked: Mapping[str, Any], plan: Plan, scored: Sequence[Sco
     """Write the model, its card, every window's score and what the run can be repeated from."""
     save_detector(done.detector, out / "model.safetensors")
     write_predictions(plan, [*scored, *done.unseen], out / "predictions.csv")
-    judged = {"cross-validated": (scored, calibrations(scored, None))}
+    judged = {"cross-validated": (scored, fit_calibrations(scored, None))}
     shown = {"windows of training subjects": scored}
     if done.unseen:
-        judged["held out"] = done.unseen, calibrations(done.unseen, done.detector.calibration)
+        judged["held out"] = done.unseen, fit_calibrations(done.unseen, done.detector.calibration)
         shown["windows of held-out subjects"] = done.unseen
     board = out / "tensorboard" / "evaluation"
     shutil.rmtree(board, ignore_errors=True)  # of a training that was killed

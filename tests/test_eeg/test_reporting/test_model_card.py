@@ -49,7 +49,7 @@ def test_the_card_has_all_its_parts(detector: Detector) -> None:
         "48 subjects, 24 with epilepsy",
         "| ROC-AUC |",
         "| sensitivity at 90 % specificity |",
-        "labels permuted among subjects: p = ",
+        "labels permuted across subjects: p = ",
         "ROC-AUC of amplitude",
         "Abstention: ",
         "does not hold by itself",

@@ -502,7 +502,7 @@ def test_the_share_that_errs_is_told_of_the_share_that_was_decided() -> None:
     """Four fifths are as sure as each other: of a quarter of all nothing can be said."""
     found = compute_results(PLAN, made_up(1), None, folds=2, confounds={})
     tied = replace(found, coverage=(0.8, 1.0), risk=(0.25, 0.5))
-    assert describe_risk(tied) == "errors at even prevalence: 25% of the surest 80%, 50% of all"
+    assert describe_risk(tied) == "errors at even prevalence: 25% of the most certain 80%, 50% of all"
     assert (
         describe_risk(replace(found, coverage=(1.0,), risk=(0.5,))) == "errors at even prevalence: 50% of all"
     )
