@@ -62,13 +62,13 @@ def about(plan: Plan, corpus: Corpus) -> str:
 def echo_results(figures: Mapping[str, Results], plan: Plan) -> None:
     """Print what `eeg.workflows.train.recorded_results` gives for people."""
     from eeg.evaluation.results import describe_results, describe_results_audit
-    from eeg.reporting.model_card import TITLES
+    from eeg.reporting.model_card import RESULT_TITLES
 
     told: set[str] = set()
     for key, results in figures.items():
         audit = describe_results_audit(results)
-        click.echo(f"\n{TITLES[key]}:\n{describe_results(results, plan)}\n")
-        click.echo("What predicts the label without any EEG: as above.\n" if audit in told else f"{audit}\n")
+        click.echo(f"\n{RESULT_TITLES[key]}:\n{describe_results(results, plan)}\n")
+        click.echo("Confounds: as above.\n" if audit in told else f"{audit}\n")
         told.add(audit)
 
 

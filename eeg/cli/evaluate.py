@@ -97,6 +97,6 @@ def _show(run: Path, plan: Plan, machine: bool) -> None:
 @NETWORK
 def card(model: Path, network: str | None) -> None:
     """Print the card of MODEL, a file or a folder that `eeg train` wrote."""
-    from eeg.reporting.model_card import card as written
+    from eeg.reporting.model_card import render_card
 
-    click.echo(written(opened(model, network)))
+    click.echo(render_card(opened(model, network)))

@@ -21,7 +21,7 @@ from eeg.preprocessing.quality import Policy, Quality
 from eeg.preprocessing.recording import Recording
 from eeg.preprocessing.reference import TITLES
 from eeg.preprocessing.windows import Windows
-from eeg.reporting.model_card import recorded_results
+from eeg.reporting.model_card import detector_results
 
 _MAPPED = 5  # segments whose channels are mapped one by one
 
@@ -47,7 +47,7 @@ def summarize_model(detector: Detector, warnings: Sequence[str] = ()) -> ModelSu
     training, calibration = detector.training, detector.calibration
     confounds = [
         line
-        for _, results in recorded_results(detector)
+        for _, results in detector_results(detector)
         for line in (verdict(results.audit) if results.audit.strong else [])
     ]
     return ModelSummary(

@@ -20,7 +20,7 @@ from eeg.io.electrodes import electrodes
 from eeg.preprocessing.recording import Recording
 from eeg.reporting.analysis import RecordingAnalysis, summarize_model
 from eeg.reporting.export.bids import is_bids
-from eeg.reporting.model_card import card
+from eeg.reporting.model_card import render_card
 
 SEEN = "This recording was in the training data of the model: its score says nothing about new recordings."
 
@@ -87,7 +87,7 @@ def analyse(
         decision=detector.decide(windows, logits, prevalence, alpha),
         explanation=explanation,
         model=summarize_model(detector, _warnings(detector, opened, prepared.interpolated)),
-        card=card(detector),
+        card=render_card(detector),
         score=float(detector.score(logits)),
         calibrated=detector.calibration.conformal,
         recording=opened,

@@ -16,7 +16,7 @@ from eeg.evaluation.results import describe_results
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.labels import LABEL_MODES
 from eeg.preprocessing.pipeline import Preprocessing
-from eeg.reporting.model_card import TITLES
+from eeg.reporting.model_card import RESULT_TITLES
 from eeg.simulation.write_bids import write_cohort
 from eeg.training import cross_validation, fit
 from eeg.training.cross_validation import Scored
@@ -91,7 +91,7 @@ def _by_recording_labels(plan: Plan, corpus: Corpus, unseen: tuple[Scored, ...])
 
 def _tell(done: train_workflow.Run, folder: Path, plan: Plan, diagnosis: Estimate, say: Say) -> None:
     for key, results in train_workflow.recorded_results(folder).items():
-        say(f"\n{TITLES[key]}:\n{describe_results(results, plan)}")
+        say(f"\n{RESULT_TITLES[key]}:\n{describe_results(results, plan)}")
     say(f"trained on diagnoses instead of annotated discharges, ROC-AUC of subjects: {diagnosis}")
     for method in ("occlusion", "grad-cam"):
         found = explained(done.detector, done.unseen, method)

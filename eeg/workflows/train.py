@@ -261,7 +261,7 @@ def _write(done: Run, asked: Mapping[str, Any], plan: Plan, scored: Sequence[Sco
     shutil.rmtree(board, ignore_errors=True)  # of a training that was killed
     tensorboard.write_training(done.detector.network, judged, shown, board)
     with replacing(out / "card.md") as part:
-        part.write_text(model_card.card(done.detector), encoding="utf-8")
+        part.write_text(model_card.render_card(done.detector), encoding="utf-8")
     accounts = {file_hash(s.entry.path): s.windows.account() for s in [*scored, *done.unseen]}
     write_record(out / "quality.json", dict(sorted(accounts.items())))
     finish(out, asked, done.detector.training)
@@ -278,6 +278,8 @@ def recorded_results(out: Path) -> dict[str, Results]:
     path = out / RECORD
     try:
         found = json.loads(path.read_text(encoding="utf-8"))["training"]["results"]
-        return {key: from_plain(Results, found[key]) for key in model_card.TITLES if found[key] is not None}
+        return {
+            key: from_plain(Results, found[key]) for key in model_card.RESULT_TITLES if found[key] is not None
+        }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise DataError(f"{path}: no record of a run; expected a folder that `eeg train` wrote") from None

@@ -13,7 +13,7 @@ from eeg.detector.prototypes import Prototypes
 from eeg.detector.provenance import Provenance
 from eeg.evaluation.results import compute_results
 from eeg.preprocessing.windows import Windows
-from eeg.reporting.model_card import card, recorded_results
+from eeg.reporting.model_card import detector_results, render_card
 from eeg.training.cross_validation import Scored
 from eeg.training.plan import Plan
 from trainers.provenance import to_plain
@@ -37,7 +37,7 @@ def judged(detector: Detector) -> Detector:
 
 
 def test_the_card_has_all_its_parts(detector: Detector) -> None:
-    text = card(judged(detector))
+    text = render_card(judged(detector))
     for words in (
         "# tvgg-gap (learning rule: oja)",
         "Research use only",
@@ -65,21 +65,21 @@ def test_the_card_travels_in_the_models_file(detector: Detector, tmp_path: Path)
     done = judged(detector)
     save_detector(done, tmp_path / "m.safetensors")
     again = load_detector(tmp_path / "m.safetensors")
-    assert card(again) == card(done)
-    assert recorded_results(again) == recorded_results(done)
+    assert render_card(again) == render_card(done)
+    assert detector_results(again) == detector_results(done)
 
 
 def test_a_model_without_results_has_a_card_that_claims_nothing(detector: Detector) -> None:
-    text = card(replace(detector, training=Provenance()))
+    text = render_card(replace(detector, training=Provenance()))
     assert "learning rule: unknown" in text
     assert "ROC-AUC" not in text
     assert "simulated" not in text
 
 
 def test_it_says_whether_eeg_of_people_is_in_the_file(detector: Detector) -> None:
-    assert "training windows in the file: none" in card(detector)
+    assert "training windows in the file: none" in render_card(detector)
     kept = Prototypes(torch.zeros(3, 19, 256), torch.zeros(2, 19, 256))
     keeping = replace(detector, prototypes=kept)
-    assert "in the file: 3 with a discharge and 2 without a discharge, 2 s each" in card(keeping)
+    assert "in the file: 3 with a discharge and 2 without a discharge, 2 s each" in render_card(keeping)
     found = replace(keeping, labels="pseudo")  # the classes are those of subjects
-    assert "in the file: 3 of the epilepsy group and 2 of the control group, 2 s each" in card(found)
+    assert "in the file: 3 of the epilepsy group and 2 of the control group, 2 s each" in render_card(found)
