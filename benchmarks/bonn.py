@@ -2,9 +2,9 @@
 
     python benchmarks/bonn.py --data FOLDER
 
-Buettner et al. 2019 tell healthy people's segments from seizure-free ones of patients by the power of four
-narrow bands, in folds of segments.  The same forest is asked here what it has no business to know.  Seconds,
-written to results/bonn.json.
+Buettner et al. 2019 separate segments of healthy subjects from seizure-free ones of patients by the power in
+four narrow bands, in folds of segments.  Here the same forest predicts differences that are not epilepsy.
+Takes seconds; writes results/bonn.json.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ HEALTHY = "ZO"
 
 
 def main() -> None:
-    """Ask all, write and show it."""
+    """Run all comparisons, write and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="the folder of the set")
     files = segments(parser.parse_args().data)
@@ -56,12 +56,12 @@ def main() -> None:
     )
     found |= {name: across(rows, letters, *sets) for name, sets in ACROSS.items()}
     PATH.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    for name, shares in found.items():
-        print(f"{name}: {np.mean(shares):.3f}")
+    for name, accuracies in found.items():
+        print(f"{name}: {np.mean(accuracies):.3f}")
 
 
 def forest(seed: int) -> RandomForestClassifier:
-    """Return the forest."""
+    """Return the forest of Buettner et al."""
     return RandomForestClassifier(300, class_weight="balanced", random_state=seed)
 
 
@@ -70,13 +70,13 @@ def within(rows: np.ndarray, letters: np.ndarray, first: str, second: str) -> li
     chosen = np.isin(letters, list(first + second))
     x, y = rows[chosen], np.isin(letters[chosen], list(second))
     folds = [StratifiedKFold(FOLDS, shuffle=True, random_state=seed) for seed in range(SEEDS)]
-    guessed = [cross_val_predict(forest(seed), x, y, cv=fold) for seed, fold in enumerate(folds)]
-    return [float(balanced_accuracy_score(y, guess)) for guess in guessed]
+    predicted = [cross_val_predict(forest(seed), x, y, cv=fold) for seed, fold in enumerate(folds)]
+    return [float(balanced_accuracy_score(y, guess)) for guess in predicted]
 
 
-def across(rows: np.ndarray, letters: np.ndarray, learned: str, asked: str) -> list[float]:
-    """Return the balanced accuracy of patients against healthy people on sets not learned from."""
-    train, test = (np.isin(letters, list(sets)) for sets in (learned, asked))
+def across(rows: np.ndarray, letters: np.ndarray, train_sets: str, test_sets: str) -> list[float]:
+    """Return the balanced accuracy on sets that the forest was not trained on."""
+    train, test = (np.isin(letters, list(sets)) for sets in (train_sets, test_sets))
     y = ~np.isin(letters, list(HEALTHY))
     fitted = [forest(seed).fit(rows[train], y[train]) for seed in range(SEEDS)]
     return [float(balanced_accuracy_score(y[test], model.predict(rows[test]))) for model in fitted]

@@ -51,7 +51,7 @@ SEED = 0
 _SUBJECTS = 200
 _DEMO = 80  # of them, those of `eeg demo`
 _HOLD_OUT = 0.4
-_FURTHER = 72  # of the others, whom a second network learns from as well
+_FURTHER = 72  # of the others, on which a second network is trained as well
 _LOCATED = 48  # unseen subjects whose every window is explained by every method
 _LOOKED_AT = 16  # unseen subjects for the measures of faithfulness
 _HIGHEST = 8  # windows of a subject for the same
@@ -67,12 +67,12 @@ Evidence = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
 def amplitude(network: nn.Module, x: Tensor, baseline: Tensor) -> Tensor:
-    """Explain by the size of the signal: what needs no network and must be beaten."""
+    """Explain by the size of the signal: a baseline that needs no network."""
     return x.abs()
 
 
 def noise(network: nn.Module, x: Tensor, baseline: Tensor) -> Tensor:
-    """Explain by chance, drawn anew each time."""
+    """Explain by chance, drawn each time."""
     return torch.rand(len(x), 1, x.shape[2], generator=_CHANCE)
 
 
@@ -89,7 +89,7 @@ EVIDENCE: dict[str, Evidence] = {
 
 @dataclass(frozen=True)
 class Networks:
-    """What a rule teaches by the recordings in ``train``, and controls; trained when first asked for."""
+    """Networks trained by a rule on the recordings ``train``, and controls; trained on first use."""
 
     rule: str
     work: Path
@@ -103,14 +103,14 @@ class Networks:
 
     @cached_property
     def more(self) -> nn.Module:
-        """The same, taught by the ``further`` recordings as well."""
+        """The same, trained on the ``further`` recordings as well."""
         recordings = (*self.train, *self.further)
         path = self.work / f"{self.rule}-{len(recordings)}.safetensors"
         return _network(self.rule, path, partial(_windows, recordings))
 
     @cached_property
     def labels(self) -> nn.Module:
-        """Taught by labels that are shuffled over recordings."""
+        """Trained on labels that are permuted over recordings."""
 
         def shuffled() -> list[Windows]:
             data = _windows(self.train)
@@ -266,7 +266,7 @@ MEASURES = {"found": found, "faithful": faithful, "randomised": randomised}
 def tasks(
     rules: Sequence[str], unseen: Sequence[Entry], further: Sequence[Entry]
 ) -> Iterator[tuple[str, str, str, Entry]]:
-    """Give what is to be measured, the cheap first: rule, measure, method and recording."""
+    """Yield what is to be measured, the fastest first: rule, measure, method and recording."""
     left = [entry for entry in unseen if entry not in further]
     for rule in rules:
         yield from ((rule, "found", method, entry) for entry in unseen for method in (PRODUCT, WINDOWS))
@@ -278,8 +278,8 @@ def tasks(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--work", type=Path, required=True, help="where the cohort and the networks are kept")
-    parser.add_argument("--speed", action="store_true", help="take the time instead, of the trained network")
+    parser.add_argument("--work", type=Path, required=True, help="folder of the cohort and the networks")
+    parser.add_argument("--speed", action="store_true", help="measure the time instead")
     parser.add_argument("--rules", nargs="+", default=RULES, metavar="NAME")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -289,11 +289,11 @@ def main() -> None:
     entries = sorted(open_corpus(cohort).entries, key=lambda entry: entry.subject)
     train, held = splits.hold_out(entries[:_DEMO], _HOLD_OUT, SEED)
     further = entries[_DEMO : _DEMO + _FURTHER]
-    taught = cache(lambda rule: Networks(rule, options.work, train, further))
+    networks = cache(lambda rule: Networks(rule, options.work, train, further))
     if options.speed:
         windows = np.concatenate([w.data for w in _windows(held[:6])])
         SPEED.write_text(
-            json.dumps(speed(taught("backprop").trained, windows), indent=1) + "\n", encoding="utf-8"
+            json.dumps(speed(networks("backprop").trained, windows), indent=1) + "\n", encoding="utf-8"
         )
         return
     unseen = [entry for entry in (*held, *entries[_DEMO:]) if entry.label == 1]
@@ -302,8 +302,8 @@ def main() -> None:
     for rule, measured, method, entry in tasks(options.rules, unseen, further):
         if (rule, measured, method, entry.subject) in done:
             continue
-        told = MEASURES[measured](method, taught(rule), *_known(entry))
-        line = {"rule": rule, "measure": measured, "method": method, "subject": entry.subject, **told}
+        values = MEASURES[measured](method, networks(rule), *_known(entry))
+        line = {"rule": rule, "measure": measured, "method": method, "subject": entry.subject, **values}
         with FILE.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 

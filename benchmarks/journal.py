@@ -1,4 +1,4 @@
-"""What was measured, one run a line: a second call goes on where the first one stopped."""
+"""Results of `benchmarks/rules.py`, one run per line: a second call continues where the first one stopped."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ PUBLISHED = RESULTS / "published"
 REASONS = RESULTS / "reasons.json"
 NETS = ("mlp", "conv")
 CENTRED = " centred"
-"""Added to the name of a net whose inputs are centred, on which the controls run as well."""
+"""Suffix of a net with centred inputs, on which the controls run as well."""
 
 
 @dataclass(frozen=True)
 class Run:
     """One training of a net by a rule.
 
-    ``settings`` tells what it ran with; ``accuracy`` is the share of test images, or None where ``reason``
-    says why there is none.
+    ``settings`` describes the settings; ``accuracy`` is the fraction of test images, or None where ``reason``
+    states why there is none.
     """
 
     rule: str
@@ -37,7 +37,7 @@ class Run:
 
     @property
     def key(self) -> tuple[str, str, int]:
-        """What a later run of the same replaces."""
+        """A later run with the same key replaces this one."""
         return self.rule, self.net, self.seed
 
 
@@ -64,7 +64,7 @@ def read(path: Path) -> list[Run]:
     newest: dict[tuple[str, str, int], Run] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         run = Run(**json.loads(line))
-        newest.pop(run.key, None)  # or it would stand where the older one stood
+        newest.pop(run.key, None)  # so that it moves to the end
         newest[run.key] = run
     return list(newest.values())
 
@@ -77,7 +77,7 @@ def append(path: Path, run: Run) -> None:
 
 
 def summarise(runs: Iterable[Run]) -> dict[tuple[str, str], Summary]:
-    """Return what the seeds of each (rule, net) come to; one failed seed fails them all.
+    """Return a summary over the seeds of each (rule, net); one failed seed fails them all.
 
     Only runs with the settings of the newest, the last one of ``runs``, count.
     """
@@ -92,14 +92,14 @@ def summarise(runs: Iterable[Run]) -> dict[tuple[str, str], Summary]:
 
 def _summary(runs: Sequence[Run]) -> Summary:
     reason = next((run.reason for run in runs if run.reason), "")
-    shares = [run.accuracy for run in runs if run.accuracy is not None]
-    mean, half_width = (None, 0.0) if reason else t_interval(shares)
+    accuracies = [run.accuracy for run in runs if run.accuracy is not None]
+    mean, half_width = (None, 0.0) if reason else t_interval(accuracies)
     seconds = sum(run.seconds for run in runs) / len(runs)
     return Summary(mean, half_width, seconds, len(runs), runs[-1].settings, reason)
 
 
 def cell(summary: Summary | None) -> str:
-    """Return what stands in a table: accuracy and half width in per cent, or why there is none."""
+    """Return the cell of a table: accuracy and half width in per cent, or why there is none."""
     if summary is None:
         return "not run"
     if summary.accuracy is None:

@@ -2,12 +2,12 @@
 
 On MNIST ($HEBBIAN_DATA/mnist, batches of 32, ten epochs, its whole test set held out): 784-500-10, and two
 convolutions of 16 and 32 kernels 5 x 5 with pooling.  They learn by backprop with plain SGD, the cheapest
-steps there are, so that the share of the logging is at its largest.  On digits: what `hebbian train` does by
+steps there are, so that the fraction of the logging is largest.  On digits: what `hebbian train` does by
 default, by backprop and by SoftHebb, whose epochs take some 10 milliseconds.
 
-The processor time inside the callback, whose writing thread works beside it, is compared with that of all
-else; what is written once, at the end of a phase, is told apart.  The trainings take turns.  Seconds are
-those of one processor core.
+The processor time inside the callback, whose writing thread works beside it, is compared with that of
+everything else; what is written once, at the end of a phase, is reported separately.  The trainings
+alternate.  Seconds are those of one processor core.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ NETS = {
 
 
 class Timed:
-    """A callback whose time is taken, by event."""
+    """A callback that measures its own time per event."""
 
     def __init__(self, callback: object) -> None:
         self.callback = callback
@@ -101,15 +101,15 @@ def main() -> None:
     if "HEBBIAN_DATA" not in os.environ:
         parser.error("set HEBBIAN_DATA to the folder that holds mnist/")
     torch.set_num_threads(1)
-    shares: dict[str, list[tuple[float, float]]] = {name: [] for name in options.only}
+    fractions: dict[str, list[tuple[float, float]]] = {name: [] for name in options.only}
     for seed in range(options.repetitions):
         for name in options.only:
             training, logging = measure(TRAININGS[name], seed)
             end = logging.pop("on_phase")
-            shares[name].append((sum(logging.values()) / training, end / training))
+            fractions[name].append((sum(logging.values()) / training, end / training))
             parts = ", ".join(f"{event} {seconds:.2f} s" for event, seconds in logging.items())
             print(f"{name} {seed}: training {training:.1f} s; {parts}, on_phase {end:.2f} s", flush=True)
-    for name, values in shares.items():
+    for name, values in fractions.items():
         during, end = (t_interval(part) for part in zip(*values, strict=True))
         print(
             f"{name}: logging takes {during[0]:.1%} ± {during[1]:.1%} of the training's time, "

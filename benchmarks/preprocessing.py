@@ -1,9 +1,9 @@
 """Memory and time of preparing long recordings: python benchmarks/preprocessing.py --hours 1 4 24.
 
 EDFs of 64 channels at 256 Hz of noise that repeats every minute (118 MB an hour) are written, each is read,
-examined, cleaned, scaled and cut into windows of 10 s, all in a process of its own, and removed.
-The peak of the memory that is this program's own (RssAnon) is told, and that with the pages of files that
-happen to be in memory (VmHWM), which the system takes back when it needs them; seconds of processor time.
+examined, cleaned, scaled and cut into windows of 10 s, all in a process of its own, and removed. Prints the
+peak of private memory (RssAnon), the peak with file pages (VmHWM), which the system can reclaim, and
+seconds of processor time.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def names() -> list[str]:
 
 
 def write(path: Path, hours: float) -> None:
-    """Write a minute of noise by edfio, and its records again and again."""
+    """Write a minute of noise by edfio and repeat its records."""
     rng = np.random.default_rng(0)
     minute = np.cumsum(rng.standard_normal((CHANNELS, 60 * RATE)), axis=1)
     minute -= np.linspace(0, 1, 60 * RATE) * minute[:, -1:]
@@ -53,13 +53,13 @@ def write(path: Path, hours: float) -> None:
 
 
 def status(field: str) -> float:
-    """Return a figure of this process from the system, MB."""
+    """Return a memory value of this process, MB."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return int(next(line for line in lines if line.startswith(field)).split()[1]) / 1000
 
 
 def measure(path: Path, results: multiprocessing.Queue[tuple[float, float, float, int]]) -> None:
-    """Prepare one recording and look at the memory every 10 ms."""
+    """Prepare one recording and sample the memory every 10 ms."""
     peak, done = [0.0], threading.Event()
 
     def watch() -> None:
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--hours", type=float, nargs="+", default=[1.0, 4.0])
     hours: list[float] = parser.parse_args().hours
     spawn = multiprocessing.get_context("spawn")
-    print("hours  own MB  with files MB  seconds  windows")
+    print("hours  private MB  with files MB  seconds  windows")
     for length in hours:
         with TemporaryDirectory() as folder:
             path = Path(folder) / "long.edf"

@@ -1,12 +1,12 @@
 """Published recipes on their own nets, beside backprop: python benchmarks/published.py --budget-minutes 40.
 
-All 60,000 training images of MNIST ($HEBBIAN_DATA/mnist), one seed, one thread.  As many epochs are made as
-a short trial says will fit into the minutes; backprop then gets the same net, first weights, batches, rates
-and epochs, so that a run that is shorter than the published one is held against its like.  The test accuracy
-after each epoch decides nothing.
+All 60,000 training images of MNIST ($HEBBIAN_DATA/mnist), one seed, one thread.  The number of epochs is
+what a short trial predicts to fit into the minutes; backprop then gets the same net, initial weights,
+batches, rates and epochs, so that a run shorter than the published one has a fair control.  The test
+accuracy after each epoch is not used for any choice.
 
-Each curve goes to benchmarks/results/published/RULE.json when it is done; a second call makes those that are
-missing or belong to another recipe or seed than today's.
+Each finished curve is written to benchmarks/results/published/RULE.json; a second call computes those that
+are missing or have another recipe or seed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SAMPLE = 1_000
 
 
 def jitter(x: Tensor, generator: torch.Generator, reach: int = 2) -> Tensor:
-    """Shift images (N, 1, H, W), all of a batch alike, by up to ``reach`` places each way."""
+    """Shift images (N, 1, H, W), all of a batch alike, by up to ``reach`` pixels in each direction."""
     dy, dx = torch.randint(0, 2 * reach + 1, (2,), generator=generator).tolist()
     return F.pad(x, [reach] * 4)[..., dy : dy + x.shape[-2], dx : dx + x.shape[-1]]
 
@@ -54,7 +54,7 @@ def leaky() -> nn.Module:
 
 @dataclass(frozen=True)
 class Published:
-    """A rule's net and settings, and what its authors or later users say they reach."""
+    """A rule's net and settings, and the reported accuracy."""
 
     net: Callable[[], nn.Sequential]
     shape: str
@@ -105,7 +105,7 @@ RECIPES = {
 
 
 class Curve:
-    """The accuracy on the held images after each epoch, and the processor seconds until then."""
+    """The accuracy on the test images after each epoch, and the processor seconds so far."""
 
     def __init__(self) -> None:
         self.accuracy: list[float] = []
@@ -113,7 +113,7 @@ class Curve:
         self._start, self._testing = time.process_time(), 0.0
 
     def on_epoch(self, trainer: Trainer) -> None:
-        """Test, on time of its own."""
+        """Test; the time of testing is not counted."""
         begin = time.process_time()
         self.seconds.append(round(begin - self._start - self._testing, 1))
         self.accuracy.append(trainer.evaluate()["accuracy"])
@@ -128,10 +128,10 @@ def learn(rule: str, how: Published, epochs: int, seed: int, images: Split) -> d
     curve = Curve()
     data = replace(images.training_data(), augment=how.augment)
     recipe = Recipe(replace(how.phase, epochs=epochs), settings={} if rule == "backprop" else how.settings)
-    taught = train_rule(rule, model, data, recipe, RunOptions(seed, [curve]))
+    trained = train_rule(rule, model, data, recipe, RunOptions(seed, [curve]))
     found: dict[str, Any] = {"accuracy": curve.accuracy, "seconds": curve.seconds}
     if "own readout" not in find_rule(rule).traits:
-        found["angles"] = angles(taught, images)
+        found["angles"] = angles(trained, images)
     return found
 
 
@@ -143,7 +143,7 @@ def angles(rule: Rule, images: Split) -> list[float]:
 
 
 def epochs_within(minutes: float, rule: str, how: Published, images: Split) -> int:
-    """Return how many epochs fit, at the pace of one over a few images; at most the published number."""
+    """Return how many epochs fit, estimated on a few images; at most the published number."""
     x, y = images.x_train, images.y_train
     for n in (TRIAL // 10, TRIAL):  # the first one warms up
         start = time.perf_counter()
@@ -153,7 +153,7 @@ def epochs_within(minutes: float, rule: str, how: Published, images: Split) -> i
 
 
 def stored(plan: Mapping[str, Any], epochs: int | None) -> dict[str, Any] | None:
-    """Return what an earlier call kept of ``plan`` and, where it is told, of this length."""
+    """Return the stored run of ``plan``, of this length if ``epochs`` is given."""
     path = PUBLISHED / f"{plan['rule']}.json"
     if not path.exists():
         return None
@@ -163,7 +163,7 @@ def stored(plan: Mapping[str, Any], epochs: int | None) -> dict[str, Any] | None
 
 
 def measure(rule: str, seed: int, minutes: float, epochs: int | None, deadline: float, images: Split) -> None:
-    """Make the curves of a rule and of its control that are missing."""
+    """Compute the missing curves of a rule and of its control."""
     how = RECIPES[rule]
     plan = {"rule": rule, "seed": seed, "recipe": how}
     run = stored(plan, epochs)

@@ -1,7 +1,8 @@
 """Why rules stay behind random features, measured: python benchmarks/reasons.py [--rules NAME ...].
 
-Each reason is one measurement on the nets, images and settings of benchmarks/rules.py with seed 0, judged
-by the 2,000 training images that it holds out.  benchmarks/results/reasons.json keeps them for docs/rules.md.
+Each reason is one measurement on the nets, images and settings of benchmarks/rules.py with seed 0,
+evaluated on the 2,000 training images that it holds out.  benchmarks/results/reasons.json stores them for
+docs/rules.md.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ DRAWS = 20
 
 
 def trained(rule: str, net: str) -> tuple[nn.Sequential, float]:
-    """Return the net that a rule has taught, and its accuracy."""
+    """Return the net trained by a rule, and its accuracy."""
     recipe = recipe_for(rule, net)
     return _fit(rule, make(net, recipe, 0), recipe, **SETTINGS.get((rule, net), {}))
 
@@ -57,8 +58,8 @@ def _read_out(net: str, recipe: Recipe, weights: Tensor | None) -> float:
 def _fit(rule: str, model: nn.Sequential, recipe: Recipe, **settings: object) -> tuple[nn.Sequential, float]:
     data = images(True)
     training = TrainingData(data.x_train, data.y_train, classes=10)
-    taught: Rule = train_rule(rule, model, training, replace(recipe, settings=settings))
-    return model, accuracy(predict(taught, data.x_test), data.y_test)
+    fitted: Rule = train_rule(rule, model, training, replace(recipe, settings=settings))
+    return model, accuracy(predict(fitted, data.x_test), data.y_test)
 
 
 def first(model: nn.Module) -> Synaptic:
@@ -80,7 +81,7 @@ def alike(w: Tensor) -> float:
 
 
 def one_feature(rule: str) -> str:
-    """Say how alike the units are that nothing keeps apart."""
+    """Return how similar units without competition are."""
     model, _ = trained(rule, "mlp")
     return (
         "by theory all units learn the same feature, the first component (or the mean): the mean |cosine| "
@@ -94,9 +95,9 @@ def components() -> str:
     recipe = recipe_for("sanger", "mlp")
     _, own = trained("sanger", "mlp")
     return (
-        "principal components are no good features for this readout: with the 500 exact ones it reaches "
-        f"{_read_out('mlp', recipe, exact):.1%} of held-out images, with the rule's own, which are still on "
-        f"their way there, {own:.1%}"
+        "principal components are poor features for this readout: with the 500 exact ones it reaches "
+        f"{_read_out('mlp', recipe, exact):.1%} of held-out images, with the rule's own, not yet converged, "
+        f"{own:.1%}"
     )
 
 
@@ -118,14 +119,14 @@ def prototypes() -> str:
 
 
 def sharing() -> str:
-    """Say also how alike kernels become as more of them share a patch."""
-    recipe, told = recipe_for("soft-instar", "conv"), []
+    """Return also how similar kernels become as more of them share a patch."""
+    recipe, values = recipe_for("soft-instar", "conv"), []
     for temperature in (0.03, 0.3, 3.0):
         model, share = _fit("soft-instar", make("conv", recipe, 0), recipe, temperature=temperature)
-        told.append(f"{alike(first(model).weight.detach()):.2f} and {share:.1%} at {temperature:g}")
+        values.append(f"{alike(first(model).weight.detach()):.2f} and {share:.1%} at {temperature:g}")
     return (
         f"{beside_random('soft-instar')}; the warmer, the more alike are the first kernels: mean |cosine| of "
-        f"two and accuracy are {', '.join(told)}"
+        f"two and accuracy are {', '.join(values)}"
     )
 
 
@@ -133,7 +134,7 @@ def narrow(rule: str) -> str:
     """Compare how many dimensions a perceptron's features span with those of random ones."""
     spanned = [dimensions(trained(name, "mlp")[0]) for name in (rule, "frozen")]
     return (
-        "units come to answer to the same: the features of the perceptron span "
+        "units learn similar features: the features of the perceptron span "
         f"{spanned[0]:.1f} dimensions (random ones {spanned[1]:.1f}), by the participation ratio of their "
         "correlations"
     )
@@ -148,23 +149,23 @@ def dimensions(model: nn.Sequential) -> float:
 
 
 def larger_steps() -> str:
-    """Say what reward-modulated STDP reaches on the perceptron as its steps grow from none."""
+    """Return what reward-modulated STDP reaches on the perceptron as its steps grow from none."""
     sizes = (0.0, 0.005, 0.1, 1.0)
     shares = []
     for size in sizes:
         recipe = recipe_for("rstdp", "mlp")
         settings = {**SETTINGS["rstdp", "mlp"], "stdp": PairSTDP(size, 0.0)}
         shares.append(_fit("rstdp", make("mlp", recipe, 0), recipe, **settings)[1])
-    told = ", ".join(f"{share:.1%} (a+ = {size:g})" for size, share in zip(sizes, shares, strict=True))
+    values = ", ".join(f"{share:.1%} (a+ = {size:g})" for size, share in zip(sizes, shares, strict=True))
     return (
         "the larger the steps that its one bit of reward a sample gates, the less its features are worth: of "
-        f"held-out images the perceptron reaches {told}"
+        f"held-out images the perceptron reaches {values}"
     )
 
 
 def off(rule: str) -> str:
-    """Say how far one update of a noisy rule is from the gradient, in lengths of the gradient."""
-    data, told = images(True), []
+    """Return how far one update of a noisy rule is from the gradient, in lengths of the gradient."""
+    data, values = images(True), []
     x, y = data.x_train[:BATCH], data.y_train[:BATCH]
     for net in NETS:
         model = make(net, recipe_for(rule, net), 0)
@@ -173,21 +174,21 @@ def off(rule: str) -> str:
         noisy = build(rule, model, F.cross_entropy, example=x, classes=10, **settings)
         torch.manual_seed(0)
         missed = torch.stack([gradient(noisy, x, y) - exact for _ in range(DRAWS)])
-        told.append(float(missed.square().sum(1).mean().sqrt() / exact.norm()))
+        values.append(float(missed.square().sum(1).mean().sqrt() / exact.norm()))
     return (
-        f"right on average, but one batch's update misses the gradient by {told[0]:.0f} times its length on "
-        f"the perceptron and {told[1]:.0f} times in convolutions"
+        f"right on average, but one batch's update misses the gradient by {values[0]:.0f} times its length "
+        f"on the perceptron and {values[1]:.0f} times in convolutions"
     )
 
 
 def gradient(rule: Rule, x: Tensor, y: Tensor) -> Tensor:
-    """Return what ``rule`` gives the weights of its model, without the biases, as one vector."""
+    """Return the gradient of ``rule`` for the weights of its model, without the biases, as one vector."""
     weights = [synaptic(rule.model, path).weight for path in weight_layers(rule.model)]
     return torch.cat([g.flatten() for g in torch.autograd.grad(rule(x, y), weights)])
 
 
 def surprise() -> str:
-    """Say also how much of the reward's variance is no news of the noise once a net is right."""
+    """Return also how much of the reward's variance is unrelated to the noise in a trained net."""
     data = images(True)
     x, y = data.x_train[:256], data.y_train[:256]
     recipe = replace(recipe_for("three-factor", "conv"), learn=recipe_for("backprop", "conv").learn)
@@ -198,13 +199,13 @@ def surprise() -> str:
         losses = torch.stack([F.cross_entropy(rule.run(x)[0], y, reduction="none") for _ in range(DRAWS)])
     share = 1 - float(losses.var(0).mean() / losses.var())
     return (
-        f"{off('three-factor')}; and its one running mean of the reward does not know the sample: in "
-        f"convolutions that backprop has taught, {share:.0%} of the reward's variance is between samples"
+        f"{off('three-factor')}; and its running mean of the reward is the same for all samples: in "
+        f"convolutions trained by backprop, {share:.0%} of the reward's variance is between samples"
     )
 
 
 def wider_kernels() -> str:
-    """Say what one convolution reaches by Forward-Forward as its kernels see more of a label at once."""
+    """Return what one convolution reaches by Forward-Forward as its kernels see more of a label at once."""
     recipe, shares = recipe_for("forward-forward", "conv"), []
     for width in (5, 15):
         model = convnet((1, 28, 28), [16], 10, recipe.activation, recipe.centred, width)

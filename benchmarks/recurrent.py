@@ -1,9 +1,9 @@
 """RFLO on a sequence, beside backprop through time and a frozen reservoir: python benchmarks/recurrent.py.
 
 Digits (scikit-learn) are read row after row, 8 steps of 8 values, by a `LeakyRNN` of 100 units whose last
-state is read out; 1,437 images for training and 360 for the test.  All three rules begin at the same weights
-and run with what `trainers.recommended` names.  Finished runs are lines of
-benchmarks/results/recurrent.jsonl; a second call makes those that are missing.  Nothing was chosen by trial.
+state is read out; 1,437 images for training and 360 for the test.  All three rules start from the same
+weights and run with what `trainers.recommended` names.  Finished runs are lines of
+benchmarks/results/recurrent.jsonl; a second call computes those that are missing.  Nothing was tuned.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ def run(rule: str, seed: int) -> Run:
     model = nn.Sequential(LeakyRNN(8, UNITS, TAU), nn.Linear(UNITS, 10))
     start = time.process_time()
     data = TrainingData(digits.x_train, digits.y_train, classes=10)
-    taught = train_rule(rule, model, data, recommended(rule), RunOptions(seed))
+    trained = train_rule(rule, model, data, recommended(rule), RunOptions(seed))
     seconds = time.process_time() - start
-    share = accuracy(predict(taught, digits.x_test), digits.y_test)
-    return Run(rule, NET, seed, SETTINGS, share, round(seconds, 1))
+    fraction = accuracy(predict(trained, digits.x_test), digits.y_test)
+    return Run(rule, NET, seed, SETTINGS, fraction, round(seconds, 1))
 
 
 def main() -> None:

@@ -2,14 +2,14 @@
 
 784-500-10, and two convolutions of 16 and 32 kernels 5 x 5 with pooling; the first 10,000 training images
 of MNIST ($HEBBIAN_DATA/mnist) and its whole test set.  Backprop and frozen random features are among the
-rules.  Each net gets the activation, first weights and centring that `trainers.recommended` names for the
+rules.  Each net gets the activation, initial weights and centring that `trainers.recommended` names for the
 rule, and the same batches and epochs, but for noisy and spiking rules (`LONGER`, `SHORTER`).  The two
-controls run on nets with centred inputs as well, for that is what some rules want.  Seconds are those of one
+controls run on nets with centred inputs as well, which some rules need.  Seconds are those of one
 processor core, training only.
 
-Finished runs are lines of benchmarks/results/rules.jsonl; a second call makes those that are missing or ran
-with other settings than today's.  `--tune` instead prints one seed on 2,000 held-out training images and
-keeps nothing: rates are chosen by it, never by the test set.
+Finished runs are lines of benchmarks/results/rules.jsonl; a second call computes those that are missing or
+have other settings.  `--tune` instead prints one seed on 2,000 held-out training images and stores nothing:
+rates are chosen by it, never by the test set.
 """
 
 from __future__ import annotations
@@ -45,11 +45,12 @@ from trainers.trainer import accuracy, predict
 TRAINING, HELD = 10_000, 2_000
 EPOCHS, BATCH = {"mlp": 6, "conv": 3}, 32
 READOUT_EPOCHS = 10
-# Rules that learn from one number a trial average their noise away as far as the 30 seconds allow.
+# Rules that learn from one number per trial average their noise over more epochs, within 30 seconds.
 LONGER = dict.fromkeys(("weight-perturbation", "node-perturbation", "three-factor"), 4)
-# Every step of time is a pass: one epoch of convolutions leaves room for a window of some steps.
+# Every time step is a forward pass: one epoch of convolutions leaves time for several steps.
 SHORTER = dict.fromkeys((("stdp", "conv"), ("rstdp", "conv")), 1)
-# Settling and spiking are cut short, or a run takes a minute; trials that one reward judges must be large.
+# Settling and spiking are cut short, or a run takes a minute; perturbations rewarded by one number must be
+# large.
 SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     ("pc", "mlp"): {"steps": 10},
     ("pc", "conv"): {"steps": 6},
@@ -62,14 +63,14 @@ SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     ("three-factor", "mlp"): {"sigma": 0.5},
     ("three-factor", "conv"): {"sigma": 0.5},
     ("clapp", "conv"): {"patch": 4},
-    # Patches are nearer to each other than whole images: at 1 all kernels share them and become alike.
+    # Patches are closer to each other than whole images: at 1 all kernels become alike.
     ("soft-instar", "conv"): {"temperature": 0.03},
     ("forward-forward", "conv"): {"strength": 1.0, "slope": 0.1},
 }
 CHANGES: dict[tuple[str, str], dict[str, Any]] = {
-    # Faster, and units that nothing keeps apart come to answer to the same.
+    # At larger rates units without competition learn the same feature.
     ("bcm", "mlp"): {"learn": Phase(partial(SGD, lr=1e-4), epochs=1, schedule=linear)},
-    # A power of 4.5 leaves little but the strongest of so few units, and twice over only the strongest place.
+    # A power of 4.5 leaves only the strongest of so few units, and applied twice only the strongest position.
     ("krotov", "mlp"): {"activation": partial(RePU, 2)},
     ("krotov", "conv"): {"activation": Triangle, "scale": "standard", "centred": True},
     ("forward-forward", "conv"): {"learn": Phase(partial(Adam, lr=2e-3), epochs=1), "centred": True},
@@ -110,7 +111,7 @@ def make(net: str, recipe: Recipe, seed: int) -> nn.Sequential:
 
 
 def run(rule: str, net: str, seed: int, tune: bool = False) -> Run:
-    """Train and test; what cannot be run or fails comes back with its reason."""
+    """Train and test; a run that fails returns the reason."""
     data, recipe, settings = images(tune), recipe_for(rule, net), SETTINGS.get((rule, net), {})
     model = make(net, recipe, seed)
     done = partial(Run, rule, net, seed, describe(rule, net))
@@ -132,7 +133,7 @@ def run(rule: str, net: str, seed: int, tune: bool = False) -> Run:
 
 
 def describe(rule: str, net: str) -> str:
-    """Tell in one line what a rule runs with."""
+    """Return the settings of a rule in one line."""
     recipe = recipe_for(rule, net)
     settings = [f"{key}={value}" for key, value in SETTINGS.get((rule, net), {}).items()]
     shape = [_name(recipe.activation), recipe.initialise.__name__, *(["centred"] if recipe.centred else [])]
@@ -167,7 +168,7 @@ def missing(names: Sequence[str], seeds: int) -> list[tuple[str, str, int]]:
 
 
 def in_time(deadline: float, rule: str, net: str, seed: int, tune: bool) -> Run | None:
-    """Run, unless the budget is spent."""
+    """Run, unless the budget is exhausted."""
     return run(rule, net, seed, tune) if time.time() < deadline else None
 
 
@@ -185,9 +186,7 @@ def main() -> None:
     parser.add_argument("--budget-minutes", type=float, default=20, help="no run begins after this time")
     parser.add_argument("--rules", nargs="+", default=list(list_rules()), metavar="NAME", help="default: all")
     parser.add_argument("--jobs", type=int, default=2, help="processes of one thread each")
-    parser.add_argument(
-        "--tune", action="store_true", help="seed 0 on held-out training images, kept nowhere"
-    )
+    parser.add_argument("--tune", action="store_true", help="seed 0 on held-out training images, not stored")
     options = parser.parse_args()
     if "HEBBIAN_DATA" not in os.environ:
         parser.error("set HEBBIAN_DATA to the folder that holds mnist/")

@@ -1,4 +1,4 @@
-"""What models gave the subjects they had not seen, one training a line: a second call goes on."""
+"""Scores of held-out subjects, one training per line: a second call continues."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Scores:
     Parameters
     ----------
     name, seed
-        What was trained; the two together are done once.
+        What was trained; each pair is run once.
     labels, scores
-        One of each subject, in the order of the subjects' names; no name is kept.
+        One of each subject, in the order of the subjects' names, which are not stored.
     facts
-        What else the name does not tell, such as what was chosen.
+        Further results, such as chosen settings.
     """
 
     name: str

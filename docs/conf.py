@@ -98,7 +98,9 @@ class Results(SphinxDirective):
             raise self.error(f"no table {name!r}; expected one of {', '.join(TABLES)}")
         for path in RESULTS.rglob("*.json*"):
             self.env.note_dependency(str(path))
-        return self.parse_text_to_nodes(TABLES[name](*arguments), allow_section_headings=True)
+        return self.parse_text_to_nodes(
+            TABLES[name](*arguments).replace(" ± ", "\u00a0±\u00a0"), allow_section_headings=True
+        )
 
 
 def skip(app: Sphinx, what: str, name: str, member: object, *_: object) -> bool | None:

@@ -22,7 +22,7 @@ rules = ("backprop", "frozen", "dfa", "softhebb")
 # `Experiment` holds everything else that determines a result.
 
 results = [
-    run_experiment(Experiment(rule, seed, recommended(rule)), digits) for rule in rules for seed in (0, 1)
+    run_experiment(Experiment(rule, seed, recommended(rule)), digits) for rule in rules for seed in (0, 1, 2)
 ]
 
 # %%
