@@ -32,7 +32,7 @@ from .plasticity import (
 )
 from .predictive import FixedPrediction as FixedPrediction, PredictiveCoding as PredictiveCoding
 from .recurrent import LeakyRNN as LeakyRNN, RandomFeedbackOnline as RandomFeedbackOnline
-from .registry import build as build
+from .registry import build as build, find_rule as find_rule, list_rules as list_rules
 from .rule import Rule as Rule, probabilities as probabilities
 from .spiking import PairSTDP as PairSTDP, RewardSpikeTiming as RewardSpikeTiming, SpikeTiming as SpikeTiming
 from .target import DifferenceTarget as DifferenceTarget

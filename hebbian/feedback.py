@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hebbian.rule import Criterion, Rule, TappedRule, block_outputs, blocks, forward_detached
-from hebbian.rule_info import CHAIN, LAYERS, register_rule
+from hebbian.rule_info import ANY_LAYERS, CHAIN, register_rule
 from hebbian.synapse import Synaptic, padded, synaptic, weight_layers
 
 Magnitude = Literal["uniform", "batch", "fixed"]
@@ -111,7 +111,7 @@ class _Feedback(TappedRule):
     name="fa",
     family="feedback",
     source="Lillicrap et al. 2016",
-    needs=LAYERS,
+    needs=ANY_LAYERS,
     build=lambda make, c: make(c.model, c.loss, **c.settings),
 )
 class FeedbackAlignment(_Feedback):
@@ -167,7 +167,7 @@ class FeedbackAlignment(_Feedback):
     name="kolen-pollack",
     family="feedback",
     source="Kolen & Pollack 1994; Akrout et al. 2019",
-    needs=LAYERS,
+    needs=ANY_LAYERS,
     build=lambda make, c: make(c.model, c.loss, **c.settings),
 )
 class KolenPollack(FeedbackAlignment):
@@ -189,7 +189,7 @@ class KolenPollack(FeedbackAlignment):
     name="weight-mirror",
     family="feedback",
     source="Akrout et al. 2019",
-    needs=LAYERS,
+    needs=ANY_LAYERS,
     build=lambda make, c: make(c.model, c.loss, **c.settings),
     traits={"noisy", "rewrites weights"},
 )
@@ -246,14 +246,14 @@ class WeightMirror(FeedbackAlignment):
     name="usf",
     family="feedback",
     source="Liao et al. 2016; Moskovitz et al. 2018",
-    needs=LAYERS,
+    needs=ANY_LAYERS,
     build=lambda make, c: make(c.model, c.loss, "uniform", **c.settings),
 )
 @register_rule(
     name="brsf",
     family="feedback",
     source="Liao et al. 2016; Moskovitz et al. 2018",
-    needs=LAYERS,
+    needs=ANY_LAYERS,
     build=lambda make, c: make(c.model, c.loss, "batch", **c.settings),
     traits={"noisy"},
 )
@@ -261,7 +261,7 @@ class WeightMirror(FeedbackAlignment):
     name="frsf",
     family="feedback",
     source="Liao et al. 2016; Moskovitz et al. 2018",
-    needs=LAYERS,
+    needs=ANY_LAYERS,
     build=lambda make, c: make(c.model, c.loss, "fixed", **c.settings),
 )
 class SignSymmetry(_Feedback):

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from hebbian.rule_info import LAYERS, register_module
+from hebbian.rule_info import ANY_LAYERS, register_module
 from hebbian.synapse import synaptic
 
 
@@ -36,7 +36,7 @@ def addresses(shape: Sequence[int]) -> Tensor:
     name="genomic-bottleneck",
     family="genomic bottleneck",
     source="Shuvaev, Lachi, Koulakov & Zador 2024; Zador 2020",
-    needs=f"{LAYERS}: `hebbian.genomic.express`, `bake`, `Innate`",
+    needs=f"{ANY_LAYERS}: `hebbian.genomic.express`, `bake`, `Innate`",
 )
 class Genome(nn.Module):
     """A small tanh network from binary addresses to the entries of a weight, as a torch parametrization.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hebbian.rule import Criterion, Rule, TappedRule, full_precision
-from hebbian.rule_info import LAYERS, register_rule
+from hebbian.rule_info import ANY_LAYERS, register_rule
 from hebbian.synapse import correlate, surrogate, synaptic, weight_layers
 
 
@@ -103,7 +103,7 @@ class _Exploring(TappedRule):
     name="node-perturbation",
     family="perturbation",
     source="Williams 1992; Fiete & Seung 2006",
-    needs=f"{LAYERS}; criterion a mean over samples",
+    needs=f"{ANY_LAYERS}; criterion a mean over samples",
     build=lambda make, c: make(c.model, c.loss, **c.settings),
     traits={"noisy"},
 )
@@ -149,7 +149,7 @@ class NodePerturbation(_Exploring):
     name="three-factor",
     family="perturbation",
     source="Williams 1992; Frémaux & Gerstner 2016",
-    needs=f"{LAYERS}; criterion a mean over samples, such as minus the reward",
+    needs=f"{ANY_LAYERS}; criterion a mean over samples, such as minus the reward",
     build=lambda make, c: make(c.model, c.loss, **c.settings),
     traits={"noisy", "rewrites weights"},
 )

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hebbian.rule import Criterion, TappedRule, full_precision, probabilities
-from hebbian.rule_info import LAYERS, register_rule
+from hebbian.rule_info import ANY_LAYERS, register_rule
 from hebbian.synapse import Synaptic, correlate, current, rows, surrogate, synaptic
 
 
@@ -56,7 +56,7 @@ class PairSTDP:
     name="stdp",
     family="spiking",
     source="Song, Miller & Abbott 2000; Nessler et al. 2013",
-    needs=f"{LAYERS}; non-negative activity",
+    needs=f"{ANY_LAYERS}; non-negative activity",
     build=lambda make, c: make(c.model, list(c.layers), c.criterion, **c.settings),
     traits={"local", "noisy"},
     supervised=False,
@@ -154,7 +154,7 @@ class SpikeTiming(TappedRule):
     name="rstdp",
     family="spiking",
     source="Izhikevich 2007; Mozafari et al. 2018",
-    needs=f"{LAYERS}; non-negative activity",
+    needs=f"{ANY_LAYERS}; non-negative activity",
     build=lambda make, c: make(c.model, list(c.layers), c.criterion, **c.settings),
     traits={"noisy", "batch statistics"},
 )

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from hebbian.rule import Criterion, TappedRule
-from hebbian.rule_info import LAYERS, BuildContext, Object, Trait, register_rule
+from hebbian.rule_info import ANY_LAYERS, BuildContext, Object, Trait, register_rule
 from hebbian.synapse import Synaptic, correlate, current, places, rows, surrogate, synaptic
 
 Update = tuple[Tensor, Tensor]
@@ -69,7 +69,7 @@ def register_plasticity(
         name=name,
         family="two-factor",
         source=source,
-        needs="; ".join(filter(None, (LAYERS + groups, needs))),
+        needs="; ".join(filter(None, (ANY_LAYERS + groups, needs))),
         build=build,
         traits={"local", *traits},
         supervised=False,

@@ -1,12 +1,12 @@
 from .curves import (
     confusion as confusion,
+    plot_removal as plot_removal,
+    plot_risk_coverage as plot_risk_coverage,
     ranking as ranking,
     reliability as reliability,
-    removal as removal,
-    risk_coverage as risk_coverage,
-    standing as standing,
+    score_distribution as score_distribution,
 )
 from .tensorboard import TensorBoard as TensorBoard
 from .topography import topographies as topographies
-from .traces import Span as Span, eeg_page as eeg_page, strip as strip
+from .traces import MarkedSpan as MarkedSpan, eeg_page as eeg_page, overview as overview
 from .weights import receptive_fields as receptive_fields

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from visualizers.style import FAINT, INK, MARK, OTHER, PAPER, quieten
+from visualizers.style import FAINT, INK, MARK, OTHER, PAPER, despine
 
 _BINS = 10  # of a reliability diagram
 _MOST_NUMBERS = 20  # classes; with more the numbers would not be legible
@@ -93,11 +93,11 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray) -> Figure:
     number.bar((np.arange(_BINS) + 0.5) / _BINS, count, 0.9 / _BINS, color=FAINT)
     number.set_xlabel("foretold probability")
     number.set_ylabel("subjects")
-    quieten(number)
+    despine(number)
     return figure
 
 
-def risk_coverage(coverage: np.ndarray, risk: np.ndarray) -> Figure:
+def plot_risk_coverage(coverage: np.ndarray, risk: np.ndarray) -> Figure:
     """Draw the share of errors (k,) among the surest decisions, over the share (k,) that is decided."""
     figure = Figure(figsize=(3.8, 3.6), dpi=120, layout="constrained")
     axes = figure.add_subplot()
@@ -106,7 +106,9 @@ def risk_coverage(coverage: np.ndarray, risk: np.ndarray) -> Figure:
     return figure
 
 
-def removal(deletion: np.ndarray, insertion: np.ndarray, random: tuple[np.ndarray, np.ndarray]) -> Figure:
+def plot_removal(
+    deletion: np.ndarray, insertion: np.ndarray, random: tuple[np.ndarray, np.ndarray]
+) -> Figure:
     """Draw what becomes of a probability while the strongest evidence is taken out, and put in.
 
     Parameters
@@ -127,7 +129,7 @@ def removal(deletion: np.ndarray, insertion: np.ndarray, random: tuple[np.ndarra
     return figure
 
 
-def standing(epilepsy: np.ndarray, control: np.ndarray, score: float) -> Figure:
+def score_distribution(epilepsy: np.ndarray, control: np.ndarray, score: float) -> Figure:
     """Draw where a raw score stands among those of the subjects that a model was calibrated on.
 
     Parameters
@@ -155,7 +157,7 @@ def standing(epilepsy: np.ndarray, control: np.ndarray, score: float) -> Figure:
     axes.set_yticks([0, 1], [f"control ({len(control)})", f"epilepsy ({len(epilepsy)})"])
     axes.set_ylim(-0.6, 1.6)
     axes.set_xlabel("raw score of a recording (logit of the network)")
-    quieten(axes)
+    despine(axes)
     return figure
 
 
@@ -166,4 +168,4 @@ def _frame(axes: Axes, across: str, up: str, title: str) -> None:
     axes.set_xlabel(across)
     axes.set_ylabel(up)
     axes.set_title(title, fontsize=9, color=INK, loc="left")
-    quieten(axes)
+    despine(axes)

@@ -7,7 +7,7 @@ MARK = "#d9480f"  # the model's attribution, and epilepsy
 OTHER = "#1971c2"  # what it is compared with
 
 
-def quieten(axes: Axes) -> None:
+def despine(axes: Axes) -> None:
     """Leave only what carries information."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(GRID)

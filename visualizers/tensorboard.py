@@ -20,7 +20,7 @@ from hebbian.rule import Rule, probabilities
 from hebbian.synapse import synaptic, weight_layers
 from hebbian.two_factor import Hebbian
 from visualizers.curves import confusion
-from visualizers.weights import pictures, receptive_fields
+from visualizers.weights import receptive_fields, weight_images
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -233,7 +233,7 @@ class TensorBoard:
         for path, w in _weights(trainer.rule.model).items():
             self._write_histogram(trainer, _tag("weights", path), w)
         x = None if trainer.held_out is None else _spread(trainer.held_out[0], _PROBES)
-        for path, picture in pictures(trainer.rule.model, x, self.image, _UNITS).items():
+        for path, picture in weight_images(trainer.rule.model, x, self.image, _UNITS).items():
             tag = _tag(trainer.phase, "receptive_fields", path)
             self._writer.add_image(tag, receptive_fields(picture), trainer.epoch)
         if x is not None:

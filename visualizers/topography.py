@@ -13,7 +13,7 @@ from visualizers.style import INK
 
 _MONTAGE = "easycap-M1"
 
-LEAST = 8
+MIN_ELECTRODES = 8
 """Electrodes that a map needs: with fewer it would be mostly invented."""
 
 
@@ -52,9 +52,9 @@ def topographies(rows: Mapping[str, np.ndarray], channels: Sequence[str], titles
         When fewer than eight channels are electrodes of the 10-10 system.
     """
     kept = placed(channels)
-    if len(kept) < LEAST:
+    if len(kept) < MIN_ELECTRODES:
         raise ValueError(
-            f"{len(kept)} of {len(channels)} channels have a place on the head, expected {LEAST}"
+            f"{len(kept)} of {len(channels)} channels have a place on the head, expected {MIN_ELECTRODES}"
         )
     info = mne.create_info([channels[i] for i in kept], 1.0, "eeg").set_montage(_MONTAGE)
     figure = Figure(figsize=(2.1 * len(titles) + 0.4, 2.5 * len(rows)), dpi=120, layout="constrained")

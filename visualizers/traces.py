@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
-from visualizers.style import FAINT, GRID, INK, MARK, quieten
+from visualizers.style import FAINT, GRID, INK, MARK, despine
 
 _PAGE = 10.0  # s, what readers of EEG are used to
 _NARROW_ROW = 0.22
@@ -25,7 +25,7 @@ _LEFT, _MIDLINE, _RIGHT, _ELSEWHERE = range(4)
 
 
 @dataclass(frozen=True)
-class Span:
+class MarkedSpan:
     """A marked stretch of a recording: where, for how long, on which channels, and what stands above it."""
 
     onset: float  # s from the start of the recording
@@ -62,7 +62,7 @@ def eeg_page(
     channels: Sequence[str],
     *,
     start: float,
-    spans: Sequence[Span] = (),
+    spans: Sequence[MarkedSpan] = (),
     scale: float = 70.0,
     montage: str,
 ) -> Figure:
@@ -150,10 +150,12 @@ def _frame_page(axes: Axes, heights: dict[str, float], start: float, length: flo
     axes.set_yticks(list(heights.values()), list(heights), fontsize=9, color=INK)
     axes.xaxis.set_major_locator(MultipleLocator(1))
     axes.grid(axis="x", color=GRID, linewidth=0.8)
-    quieten(axes)
+    despine(axes)
 
 
-def _mark_on_page(axes: Axes, span: Span, heights: dict[str, float], start: float, length: float) -> None:
+def _mark_on_page(
+    axes: Axes, span: MarkedSpan, heights: dict[str, float], start: float, length: float
+) -> None:
     low, high = max(span.onset, start), min(span.onset + span.duration, start + length)
     if low >= high:
         return
@@ -172,7 +174,7 @@ def _draw_scale_bar(axes: Axes, bottom: float, scale: float) -> None:
 
 
 def side_by_side(
-    panels: Sequence[tuple[str, np.ndarray, Span | None]],
+    panels: Sequence[tuple[str, np.ndarray, MarkedSpan | None]],
     sfreq: float,
     channels: Sequence[str],
     *,
@@ -213,12 +215,12 @@ def side_by_side(
     return figure
 
 
-def strip(
+def overview(
     times: np.ndarray,
     relevance: np.ndarray,
     window_onset: np.ndarray,
     window_logit: np.ndarray,
-    spans: Sequence[Span],
+    spans: Sequence[MarkedSpan],
     *,
     window_length: float,
     contribution: np.ndarray | None = None,
@@ -263,7 +265,7 @@ def strip(
         between[0].set_ylabel("adds to the\nrecording (logit)", fontsize=8, color=INK)
     for axes in figure.axes:
         axes.axhline(0, color=FAINT, linewidth=0.6, zorder=2)
-        quieten(axes)
+        despine(axes)
     for place, span in enumerate(sorted(spans, key=lambda span: span.onset)):
         for axes in figure.axes:
             _mark_on_strip(axes, span)
@@ -283,7 +285,7 @@ def _telling(values: np.ndarray) -> np.ndarray:
     return np.unique(ends)
 
 
-def _mark_on_strip(axes: Axes, span: Span) -> None:
+def _mark_on_strip(axes: Axes, span: MarkedSpan) -> None:
     """Shade a span, with an edge that stays visible where a second is less than a pixel."""
     end = span.onset + span.duration
     axes.axvspan(span.onset, end, facecolor=MARK, edgecolor=MARK, alpha=0.35, linewidth=0.8, zorder=1)

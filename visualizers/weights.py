@@ -55,7 +55,7 @@ def receptive_fields(weights: np.ndarray, most: int = 64) -> np.ndarray:
     return page
 
 
-def pictures(
+def weight_images(
     model: nn.Module, x: Tensor | None, image: tuple[int, int] | None, most: int
 ) -> dict[str, np.ndarray]:
     """Return what the units of each Linear and ConvNd layer look for, where it can be seen as pictures.

@@ -17,9 +17,9 @@ from eeg.io.gaps import sample_starts, stretches
 from eeg.labels import LABEL_MODES
 from eeg.preprocessing.pipeline import signals
 from eeg.reporting.analysis import RecordingAnalysis
-from visualizers.curves import removal, standing
-from visualizers.topography import LEAST, placed, topographies
-from visualizers.traces import Span, clock, eeg_page, side_by_side, strip
+from visualizers.curves import plot_removal, score_distribution
+from visualizers.topography import MIN_ELECTRODES, placed, topographies
+from visualizers.traces import MarkedSpan, clock, eeg_page, overview, side_by_side
 
 _PAGES = 5
 _COMPARED = 3
@@ -49,7 +49,7 @@ class Picture:
 def draw_overview(analysis: RecordingAnalysis) -> Iterator[Picture]:
     """Draw the evidence of the whole recording, with the strongest segments marked."""
     decision, explanation = analysis.decision, analysis.explanation
-    figure = strip(
+    figure = overview(
         explanation.times,
         explanation.relevance,
         decision.window_onset,
@@ -79,7 +79,7 @@ def draw_calibration(analysis: RecordingAnalysis) -> Iterator[Picture]:
             "Score among the calibration subjects",
             "Each stroke is the out-of-fold score of one subject. Where strokes of both groups overlap, a "
             "score carries little information.",
-            standing(np.array(known.epilepsy), np.array(known.control), analysis.score),
+            score_distribution(np.array(known.epilepsy), np.array(known.control), analysis.score),
         )
 
 
@@ -110,7 +110,7 @@ def draw_pages(analysis: RecordingAnalysis) -> Iterator[Picture]:
 def draw_topographies(analysis: RecordingAnalysis) -> Iterator[Picture]:
     """Draw the first segments over the head, if the positions of enough channels are known."""
     effects, raw = analysis.effects, analysis.raw
-    if effects is None or not len(effects) or len(placed(raw.ch_names)) < LEAST:
+    if effects is None or not len(effects) or len(placed(raw.ch_names)) < MIN_ELECTRODES:
         return
     first = analysis.explanation.segments[: len(effects)]
     volts = np.array([_at_peak(raw, segment) for segment in first])
@@ -133,14 +133,14 @@ def draw_similar_windows(analysis: RecordingAnalysis) -> Iterator[Picture]:
     epilepsy, control = (f"training window {c}" for c in LABEL_MODES[analysis.model.labels].classes)
     pairs = zip(analysis.explanation.segments, analysis.comparisons or (), strict=False)
     for rank, (segment, similar) in enumerate(islice(pairs, _COMPARED), 1):
-        own = Span(similar.onset, segment.duration, segment.channels, str(rank))
+        own = MarkedSpan(similar.onset, segment.duration, segment.channels, str(rank))
         panels = [
             (f"segment {rank}, {clock(segment.onset)}", similar.window, own),
             *(
                 (
                     f"{kind}, similarity {near.similarity:.2f}",
                     near.window,
-                    near.strongest and Span(*near.strongest),
+                    near.strongest and MarkedSpan(*near.strongest),
                 )
                 for kind, near in ((epilepsy, similar.epilepsy), (control, similar.control))
             ),
@@ -163,7 +163,9 @@ def draw_faithfulness(analysis: RecordingAnalysis) -> Iterator[Picture]:
             "Mean probability of the windows with the highest logits while cells of an eighth of a second "
             "are replaced (deletion) and restored (insertion), the strongest attribution first. With a "
             "faithful attribution it falls and rises faster than in random order.",
-            removal(curves.deletion, curves.insertion, (curves.deletion_random, curves.insertion_random)),
+            plot_removal(
+                curves.deletion, curves.insertion, (curves.deletion_random, curves.insertion_random)
+            ),
         )
 
 
@@ -180,15 +182,15 @@ def draw_all(analysis: RecordingAnalysis) -> Iterator[Picture]:
         yield from draw(analysis)
 
 
-def _spans(segments: Sequence[Segment]) -> list[Span]:
+def _spans(segments: Sequence[Segment]) -> list[MarkedSpan]:
     """Return segments as marks, numbered from 1."""
     return [
-        Span(segment.onset, segment.duration, segment.channels, str(rank))
+        MarkedSpan(segment.onset, segment.duration, segment.channels, str(rank))
         for rank, segment in enumerate(segments, 1)
     ]
 
 
-def page_starts(spans: Sequence[Span], length: float) -> list[float]:
+def page_starts(spans: Sequence[MarkedSpan], length: float) -> list[float]:
     """Return where pages start (s), so that each of the strongest spans is completely on one of them."""
     starts: list[float] = []
     for span in spans:
@@ -231,9 +233,9 @@ def _excursion(data: np.ndarray) -> float:
     return float(np.percentile(high - low, 75))
 
 
-def _contains(start: float, span: Span) -> bool:
+def _contains(start: float, span: MarkedSpan) -> bool:
     return start <= span.onset and span.onset + span.duration <= start + _PAGE
 
 
-def _overlaps(span: Span, start: float) -> bool:
+def _overlaps(span: MarkedSpan, start: float) -> bool:
     return span.onset < start + _PAGE and span.onset + span.duration > start

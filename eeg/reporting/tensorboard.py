@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from eeg.datasets.participants import GROUP_NAMES
 from eeg.detector.calibration import Calibration
 from eeg.disclaimers import RESEARCH_USE
-from eeg.evaluation.metrics import risk_coverage as risks
+from eeg.evaluation.metrics import risk_coverage
 from eeg.models.embedding import embed, find_readout
 from eeg.reporting.analysis import RecordingAnalysis
 from eeg.reporting.figures import draw_all
 from eeg.training.cross_validation import Scored, subject_scores
-from visualizers.curves import ranking, reliability, risk_coverage
+from visualizers.curves import plot_risk_coverage, ranking, reliability
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -81,7 +81,7 @@ def draw_performance(scored: Sequence[Scored], calibrations: Mapping[str, Calibr
     return {
         "ROC and precision-recall": ranking(labels, even),
         "reliability diagram": reliability(labels, expit([float(c.logit(z)) for c, z in pairs])),
-        "risk-coverage": risk_coverage(*risks(labels, even, weights)),
+        "risk-coverage": plot_risk_coverage(*risk_coverage(labels, even, weights)),
     }
 
 

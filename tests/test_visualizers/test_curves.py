@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from visualizers.curves import ranking, reliability, removal, risk_coverage, standing
+from visualizers.curves import plot_removal, plot_risk_coverage, ranking, reliability, score_distribution
 from visualizers.topography import placed, topographies
 
 LABELS = np.array([0, 0, 1, 0, 1, 1, 0, 1])
@@ -34,16 +34,18 @@ def test_a_reliability_diagram_counts_by_tenths() -> None:
 
 def test_curves_are_drawn_as_given() -> None:
     coverage, risk = np.array([0.5, 1.0]), np.array([0.0, 0.25])
-    np.testing.assert_array_equal(risk_coverage(coverage, risk).axes[0].lines[0].get_data(), [coverage, risk])
+    np.testing.assert_array_equal(
+        plot_risk_coverage(coverage, risk).axes[0].lines[0].get_data(), [coverage, risk]
+    )
     fall, slow = np.array([1.0, 0.2, 0.0]), np.array([1.0, 0.5, 0.0])
-    taken, put = removal(fall, 1 - fall, (slow, 1 - slow)).axes
+    taken, put = plot_removal(fall, 1 - fall, (slow, 1 - slow)).axes
     for axes, curves in ((taken, (slow, fall)), (put, (1 - slow, 1 - fall))):
         for line, curve in zip(axes.lines, curves, strict=True):
             np.testing.assert_array_equal(line.get_data(), [[0, 0.5, 1], curve])
 
 
 def test_a_recording_stands_among_both_groups() -> None:
-    axes = standing(np.array([1.0, 2.0]), np.array([-1.0, 0.0, 0.5]), 0.75).axes[0]
+    axes = score_distribution(np.array([1.0, 2.0]), np.array([-1.0, 0.0, 0.5]), 0.75).axes[0]
     control, epilepsy, here = axes.lines
     assert (list(control.get_xdata()), list(epilepsy.get_xdata())) == ([-1, 0, 0.5], [1, 2])
     assert here.get_xdata()[0] == 0.75

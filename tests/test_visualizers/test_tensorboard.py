@@ -16,7 +16,7 @@ from torch import nn
 from hebbian import Backprop, FeedbackAlignment, Hebbian, NodePerturbation, oja
 from trainers import Batches, Checkpoint, Phase, Recipe, RunOptions, Trainer, TrainingData, train_rule
 from visualizers import TensorBoard, confusion, receptive_fields
-from visualizers.weights import pictures
+from visualizers.weights import weight_images
 
 
 def read(folder):
@@ -349,19 +349,19 @@ def test_kernels_of_a_first_convolution_are_shown(tmp_path):
 def test_deeper_units_are_shown_where_they_look():
     model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(64, 2))
     x = torch.randn(5, 1, 8, 8)
-    found = pictures(model, x, None, most=2)
+    found = weight_images(model, x, None, most=2)
     assert {path: w.shape for path, w in found.items()} == {
         "0": (3, 1, 3, 3),  # its kernels
         "2": (2, 1, 5, 5),  # a kernel of kernels, cut out
         "4": (2, 1, 8, 8),
     }
-    assert set(pictures(model, None, None, most=2)) == {"0"}
+    assert set(weight_images(model, None, None, most=2)) == {"0"}
     dense = nn.Sequential(nn.Linear(64, 3), nn.Linear(3, 2))
-    assert set(pictures(dense, x.flatten(1), None, most=2)) == set()
-    shown = pictures(dense, x.flatten(1), (8, 8), most=9)
+    assert set(weight_images(dense, x.flatten(1), None, most=2)) == set()
+    shown = weight_images(dense, x.flatten(1), (8, 8), most=9)
     product = (dense[1].weight @ dense[0].weight).detach().numpy() * x.flatten(1).numpy().std(0)
     np.testing.assert_allclose(shown["1"], product.reshape(2, 8, 8), rtol=1e-4, atol=1e-6)
-    assert pictures(nn.ReLU(), x, None, most=2) == {}
+    assert weight_images(nn.ReLU(), x, None, most=2) == {}
 
 
 def test_receptive_fields_are_red_for_positive_and_blue_for_negative():

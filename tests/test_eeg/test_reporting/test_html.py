@@ -31,7 +31,7 @@ from eeg.reporting.figures import page_starts
 from eeg.reporting.html import write_report
 from eeg.reporting.tensorboard import write_recording
 from trainers.errors import DataError
-from visualizers.traces import Span, anatomical, clock, eeg_page, side_by_side, strip
+from visualizers.traces import MarkedSpan, anatomical, clock, eeg_page, overview, side_by_side
 
 CHANNELS = ["O2", "Cz", "T7", "Fp1"]
 SEGMENTS = (
@@ -285,11 +285,11 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         report(tmp_path / "missing" / "r.html", segments=())
 
 
-spans = st.lists(st.builds(Span, onset=st.floats(0, 299), duration=st.floats(0.01, 1)), max_size=12)
+spans = st.lists(st.builds(MarkedSpan, onset=st.floats(0, 299), duration=st.floats(0.01, 1)), max_size=12)
 
 
 @given(spans=spans)
-def test_pages_show_the_strongest_segments_whole(spans: list[Span]) -> None:
+def test_pages_show_the_strongest_segments_whole(spans: list[MarkedSpan]) -> None:
     starts = page_starts(spans, 300.0)
     assert len(starts) <= 5
     assert all(0 <= start <= 290 for start in starts)
@@ -302,7 +302,7 @@ def test_pages_show_the_strongest_segments_whole(spans: list[Span]) -> None:
 
 
 def test_a_recording_shorter_than_a_page_has_one_page() -> None:
-    assert page_starts([Span(1.0, 0.5), Span(5.5, 0.5)], 6.0) == [0.0]
+    assert page_starts([MarkedSpan(1.0, 0.5), MarkedSpan(5.5, 0.5)], 6.0) == [0.0]
 
 
 def test_channels_stand_as_on_a_head() -> None:
@@ -343,7 +343,7 @@ def test_a_page_is_to_scale_and_negative_up() -> None:
 
 
 def test_spans_are_shaded_on_their_channels() -> None:
-    marked = [Span(15.0, 0.5, ("T7", "O2"), "1"), Span(40.0, 0.5, ("Cz",), "2")]
+    marked = [MarkedSpan(15.0, 0.5, ("T7", "O2"), "1"), MarkedSpan(40.0, 0.5, ("Cz",), "2")]
     page = eeg_page(np.zeros((4, 6000)), 100.0, CHANNELS, start=12.0, spans=marked, montage="average")
     axes = page.axes[0]
     rows = dict(zip([label.get_text() for label in axes.get_yticklabels()], axes.get_yticks(), strict=True))
@@ -366,7 +366,7 @@ def test_a_page_of_something_else_is_refused(shape: tuple[int, int], start: floa
 def test_the_overview_shows_evidence_attribution_and_marks() -> None:
     onset, logit = np.array([0.0, 2.0, 10.0]), np.array([-1.0, 0.5, 2.0])  # windows need not touch
     times = np.arange(0, 12, 0.5)
-    figure = strip(times, np.sin(times), onset, logit, [Span(2.5, 0.5, (), "1")], window_length=2.0)
+    figure = overview(times, np.sin(times), onset, logit, [MarkedSpan(2.5, 0.5, (), "1")], window_length=2.0)
     evidence, attribution = figure.axes
     windows = np.array(evidence.collections[0].get_segments())
     np.testing.assert_array_equal(windows[:, 0], np.c_[onset, logit])
@@ -381,7 +381,7 @@ def test_the_overview_shows_evidence_attribution_and_marks() -> None:
 def test_the_overview_shows_what_windows_add_to_the_recording() -> None:
     onset, added = np.array([0.0, 2.0, 10.0]), np.array([0.0, -0.25, 1.5])
     times = np.arange(0, 12, 0.5)
-    figure = strip(times, times, onset, added, [], window_length=2.0, contribution=added)
+    figure = overview(times, times, onset, added, [], window_length=2.0, contribution=added)
     assert len(figure.axes) == 3
     bars = [(bar.get_x(), bar.get_width(), bar.get_height()) for bar in figure.axes[1].patches]
     assert bars == [(0, 2, 0), (2, 2, -0.25), (10, 2, 1.5)]
@@ -394,7 +394,7 @@ def test_the_overview_of_a_day_shows_its_least_and_greatest_and_no_more_than_can
     relevance = np.sin(times)
     for values, at in ((logit, 20_000), (added, 30_000), (relevance, 500_000)):
         values[at : at + 2] = 9.0, -8.0
-    figure = strip(times, relevance, onset, logit, [], window_length=2.0, contribution=added)
+    figure = overview(times, relevance, onset, logit, [], window_length=2.0, contribution=added)
     evidence, between, attribution = figure.axes
     windows = np.array(evidence.collections[0].get_segments())
     bars = np.array([(bar.get_x(), bar.get_height()) for bar in between.patches])
@@ -413,7 +413,7 @@ def test_the_overview_of_a_day_shows_its_least_and_greatest_and_no_more_than_can
 def test_windows_stand_side_by_side_to_one_scale() -> None:
     first, other = np.zeros((4, 200)), np.zeros((4, 200))
     other[2, 50] = -6.0  # T7 at 0.5 s
-    panels = [("one", first, Span(-0.25, 0.5, ("T7",), "1")), ("other", other, None)]
+    panels = [("one", first, MarkedSpan(-0.25, 0.5, ("T7",), "1")), ("other", other, None)]
     figure = side_by_side(panels, 100.0, CHANNELS, scale=3.0)
     left, right = figure.axes
     assert [axes.get_title() for axes in figure.axes] == ["one", "other"]
