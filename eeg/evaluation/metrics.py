@@ -175,8 +175,15 @@ def compute_metrics(
 
 
 def auc(labels: np.ndarray, scores: np.ndarray, subjects: np.ndarray, *, seed: int = 0) -> Estimate:
-    """Return the ROC-AUC with its interval; parameters are those of `compute_metrics`.
+    """Return the ROC-AUC with its interval.
 
+    Parameters
+    ----------
+    labels, scores, subjects, seed
+        As in `compute_metrics`.
+
+    Examples
+    --------
     >>> labels, scores = np.array([0, 0, 1, 1] * 5), np.array([1, 2, 3, 4] * 5)
     >>> print(auc(labels, scores, subjects=np.arange(20)))
     1.000 (1.000-1.000)

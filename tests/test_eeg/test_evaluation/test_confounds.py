@@ -34,9 +34,9 @@ from eeg.evaluation.metrics import Estimate, stratified_auc
 from eeg.evaluation.recording_metadata import audit_recordings, band_edges, read_confounds, recording_facts
 
 
-def people(labels: list[int], **cues: list[Any]) -> list[AuditSubject]:
+def people(labels: list[int], **facts: list[Any]) -> list[AuditSubject]:
     rows: list[RecordingFacts] = [
-        dict(zip(cues, row, strict=True)) for row in zip(*cues.values(), strict=True)
+        dict(zip(facts, row, strict=True)) for row in zip(*facts.values(), strict=True)
     ]
     return [AuditSubject(y, (row,)) for y, row in zip(labels, rows, strict=True)]
 
@@ -45,11 +45,11 @@ def scored(scores: Sequence[float], rest: list[AuditSubject]) -> list[AuditSubje
     return [replace(person, score=float(score)) for person, score in zip(rest, scores, strict=True)]
 
 
-# --- one cue
+# --- one confound
 
 
-def dealt(labels: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
-    """Folds with as many of each class."""
+def make_folds(labels: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
+    """Return stratified folds."""
     fold = np.empty(len(labels), int)
     for c in (0, 1):
         rows = rng.permutation(np.flatnonzero(labels == c))
@@ -58,13 +58,13 @@ def dealt(labels: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kinds", [2, 5, 200])
-def test_a_cue_that_tells_nothing_gives_one_half(kinds: int) -> None:
-    """Pooled over folds it would give 0.46 with two kinds: a label that is tested is lacking in training."""
+def test_a_fact_without_information_has_an_auc_of_one_half(kinds: int) -> None:
+    """Pooled over folds it would be 0.46 with two kinds: a tested label is missing from the training part."""
     rng = np.random.default_rng(0)
     labels = np.repeat([1, 0], [39, 34])
     found = []
     for _ in range(600):
-        fold = dealt(labels, 5, rng)
+        fold = make_folds(labels, 5, rng)
         code = rng.integers(0, kinds, len(labels))
         score = category_scores(labels, np.tile(code, (5, 1)), fold)
         found.append(stratified_auc(labels, score, np.ones(len(labels)), fold))
@@ -74,11 +74,9 @@ def test_a_cue_that_tells_nothing_gives_one_half(kinds: int) -> None:
 
 @given(st.lists(st.integers(0, 2), min_size=12, max_size=12), st.integers(0, 99))
 @settings(max_examples=40)
-def test_a_cues_score_is_a_share_written_out_and_never_looks_at_its_own_fold(
-    code: list[int], seed: int
-) -> None:
+def test_a_category_score_is_a_fraction_of_the_other_folds(code: list[int], seed: int) -> None:
     labels = np.array([0, 1] * 6)
-    fold = dealt(labels, 3, np.random.default_rng(seed))
+    fold = make_folds(labels, 3, np.random.default_rng(seed))
     found = category_scores(labels, np.tile(code, (3, 1)), fold)
     for i in range(12):
         train = [j for j in range(12) if fold[j] != fold[i]]
@@ -97,13 +95,13 @@ def test_numbers_fall_into_bins_of_the_training_subjects() -> None:
     assert np.unique(found[:10], return_counts=True)[1].tolist() == [2] * 5
     assert list(found[:10]) == sorted(found[:10])
     assert found[11] == found[9]
-    assert found[10] not in found[:10]  # not to know is a category of its own
+    assert found[10] not in found[:10]  # unknown is a category
     for often, seldom in ((1.0, 3.0), (3.0, 1.0)):
         assert len(set(categories([often] * 9 + [seldom], np.ones(10, bool)))) == 2
     assert len(set(categories(["a", None, "b", "a"], np.ones(4, bool)))) == 3
 
 
-def test_a_cue_that_is_the_label_is_found_and_chance_is_not() -> None:
+def test_a_fact_that_is_the_label_is_strong_and_chance_is_not() -> None:
     labels = [0, 1] * 20
     rng = np.random.default_rng(1)
     found = audit_confounds(
@@ -126,7 +124,7 @@ def test_a_cue_that_is_the_label_is_found_and_chance_is_not() -> None:
     assert found.unknown == ("montage",)
 
 
-def test_the_p_is_the_share_of_all_relabellings_within_folds() -> None:
+def test_the_p_is_the_fraction_of_all_relabellings_within_folds() -> None:
     labels = np.array([1, 0, 1, 0, 1, 1, 0, 0])
     device = ["A", "B", "A", "A", "A", "B", "B", "A"]
     code = np.array([d == "B" for d in device]).astype(int)
@@ -149,8 +147,8 @@ def test_the_p_is_the_share_of_all_relabellings_within_folds() -> None:
     assert found.p == pytest.approx(np.mean(every), abs=4 * math.sqrt(0.25 / 500))
 
 
-def test_a_subject_counts_once_however_often_he_was_recorded() -> None:
-    """One control has fifty recordings on the patients' device; the most frequent value is his."""
+def test_a_subject_counts_once_for_any_number_of_recordings() -> None:
+    """One control has fifty recordings on the patients' device; the most frequent value counts."""
     labels = [0, 1] * 10
     once = people(labels, device=["A" if y else "B" for y in labels])
     many = [replace(once[0], recordings=({"device": "B"},) * 30 + ({"device": "A"},) * 20), *once[1:]]
@@ -160,11 +158,11 @@ def test_a_subject_counts_once_however_often_he_was_recorded() -> None:
     assert {f.confound: f.auc.value for f in audit_confounds(number).findings}["number of recordings"] == 1
 
 
-def test_a_class_of_one_is_not_judged() -> None:
+def test_a_class_of_one_is_not_evaluated() -> None:
     assert audit_confounds(people([1, 0, 0], device=["A", "B", "B"])).findings == ()
 
 
-# --- a model beside the cues
+# --- a model beside the confounds
 
 
 def test_within_classes_is_a_rank_correlation() -> None:
@@ -181,7 +179,7 @@ def test_within_classes_is_a_rank_correlation() -> None:
     assert within_classes(labels, scores, labels.astype(float), rng) == (0.0, 1.0)
 
 
-def test_among_subjects_who_are_alike_a_model_of_the_cue_knows_nothing() -> None:
+def test_among_matched_subjects_a_model_of_the_confound_is_at_chance() -> None:
     labels = [1] * 30 + [0] * 30
     device = ["A"] * 22 + ["B"] * 8 + ["A"] * 8 + ["B"] * 22
     of_device = [float(d == "A") for d in device]
@@ -191,15 +189,15 @@ def test_among_subjects_who_are_alike_a_model_of_the_cue_knows_nothing() -> None
     assert found.matched.auc.value == 0.5
     assert (found.matched.epilepsy, found.matched.control, found.matched.enough) == (30, 30, True)
     assert found.within == pytest.approx(1)
-    knowing = audit_confounds(scored(labels, people(labels, device=device))).findings[0]
-    assert knowing.matched is not None
-    assert knowing.matched.auc.value == 1
+    perfect = audit_confounds(scored(labels, people(labels, device=device))).findings[0]
+    assert perfect.matched is not None
+    assert perfect.matched.auc.value == 1
     assert "ROC-AUC of 1.000" in describe_audit(
         audit_confounds(scored(labels, people(labels, device=device)))
     )
 
 
-def test_the_verdict_is_plain() -> None:
+def test_the_verdict_states_what_is_known() -> None:
     labels = [1] * 20 + [0] * 20
     device = ["A"] * 19 + ["B"] * 21
     scores = np.random.default_rng(4).normal(size=40).tolist()
@@ -213,20 +211,20 @@ def test_the_verdict_is_plain() -> None:
     nothing = audit_confounds(people([0, 1] * 10, device=["A", "A", "B", "B"] * 5))
     assert "no known confound" in describe_audit(nothing)
     assert "Confounds that are not recorded cannot be ruled out" in describe_audit(nothing)
-    alike = describe_audit(audit_confounds(people([0, 1] * 10, device=["A"] * 20)))
-    assert alike.startswith("the same for all subjects: device")
+    same = describe_audit(audit_confounds(people([0, 1] * 10, device=["A"] * 20)))
+    assert same.startswith("the same for all subjects: device")
 
 
-@pytest.mark.parametrize(("value", "told"), [(0.0, True), (0.5, False)])
-def test_nobody_is_alarmed_by_a_value_below_chance(value: float, told: bool) -> None:
+@pytest.mark.parametrize(("value", "warned"), [(0.0, True), (0.5, False)])
+def test_a_value_below_chance_is_explained(value: float, warned: bool) -> None:
     text = describe_audit(Audit((Finding("site", Estimate(value, 0.0, 1.0), 1.0),), (), ()))
-    assert ("below 0.5 is chance" in text) is told
+    assert ("below 0.5 is chance" in text) is warned
 
 
 # --- from recordings
 
 
-def test_what_only_the_corpus_says_is_known_of_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+def test_facts_of_an_unreadable_file_are_those_of_the_corpus(tmp_path: Path) -> None:
     entry = Entry(tmp_path / "no.edf", "s", 1, recorded=datetime(2020, 5, 1, 9, 30), sex="F", age=30.0)
     found = recording_facts(entry)
     assert (found["recording date"], found["hour of day"]) == ("2020-05-01", "09")
@@ -234,12 +232,12 @@ def test_what_only_the_corpus_says_is_known_of_a_file_that_cannot_be_read(tmp_pa
     assert "sampling rate" not in found
 
 
-def test_the_cues_of_a_cohort_are_read_and_none_betrays_the_label(cohort: Path) -> None:
+def test_the_facts_of_a_simulated_cohort_do_not_predict_the_label(cohort: Path) -> None:
     corpus = open_corpus(cohort)
-    cues: dict[Entry, RecordingFacts] = read_confounds(corpus.entries)
-    assert all(c["duration"] == 60.0 for c in cues.values())
-    assert len({c["sampling rate"] for c in cues.values()}) == 1
-    found = audit_recordings(cues)
+    facts: dict[Entry, RecordingFacts] = read_confounds(corpus.entries)
+    assert all(c["duration"] == 60.0 for c in facts.values())
+    assert len({c["sampling rate"] for c in facts.values()}) == 1
+    found = audit_recordings(facts)
     assert {"sampling rate", "duration", "channel set"} <= set(found.constant)
     assert found.strong == ()
 
@@ -255,7 +253,7 @@ def test_band_edges_are_those_of_the_filter(low: float, high: float) -> None:
     assert band_edges(raw) == (pytest.approx(low, abs=0.26), pytest.approx(high, abs=0.26))
 
 
-def test_band_edges_of_what_is_too_short_or_too_slow_are_not_known() -> None:
+def test_band_edges_of_short_or_slow_recordings_are_unknown() -> None:
     for rate, seconds in ((256.0, 5), (64.0, 60)):
         data = np.random.default_rng(6).normal(size=(2, int(rate * seconds)))
         raw = mne.io.RawArray(data, mne.create_info(2, rate, "eeg"), verbose="error")
@@ -263,7 +261,7 @@ def test_band_edges_of_what_is_too_short_or_too_slow_are_not_known() -> None:
 
 
 @pytest.mark.skipif("HEBBIAN_DATA" not in os.environ, reason="HEBBIAN_DATA is not set")
-def test_the_date_alone_tells_the_groups_of_guinea_bissau_apart() -> None:
+def test_the_date_alone_separates_the_groups_of_guinea_bissau() -> None:
     """In-sample, on all 97 subjects, the published figures are 0.938 for the date and 0.873 for the hour."""
     corpus = open_corpus(Path(os.environ["HEBBIAN_DATA"]) / "eeg" / "guinea_bissau")
     when = {e: {"date": str(e.recorded and e.recorded.date())} for e in corpus.entries}

@@ -1,4 +1,4 @@
-"""The measures of explanations against known discharges, by hand and by slow second implementations."""
+"""Localization of annotated discharges, by hand and by slow second implementations."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -32,12 +32,12 @@ class Energy(nn.Module):
     """The logit of a window is its energy at T7."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Give one logit."""
+        """Return one logit."""
         return 0.02 * x[:, 1].square().sum(1, keepdim=True) - 1
 
 
 def planted(detector: Detector) -> tuple[Detector, np.ndarray]:
-    """Give that network, three transients for it, and a larger one where it does not look."""
+    """Return that network, three transients at T7, and a larger one elsewhere."""
     signal = np.random.default_rng(3).normal(scale=0.01, size=(4, 30 * 256)).astype(np.float32)
     for at, height in ((200, 1.0), (700, 3.0), (1100, 2.0)):
         signal[:3, at : at + 20] += height
@@ -58,7 +58,7 @@ def test_hits_by_hand() -> None:
     [
         (1, [(0.0, 0.5)], 1.0),
         (1, [(5.0, 0.5), (0.0, 0.5)], 0.0),  # only the first counts
-        (2, [(0.0, 0.5)], 0.5),  # one is lacking
+        (2, [(0.0, 0.5)], 0.5),  # one is missing
         (2, [(0.0, 0.5), (0.1, 0.2), (10.0, 0.1)], 1.0),
         (3, [], 0.0),
         (12, [(10.0 * i, 0.1) for i in range(12)], 1.0),
@@ -79,13 +79,11 @@ def test_precision_at_r_needs_a_discharge() -> None:
     st.floats(0.05, 1.0),
 )
 @settings(max_examples=30)
-def test_chance_is_that_of_segments_thrown_at_random(
-    events: list[tuple[float, float]], length: float
-) -> None:
+def test_chance_is_that_of_random_segments(events: list[tuple[float, float]], length: float) -> None:
     onset, duration = np.array(events).T
-    thrown = np.linspace(0, 30 - length, 20_001)
-    share = hits([(start, length) for start in thrown], onset, duration).mean()
-    assert chance(length, 30.0, onset, duration) == pytest.approx(share, abs=0.002)
+    starts = np.linspace(0, 30 - length, 20_001)
+    fraction = hits([(start, length) for start in starts], onset, duration).mean()
+    assert chance(length, 30.0, onset, duration) == pytest.approx(fraction, abs=0.002)
 
 
 def test_precision_of_a_recording_is_beside_amplitude_and_chance(detector: Detector, tmp_path: Path) -> None:
@@ -99,7 +97,7 @@ def test_precision_of_a_recording_is_beside_amplitude_and_chance(detector: Detec
     found = precision(detector, scored, "occlusion")
     assert found is not None
     assert found.explanation == 1
-    assert found.amplitude == pytest.approx(2 / 3)  # its first is where the network does not look
+    assert found.amplitude == pytest.approx(2 / 3)  # the first is not at T7
     lengths = [length for _, length in spans(explain_windows(detector, x, max_segments=MAX_RANKED).segments)]
     covered = [3 * (20 / RATE + 2 * WIDENING + length) / (60 - length) for length in lengths]
     assert found.chance == pytest.approx(np.mean(covered), rel=0.05)

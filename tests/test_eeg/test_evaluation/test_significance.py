@@ -1,4 +1,4 @@
-"""Tests of significance against enumeration, the sums written out, and the null."""
+"""Tests of significance against enumeration, DeLong's sums, and the null."""
 
 import math
 from itertools import combinations, product
@@ -13,26 +13,26 @@ from eeg.evaluation.significance import delong, permutation_p, swapped_p
 
 
 @pytest.mark.parametrize("scores", [[0, 1, 2, 3, 4, 5, 6, 7], [3, 3, 1, 0, 3, 5, 1, 2]])
-def test_the_permutation_p_is_the_share_of_all_relabellings(scores: list[int]) -> None:
+def test_the_permutation_p_is_the_fraction_of_all_relabellings(scores: list[int]) -> None:
     labels = np.repeat([0, 1], 4)
     s = np.array(scores, float)
     found = roc_auc_score(labels, s)
-    all_of_them = []
+    reached = []
     for positives in combinations(range(8), 4):
         y = np.isin(np.arange(8), positives).astype(int)
-        all_of_them.append(roc_auc_score(y, s) >= found - 1e-12)
-    share = np.mean(all_of_them)
-    assert permutation_p(labels, s, draws=4000) == pytest.approx(share, abs=4 * math.sqrt(share / 4000))
+        reached.append(roc_auc_score(y, s) >= found - 1e-12)
+    fraction = np.mean(reached)
+    assert permutation_p(labels, s, draws=4000) == pytest.approx(fraction, abs=4 * math.sqrt(fraction / 4000))
 
 
-def test_the_permutation_p_never_is_zero_and_one_for_no_difference() -> None:
+def test_the_permutation_p_is_never_zero_and_one_without_a_difference() -> None:
     labels = np.repeat([0, 1], 20)
     assert permutation_p(labels, np.arange(40.0), draws=99) == 1 / 100
     assert permutation_p(labels, np.zeros(40), draws=99) == 1
     assert permutation_p(labels, -np.arange(40.0), draws=99) == 1
 
 
-def written_out(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+def delong_sums(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
     """Equations 3 to 6 of DeLong et al. 1988, pair by pair: the difference and its variance."""
     x, y = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
 
@@ -47,11 +47,11 @@ def written_out(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> tu
 
 @given(st.integers(0, 999), st.integers(2, 8), st.integers(2, 8))
 @settings(max_examples=60)
-def test_delong_is_the_sums_written_out(seed: int, patients: int, controls: int) -> None:
+def test_delong_is_its_sums(seed: int, patients: int, controls: int) -> None:
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.repeat([1, 0], [patients, controls]))
     first, second = (rng.integers(0, 5, len(labels)).astype(float) for _ in range(2))
-    difference, variance = written_out(labels, first, second)
+    difference, variance = delong_sums(labels, first, second)
     found = delong(labels, first, second)
     assert found.difference.value == pytest.approx(difference)
     assert found.difference.value == pytest.approx(
@@ -76,10 +76,10 @@ def test_delong_agrees_with_a_bootstrap_of_subjects() -> None:
 
 
 @pytest.mark.parametrize("test", ["delong", "swapped"])
-def test_two_models_that_are_as_good_differ_in_one_of_twenty_cases(test: str) -> None:
+def test_equal_models_differ_in_one_of_twenty_cases(test: str) -> None:
     rng = np.random.default_rng(2)
     labels = np.repeat([0, 1], 30)
-    few = []
+    rejected = []
     for _ in range(200):
         common = labels + rng.normal(size=60)
         first, second = (common + rng.normal(size=60) for _ in range(2))
@@ -88,8 +88,8 @@ def test_two_models_that_are_as_good_differ_in_one_of_twenty_cases(test: str) ->
             if test == "delong"
             else swapped_p(labels, first, second, draws=60)
         )
-        few.append(p < 0.05)
-    assert 0.01 <= np.mean(few) <= 0.1
+        rejected.append(p < 0.05)
+    assert 0.01 <= np.mean(rejected) <= 0.1
 
 
 def test_a_model_does_not_differ_from_itself_nor_from_its_own_order() -> None:
@@ -102,18 +102,18 @@ def test_a_model_does_not_differ_from_itself_nor_from_its_own_order() -> None:
         delong(np.array([0, 0, 1]), np.arange(3.0), np.arange(3.0))
 
 
-def test_the_swapped_p_is_the_share_of_all_swaps() -> None:
+def test_the_swapped_p_is_the_fraction_of_all_swaps() -> None:
     rng = np.random.default_rng(4)
     labels = np.repeat([0, 1], 4)
     first, second = 5 * labels + rng.normal(size=8), rng.normal(size=8)
     a, b = rankdata(first), rankdata(second)
 
-    def apart(swap: tuple[int, ...]) -> float:
+    def difference(swap: tuple[int, ...]) -> float:
         one, other = np.where(swap, b, a), np.where(swap, a, b)
         return abs(roc_auc_score(labels, one) - roc_auc_score(labels, other))
 
-    share = np.mean([apart(s) >= apart((0,) * 8) - 1e-9 for s in product((0, 1), repeat=8)])
-    assert 0 < share < 0.5
+    fraction = np.mean([difference(s) >= difference((0,) * 8) - 1e-9 for s in product((0, 1), repeat=8)])
+    assert 0 < fraction < 0.5
     assert swapped_p(labels, first, second, draws=3000) == pytest.approx(
-        share, abs=4 * math.sqrt(share / 3000)
+        fraction, abs=4 * math.sqrt(fraction / 3000)
     )

@@ -1,4 +1,4 @@
-"""The convolutional nets against the counts that their papers print, and against what they are said to do."""
+"""The convolutional networks against the parameter counts of their papers, and their properties."""
 
 import math
 
@@ -14,7 +14,7 @@ def count(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters())
 
 
-# --- parameters: layer by layer as the papers' tables have them, and in sum as published
+# --- parameters: layer by layer as in the papers' tables, and in sum as published
 
 NORM = 2  # parameters a map of a batch norm: scale and shift
 
@@ -106,7 +106,7 @@ def test_deep4_has_the_parameters_of_its_paper(
 
 
 @pytest.mark.parametrize(("net", "shortest"), [(eegnet, 32), (shallow, 47), (deep4, 76)])
-def test_windows_that_no_sample_is_left_of_are_refused(net: type, shortest: int) -> None:
+def test_windows_too_short_for_the_poolings_are_refused(net: type, shortest: int) -> None:
     assert net(3, shortest)(torch.zeros(2, 3, shortest)).shape == (2, 1)
     with pytest.raises(ValueError, match=f"windows of {shortest - 1} samples are too short"):
         net(3, shortest - 1)
@@ -119,7 +119,7 @@ def test_counts_must_be_positive(net: type, channels: int, outputs: int) -> None
         net(channels, 128, outputs)
 
 
-def test_shallow_sees_the_logarithm_of_power() -> None:
+def test_the_features_of_shallow_are_log_power() -> None:
     """Ten times the signal is 100 times the power: log 100 more in every feature, wherever it is."""
     network = shallow(3, 256).eval()
     temporal = network[0][1]
@@ -131,7 +131,7 @@ def test_shallow_sees_the_logarithm_of_power() -> None:
     torch.testing.assert_close(more, torch.full_like(more, math.log(100)), atol=0.02, rtol=0)
 
 
-def test_eegnets_convolutions_keep_the_length_and_look_to_both_sides() -> None:
+def test_eegnets_convolutions_preserve_the_length_and_are_centred() -> None:
     network = eegnet(2, 128).eval()
     x = torch.zeros(1, 2, 128)
     x[..., 64] = 1

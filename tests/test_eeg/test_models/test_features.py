@@ -19,7 +19,7 @@ def noise(n: int, channels: int = 4, times: int = 256, seed: int = 0) -> np.ndar
 
 
 def cohort(kind: str, subjects: int = 40, seed: int = 0) -> tuple[list[np.ndarray], np.ndarray]:
-    """Noise; patients (every second one) have more power at 11 Hz, or two channels in step at all others."""
+    """Noise; patients (every second one) have more power at 11 Hz, or two correlated channels."""
     rng = np.random.default_rng(seed)
     labels = np.arange(subjects) % 2
     recordings = []
@@ -55,7 +55,7 @@ def test_covariances_are_scipys_cross_spectra(band: tuple[float, float]) -> None
             np.testing.assert_allclose(found[:, i, j], power, rtol=1e-4, atol=1e-4)
 
 
-def test_power_is_that_of_the_channel_that_swings() -> None:
+def test_power_is_that_of_the_oscillating_channel() -> None:
     x = np.zeros((1, 3, 256), np.float32)
     x[0, 1] = 5 * np.sin(2 * np.pi * 10 * np.arange(256) / SFREQ)
     power = band_power(x, SFREQ, [(1, 4), (8, 13)]).reshape(2, 3)
@@ -70,7 +70,7 @@ def test_windows_that_resolve_no_band_are_refused(name: str) -> None:
         FEATURES[name](SFREQ, 0).fit([noise(3, times=32)] * 4, np.array([0, 1, 0, 1]))
 
 
-def test_movement_in_a_few_windows_is_not_seen() -> None:
+def test_movement_in_a_few_windows_has_no_effect() -> None:
     x = noise(10)
     calm = x[np.argsort(np.trace(band_covariances(x, SFREQ, (8, 13)), axis1=1, axis2=2))]
     moved = calm.copy()
@@ -91,40 +91,40 @@ def test_covariances_of_an_average_reference_are_not_singular() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(FEATURES))
-def test_power_tells_the_groups_apart(name: str) -> None:
+def test_power_separates_the_groups(name: str) -> None:
     assert auc(name, "power") > 0.9
 
 
 @pytest.mark.parametrize("name", ["tangent", "tangent-bands"])
-def test_coupling_is_seen_in_tangent_space(name: str) -> None:
+def test_coupling_separates_the_groups_in_tangent_space(name: str) -> None:
     assert auc(name, "coupling") > 0.9
 
 
 @pytest.mark.parametrize("name", ["svm", "rf"])
-def test_coupling_is_not_seen_in_power(name: str) -> None:
+def test_coupling_does_not_separate_them_by_power(name: str) -> None:
     assert auc(name, "coupling") < 0.85
 
 
 @pytest.mark.parametrize("name", ["tangent", "tangent-bands"])
-def test_tangent_space_does_not_care_for_gain_or_order_of_channels(name: str) -> None:
+def test_tangent_space_is_invariant_to_gain_and_order_of_channels(name: str) -> None:
     recordings, labels = cohort("power")
-    turned = [3 * x[:, [2, 0, 3, 1]] for x in recordings]
+    permuted = [3 * x[:, [2, 0, 3, 1]] for x in recordings]
     one = FEATURES[name](SFREQ, 0).fit(recordings[:20], labels[:20])
-    other = FEATURES[name](SFREQ, 1).fit(turned[:20], labels[:20])
+    other = FEATURES[name](SFREQ, 1).fit(permuted[:20], labels[:20])
     np.testing.assert_allclose(
-        [one(x) for x in recordings[20:]], [other(x) for x in turned[20:]], rtol=1e-2, atol=1e-3
+        [one(x) for x in recordings[20:]], [other(x) for x in permuted[20:]], rtol=1e-2, atol=1e-3
     )
 
 
 @pytest.mark.parametrize("name", ["svm", "rf"])
-def test_the_seed_decides(name: str) -> None:
+def test_scores_depend_on_the_seed_only(name: str) -> None:
     recordings, labels = cohort("power", 12)
     scores = [FEATURES[name](SFREQ, seed).fit(recordings, labels)(recordings[0]) for seed in (0, 0, 1)]
     assert scores[0] == scores[1] != scores[2]
 
 
 class Spy(BaseEstimator):
-    """A classifier that only remembers how its samples weigh."""
+    """A classifier that records the weights of its samples."""
 
     weights_: np.ndarray
 
@@ -144,7 +144,7 @@ def test_a_long_recording_weighs_as_much_as_a_short_one() -> None:
     assert model(noise(3)) == pytest.approx(noise(3).mean())
 
 
-def test_a_forest_that_is_certain_has_a_finite_score() -> None:
+def test_a_certain_forest_has_a_finite_score() -> None:
     recordings, labels = cohort("power", 40)
     model = FEATURES["rf"](SFREQ, 0).fit(
         [x * (1 + 99 * y) for x, y in zip(recordings, labels, strict=True)], labels

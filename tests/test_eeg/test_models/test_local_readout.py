@@ -1,4 +1,4 @@
-"""Rules that read out by themselves: a detector answers as the rule does, also from a file, with reasons."""
+"""Rules with their own readout: a detector has the scores of the rule, also from a file, and is explained."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -48,24 +48,24 @@ def detector(rule: str) -> Detector:
     )
 
 
-def test_who_reads_out_by_himself_and_how() -> None:
+def test_rules_with_their_own_readout() -> None:
     assert [rule for rule in (*OWN, "backprop", "predsim") if has_own_readout(rule)] == OWN
     assert [count_scores(rule) for rule in (*OWN, "backprop")] == [1, 2, 2, 1]
     assert isinstance(build_network("tvgg", None, *SHAPE), TVGG)
 
 
 @pytest.mark.parametrize("rule", OWN)
-def test_the_logit_is_what_the_rule_says_and_not_the_networks(rule: str) -> None:
+def test_the_logit_is_that_of_the_rule_and_not_of_the_network(rule: str) -> None:
     found = network(rule)
-    said = found.rule.predict(torch.from_numpy(WINDOWS)).detach()
-    logit = said[:, -1] if said.shape[1] == 1 else said[:, 1] - said[:, 0]
+    scores = found.rule.predict(torch.from_numpy(WINDOWS)).detach()
+    logit = scores[:, -1] if scores.shape[1] == 1 else scores[:, 1] - scores[:, 0]
     np.testing.assert_allclose(network_logits(found, WINDOWS), logit, rtol=1e-4, atol=1e-5)
     own = found.rule.model(torch.from_numpy(WINDOWS)).detach()
-    assert not torch.allclose(own, said, atol=1e-3)
+    assert not torch.allclose(own, scores, atol=1e-3)
 
 
 @pytest.mark.parametrize("rule", OWN)
-def test_a_loaded_detector_answers_bit_for_bit_the_same(rule: str, tmp_path: Path) -> None:
+def test_a_loaded_detector_has_the_same_logits(rule: str, tmp_path: Path) -> None:
     made = detector(rule)
     save_detector(made, tmp_path / "model.safetensors")
     again = load_detector(tmp_path / "model.safetensors")
@@ -73,14 +73,14 @@ def test_a_loaded_detector_answers_bit_for_bit_the_same(rule: str, tmp_path: Pat
     np.testing.assert_array_equal(again.logits(WINDOWS), made.logits(WINDOWS))
 
 
-def test_a_readout_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_readout_is_refused(tmp_path: Path) -> None:
     save_detector(replace(detector("mono-forward"), readout="telepathy"), tmp_path / "model.safetensors")
     with pytest.raises(DataError, match="damaged"):
         load_detector(tmp_path / "model.safetensors")
 
 
 def bumps(label: int, seed: int) -> Windows:
-    """Noise, in which two of six windows of those with label 1 hold a bump."""
+    """Noise, in which two of six windows of those with label 1 contain a bump."""
     x = np.random.default_rng(seed).standard_normal((6, *SHAPE)).astype(np.float32)
     if label:
         x[[0, 2], :, 26:39] += 4
@@ -101,7 +101,7 @@ def test_it_is_trained_and_the_same_plan_gives_the_same_weights(rule: str) -> No
 
 
 @pytest.mark.slow
-def test_mono_forward_learns_what_the_readout_of_the_network_never_sees() -> None:
+def test_mono_forward_learns_without_the_readout_of_the_network() -> None:
     plan = Plan(Preprocessing(CHANNELS), "events", 1.0, "top", rule="mono-forward", epochs=30)
     network = fit_network(plan, [bumps(i % 2, i) for i in range(12)])
     for seed in range(100, 106):
@@ -127,7 +127,7 @@ def test_mono_forward_is_explained_by_every_method(method: str) -> None:
 
 
 @pytest.mark.parametrize("rule", ["forward-forward", "eqprop"])
-def test_rules_without_gradients_are_explained_by_taking_parts_out(rule: str) -> None:
+def test_rules_without_gradients_are_explained_by_occlusion(rule: str) -> None:
     assert evidence(rule, "occlusion").abs().sum() > 0
     for method in ("integrated-gradients", "grad-cam", "deeplift", "gradient-shap"):
         with pytest.raises(DataError, match="occlusion"):

@@ -64,7 +64,7 @@ def test_poolings_take_the_last_axis(name: str) -> None:
 
 
 def test_the_best_pooling_is_the_one_that_ranks_subjects_best() -> None:
-    """Patients have a few high windows on a low mean: only those that look at the highest see them."""
+    """Patients have a few high windows on a low mean: only poolings of the highest respond to them."""
     rng = np.random.default_rng(0)
     labels = np.tile([0, 1], 20)
     logits = [rng.normal(size=100) - 0.3 * y for y in labels]
@@ -79,11 +79,11 @@ def test_the_best_pooling_is_the_one_that_ranks_subjects_best() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(POOLINGS))
-def test_every_pooling_can_be_trained_through(name: str) -> None:
+def test_every_pooling_is_differentiable(name: str) -> None:
     logits = torch.randn(3, 20, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(POOLINGS[name], logits)
 
 
-def test_the_peak_does_not_see_what_all_windows_share() -> None:
+def test_the_peak_ignores_what_all_windows_have_in_common() -> None:
     logits = torch.randn(3, 40)
     torch.testing.assert_close(POOLINGS["peak"](logits + 5), POOLINGS["peak"](logits), rtol=0, atol=1e-5)

@@ -69,9 +69,7 @@ def test_a_name_is_registered_once() -> None:
         register_model("tvgg")(lambda channels, times, outputs: None)
 
 
-def test_a_network_of_ones_own_is_imported_and_taken_as_one_block(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_user_code_is_imported_and_is_one_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine_for_test.py").write_text(
         "from torch import nn\n"
         "class Net(nn.Module):\n"
@@ -93,13 +91,13 @@ def test_a_network_of_ones_own_is_imported_and_taken_as_one_block(
 @pytest.mark.parametrize(
     "name", ["no_such_module_here:net", "eeg.models.registry:no_such_function", ":", "eeg:"]
 )
-def test_code_that_is_not_there_is_refused_in_one_line(name: str) -> None:
+def test_missing_code_is_refused_in_one_line(name: str) -> None:
     with pytest.raises(ValueError, match=rf"no model '{name}'.*expected package\.module:function"):
         build_model(name, 4, 128)
 
 
 @pytest.mark.parametrize("gap", [False, True])
-def test_grad_cam_looks_at_cells_of_sixteen_samples(gap: bool) -> None:
+def test_grad_cam_has_cells_of_sixteen_samples(gap: bool) -> None:
     network = TVGG(3, 640, gap=gap).eval()
     seen: list[torch.Tensor] = []
     network.last_convolution.register_forward_hook(lambda m, i, out: seen.append(out))
@@ -107,8 +105,8 @@ def test_grad_cam_looks_at_cells_of_sixteen_samples(gap: bool) -> None:
     assert seen[0].shape == (1, 32, 640 // 16)
 
 
-def test_gap_does_not_care_where_in_time_a_pattern_stands() -> None:
-    """Shifted by whole pooling cells, far from the borders, it leaves the same mean over time."""
+def test_gap_is_invariant_to_shifts_in_time() -> None:
+    """Shifted by whole pooling cells, far from the borders, a pattern has the same mean over time."""
     torch.manual_seed(0)
     network = TVGG(2, 1024, gap=True).eval()
     x = torch.zeros(1, 2, 1024)

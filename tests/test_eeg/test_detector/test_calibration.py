@@ -1,0 +1,83 @@
+"""Calibration against Platt's method by a general optimiser, and Bayes' rule."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from eeg.detector.calibration import Calibration, fit_calibration
+
+calibrations = st.builds(
+    Calibration, st.floats(0.01, 10), st.floats(-5, 5), st.floats(0.05, 0.95), st.just(10)
+)
+
+
+@given(calibrations, st.floats(-10, 10), st.floats(0.01, 0.99))
+def test_the_prior_changes_as_in_bayes_rule(
+    calibration: Calibration, score: float, prevalence: float
+) -> None:
+    """Posterior odds are the likelihood ratio times the prior odds."""
+    before = calibration.prevalence
+    ratio = math.exp(calibration.logit(score)) / (before / (1 - before))
+    odds = ratio * prevalence / (1 - prevalence)
+    assert calibration.logit(score, prevalence) == pytest.approx(math.log(odds))
+    assert calibration.logit(score, before) == pytest.approx(calibration.logit(score))
+
+
+@given(calibrations, st.floats(-10, 10), st.floats(0.01, 5), st.floats(0.01, 0.98), st.floats(0.001, 0.01))
+def test_the_calibrated_logit_rises_with_score_and_prevalence(
+    calibration: Calibration, score: float, more: float, prevalence: float, step: float
+) -> None:
+    found = calibration.logit(score, prevalence)
+    assert calibration.logit(score + more, prevalence) > found
+    assert calibration.logit(score, prevalence + step) > found
+
+
+@pytest.mark.parametrize("prevalence", [-0.1, 0.0, 1.0, 1.5, math.nan])
+def test_a_prevalence_is_between_0_and_1(prevalence: float) -> None:
+    with pytest.raises(ValueError, match="prevalence must lie between 0 and 1"):
+        Calibration(1.0, 0.0, 0.5, 10).logit(0.0, prevalence)
+
+
+def platt(scores: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """Minimise the cross-entropy with Platt's targets, as in Platt 1999, by a general optimiser."""
+    positive, negative = (labels == 1).sum(), (labels == 0).sum()
+    target = np.where(labels == 1, (positive + 1) / (positive + 2), 1 / (negative + 2))
+
+    def loss(ab: np.ndarray) -> float:
+        z = ab[0] * scores + ab[1]
+        return float(np.sum(np.logaddexp(0, z) - target * z))
+
+    slope, intercept = minimize(loss, [0.0, 0.0], method="BFGS", options={"gtol": 1e-8}).x
+    return float(slope), float(intercept)
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0, 30.0])
+@pytest.mark.parametrize("apart", [0.3, 1.0, 10.0])
+def test_the_fit_is_platts(scale: float, apart: float) -> None:
+    rng = np.random.default_rng(int(10 * apart))
+    labels = np.repeat([0, 1], [25, 15])
+    scores = apart * labels + rng.normal(size=40)  # 10 apart they are separable, and the slope stays finite
+    slope, intercept = platt(scores, labels)
+    found = fit_calibration(scale * scores + 3, labels)
+    assert found.slope * scale == pytest.approx(slope, rel=2e-3)
+    assert found.intercept + 3 * found.slope == pytest.approx(intercept, rel=2e-3, abs=2e-3)
+    assert (found.prevalence, found.n) == (15 / 40, 40)
+
+
+@pytest.mark.parametrize("scores", [-np.arange(20.0), np.zeros(20)])
+def test_an_uninformative_score_has_the_prior(scores: np.ndarray) -> None:
+    labels = np.repeat([0, 1], [12, 8])
+    found = fit_calibration(scores, labels)
+    assert found.slope == 0
+    assert expit(found.logit(np.array([-9.0, 0.0, 9.0]))) == pytest.approx(8 / 20, abs=0.03)
+    assert expit(found.logit(5.0, 0.1)) == pytest.approx(0.1, abs=0.03)
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_calibration_needs_both_classes(label: int) -> None:
+    with pytest.raises(ValueError, match="calibration needs both classes"):
+        fit_calibration(np.arange(4.0), np.full(4, label))
