@@ -192,7 +192,7 @@ def _split(model: nn.Sequential, frozen: int) -> tuple[nn.Sequential, nn.Sequent
 def _seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Seed what cannot be given a generator (dropout, noise inside rules); leave the caller's state."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed * world() + rank())  # each process has noise of its own
+        torch.manual_seed(seed * world() + rank())  # each process has its own noise
         yield
 
 

@@ -45,11 +45,11 @@ def suppliers(rules: Collection[str], data: str = "") -> dict[str, str]:
         ),
         *entry_points(group="hebbian.data", name=data),
     ]
-    found = {}
+    installed = {}
     for name in (name for point in points if point.dist is not None for name in _with_required(point.dist)):
         with suppress(PackageNotFoundError):  # required on other platforms only
-            found[name] = version(name)
-    return found
+            installed[name] = version(name)
+    return installed
 
 
 def _with_required(package: Distribution) -> list[str]:

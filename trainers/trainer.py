@@ -172,7 +172,7 @@ class Trainer:
         callbacks = self._stateful()
         if missing := callbacks.keys() - state["callbacks"].keys():
             raise DataError(
-                f"no state for {', '.join(sorted(missing))}; give the same callbacks in the same order as "
+                f"no state for {', '.join(sorted(missing))}; use the same callbacks in the same order as "
                 f"before: {', '.join(state['callbacks']) or 'none'}"
             )
         self.rule.load_state_dict(state["rule"])

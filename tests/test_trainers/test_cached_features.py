@@ -1,4 +1,4 @@
-"""What reaches the part that learns: the same from memory, from a file and computed anew."""
+"""Inputs of the part that learns: the same from memory, from a file and recomputed."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def test_outputs_are_those_of_the_part_in_eval_mode(batch, limit):
 
 
 @pytest.mark.skipif(not MAPS.exists(), reason="needs Linux's list of mapped files")
-def test_the_file_is_used_above_the_limit_and_vanishes(tmp_path):
+def test_the_file_is_used_above_the_limit_and_deleted_with_the_tensor(tmp_path):
     size = 30 * 4 * 4
     cached = Cache(size, tmp_path)(part(), X)
     assert str(tmp_path) not in MAPS.read_text()
@@ -67,7 +67,7 @@ def test_no_samples_are_refused():
         Cache()(part(), X[:0])
 
 
-def test_what_lies_below_sees_altered_inputs_anew():
+def test_the_part_below_gets_augmented_inputs():
     """Written out: alter, then pass; the draws come from the same generator."""
     model = part()
     feed = feed_of(augment=shift).through(model[:1]).through(model[1:])

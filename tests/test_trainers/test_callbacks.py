@@ -1,4 +1,4 @@
-"""Step hooks against the arithmetic written out; the bar and the schedulers against what they count."""
+"""Step hooks, verified by explicit arithmetic; the progress bar and the schedulers, by their counts."""
 
 from typing import ClassVar
 

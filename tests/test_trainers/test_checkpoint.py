@@ -1,4 +1,4 @@
-"""Checkpoints: a training that is killed at any moment and goes on ends as one that was left alone."""
+"""Checkpoints: a training that is killed at any moment and resumed equals an uninterrupted one."""
 
 import os
 import pickle
@@ -72,8 +72,8 @@ def interrupted(path, name, after, **changed):
 
 
 @pytest.mark.parametrize("name", sorted(registry.list_rules()))
-def test_an_interrupted_training_ends_as_one_that_was_left_alone(name, tmp_path):
-    """Interrupted within an epoch, between two, and where there is a second phase, there."""
+def test_a_resumed_training_equals_an_uninterrupted_one(name, tmp_path):
+    """Interrupted within an epoch, between two, and in the second phase, if any."""
     path = tmp_path / "a.pt"
     steps = STEPS if registry.find_rule(name).supervised else 2 * STEPS
     for after in (4, steps // 2 - 1, 2):  # the step that is interrupted is lost each time
@@ -105,7 +105,7 @@ def test_every_phase_can_be_interrupted(name, changes, tmp_path):
         assert same_state(trained(name, Checkpoint(path), recipe=recipe), whole)
 
 
-def test_a_finished_training_is_not_made_again(tmp_path):
+def test_a_finished_training_is_not_repeated(tmp_path):
     path = tmp_path / "a.pt"
     whole = trained("softhebb", Checkpoint(path))
     assert same_state(trained("softhebb", Checkpoint(path), [Interrupt(1)]), whole)
@@ -136,7 +136,7 @@ def await_writing(running, folder):
 
 @pytest.mark.slow
 def test_killed_at_random_moments(tmp_path):
-    """By SIGKILL, which nothing can catch; every step writes, so that many are killed as they write."""
+    """By SIGKILL, which cannot be caught; every step writes, so many are killed during a write."""
     names, epochs = (
         ("backprop", "softhebb", "node-perturbation", "weight-mirror", "clapp", "kolen-pollack"),
         12,
@@ -187,7 +187,7 @@ trained("backprop", Checkpoint(Path({str(path)!r}), every=0))
 
 
 class Signal:
-    """Ask this very process to end, once, during a step."""
+    """Send a signal to this process, once, during a step."""
 
     def __init__(self, number, step):
         self.number, self.step = number, step
@@ -198,7 +198,7 @@ class Signal:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_request_to_end_is_met_after_the_step_and_its_writing(number, tmp_path):
+def test_a_signal_ends_the_training_after_the_step_and_the_write(number, tmp_path):
     path = tmp_path / "a.pt"
     handler = signal.getsignal(number)
     checkpoint = Checkpoint(path, every=float("inf"))
@@ -211,14 +211,14 @@ def test_a_request_to_end_is_met_after_the_step_and_its_writing(number, tmp_path
 
 @pytest.fixture
 def terminal():
-    """SIGINT as in a terminal; what runs in the background of a shell inherits that it is ignored."""
+    """SIGINT as in a terminal; background processes of a shell ignore it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("terminal")
-def test_the_second_request_acts_at_once(tmp_path):
+def test_a_second_signal_acts_at_once(tmp_path):
     path = tmp_path / "a.pt"
     checkpoint = Checkpoint(path, every=float("inf"))
     twice = [Signal(signal.SIGINT, 5), Signal(signal.SIGINT, 5)]
@@ -231,7 +231,7 @@ def test_the_second_request_acts_at_once(tmp_path):
 
 
 class Memory:
-    """A callback with a state, which acts on it: it stops when it has seen enough steps."""
+    """A callback with state: it stops the training after a number of steps."""
 
     def __init__(self):
         self.seen = 0
@@ -249,7 +249,7 @@ class Memory:
 
 @pytest.mark.parametrize("own", [False, True])
 def test_torchs_own_loader_scheduler_and_scaler(own, tmp_path):
-    """The loader draws from its own generator, or from the one that dropout draws from too."""
+    """The loader has its own generator, or uses the global one, like dropout."""
 
     def fit(*riders, seed=0):
         torch.manual_seed(seed)
@@ -290,7 +290,7 @@ def test_a_callback_without_its_state_is_named(tmp_path):
     trainer = Trainer(Backprop(model, F.cross_entropy), SGD(model.parameters(), lr=0.1))
     trainer.fit(Batches(torch.zeros(2, 2), torch.zeros(2).long(), 2), 1)
     other = Trainer(Backprop(model, F.cross_entropy), SGD(model.parameters(), lr=0.1), [Memory()])
-    with pytest.raises(DataError, match="no state for Memory 0; give the same callbacks"):
+    with pytest.raises(DataError, match="no state for Memory 0; use the same callbacks"):
         other.load_state_dict(trainer.state_dict())
 
 
@@ -316,7 +316,7 @@ def test_reading_runs_no_code(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", "half", {"weight": torch.zeros(2)}, [1]])
-def test_a_foreign_or_damaged_file_is_refused_and_left_alone(content, tmp_path):
+def test_a_foreign_or_damaged_file_is_refused_and_unchanged(content, tmp_path):
     path = tmp_path / "a.pt"
     if content == "half":
         trained("backprop", Checkpoint(path))

@@ -1,4 +1,4 @@
-"""The `hebbian` command as a user meets it."""
+"""The `hebbian` command."""
 
 import json
 import math
@@ -33,7 +33,7 @@ def test_help_loads_nothing_heavy():
     assert "Research use only" in done.stdout
 
 
-def test_rules_lists_every_rule_and_what_is_used_by_itself():
+def test_rules_lists_every_rule_and_module():
     listed = call_hebbian("rules")
     assert listed.exit_code == 0
     assert {line.split()[0] for line in listed.output.splitlines()[1:]} == {
@@ -43,7 +43,7 @@ def test_rules_lists_every_rule_and_what_is_used_by_itself():
 
 
 @pytest.mark.parametrize("name", ["krotov", "hopfield", "storkey", "genomic-bottleneck"])
-def test_rules_tells_all_about_one(name):
+def test_rules_describes_one_rule(name):
     info, output = registry.describe_rule(name), call_hebbian("rules", name).output
     assert all(part in output for part in (info.equation, info.source, info.needs, info.family))
 
@@ -93,7 +93,7 @@ def accuracies(output):
     return {row[0]: float(row[1].rstrip("%")) / 100 for row in rows}
 
 
-def test_a_rule_is_trained_and_recorded_beside_its_controls(tmp_path):
+def test_a_rule_and_its_controls_are_trained_and_recorded(tmp_path):
     out = tmp_path / "run"
     words = ["train", "--rule", "softhebb", "--epochs", "1", "--hidden", "20", "--seed", "3"]
     result = call_hebbian(*words, "--out", str(out))
@@ -116,7 +116,7 @@ def test_a_rule_is_trained_and_recorded_beside_its_controls(tmp_path):
     assert accuracies(call_hebbian(*words, "--no-controls").output) == {"softhebb": shown["softhebb"]}
 
 
-def test_an_interrupted_training_is_gone_on_with(tmp_path, monkeypatch):
+def test_an_interrupted_training_is_resumed(tmp_path, monkeypatch):
     words = ["train", "--rule", "softhebb", "--epochs", "1", "--hidden", "8"]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert call_hebbian(*words, "--out", str(whole)).exit_code == 0
@@ -170,7 +170,7 @@ def test_what_was_logged_before_the_first_checkpoint_is_not_logged_twice(tmp_pat
     assert [event.step for event in events.Scalars("readout/accuracy")] == [1]
 
 
-def test_greedy_is_for_rules_without_labels_alone(tmp_path):
+def test_greedy_applies_to_unsupervised_rules_only(tmp_path):
     out = tmp_path / "run"
     words = ["train", "--rule", "softhebb", "--greedy", "--epochs", "1", "--hidden", "8", "--hidden", "6"]
     result = call_hebbian(*words, "--out", str(out))
@@ -184,7 +184,7 @@ def test_greedy_is_for_rules_without_labels_alone(tmp_path):
     }
 
 
-def test_the_readout_learns_as_many_epochs_as_a_control_with_labels(tmp_path):
+def test_the_readout_has_as_many_epochs_as_a_supervised_control(tmp_path):
     out = tmp_path / "run"
     result = call_hebbian("train", "--rule", "softhebb", "--epochs", "2", "--hidden", "8", "--out", str(out))
     assert result.exit_code == 0, result.output
@@ -194,7 +194,7 @@ def test_the_readout_learns_as_many_epochs_as_a_control_with_labels(tmp_path):
         assert events.Scalars(f"{phase}/learning_rate/0")[-1].step == 2
 
 
-def test_the_angle_to_backprop_is_logged_where_it_is_asked_for(tmp_path):
+def test_the_angle_to_backprop_is_logged_on_request(tmp_path):
     words = ["train", "--rule", "dfa", "--epochs", "1", "--hidden", "8", "--no-controls"]
     assert "--alignment needs the folder" in complaint(call_hebbian(*words, "--alignment"))
     result = call_hebbian(*words, "--alignment", "--out", str(tmp_path / "run"))
@@ -207,7 +207,7 @@ def test_the_angle_to_backprop_is_logged_where_it_is_asked_for(tmp_path):
     }
 
 
-def test_what_a_kill_during_the_first_writing_leaves_is_no_obstacle(tmp_path):
+def test_temporary_files_of_a_killed_run_are_removed(tmp_path):
     left = tmp_path / "run" / ".partial-run.json-abc"
     left.mkdir(parents=True)
     (left / "run.json").write_text("half")

@@ -1,4 +1,4 @@
-"""A comparison is fair, survives interruption, and says what failed; a recorded run can be run again."""
+"""A comparison is fair, can be resumed, and reports failures; a recorded run can be repeated."""
 
 import csv
 import json
@@ -33,7 +33,7 @@ SMALL = Comparison(("dfa", "softhebb"), seeds=(0, 1), widths=(6,), epochs=1)
 
 @pytest.fixture
 def split():
-    """Two classes in five dimensions, apart by their sign."""
+    """Two classes in five dimensions, separated by their sign."""
     g = torch.Generator().manual_seed(0)
     y = torch.arange(60) % 2
     x = torch.randn(60, 5, generator=g) + 4.0 * y[:, None] - 2
@@ -42,7 +42,7 @@ def split():
 
 @pytest.fixture
 def here(monkeypatch):
-    """Run everything in this process; return what was run."""
+    """Run all jobs in this process; return their keys."""
     calls = []
 
     def call(function, experiment, *args):
@@ -60,12 +60,12 @@ def outcome(results):
     return {(r.rule, r.seed): (r.accuracy, r.weights, r.reason) for r in results}
 
 
-def test_a_process_of_its_own_has_its_own_peak_of_memory():
+def test_a_new_process_has_its_own_peak_memory():
     assert peak_memory() > 150  # torch is here
     assert run_in_process(peak_memory) < 60
 
 
-def test_what_raises_or_dies_apart_is_told_in_one_line():
+def test_a_job_that_raises_or_dies_is_reported_in_one_line():
     assert run_in_process(divmod, 7, 2) == (3, 1)
     with pytest.raises(JobError, match=r"^ZeroDivisionError: "):
         run_in_process(divmod, 1, 0)
@@ -75,7 +75,7 @@ def test_what_raises_or_dies_apart_is_told_in_one_line():
         run_in_process(signal.raise_signal, signal.SIGKILL)
 
 
-def test_rules_that_draw_their_weights_alike_begin_alike(split):
+def test_rules_with_the_same_initialisation_have_the_same_first_weights(split):
     first = {
         (rule, seed): tensor_digest(Experiment(rule, seed, recommended(rule)).model(split).parameters())
         for rule in ("backprop", "dfa", "pc", "frozen")
@@ -103,7 +103,7 @@ def test_frozen_features_update_the_readout_alone(split):
         ("convnet", (4, 4), "too small"),
     ],
 )
-def test_a_net_that_does_not_suit_the_data_is_refused(net, sample, says):
+def test_a_network_that_does_not_fit_the_data_is_refused(net, sample, says):
     x, y = torch.zeros(4, *sample), torch.tensor([0, 1, 0, 1])
     with pytest.raises(ValueError, match=says):
         compare_rules(replace(SMALL, net=net, widths=()), Split(x, y, x, y), Path("unused"))
@@ -126,7 +126,7 @@ def test_a_comparison_in_processes_equals_one_without(split, tmp_path, monkeypat
     assert outcome(compare_rules(small, split, tmp_path / "here")) == outcome(results)
 
 
-def test_whoever_is_interrupted_runs_only_what_is_missing(split, tmp_path, here):
+def test_a_resumed_comparison_runs_only_what_is_missing(split, tmp_path, here):
     whole = outcome(compare_rules(SMALL, split, tmp_path / "whole"))
     assert here == [("dfa", 0), ("softhebb", 0), ("dfa", 1), ("softhebb", 1)]
     here.clear()
@@ -174,7 +174,7 @@ def test_a_folder_takes_more_rules_and_seeds_and_nothing_else(split, tmp_path, h
         compare_rules(SMALL, split, tmp_path / "b")
 
 
-def test_a_run_that_fails_is_a_row_that_says_so(split, tmp_path, here):
+def test_a_failed_run_is_a_row_with_its_reason(split, tmp_path, here):
     results = compare_rules(replace(SMALL, rules=("krotov", "dfa"), widths=(1,)), split, tmp_path / "a")
     failed = [r for r in results if r.rule == "krotov"]
     assert all(r.accuracy is None and "ranks 2 units" in r.reason for r in failed)
@@ -193,7 +193,7 @@ def test_nothing_begins_after_the_budget(split, tmp_path, here):
     assert (tmp_path / "a" / "run.json").exists()
 
 
-def test_seeds_come_to_a_mean_with_its_t_interval():
+def test_seeds_are_summarised_by_a_mean_and_its_t_interval():
     values = [0.91, 0.94, 0.92]
     results = [Result("a", i, v, seconds=1.0, updated=3) for i, v in enumerate(values)]
     results += [Result("b", 0, 0.95, seconds=1.0, updated=3), Result("b", 1, reason="why | so")]
@@ -220,7 +220,7 @@ def test_greedy_and_epochs_mean_the_same_for_a_rule_and_its_controls(split, tmp_
             assert phase.epochs_for(1) == 7
 
 
-def test_controls_stand_beside_every_comparison():
+def test_every_comparison_includes_the_controls():
     assert with_controls(("dfa", "frozen", "dfa")) == ("dfa", "frozen", "backprop")
     with pytest.raises(ValueError, match="did you mean 'oja'"):
         Comparison(("oj",))
@@ -270,7 +270,7 @@ def test_options_that_are_pairs_or_have_no_default_are_taken():
         ({"scale": "log"}, "scale = 'log'; expected none, mean, standard"),
     ],
 )
-def test_a_file_with_a_slip_is_refused(changes, says):
+def test_a_mistake_in_the_file_is_refused(changes, says):
     with pytest.raises(DataError, match=says):
         override(recommended("softhebb"), changes)
     with pytest.raises(DataError, match=f"^softhebb: {says}"):
@@ -278,7 +278,7 @@ def test_a_file_with_a_slip_is_refused(changes, says):
 
 
 @pytest.mark.parametrize("text", ["[softhebb", "lr = 1"])
-def test_a_file_that_is_none_is_refused(tmp_path, text):
+def test_a_file_of_another_format_is_refused(tmp_path, text):
     path = tmp_path / "settings.toml"
     path.write_text(text)
     with pytest.raises(DataError, match=str(path)):
@@ -295,7 +295,7 @@ def test_the_commit_is_that_of_git(tmp_path):
     assert git_state(tmp_path / "file") is None
 
 
-def test_a_digest_knows_values_types_and_shapes():
+def test_a_digest_depends_on_values_types_and_shapes():
     x = torch.arange(6)
     others = [x.flip(0), x.int(), x.view(2, 3)]
     assert tensor_digest([x]) == tensor_digest([x.clone()])
@@ -306,7 +306,7 @@ def test_differences_are_named_by_their_path():
     assert differences({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "c": 2}) == ["a.b was 1, is 3"]
 
 
-def test_a_recorded_training_is_run_again(tmp_path):
+def test_a_recorded_training_is_repeated(tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     result = call_hebbian(
         "train", "--rule", "dfa", "--epochs", 1, "--hidden", 8, "--no-controls", "--out", first
@@ -315,12 +315,12 @@ def test_a_recorded_training_is_run_again(tmp_path):
     again = call_hebbian("run", first / "run.json", "--out", second)
     assert again.exit_code == 0, again.output
     assert "All 1 results are the same, bit for bit." in again.output
-    assert "holds the record itself" in call_hebbian("run", first / "run.json", "--out", first).output
+    assert "contains the record itself" in call_hebbian("run", first / "run.json", "--out", first).output
     (tmp_path / "alone").mkdir()
     (tmp_path / "alone" / "run.json").write_text((first / "run.json").read_text())
     nothing = call_hebbian("run", tmp_path / "alone" / "run.json", "--out", tmp_path / "new")
     assert nothing.exit_code == 1
-    assert "holds no results to compare with" in nothing.output
+    assert "contains no results to compare with" in nothing.output
     path = second / "results.json"
     path.write_text(path.read_text().replace('"weights": "', '"weights": "0'))
     differs = call_hebbian("run", second / "run.json", "--out", tmp_path / "third")
@@ -337,7 +337,7 @@ def test_a_recorded_training_is_run_again(tmp_path):
     )
 
 
-def test_a_recorded_comparison_is_run_again(tmp_path, here):
+def test_a_recorded_comparison_is_repeated(tmp_path, here):
     words = ["compare", "--rules", "dfa", "--seeds", 1, "--epochs", 1, "--hidden", 8]
     late = call_hebbian(*words, "--out", tmp_path / "first", "--budget-minutes", 0)
     assert late.output.splitlines()[-1] == "3 runs are missing; the same command resumes them."
@@ -351,7 +351,7 @@ def test_a_recorded_comparison_is_run_again(tmp_path, here):
 
 
 @pytest.mark.slow
-def test_a_comparison_that_is_killed_again_and_again_comes_out_the_same(tmp_path):
+def test_a_comparison_that_is_killed_repeatedly_has_the_same_results(tmp_path):
     """By SIGKILL of the command and its runs together, at random moments."""
     command = [sys.executable, "-m", "trainers", "compare", "--rules", "dfa,softhebb", "--seeds", "2"]
     command += ["--epochs", "3", "--hidden", "8", "--out"]

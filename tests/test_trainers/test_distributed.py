@@ -1,4 +1,4 @@
-"""Two processes as one, over gloo on this machine, held against one process with the whole batch."""
+"""Two processes that communicate by gloo, verified by one process with the whole batch."""
 
 import shutil
 import subprocess
@@ -23,7 +23,7 @@ FEW = ["backprop", "bcm", "clapp", "softhebb"]
 
 
 def means():
-    """The rules whose update is a mean over samples: what they do with the whole batch is known."""
+    """The rules whose update is a mean over samples, so that of the whole batch is known."""
     return [n for n in NAMES if not registry.find_rule(n).traits & {"noisy", "batch statistics"}]
 
 
@@ -46,7 +46,7 @@ class Recorder:
 
 
 def gradients(name):
-    """Return the gradients of the second of two steps: by then what a rule remembers has moved."""
+    """Return the gradients of the second of two steps, after the state of the rule has changed."""
     rule, recorder, (x, y) = build(name), Recorder(), data()
     wrapped = wrap_rule(rule)
     torch.manual_seed(10 + rank())
@@ -56,7 +56,7 @@ def gradients(name):
 
 
 class Keep:
-    """Set aside the checkpoint that is there at the third step."""
+    """Copy the checkpoint at the third step."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -67,7 +67,7 @@ class Keep:
 
 
 def quick(name, checkpoint=None, callbacks=()):
-    """Return the weights that a whole training, of one phase or two, ends with."""
+    """Return the final weights of a training of one or two phases."""
     model = mlp(12, [8], 4, centred=True).double()
     uniform(model, torch.Generator().manual_seed(0))
     phase = Phase(partial(SGD, lr=0.01), 2, 8)
@@ -85,7 +85,7 @@ def work(number, folder, names):
     found = {"gradients": {n: gradients(n) for n in names}, "weights": {n: quick(n) for n in names}}
     quick("bcm", Checkpoint(folder / "last.pt", every=0), [Keep(folder)])
     torch.distributed.barrier()
-    found["gone on"] = quick("bcm", Checkpoint(folder / "kept.pt"))
+    found["resumed"] = quick("bcm", Checkpoint(folder / "kept.pt"))
     torch.save(found, f"{folder}/{number}.pt")
     leave()
 
@@ -105,7 +105,7 @@ def check(folder, names):
         ends = first["weights"][name], second["weights"][name]
         assert all(torch.equal(p, q) for p, q in zip(*map(dict.values, ends), strict=True)), name
     for found in (first, second):
-        assert all(torch.equal(p, found["weights"]["bcm"][k]) for k, p in found["gone on"].items())
+        assert all(torch.equal(p, found["weights"]["bcm"][k]) for k, p in found["resumed"].items())
     for name in set(names) & set(means()):
         whole = gradients(name)
         for k in whole:
@@ -116,7 +116,7 @@ def check(folder, names):
 
 @pytest.mark.parametrize("size", [4, 6])
 @pytest.mark.parametrize("drop_last", [False, True])
-def test_shares_are_equal_and_make_up_the_batch(size, drop_last):
+def test_the_parts_of_a_batch_are_equal_and_complete(size, drop_last):
     def batches(share):
         generator = torch.Generator().manual_seed(0)
         augment = (lambda x, g: x + torch.rand(x.shape, generator=g)) if drop_last else None
@@ -133,7 +133,7 @@ def test_shares_are_equal_and_make_up_the_batch(size, drop_last):
             assert len(one[part]) - len(pair) <= 1
 
 
-def test_a_batch_must_have_a_share_for_every_process():
+def test_a_batch_must_divide_among_the_processes():
     with pytest.raises(ValueError, match="multiple of the 2 processes, got 5"):
         Batches(torch.zeros(9), None, 5, world=2)
 
@@ -148,7 +148,7 @@ def test_two_processes_learn_as_one_by_every_rule(tmp_path):
 
 
 @pytest.mark.slow
-def test_torchrun_trains_by_the_command_and_one_process_speaks(tmp_path):
+def test_torchrun_trains_by_the_command_and_one_process_prints(tmp_path):
     command = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "trainers", "train"]
     wanted = ["--rule", "softhebb", "--epochs", "1", "--no-controls", "--out", str(tmp_path / "run")]
     done = subprocess.run([sys.executable, *command, *wanted], capture_output=True, text=True)

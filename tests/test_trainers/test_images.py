@@ -1,4 +1,4 @@
-"""Images come from the files in which they are published; damaged ones are refused in one line."""
+"""Image sets are read from their published files; damaged files are refused in one line."""
 
 import gzip
 import os
@@ -143,7 +143,7 @@ def test_a_missing_batch_of_cifar_is_named(tmp_path):
         load_images("cifar10", tmp_path)
 
 
-def test_one_archive_serves_as_well(tmp_path):
+def test_one_archive_has_the_same_content(tmp_path):
     x, y = colours(4, 0)
     last = x.transpose(0, 2, 3, 1)  # colours last and labels in a column, as Keras has them
     np.savez(

@@ -1,4 +1,4 @@
-"""The nets of the benchmarks: chains with one weight layer a block, of the sizes that they are known by."""
+"""The networks of the benchmarks: chains with one weight layer a block, of known sizes."""
 
 import pytest
 import torch
@@ -42,7 +42,7 @@ def test_centred_maps_have_mean_0_and_variance_1_before_each_convolution():
     ("image", "kernels", "says"),
     [((1, 28, 28), [], "kernels is empty"), ((1, 12, 12), [4, 4], "too small for 2 convolutions")],
 )
-def test_errors_say_what_is_wrong(image, kernels, says):
+def test_errors_state_the_cause(image, kernels, says):
     with pytest.raises(ValueError, match=says):
         convnet(image, kernels, 10)
 

@@ -1,4 +1,4 @@
-"""Phases: what is computed once, block by block or on top of a frozen part, is what the whole model gives."""
+"""Phases: cached and block-wise computations equal those of the whole model."""
 
 import copy
 from dataclasses import replace
@@ -71,7 +71,7 @@ GREEDY = replace(QUICK, greedy=True)
 
 
 def unaltered(x, generator):
-    """An augmentation that changes nothing, but then nothing may be computed beforehand."""
+    """An augmentation that changes nothing, but prevents caching."""
     return x
 
 
@@ -81,7 +81,7 @@ def images(dtype=torch.float64):
 
 
 def greedily(model, plasticity, x, recipe, seed):
-    """Teach layer after layer by the whole model, block by block in train mode, with nothing cached."""
+    """Train layer after layer through the whole model, with one block in train mode and no cache."""
     g = torch.Generator().manual_seed(seed)
     phase = recipe.learn
     for path, rule in plasticity.items():
@@ -122,7 +122,7 @@ def test_greedy_training_from_the_cache_is_that_without_it(name):
     assert same_state(trained(), trained(augment=unaltered))
 
 
-def test_greedy_training_does_not_depend_on_where_features_lie(tmp_path):
+def test_greedy_training_does_not_depend_on_the_storage_of_features(tmp_path):
     def trained(limit):
         model = small_mlp(centred=True)
         run("softhebb", model, GREEDY, cache=Cache(limit, tmp_path))
@@ -132,7 +132,7 @@ def test_greedy_training_does_not_depend_on_where_features_lie(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_greedy_blocks_stay_as_they_are_once_they_have_learned():
+def test_finished_greedy_blocks_are_unchanged():
     seen = {}
 
     class Listener:
@@ -167,7 +167,7 @@ def passes(layer):
 
 @pytest.mark.parametrize(("augment", "samples"), [(None, 60), (unaltered, 2 * 60 + 2)])
 def test_a_frozen_block_sees_every_sample_once_or_as_altered_in_each_epoch(augment, samples):
-    """Two epochs of 60 samples; where they are altered, two more show the rule their shape."""
+    """Two epochs of 60 samples; with augmentation two more are passed as the example for the rule."""
     model = small_mlp()
     seen = passes(model[0])
     run("backprop", model, replace(QUICK, frozen_blocks=1), augment=augment)
@@ -176,8 +176,8 @@ def test_a_frozen_block_sees_every_sample_once_or_as_altered_in_each_epoch(augme
 
 @pytest.mark.parametrize("name", ["backprop", "dfa", "forward-forward", "pc", "oja", "clapp"])
 @pytest.mark.parametrize("augment", [None, unaltered])
-def test_a_frozen_part_is_what_gives_the_rest_its_inputs(name, augment):
-    """Written out: the rest alone, on what the part gives in eval mode."""
+def test_the_rest_is_trained_on_the_output_of_a_frozen_part(name, augment):
+    """Written out: the rest alone, on the output of the part in eval mode."""
     x, y = data(dtype=torch.float64)
     model = small_mlp(dtype=torch.float64, centred=True)
     model[0](x)  # statistics of its own
@@ -218,7 +218,7 @@ def test_only_a_chain_has_blocks(recipe):
         run("oja", Model(), recipe)
 
 
-def test_a_greedy_recipe_is_for_rules_without_labels():
+def test_a_greedy_recipe_is_for_unsupervised_rules():
     with pytest.raises(ValueError, match="greedy training is for unsupervised rules; 'dfa' is supervised"):
         run("dfa", small_mlp(), GREEDY)
 
@@ -251,7 +251,7 @@ TUNED = replace(QUICK, finetune=Phase(partial(SGD, lr=0.1), 1, 60))
 @pytest.mark.parametrize(
     ("name", "greedy"), [("oja", False), ("oja", True), ("dfa", False), ("forward-forward", False)]
 )
-def test_fine_tuning_goes_on_by_backprop_from_what_was_learned(name, greedy):
+def test_fine_tuning_continues_from_the_learned_weights_by_backprop(name, greedy):
     """Written out: one step on all data from the weights of the same training without that phase."""
     x, y = data(dtype=torch.float64)
     tuned, model = (small_mlp(dtype=torch.float64, centred=True) for _ in range(2))
@@ -267,7 +267,7 @@ def test_fine_tuning_goes_on_by_backprop_from_what_was_learned(name, greedy):
     torch.testing.assert_close(predict(rule, x), tuned.eval()(x))
 
 
-def test_fine_tuning_is_the_last_phase_and_leaves_the_frozen_part_alone():
+def test_fine_tuning_is_the_last_phase_and_excludes_the_frozen_part():
     phases = []
 
     class Listener:
@@ -302,7 +302,7 @@ def test_frozen_keeps_its_weights_and_gathers_batch_statistics():
     assert not torch.equal(before[1][0].running_mean, model[1][0].running_mean)
 
 
-def test_phases_have_names_and_the_readout_is_judged_on_features():
+def test_phases_have_names_and_the_readout_is_evaluated_on_features():
     seen = {}
 
     class Listener:
@@ -336,7 +336,7 @@ def test_settings_reach_the_rule():
     assert {(p.k, p.delta) for p in rule.plasticity.values()} == {(3, 0.1)}
 
 
-def test_every_registered_rule_has_settings_and_a_stranger_gets_those_of_its_kind(monkeypatch):
+def test_every_rule_has_settings_and_a_new_one_those_of_its_kind(monkeypatch):
     for name in registry.list_rules():
         assert isinstance(recommended(name), Recipe)
     known = registry.find_rule("oja"), registry.find_rule("backprop")

@@ -66,7 +66,7 @@ def test_a_model_without_a_linear_readout_is_refused():
 
 
 def test_the_readout_learns_with_the_dropout_before_it():
-    """Where everything is dropped only the biases can learn; elsewhere in the model dropout does nothing."""
+    """If everything is dropped only the biases learn; elsewhere in the model dropout has no effect."""
     model = nn.Sequential(nn.Linear(12, 8), nn.Dropout(0.9), nn.Sequential(nn.Dropout(1.0), nn.Linear(8, 3)))
     readout = model[2][1]
     before = readout.weight.clone()

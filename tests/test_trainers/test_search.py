@@ -1,4 +1,4 @@
-"""A search finds better rates than bad ones, looks at no test data, and can be repeated."""
+"""A search improves bad rates, does not use test data, and is reproducible."""
 
 import importlib.util
 from dataclasses import replace
@@ -19,7 +19,7 @@ from trainers.recipes import Phase, Recipe
 
 @pytest.fixture
 def split():
-    """Two classes in five dimensions that overlap; the test data are not to be looked at."""
+    """Two overlapping classes in five dimensions; the test data must not be used."""
     g = torch.Generator().manual_seed(0)
     y = torch.arange(200) % 2
     x = torch.randn(200, 5, generator=g) + y[:, None]
@@ -30,7 +30,7 @@ def slow(rate):
     return Experiment("backprop", 0, Recipe(Phase(partial(SGD, lr=rate), epochs=2, batch=20)), widths=(6,))
 
 
-def test_what_is_hold_out_is_a_fifth_of_each_class_of_the_training_data(split):
+def test_a_fifth_of_each_class_of_the_training_data_is_held_out(split):
     inner = hold_out(split)
     assert torch.bincount(inner.y_test).tolist() == [20, 20]
     both = torch.cat([inner.x_train, inner.x_test])
@@ -44,7 +44,7 @@ def test_rates_are_multiplied():
     assert found.readout.optimizer(weights).param_groups[0]["lr"] == 2e-3
 
 
-def test_a_search_mends_a_rate_that_is_too_small_and_repeats_itself(split):
+def test_a_search_corrects_a_rate_that_is_too_small_and_is_reproducible(split):
     pytest.importorskip("optuna")
     alone = search_rates(slow(1e-3), split, 1)
     assert alone.learn == 1.0  # the first trial is the recipe
@@ -64,7 +64,7 @@ def test_a_recipe_without_a_rate_is_refused(split):
     assert scale_rates(odd, SearchResult("backprop", reason="failed")) == odd  # it then runs as it is
 
 
-def test_a_comparison_searches_once_a_rule_and_runs_with_what_it_found(split, tmp_path, monkeypatch):
+def test_a_comparison_searches_once_a_rule_and_uses_the_result(split, tmp_path, monkeypatch):
     calls = []
 
     def sought(experiment, inner, trials, threads):
@@ -88,7 +88,7 @@ def test_a_comparison_searches_once_a_rule_and_runs_with_what_it_found(split, tm
     assert read_results(tmp_path / "a") == results
 
 
-def test_without_optuna_a_search_says_what_to_install(split, tmp_path, monkeypatch):
+def test_without_optuna_a_search_states_what_to_install(split, tmp_path, monkeypatch):
     monkeypatch.setattr(searching, "find_spec", lambda name: importlib.util.find_spec("no_such_package"))
     with pytest.raises(DataError, match=r"pip install 'hebbian-eeg\[search\]'"):
         compare_rules(Comparison(("backprop",), trials=1), split, tmp_path / "a")

@@ -1,4 +1,4 @@
-"""The loop: it is a plain torch loop, tells its callbacks in order, and judges without a trace."""
+"""The loop: it equals a plain torch loop, calls callbacks in order, and evaluates without side effects."""
 
 import pytest
 import torch
@@ -105,7 +105,7 @@ def test_training_is_in_train_mode_and_prediction_in_eval_mode():
     assert not torch.equal(norm.running_mean, before)
 
 
-def test_evaluate_looks_at_the_held_out_data():
+def test_evaluate_uses_the_held_out_data():
     model = net()
     trainer = Trainer(Backprop(model, F.cross_entropy), sgd(model))
     trainer.fit(Batches(*data(), 10), 1)
@@ -203,7 +203,7 @@ def test_a_gradient_scaler_changes_no_step_and_callbacks_see_gradients_without_i
     assert plain == scaled
 
 
-def test_a_step_that_overflows_is_left_out_and_the_scale_falls():
+def test_a_step_that_overflows_is_skipped_and_the_scale_reduced():
     scaler = torch.amp.GradScaler("cpu", init_scale=1e38)
     rule = Backprop(small(), lambda scores, y: 1e6 * F.cross_entropy(scores, y))
     before = [p.clone() for p in rule.parameters()]
@@ -243,7 +243,7 @@ def test_a_compiled_rule_learns_the_same_and_callbacks_see_the_rule_itself(name)
     torch.testing.assert_close(fitted(compiled, Batches(x, y, 8)), fitted(rule(), Batches(x, y, 8)))
 
 
-def test_what_is_no_rule_is_refused():
+def test_other_modules_than_rules_are_refused():
     with pytest.raises(TypeError, match=r"needs a hebbian\.Rule, got Sequential"):
         Trainer(small(), sgd(small()))
 
@@ -286,7 +286,7 @@ def test_a_clipped_step_keeps_its_direction_and_is_no_longer_than_allowed(scaler
     torch.testing.assert_close(step(2 * free.norm().item()), free)
 
 
-def test_torchs_own_loader_will_do():
+def test_a_loader_of_torch_works():
     x, y = data()
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), 8)
     a = fitted(Backprop(small(), F.cross_entropy), loader)

@@ -1,4 +1,4 @@
-"""The options that commands of `hebbian` share, each checked and turned into what the functions take."""
+"""Options shared by the commands of `hebbian`, checked and converted."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ _TRAINING = (
 
 
 def training_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that all commands share that train."""
+    """Add the options shared by the commands that train."""
     for option in reversed(_TRAINING):
         command = option(command)
     return command

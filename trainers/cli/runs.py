@@ -131,7 +131,9 @@ def run_command(record: Path, out: Path, jobs: int, folder: Path | None) -> None
     from trainers.comparison.repeat import ResultsDiffer, repeat_run
 
     if out.resolve() == record.parent.resolve():
-        raise click.BadParameter(f"{out} holds the record itself; name a new folder", param_hint="--out")
+        raise click.BadParameter(
+            f"{out} contains the record itself; specify a new folder", param_hint="--out"
+        )
     try:
         count = repeat_run(record, out, folder=folder, jobs=jobs)
     except ResultsDiffer as error:

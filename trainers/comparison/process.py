@@ -1,4 +1,4 @@
-"""Each job in a process of its own: its peak memory is its own, and its death does not affect other jobs."""
+"""Each job in its own process: its peak memory is its own, and its death does not affect other jobs."""
 
 from __future__ import annotations
 
@@ -74,9 +74,9 @@ def peak_memory() -> float:
     """Return the peak resident memory of this process in MiB."""
     status = Path("/proc/self/status")
     if status.exists():  # getrusage would include the memory of the parent when it started this process
-        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"))
-        if found:
-            return int(found[1]) * 1024 / _MIB
+        match = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"))
+        if match:
+            return int(match[1]) * 1024 / _MIB
     import resource
 
     unit = 1 if sys.platform == "darwin" else 1024

@@ -68,10 +68,10 @@ def override(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     rest = dict(changes)
     settings = rest.pop("settings", {})
     known = {**{name: {} for name in _PHASES}, **{name: getattr(recipe, name) for name in _PLAIN}}
-    found = _convert(rest, known)
-    for name in found.keys() & _PHASES:
-        found[name] = _phase(getattr(recipe, name) or FINETUNE, found[name])
-    return replace(recipe, **found, settings=settings)
+    new = _convert(rest, known)
+    for name in new.keys() & _PHASES:
+        new[name] = _phase(getattr(recipe, name) or FINETUNE, new[name])
+    return replace(recipe, **new, settings=settings)
 
 
 def _phase(phase: Phase, changes: Mapping[str, Any]) -> Phase:
@@ -80,11 +80,11 @@ def _phase(phase: Phase, changes: Mapping[str, Any]) -> Phase:
     parameters = inspect.signature(optimizer).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
     rates = {name: float(value) if type(value) is int else value for name, value in defaults.items()}
-    found = _convert(changes, {**own, **rates})
+    new = _convert(changes, {**own, **rates})
     return replace(
         phase,
-        optimizer=partial(phase.optimizer, **{k: v for k, v in found.items() if k not in own}),
-        **{k: v for k, v in found.items() if k in own},
+        optimizer=partial(phase.optimizer, **{k: v for k, v in new.items() if k not in own}),
+        **{k: v for k, v in new.items() if k in own},
     )
 
 

@@ -41,7 +41,7 @@ def repeat_run(record: Path, out: Path, *, folder: Path | None = None, jobs: int
     else:
         compare_rules(comparison, split, out, jobs=jobs)
     if not expected:
-        raise DataError(f"{record.parent} holds no results to compare with; see those in {out}")
+        raise DataError(f"{record.parent} contains no results to compare with; see those in {out}")
     lines = find_differences(expected, read_results(out))
     if lines:
         notes = differences(before, read_record(out / "run.json"))

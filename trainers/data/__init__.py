@@ -68,9 +68,9 @@ def load_data(name: str, folder: Path | None = None) -> Split:
 
 
 def _registered() -> dict[str, EntryPoint]:
-    found: dict[str, EntryPoint] = {}
+    points: dict[str, EntryPoint] = {}
     for point in entry_points(group="hebbian.data"):
-        if point.name in found or point.name in IMAGES:
+        if point.name in points or point.name in IMAGES:
             raise ValueError(f"entry point {point.value!r}: a data set named {point.name!r} exists already")
-        found[point.name] = point
-    return found
+        points[point.name] = point
+    return points
