@@ -1,1 +1,1 @@
-"""What people and other programs read of an analysis."""
+"""Analyses as reports, TensorBoard runs, model cards and files for other programs."""

@@ -1,4 +1,4 @@
-"""Segments in the columns of SzCORE (Dan et al. 2024), for tools that read its event lists."""
+"""Segments as a SzCORE event list (Dan et al. 2024)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,27 +7,27 @@ from eeg.explanation.segments import Segment
 from eeg.io.tables import format_number, write_table
 
 _COLUMNS = ("onset", "duration", "eventType", "confidence", "channels", "dateTime", "recordingDuration")
-_EVENT = "model_attribution"  # never sz or bckg: an attribution says nothing about seizures
+_EVENT = "model_attribution"  # never sz or bckg: an attribution is not a statement about seizures
 
 
 def write_szcore(segments: Sequence[Segment], duration: float, path: Path) -> None:
-    """Write the segments, in order of time, as SzCORE lists events; the type is ``model_attribution``.
+    """Write the segments in order of time as SzCORE events of the type ``model_attribution``.
 
-    Readers that know types of seizures only, as epilepsy2bids does, refuse that type: so they should.
+    Readers that accept seizure types only, such as epilepsy2bids, refuse this type, and should.
 
     Parameters
     ----------
     segments
-        Their stability is the column ``confidence``.
+        The segments; their rank stability becomes the column ``confidence``.
     duration
-        Of the recording, s.
+        Duration of the recording, s.
     path
-        The table to write.  It tells no date.
+        The table to write; its dates are ``n/a``.
 
     Raises
     ------
     DataError
-        When the folder of ``path`` cannot be written.
+        If the folder of ``path`` cannot be written.
     """
     rows = [
         (

@@ -259,7 +259,7 @@ def test_evaluate_shows_the_figures_again_and_judges_on_unseen_recordings(
     assert judged.exit_code == 0
     assert "6 recording(s) were in its training data" in judged.output
     assert "precision at R of the explanation (occlusion)" in judged.output
-    held = shown.output.split("Held-out subjects, whom no training had seen:\n")[1].splitlines()[1]
+    held = shown.output.split("Held-out subjects, not used in any training:\n")[1].splitlines()[1]
     assert held.startswith("ROC-AUC")
     assert held in judged.output
 

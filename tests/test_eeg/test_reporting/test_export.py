@@ -1,4 +1,4 @@
-"""Files that come out of a detection: what goes in comes out again, and nothing else does."""
+"""Exported files contain what was written to them, and nothing else."""
 
 import csv
 import json
@@ -23,6 +23,7 @@ from eeg.explanation.explain import Check, Explanation
 from eeg.explanation.faithfulness import Faithfulness
 from eeg.explanation.segments import Segment
 from eeg.explanation.similarity import Neighbour, SimilarWindows
+from eeg.labels import LABEL_MODES
 from eeg.preprocessing.recording import Recording
 from eeg.reporting.analysis import ModelSummary, RecordingAnalysis
 from eeg.reporting.export.bids import write_derivative, write_events
@@ -88,7 +89,7 @@ def test_edf_holds_whatever_offset_an_amplifier_has(offset: float, tmp_path: Pat
 def test_edf_is_the_same_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = recording(128.0, 1300)
     write_annotated_edf(Recording.scan(raw), SEGMENTS, tmp_path / "whole.edf")
-    monkeypatch.setattr("eeg.reporting.export.edf._AT_ONCE", 3)
+    monkeypatch.setattr("eeg.reporting.export.edf._BLOCK", 3)
     write_annotated_edf(Recording.scan(raw), SEGMENTS, tmp_path / "blocks.edf")
     assert (tmp_path / "blocks.edf").read_bytes() == (tmp_path / "whole.edf").read_bytes()
     assert len(edfio.read_edf(tmp_path / "blocks.edf").signals[0].data) == 11 * 128
@@ -130,7 +131,7 @@ def test_another_reader_finds_each_mark_on_its_channel(tmp_path: Path) -> None:
     }
 
 
-def test_edf_names_nobody(tmp_path: Path) -> None:
+def test_edf_names_no_one(tmp_path: Path) -> None:
     raw = recording()
     write_annotated_edf(Recording.scan(raw), SEGMENTS, tmp_path / "copy.edf")
     content = (tmp_path / "copy.edf").read_bytes()
@@ -260,7 +261,7 @@ def test_the_sidecar_describes_every_column_and_defines_its_tag(tmp_path: Path) 
         ),
     ],
 )
-def test_a_derivative_lies_where_bids_has_it(tmp_path: Path, name: str, place: str) -> None:
+def test_a_derivative_is_placed_as_bids_specifies(tmp_path: Path, name: str, place: str) -> None:
     made = write_derivative(SEGMENTS, name, tmp_path)
     assert made == tmp_path / f"{place}.tsv"
     files = {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_file()}
@@ -366,6 +367,7 @@ def test_result_keeps_to_its_published_schema(tmp_path: Path) -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     jsonschema.validate(document(tmp_path), SCHEMA)
     jsonschema.validate(document(tmp_path, interval=None), SCHEMA)
+    assert set(LABEL_MODES) <= set(SCHEMA["properties"]["model"]["properties"]["labels"]["enum"])
 
 
 @pytest.mark.parametrize(
@@ -381,7 +383,7 @@ def test_result_keeps_to_its_published_schema(tmp_path: Path) -> None:
         (("finding",), "spike"),
     ],
 )
-def test_the_schema_refuses_what_is_no_result(
+def test_the_schema_refuses_what_is_not_a_result(
     tmp_path: Path, place: tuple[str | int, ...], value: object
 ) -> None:
     wrong = deepcopy(document(tmp_path))

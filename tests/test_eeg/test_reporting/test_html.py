@@ -1,4 +1,4 @@
-"""The report and its figures: what a reader must see stands there, and nothing is loaded or leaked."""
+"""The report and its figures: they contain what a reader must see, and load and leak nothing."""
 
 import re
 from dataclasses import replace
@@ -43,7 +43,7 @@ MODEL = ModelSummary(
     rule="backprop",
     montage="average reference",
     channels=("Fp1", "T7", "Cz", "O2"),
-    training="a cohort <of nobody>",
+    training="a cohort <of no one>",
     simulated=False,
     n_subjects=64,
     calibration="temperature",
@@ -136,15 +136,15 @@ def body(page: str) -> str:
     return unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]*>", "", page[page.index("<body") :])))
 
 
-def test_the_score_is_told_with_its_prevalence_and_limits(page: str) -> None:
+def test_the_score_is_stated_with_its_prevalence_and_limits(page: str) -> None:
     text = body(page)
-    told = "Score for epilepsy-like EEG 0.93 (95 % interval 0.87 to 0.96) at a stated prevalence of 0.25"
-    assert told in text
+    expected = "Score for epilepsy-like EEG 0.93 (95 % interval 0.87 to 0.96) at a stated prevalence of 0.25"
+    assert expected in text
     for statement in (RESEARCH_USE, NORMAL_EEG, NOT_A_FINDING):
         assert statement in text
 
 
-def test_what_was_left_out_is_counted(tmp_path: Path) -> None:
+def test_excluded_windows_are_counted(tmp_path: Path) -> None:
     windows = Windows(np.zeros((5, 4, 256)), np.arange(5.0), 2.0, None, None, flawed=11, ictal=12, short=13)
     write_report(replace(case(), windows=windows), tmp_path / "report.html")
     text = body((tmp_path / "report.html").read_text(encoding="utf-8"))
@@ -153,7 +153,7 @@ def test_what_was_left_out_is_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("policy", "kinds"), [*EXCLUDED.items()])
-def test_the_policy_that_the_model_has_is_told(
+def test_the_quality_policy_of_the_model_is_stated(
     policy: Policy, kinds: tuple[Kind, ...], tmp_path: Path
 ) -> None:
     windows = Windows(np.zeros((5, 4, 256)), np.arange(5.0), 2.0, None, None)
@@ -174,7 +174,7 @@ def test_segments_are_listed_in_rank_order_and_drawn(page: str) -> None:
     assert page.count("<svg") == 5, "calibration, overview, two pages, curves"
 
 
-def test_the_card_is_told_and_its_html_is_text(page: str) -> None:
+def test_the_card_is_shown_and_its_html_is_text(page: str) -> None:
     assert "<td>ROC-AUC</td>" in page
     assert "&lt;b&gt;figure" in page
 
@@ -197,13 +197,13 @@ def test_a_hostile_card_adds_no_address_and_no_element(tmp_path: Path) -> None:
     assert "&lt;script&gt;" in page
 
 
-def test_an_explanation_that_failed_its_check_is_told_and_shows_nothing(tmp_path: Path) -> None:
+def test_an_explanation_that_failed_its_check_is_reported_and_not_shown(tmp_path: Path) -> None:
     page = report(tmp_path / "r.html", segments=(), check=Check(0.1, 0.5, "phase"))
     assert "The explanation failed its check and is not shown" in body(page)
     assert "No segment of this recording stands out." not in page
 
 
-def test_segments_stand_beside_the_training_windows_they_are_like(tmp_path: Path) -> None:
+def test_segments_are_shown_beside_similar_training_windows(tmp_path: Path) -> None:
     write_report(compared(), tmp_path / "r.html")
     text = body((tmp_path / "r.html").read_text(encoding="utf-8"))
     assert "Training windows similar to segment 1" in text
@@ -216,7 +216,7 @@ def test_a_model_without_training_windows_says_how_to_get_them(page: str, tmp_pa
     assert "--prototypes" not in body(report(tmp_path / "r.html", segments=())), "nothing could be compared"
 
 
-def test_faithfulness_is_told_in_numbers_beside_chance(tmp_path: Path) -> None:
+def test_faithfulness_is_stated_in_numbers_beside_chance(tmp_path: Path) -> None:
     write_report(compared(), tmp_path / "r.html")
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     rows = [
@@ -242,18 +242,18 @@ def test_nothing_is_fetched_and_every_section_is_open(page: str) -> None:
     assert not resources.closed
 
 
-def test_nobody_is_named(page: str) -> None:
+def test_no_one_is_named(page: str) -> None:
     for secret in ("Doe", "PAT4711", "1999", "secret-name"):
         assert not re.search(rf"\b{secret}\b", body(page))
 
 
 def test_texts_are_escaped(page: str, tmp_path: Path) -> None:
-    assert "a cohort &lt;of nobody&gt;" in page
+    assert "a cohort &lt;of no one&gt;" in page
     assert "Line noise &amp; more" in page
     assert "<b>title" not in report(tmp_path / "r.html", segments=(), name="<b>title")
 
 
-def test_the_banner_stands_only_where_the_training_was_simulated(page: str, tmp_path: Path) -> None:
+def test_the_banner_is_shown_only_where_the_training_was_simulated(page: str, tmp_path: Path) -> None:
     assert 'role="alert"' not in page
     simulated = report(tmp_path / "r.html", segments=(), simulated=True)
     assert simulated.count('role="alert"') == 1
@@ -423,7 +423,7 @@ def test_windows_stand_side_by_side_to_one_scale() -> None:
     assert trace.get_ydata().max() - rows["T7"] == pytest.approx(2.0), "six units are two divisions of three"
     assert trace.get_xdata()[trace.get_ydata().argmax()] == pytest.approx(0.5)
     band = next(patch for patch in left.patches if patch.get_xy()[1] == rows["T7"] - 0.5)
-    assert (band.get_x(), band.get_width()) == (0, 0.25), "what lies in another window is cut off"
+    assert (band.get_x(), band.get_width()) == (0, 0.25), "what is in another window is cut off"
     assert not right.patches
 
 

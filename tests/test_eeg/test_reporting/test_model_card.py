@@ -1,4 +1,4 @@
-"""The card tells what a stranger must know, and nobody's name or date."""
+"""The card states what a user must know, and no name or date of a subject."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -19,7 +19,7 @@ from eeg.training.plan import Plan
 from trainers.provenance import to_plain
 
 
-def judged(detector: Detector) -> Detector:
+def evaluated(detector: Detector) -> Detector:
     """Add made-up results of 48 subjects, whose dates are their labels."""
     rng = np.random.default_rng(0)
     scored = []
@@ -37,7 +37,7 @@ def judged(detector: Detector) -> Detector:
 
 
 def test_the_card_has_all_its_parts(detector: Detector) -> None:
-    text = render_card(judged(detector))
+    text = render_card(evaluated(detector))
     for words in (
         "# tvgg-gap (learning rule: oja)",
         "Research use only",
@@ -62,11 +62,11 @@ def test_the_card_has_all_its_parts(detector: Detector) -> None:
 
 
 def test_the_card_travels_in_the_models_file(detector: Detector, tmp_path: Path) -> None:
-    done = judged(detector)
-    save_detector(done, tmp_path / "m.safetensors")
+    original = evaluated(detector)
+    save_detector(original, tmp_path / "m.safetensors")
     again = load_detector(tmp_path / "m.safetensors")
-    assert render_card(again) == render_card(done)
-    assert detector_results(again) == detector_results(done)
+    assert render_card(again) == render_card(original)
+    assert detector_results(again) == detector_results(original)
 
 
 def test_a_model_without_results_has_a_card_that_claims_nothing(detector: Detector) -> None:
@@ -81,5 +81,5 @@ def test_it_says_whether_eeg_of_people_is_in_the_file(detector: Detector) -> Non
     kept = Prototypes(torch.zeros(3, 19, 256), torch.zeros(2, 19, 256))
     keeping = replace(detector, prototypes=kept)
     assert "in the file: 3 with a discharge and 2 without a discharge, 2 s each" in render_card(keeping)
-    found = replace(keeping, labels="pseudo")  # the classes are those of subjects
-    assert "in the file: 3 of the epilepsy group and 2 of the control group, 2 s each" in render_card(found)
+    pseudo = replace(keeping, labels="pseudo")  # the classes are those of subjects
+    assert "in the file: 3 of the epilepsy group and 2 of the control group, 2 s each" in render_card(pseudo)

@@ -1,4 +1,4 @@
-"""What TensorBoard is given, read back by its own reader."""
+"""TensorBoard files, read back by TensorBoard's own reader."""
 
 import os
 import subprocess
@@ -53,7 +53,7 @@ def test_points_are_spread_over_all_recordings(monkeypatch: pytest.MonkeyPatch) 
     assert {row[2] for row in rows} == {"1", "2", "3", "4", "5", "6"}
 
 
-def test_a_training_has_its_curves_and_names_nobody(tmp_path: Path) -> None:
+def test_a_training_has_its_curves_and_names_no_one(tmp_path: Path) -> None:
     fitted = {"held out": Calibration(1.0, 0.0, 0.5, 6)}
     write_training(NETWORK, {"held out": (SCORED, fitted)}, {"windows": SCORED}, tmp_path)
     tags = EventAccumulator(str(tmp_path)).Reload().Tags()["images"]
