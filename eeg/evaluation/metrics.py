@@ -213,8 +213,8 @@ def matched_auc(
 def _estimates(
     values: Callable[[np.ndarray], np.ndarray], subjects: np.ndarray, seed: int, resamples: int
 ) -> list[Estimate]:
-    found = values(np.ones(len(subjects)))
-    if np.isnan(found).all():
-        return [Estimate(np.nan, np.nan, np.nan)] * len(found)
+    value = values(np.ones(len(subjects)))
+    if np.isnan(value).all():
+        return [Estimate(np.nan, np.nan, np.nan)] * len(value)
     low, high = bootstrap_interval(values, subjects, seed=seed, resamples=resamples)
-    return [Estimate(*row) for row in np.stack([found, low, high], -1).tolist()]
+    return [Estimate(*row) for row in np.stack([value, low, high], -1).tolist()]
