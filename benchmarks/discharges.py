@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from eeg.datasets import read_events
 from eeg.evaluation.localization import MAX_RANKED, WIDENING, chance, hits, precision_at_r
 from eeg.explanation.attribution import Montage
-from eeg.explanation.segments import Span
+from eeg.explanation.segments import SampleSpan
 from eeg.io.tables import read_table
 
 
@@ -52,7 +52,7 @@ class Located:
 
 
 def locate(
-    spans: Sequence[Span],
+    spans: Sequence[SampleSpan],
     relevance: np.ndarray,
     evidence: np.ndarray,
     windows: np.ndarray,

@@ -29,12 +29,12 @@ from eeg.detector.calibration import Calibration
 from eeg.detector.detector import Detector, network_logits
 from eeg.explanation.attribution import DEFAULT_METHOD, METHODS, Contrast, Montage, ablation, attribute
 from eeg.explanation.explain import Explanation, explain
-from eeg.explanation.faithfulness import Explain, agreement, cascade, measure
+from eeg.explanation.faithfulness import Explain, cascade_randomization, measure, rank_agreement
 from eeg.explanation.options import ExplanationOptions
-from eeg.explanation.segments import MAX_SEGMENT_SECONDS, over_time, peaks
+from eeg.explanation.segments import MAX_SEGMENT_SECONDS, evidence_over_time, find_peaks
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.models.registry import build_model
-from eeg.preprocessing.loading import windows_of
+from eeg.preprocessing.loading import read_windows
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.windows import Windows
 from eeg.simulation.write_bids import write_cohort
@@ -122,7 +122,7 @@ class Networks:
     @cached_property
     def cascade(self) -> Sequence[nn.Module]:
         """More and more layers shuffled."""
-        return cascade(self.trained, np.random.default_rng(SEED))
+        return cascade_randomization(self.trained, np.random.default_rng(SEED))
 
 
 def _network(rule: str, path: Path, data: Callable[[], list[Windows]]) -> nn.Module:
@@ -136,7 +136,7 @@ def _network(rule: str, path: Path, data: Callable[[], list[Windows]]) -> nn.Mod
 
 
 def _windows(entries: Sequence[Entry]) -> list[Windows]:
-    return [windows_of(entry, PLAN.preprocessing, PLAN.window) for entry in entries]
+    return [read_windows(entry, PLAN.preprocessing, PLAN.window) for entry in entries]
 
 
 @cache
@@ -154,8 +154,8 @@ def found(method: str, nets: Networks, windows: np.ndarray, true: Discharges) ->
         return highest(network, windows, true)
     x, nothing = torch.from_numpy(windows), torch.zeros(windows.shape)
     evidence = EVIDENCE[method](nets.trained, x, nothing).double().numpy()
-    relevance = over_time(evidence, MONTAGE.sfreq)
-    spans = peaks(relevance, MONTAGE.samples(MAX_SEGMENT_SECONDS), _PEAKS)
+    relevance = evidence_over_time(evidence, MONTAGE.sfreq)
+    spans = find_peaks(relevance, MONTAGE.samples(MAX_SEGMENT_SECONDS), _PEAKS)
     return asdict(locate(spans, relevance, evidence, windows, true, MONTAGE))
 
 
@@ -165,7 +165,7 @@ def faithful(method: str, nets: Networks, windows: np.ndarray, true: Discharges)
     x, nothing = torch.from_numpy(few), torch.zeros(few.shape)
     explained: Explain = partial(EVIDENCE[method], nets.trained)
     default = by(DEFAULT_METHOD)(nets.trained, x, nothing)
-    alike = float(agreement(explained(x, nothing), default, MONTAGE).mean())
+    alike = float(rank_agreement(explained(x, nothing), default, MONTAGE).mean())
     return {**asdict(measure(nets.trained, few, MONTAGE, explained)), "default": alike}
 
 
@@ -179,9 +179,13 @@ def randomised(method: str, nets: Networks, windows: np.ndarray, true: Discharge
     own, labels, *random = (
         EVIDENCE[method](network, x, nothing) for network in (nets.trained, nets.labels, *nets.cascade)
     )
-    signed = {"labels": agreement(own, labels, MONTAGE), "weights": agreement(own, random[-1], MONTAGE)}
+    signed = {
+        "labels": rank_agreement(own, labels, MONTAGE),
+        "weights": rank_agreement(own, random[-1], MONTAGE),
+    }
     depths = {
-        f"depth {depth}": agreement(own.abs(), other.abs(), MONTAGE) for depth, other in enumerate(random, 1)
+        f"depth {depth}": rank_agreement(own.abs(), other.abs(), MONTAGE)
+        for depth, other in enumerate(random, 1)
     }
     return {key: float(alike.mean()) for key, alike in {**signed, **depths}.items()}
 

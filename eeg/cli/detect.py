@@ -206,7 +206,7 @@ def explain_command(
     Segments whose removal matters no more than that of random ones are not shown.
     """
     from eeg.disclaimers import NOT_A_FINDING, RESEARCH_USE
-    from eeg.workflows.explain import as_text, explain_recording
+    from eeg.workflows.explain import explain_recording, format_explanation
 
     one_thread()
     detector, options = opened(model, network, quality), _options(**explanation)
@@ -214,5 +214,5 @@ def explain_command(
     analysis, folder = explain_recording(detector, recording, made(out), options, **how)
     found = analysis.explanation
     click.echo(f"{found.method}, baseline {found.baseline}: {folder}.  {RESEARCH_USE}")
-    click.echo(as_text(found, analysis.measures or {}))
+    click.echo(format_explanation(found, analysis.measures or {}))
     click.echo(NOT_A_FINDING)

@@ -44,6 +44,20 @@ class RenamedChoice(click.Choice[str]):
         return super().convert(value, param, ctx)
 
 
+class MethodName(click.ParamType[str]):
+    """The name of a registered attribution method; only a command that runs loads the methods."""
+
+    name = "method"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name."""
+        from eeg.explanation.attribution import METHODS
+
+        if value not in METHODS:
+            self.fail(f"{value!r} is not one of {', '.join(METHODS)}", param, ctx)
+        return str(value)
+
+
 FOLDER = click.Path(file_okay=False, path_type=Path)
 DATA = click.Path(path_type=Path)  # a corpus, or the table of one
 JOBS = click.option(
@@ -64,22 +78,10 @@ CACHE = click.option(
 )
 METHOD = click.option(
     "--method",
-    type=click.Choice(
-        [
-            "grad-cam",
-            "integrated-gradients",
-            "gradient-shap",
-            "deeplift",
-            "occlusion",
-            "ablation",
-            "region-ablation",
-            "shapley",
-            "channel-shapley",
-        ]
-    ),
+    type=MethodName(),
     default="occlusion",
     show_default=True,
-    help="Where the attribution over time comes from.",
+    help="Attribution method, e.g. integrated-gradients (an unknown name lists all).",
 )
 LABELS = click.option(
     "--labels",
@@ -100,17 +102,17 @@ BASELINE = click.option(
     type=click.Choice(["zero", "mean", "phase"]),
     default="zero",
     show_default=True,
-    help="What stands in for what is taken out; phase: a surrogate of the same spectrum.",
+    help="What replaces removed signal; phase: a surrogate of the same spectrum.",
 )
 BATCH = click.option(
     "--batch",
     type=click.IntRange(1),
     default=64,
     show_default=True,
-    help="Windows that the network sees at once: the fewer, the less memory.",
+    help="Windows that the network sees at once: fewer need less memory.",
 )
 SEGMENTS = click.option(
-    "--segments", type=click.IntRange(1), default=10, show_default=True, help="At most so many."
+    "--segments", type=click.IntRange(1), default=10, show_default=True, help="Maximum number of segments."
 )
 KEEP_NAMES = click.option(
     "--keep-names", is_flag=True, help="Name outputs after the files, even if these name people."

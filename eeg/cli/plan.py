@@ -30,7 +30,7 @@ def planned(
     from dataclasses import replace
 
     from eeg.labels import LABEL_MODES
-    from eeg.preprocessing.line_frequency import mains
+    from eeg.preprocessing.line_frequency import parse_line_frequency
     from eeg.preprocessing.pipeline import Preprocessing
     from eeg.training.plan import Plan
     from eeg.workflows import train as train_workflow
@@ -39,7 +39,9 @@ def planned(
     names = _electrodes(channels) if channels else train_workflow.default_channels(corpus)
     try:
         settings = Preprocessing.paper(names) if preset == "paper" else Preprocessing(names)
-        settings = replace(settings, reference=reference, notch=mains(notch) if notch else settings.notch)
+        settings = replace(
+            settings, reference=reference, notch=parse_line_frequency(notch) if notch else settings.notch
+        )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     paper = preset == "paper" and kind == "recording"

@@ -11,7 +11,7 @@ from eeg.datasets import read_events
 from eeg.detector.detector import Detector
 from eeg.explanation.explain import explain
 from eeg.explanation.options import ExplanationOptions
-from eeg.explanation.segments import MAX_SEGMENT_SECONDS, Segment, peaks
+from eeg.explanation.segments import MAX_SEGMENT_SECONDS, Segment, find_peaks
 from eeg.io.intervals import covered, overlaps
 from eeg.training.cross_validation import Scored
 
@@ -80,7 +80,7 @@ def largest_deflections(
     """Return segments (onset, duration in s) around the largest amplitudes, as a baseline."""
     amplitude = np.abs(windows).max(1).ravel()
     return [
-        (a / sfreq, (b - a) / sfreq) for a, b in peaks(amplitude, round(MAX_SEGMENT_SECONDS * sfreq), most)
+        (a / sfreq, (b - a) / sfreq) for a, b in find_peaks(amplitude, round(MAX_SEGMENT_SECONDS * sfreq), most)
     ]
 
 

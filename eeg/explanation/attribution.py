@@ -216,11 +216,10 @@ def ablation(
     montage: Montage,
     batch: int,
     *,
-    regions: bool = False,
     length: float = SEGMENT_SECONDS,
 ) -> Tensor:
-    """Take out one part at a time: ``length`` seconds of a channel, or of a region."""
-    mask = _mask(montage, x, regions, length)
+    """Remove one part at a time: ``length`` seconds of a channel."""
+    mask = _mask(montage, x, regions=False, length=length)
     lost = FeatureAblation(contrast).attribute(
         x,
         baselines=baseline,
@@ -229,9 +228,6 @@ def ablation(
         perturbations_per_eval=max(1, batch // len(x)),
     )
     return lost / mask.flatten().bincount()[mask]
-
-
-register("region-ablation")(partial(ablation, regions=True))
 
 
 @register("shapley", complete=True)

@@ -41,7 +41,7 @@ def phase(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return out
 
 
-def bank(healthy: np.ndarray) -> Baseline:
+def control_baseline(healthy: np.ndarray) -> Baseline:
     """Return a baseline that draws from windows of controls, (M, C, T)."""
 
     def draw(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -54,4 +54,4 @@ def bank(healthy: np.ndarray) -> Baseline:
 
 
 BASELINES: Mapping[str, Baseline] = {"zero": zero, "mean": mean, "phase": phase}
-"""Those that need nothing but the windows; `bank` makes the one of healthy ones."""
+"""Those that need nothing but the windows; `control_baseline` makes the one of healthy ones."""

@@ -23,12 +23,12 @@ from eeg.explanation.options import ExplanationOptions
 from eeg.explanation.recording import contributions
 from eeg.explanation.segments import (
     MAX_SEGMENT_SECONDS,
+    SampleSpan,
     Segment,
-    Span,
+    evidence_over_time,
+    find_peaks,
     in_recording,
-    over_time,
-    peaks,
-    without,
+    remove_spans,
 )
 from eeg.preprocessing.windows import Windows
 
@@ -99,7 +99,7 @@ class Explanation:
     relevance: np.ndarray
     baseline: str = "zero"
     check: Check | None = None
-    spans: tuple[Span, ...] = ()
+    spans: tuple[SampleSpan, ...] = ()
     effects: np.ndarray | None = None
     contribution: np.ndarray | None = None
 
@@ -157,7 +157,9 @@ def explain(
     filled = baselines[options.baseline](windows.data, rng)
     relevance = _relevance(detector, windows.data, filled, montage, options, progress)
     removal = SpanRemoval(detector, windows.data, logits, options.batch)
-    candidates = peaks(relevance, montage.samples(MAX_SEGMENT_SECONDS), _CANDIDATES * options.max_segments)
+    candidates = find_peaks(
+        relevance, montage.samples(MAX_SEGMENT_SECONDS), _CANDIDATES * options.max_segments
+    )
     losses = removal.losses(filled, candidates)
     order = np.argsort(-losses, kind="stable")[: options.max_segments]
     chosen = [int(i) for i in order if losses[i] > 0]
@@ -215,7 +217,7 @@ def _relevance(
     summed = np.empty((len(windows), 1, windows.shape[2]))
     for rows, evidence in zip(large_arrays.blocks(summed, batch), parts, strict=True):
         rows[:] = evidence.double().numpy().sum(1, keepdims=True)
-    return over_time(summed, montage.sfreq)
+    return evidence_over_time(summed, montage.sfreq)
 
 
 def _times(windows: Windows, sfreq: float) -> np.ndarray:
@@ -248,29 +250,29 @@ class SpanRemoval:
     batch: int
 
     def losses(
-        self, filled: np.ndarray, spans: Sequence[Span], windows: np.ndarray | None = None
+        self, filled: np.ndarray, spans: Sequence[SampleSpan], windows: np.ndarray | None = None
     ) -> np.ndarray:
         """Return what the logits of ``windows`` (the recording's by default) lose without each span, (S,)."""
         windows = self.windows if windows is None else windows
         losses = []
         for span in spans:
-            index, emptied = without(windows, filled, [span])
+            index, emptied = remove_spans(windows, filled, [span])
             # Both in batches of one size: a float's last digits depend on it.
             losses.append((self._network(windows[index]) - self._network(emptied)).sum())
         return np.array(losses, float)
 
-    def change(self, filled: np.ndarray, span: Span, prevalence: float | None) -> float:
+    def change(self, filled: np.ndarray, span: SampleSpan, prevalence: float | None) -> float:
         """Return the recording's probability minus that without a span."""
         logits = np.stack([self.logits, self._logits_without(filled, [span])])
         before, after = self.detector.probability(logits, prevalence)
         return float(before - after)
 
-    def check(self, spans: Sequence[Span], baseline: str, rng: np.random.Generator) -> Check:
+    def check(self, spans: Sequence[SampleSpan], baseline: str, rng: np.random.Generator) -> Check:
         """Replace ``spans``, and random ones instead, by another baseline than the one that found them."""
         name = "zero" if baseline == "phase" else "phase"
         filled, whole = BASELINES[name](self.windows, rng), float(self.detector.score(self.logits))
 
-        def lost(chosen: Sequence[Span]) -> float:
+        def lost(chosen: Sequence[SampleSpan]) -> float:
             return whole - float(self.detector.score(self._logits_without(filled, chosen)))
 
         samples = len(self.windows) * self.windows.shape[2]
@@ -279,7 +281,7 @@ class SpanRemoval:
 
     def stability(
         self,
-        spans: Sequence[Span],
+        spans: Sequence[SampleSpan],
         shown: int,
         baselines: Mapping[str, Baseline],
         rng: np.random.Generator,
@@ -287,7 +289,7 @@ class SpanRemoval:
         """Return how often each of ``spans`` is among the first ``shown``, with noise and other baselines."""
         spread = _NOISE * np.median(np.abs(large_arrays.some(self.windows, _LOOKS)))
         stayed = np.zeros(len(spans))
-        touched, own = without(self.windows, self.windows, spans)
+        touched, own = remove_spans(self.windows, self.windows, spans)
         moved = _moved(spans, touched, self.windows.shape[2])
         for baseline, _ in zip(cycle(baselines.values()), range(_REPEATS)):
             noisy = own + rng.normal(scale=spread, size=own.shape).astype(own.dtype)
@@ -295,15 +297,15 @@ class SpanRemoval:
             stayed[np.argsort(-losses, kind="stable")[:shown]] += 1
         return stayed / _REPEATS
 
-    def channel_effects(self, filled: np.ndarray, span: Span, montage: Montage) -> np.ndarray:
+    def channel_effects(self, filled: np.ndarray, span: SampleSpan, montage: Montage) -> np.ndarray:
         """Return what the logits lose when one channel of a span is removed at a time, (C,)."""
-        index, emptied = without(self.windows, filled, [span])
+        index, emptied = remove_spans(self.windows, filled, [span])
         pair = torch.from_numpy(self.windows[index]), torch.from_numpy(emptied)
         return channel_effects(self.detector.network, *pair, montage).numpy()
 
-    def _logits_without(self, filled: np.ndarray, spans: Sequence[Span]) -> np.ndarray:
+    def _logits_without(self, filled: np.ndarray, spans: Sequence[SampleSpan]) -> np.ndarray:
         """Return the logits of all windows (N,) when ``spans`` are removed."""
-        index, emptied = without(self.windows, filled, spans)
+        index, emptied = remove_spans(self.windows, filled, spans)
         after = self.logits.copy()
         after[index] = self._network(emptied)
         return after
@@ -312,7 +314,7 @@ class SpanRemoval:
         return network_logits(self.detector.network, windows, self.batch)
 
 
-def _moved(spans: Sequence[Span], index: np.ndarray, length: int) -> list[Span]:
+def _moved(spans: Sequence[SampleSpan], index: np.ndarray, length: int) -> list[SampleSpan]:
     """Return the places of spans when only the windows ``index``, of ``length`` samples each, are left."""
     first = [(start, stop, int(np.searchsorted(index, start // length))) for start, stop in spans]
     return [
@@ -321,7 +323,7 @@ def _moved(spans: Sequence[Span], index: np.ndarray, length: int) -> list[Span]:
     ]
 
 
-def _random_span(span: Span, samples: int, rng: np.random.Generator) -> Span:
+def _random_span(span: SampleSpan, samples: int, rng: np.random.Generator) -> SampleSpan:
     """Return a span of the same length at a random place of the recording."""
     length = span[1] - span[0]
     start = int(rng.integers(samples - length + 1))

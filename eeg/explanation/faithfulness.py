@@ -32,7 +32,7 @@ Explain = Callable[[Tensor, Tensor], Tensor]
 class Faithfulness:
     """How true evidence is to the network, means over windows.
 
-    ``deletion`` (the lower, the better) and ``insertion`` (the higher) are the areas under `curves`;
+    ``deletion`` (the lower, the better) and ``insertion`` (the higher) are areas under the curves of removal;
     ``infidelity`` and ``sensitivity`` (the lower, the better) as the functions below; ``baselines`` is the
     mean rank correlation with the evidence from the other baselines.
     """
@@ -63,15 +63,15 @@ def measure(
 
     evidence = explain(windows, chosen)
     others = [explain(windows, fill) for name, fill in filled.items() if name != baseline]
-    deletion, insertion = curves(network, windows, chosen, evidence, montage, batch=batch)
+    deletion, insertion = deletion_insertion_curves(network, windows, chosen, evidence, montage, batch=batch)
     untold = infidelity(network, windows, chosen, evidence, montage, rng, batch=batch)
     sensitivity = max_sensitivity(lambda noisy: explain(noisy, chosen), windows, rng)
     return Faithfulness(
-        deletion=float(area(deletion).mean()),
-        insertion=float(area(insertion).mean()),
+        deletion=float(area_under_curve(deletion).mean()),
+        insertion=float(area_under_curve(insertion).mean()),
         infidelity=float(untold.mean()),
         sensitivity=float(sensitivity.nanmean().nan_to_num(0.0)),
-        baselines=float(np.mean([agreement(evidence, found, montage) for found in others])),
+        baselines=float(np.mean([rank_agreement(evidence, found, montage) for found in others])),
     )
 
 
@@ -169,12 +169,12 @@ def removal_curves(
         *(
             curve.double().mean(0).numpy()
             for order in orders
-            for curve in curves(network, torch.from_numpy(x), filled, order, montage)
+            for curve in deletion_insertion_curves(network, torch.from_numpy(x), filled, order, montage)
         )
     )
 
 
-def curves(
+def deletion_insertion_curves(
     scores: Scores,
     x: Tensor,
     baseline: Tensor,
@@ -210,7 +210,7 @@ def curves(
     return torch.stack(deleted, 1), torch.stack(inserted, 1)
 
 
-def area(curve: Tensor) -> Tensor:
+def area_under_curve(curve: Tensor) -> Tensor:
     """Return the area under curves (N, S + 1) over a unit length, (N,)."""
     return torch.trapezoid(curve, dx=1 / (curve.shape[1] - 1), dim=1)
 
@@ -261,7 +261,7 @@ def max_sensitivity(explain: Callable[[Tensor], Tensor], x: Tensor, rng: np.rand
     return norms.amax(0) / size.where(size > 0, torch.nan)
 
 
-def agreement(one: Tensor, other: Tensor, montage: Montage) -> np.ndarray:
+def rank_agreement(one: Tensor, other: Tensor, montage: Montage) -> np.ndarray:
     """Return Spearman's rank correlation over cells of 125 ms of two kinds of evidence, (N,).
 
     It is 0 where one of them is constant.
@@ -273,7 +273,7 @@ def agreement(one: Tensor, other: Tensor, montage: Montage) -> np.ndarray:
     return np.where(scale > 0, (a * b).sum(1) / np.maximum(scale, 1e-30), 0.0)
 
 
-def cascade(network: nn.Module, rng: np.random.Generator) -> list[nn.Module]:
+def cascade_randomization(network: nn.Module, rng: np.random.Generator) -> list[nn.Module]:
     """Return copies in which the learned numbers of more and more layers are shuffled, the readout's first.
 
     Cascading randomisation (Adebayo et al. 2018): what explains the copies as the trained network does not

@@ -17,7 +17,7 @@ AROUND = 0.125
 """Seconds over which evidence is summed before its peaks are sought: methods that answer for each sample
 change their sign within a discharge."""
 
-Span = tuple[int, int]
+SampleSpan = tuple[int, int]
 """Samples [start, stop) of a recording's windows laid end to end; `in_recording` converts it."""
 
 
@@ -47,14 +47,14 @@ class Segment:
     stability: float = 1.0
 
 
-def in_recording(windows: Windows, span: Span, sfreq: float) -> tuple[float, float]:
+def in_recording(windows: Windows, span: SampleSpan, sfreq: float) -> tuple[float, float]:
     """Return onset and duration of a span in seconds, the onset from the start of the recording."""
     start, stop = span
     onset = windows.in_recording(np.array([start / sfreq]))
     return float(onset[0]), (stop - start) / sfreq
 
 
-def over_time(evidence: np.ndarray, sfreq: float) -> np.ndarray:
+def evidence_over_time(evidence: np.ndarray, sfreq: float) -> np.ndarray:
     """Return what a short stretch around each sample adds, (N, C or 1, T) in logits a sample -> (N * T,).
 
     The sum over all channels and 125 ms, as if the windows adjoined.
@@ -63,7 +63,7 @@ def over_time(evidence: np.ndarray, sfreq: float) -> np.ndarray:
     return np.convolve(evidence.sum(1).ravel(), np.ones(width), "same")
 
 
-def peaks(relevance: np.ndarray, longest: int, most: int) -> list[Span]:
+def find_peaks(relevance: np.ndarray, longest: int, most: int) -> list[SampleSpan]:
     """Return the spans of at most ``longest`` samples around the highest peaks of ``relevance`` (T,).
 
     A span reaches from its peak as far as the evidence stays above half of it; spans are taken from
@@ -71,7 +71,7 @@ def peaks(relevance: np.ndarray, longest: int, most: int) -> list[Span]:
     segment.
     """
     left = relevance.astype(float).copy()
-    spans: list[Span] = []
+    spans: list[SampleSpan] = []
     while len(spans) < most:
         top = int(np.argmax(left))
         if left[top] <= 0:
@@ -85,8 +85,8 @@ def peaks(relevance: np.ndarray, longest: int, most: int) -> list[Span]:
     return spans
 
 
-def without(
-    windows: np.ndarray, baseline: np.ndarray, spans: Sequence[Span]
+def remove_spans(
+    windows: np.ndarray, baseline: np.ndarray, spans: Sequence[SampleSpan]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the windows that any of ``spans`` touches, with all of these taken out.
 

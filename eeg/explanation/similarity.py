@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from eeg.detector.prototypes import Prototypes, directions
 from eeg.explanation.attribution import Montage, attribute
-from eeg.explanation.segments import MAX_SEGMENT_SECONDS, Span, over_time, peaks
+from eeg.explanation.segments import MAX_SEGMENT_SECONDS, SampleSpan, evidence_over_time, find_peaks
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def find_similar(
     network: nn.Module,
     prototypes: Prototypes,
     windows: np.ndarray,
-    spans: Sequence[Span],
+    spans: Sequence[SampleSpan],
     montage: Montage,
 ) -> tuple[SimilarWindows, ...]:
     """Return the prototypes most similar to the window of each span.
@@ -93,6 +93,6 @@ def _nearest(network: nn.Module, kept: Tensor, seen: Tensor, montage: Montage) -
 def _strongest(network: nn.Module, window: Tensor, montage: Montage) -> tuple[float, float] | None:
     """Return onset and duration of the highest peak of evidence in a window (C, T)."""
     evidence = attribute(network, window[None], torch.zeros_like(window)[None], montage)
-    relevance = over_time(evidence.double().numpy(), montage.sfreq)
-    found = peaks(relevance, montage.samples(MAX_SEGMENT_SECONDS), 1)
+    relevance = evidence_over_time(evidence.double().numpy(), montage.sfreq)
+    found = find_peaks(relevance, montage.samples(MAX_SEGMENT_SECONDS), 1)
     return next(((start / montage.sfreq, (stop - start) / montage.sfreq) for start, stop in found), None)

@@ -33,7 +33,7 @@ class OwnReadout(nn.Module):
         if torch.is_grad_enabled() and not scores.requires_grad:
             raise DataError(
                 f"the scores of {type(self.rule).__name__} are not differentiable; explain them by "
-                "occlusion, ablation, region-ablation, shapley or channel-shapley"
+                "occlusion or another method that needs no gradients"
             )
         return scores
 

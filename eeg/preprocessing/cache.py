@@ -1,4 +1,4 @@
-"""Prepared recordings on disk, found again by the content of their files and the settings."""
+"""Prepared recordings on disk, named by the content of their files and the settings."""
 
 import json
 from pathlib import Path
@@ -10,8 +10,8 @@ from trainers.errors import DataError
 from trainers.files import replacing, sweep
 
 
-def recall(folder: Path, name: str) -> tuple[np.ndarray, dict[str, Any]] | None:
-    """Return what `store` stored, the array mapped from its file; None where it is not there or not whole."""
+def read_cached(folder: Path, name: str) -> tuple[np.ndarray, dict[str, Any]] | None:
+    """Return what `write_cached` wrote, the array mapped from its file; None if it is missing or damaged."""
     try:
         facts = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
         return np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False), facts
@@ -19,8 +19,8 @@ def recall(folder: Path, name: str) -> tuple[np.ndarray, dict[str, Any]] | None:
         return None
 
 
-def store(folder: Path, name: str, array: np.ndarray, facts: dict[str, Any]) -> None:
-    """Store an array and what is known of it; the facts come last, so that nobody finds a part.
+def write_cached(folder: Path, name: str, array: np.ndarray, facts: dict[str, Any]) -> None:
+    """Write an array and facts about it; the facts last, so that no reader finds a part.
 
     Raises
     ------

@@ -9,15 +9,15 @@ from eeg.io.reader import recording_file
 from trainers.errors import DataError
 
 INTERPOLATED = 0.1
-"""Share of a model's channels that `complete` makes up at most: 2 of 19, 1 of 14, none of 4."""
+"""Share of a model's channels that `complete_channels` makes up at most: 2 of 19, 1 of 14, none of 4."""
 
 
-def lacking(raw: mne.io.BaseRaw, channels: Sequence[str]) -> list[str]:
+def missing_channels(raw: mne.io.BaseRaw, channels: Sequence[str]) -> list[str]:
     """Name the ``channels`` that a recording has not got, or has marked as bad."""
     return [name for name in channels if name not in raw.ch_names or name in raw.info["bads"]]
 
 
-def complete(raw: mne.io.BaseRaw, channels: Sequence[str]) -> mne.io.BaseRaw:
+def complete_channels(raw: mne.io.BaseRaw, channels: Sequence[str]) -> mne.io.BaseRaw:
     """Give a recording exactly the channels that are asked for, and make up the few it lacks.
 
     Those are interpolated by spherical splines (Perrin et al. 1989) from all its good electrodes.
@@ -38,7 +38,7 @@ def complete(raw: mne.io.BaseRaw, channels: Sequence[str]) -> mne.io.BaseRaw:
     DataError
         It lacks more than a tenth of the channels (rounded; `INTERPOLATED`), or one of unknown place.
     """
-    absent = lacking(raw, channels)
+    absent = missing_channels(raw, channels)
     limit = round(INTERPOLATED * len(channels))
     if len(absent) > limit or not set(absent) <= set(scalp_names().values()):
         raise DataError(

@@ -19,7 +19,7 @@ _SIXTY = (
 _FREQUENCIES = dict.fromkeys(_FIFTY.split(), 50.0) | dict.fromkeys(_SIXTY.split(), 60.0)
 
 
-def mains(place: str) -> float:
+def parse_line_frequency(place: str) -> float:
     """Return the frequency of the mains, Hz.
 
     Parameters

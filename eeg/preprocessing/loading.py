@@ -17,11 +17,11 @@ from eeg.io.gaps import stretches
 from eeg.io.intervals import overlaps
 from eeg.io.reader import read_recording, recording_file
 from eeg.preprocessing import cache
-from eeg.preprocessing.interpolation import lacking
+from eeg.preprocessing.interpolation import missing_channels
 from eeg.preprocessing.pipeline import Preprocessing, check_duration, clean, kernel, scale
 from eeg.preprocessing.quality import EXCLUDED, MIN_CLEAN_FRACTION, Policy, Quality, examine, mark_bad
 from eeg.preprocessing.recording import Recording
-from eeg.preprocessing.windows import _LEFT_OUT, Windows, cut
+from eeg.preprocessing.windows import _LEFT_OUT, Windows, cut_windows
 from trainers.errors import DataError
 from trainers.provenance import from_plain
 
@@ -86,8 +86,8 @@ def prepare(
     continuous, ictal = stretches(cleaned), seizures(raw, table)
     signal = scale(cleaned, continuous, settings)
     try:
-        data, onset = cut(signal, settings.sfreq, length, continuous)
-        flawed, in_seizure = unusable(onset, length, quality, ictal, policy=policy)
+        data, onset = cut_windows(signal, settings.sfreq, length, continuous)
+        flawed, in_seizure = unusable_windows(onset, length, quality, ictal, policy=policy)
     except DataError as error:
         raise DataError(f"{recording_file(raw)}: {error}") from None
     usable = ~(flawed | in_seizure)
@@ -96,10 +96,10 @@ def prepare(
     short = len(recording.stretches) - len(recording.without_short(max(reach, length)).stretches)
     counts = {"flawed": int(flawed.sum()), "ictal": int(in_seizure.sum()), "short": short}
     windows = Windows(data, onset, length, None, None, quality, **counts)
-    return Prepared(cleaned, windows, tuple(lacking(marked.raw, settings.channels)))
+    return Prepared(cleaned, windows, tuple(missing_channels(marked.raw, settings.channels)))
 
 
-def windows_of(
+def read_windows(
     entry: Entry, settings: Preprocessing, length: float, *, policy: Policy = "exclude"
 ) -> Windows:
     """Read one recording, `prepare` it and label its windows.
@@ -126,7 +126,7 @@ def windows_of(
     return replace(prepared.windows, label=entry.label, events=events)
 
 
-def unusable(
+def unusable_windows(
     onset: np.ndarray,
     length: float,
     quality: Quality,
@@ -170,7 +170,7 @@ def unusable(
     return flawed, in_seizure
 
 
-def load(
+def load_windows(
     corpus: Corpus,
     settings: Preprocessing,
     length: float,
@@ -231,7 +231,7 @@ def _attempt(
     """Hand a bad recording back rather than raise it: an exception would end its process's batch."""
     try:
         if folder is None:
-            return windows_of(entry, settings, length, policy=policy)
+            return read_windows(entry, settings, length, policy=policy)
         return _cached(entry, settings, length, policy, folder)
     except DataError as error:
         return error
@@ -244,12 +244,12 @@ def _cached(entry: Entry, settings: Preprocessing, length: float, policy: Policy
     """
     decisive = [asdict(settings), length, policy, _VERSION, mne.__version__]
     name = hash_content(files_of(entry), decisive)
-    found = cache.recall(folder, name)
+    found = cache.read_cached(folder, name)
     if found is None:
-        windows = windows_of(entry, settings, length, policy=policy)
+        windows = read_windows(entry, settings, length, policy=policy)
         facts = {"onset": windows.onset.tolist(), **windows.account()}
-        cache.store(folder, name, windows.data, facts)
-        found = cache.recall(folder, name)
+        cache.write_cached(folder, name, windows.data, facts)
+        found = cache.read_cached(folder, name)
     if found is None:
         raise DataError(f"{folder}: what was written cannot be read; choose another --cache")
     data, facts = found

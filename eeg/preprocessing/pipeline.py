@@ -16,9 +16,9 @@ from eeg import large_arrays
 from eeg.io.electrodes import EARS
 from eeg.io.gaps import GAP, crop_samples, mark_gaps
 from eeg.io.reader import recording_file
-from eeg.preprocessing.interpolation import complete, lacking
+from eeg.preprocessing.interpolation import complete_channels, missing_channels
 from eeg.preprocessing.recording import BLOCK, Recording
-from eeg.preprocessing.reference import Reference, derive, derived
+from eeg.preprocessing.reference import Reference, input_channels, rereference
 from trainers.errors import DataError
 
 _TRANSITION = 5.0  # Hz above the pass band: 45 Hz puts the mains of every country into the stop band
@@ -53,7 +53,7 @@ class Preprocessing:
         times that.
     reference
         ``"average"`` of the channels, ``"mastoids"``, ``"bipolar"`` or ``"laplacian"``; see
-        `eeg.preprocessing.reference.derive`.
+        `eeg.preprocessing.reference.rereference`.
 
     Raises
     ------
@@ -78,12 +78,12 @@ class Preprocessing:
                 f"low = {self.low}, high = {self.high}, sfreq = {self.sfreq} Hz: "
                 f"expected 0 < low < high, and high at most {top - _NARROWEST} or exactly {top}"
             )
-        derived(self.reference, self.channels)
+        input_channels(self.reference, self.channels)
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """Channels of the network's input: the electrodes or, bipolar, pairs of them."""
-        return derived(self.reference, self.channels)
+        return input_channels(self.reference, self.channels)
 
     @classmethod
     def paper(cls, channels: tuple[str, ...]) -> Self:
@@ -142,13 +142,14 @@ def clean(recording: Recording, settings: Preprocessing) -> mne.io.BaseRaw:
     Raises
     ------
     DataError
-        More channels are missing or marked bad than `eeg.preprocessing.interpolation.complete` interpolates,
-        some are flat or not finite, there are no mastoids where they are the reference, or the recording is
-        too short for the filter or sampled too slowly for the band.
+        More channels are missing or marked bad than may be interpolated, some are flat or not finite, there
+        are no mastoids where they are the reference, or the recording is too short for the filter or sampled
+        too slowly for the band.
     """
     raw = recording.raw
     check_duration(recording, settings)
-    complete(crop_samples(raw, 0, 2), settings.channels)  # missing channels are reported before bad ones
+    # Missing channels are reported before bad ones.
+    complete_channels(crop_samples(raw, 0, 2), settings.channels)
     filtered = recording.without_short(kernel(raw, settings))
     _check_signal(filtered, settings)
     if filtered.stretches == ((0, raw.n_times),):
@@ -250,7 +251,7 @@ def _resampled(volts: np.ndarray, ratio: Fraction) -> np.ndarray:
 
 def _filtered(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw:
     high, transition = _upper_edge(raw, settings)
-    work = derive(complete(raw, settings.channels), settings.reference, _ears(raw, settings))
+    work = rereference(complete_channels(raw, settings.channels), settings.reference, _ears(raw, settings))
     work.filter(settings.low, high, h_trans_bandwidth=transition, verbose="error")
     if settings.notch is not None and settings.notch < high:
         work.notch_filter(np.arange(settings.notch, high, settings.notch), verbose="error")
@@ -261,7 +262,7 @@ def _ears(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw | None
     """Give the two electrodes at the ears or at the mastoids, if these are the reference."""
     if settings.reference != "mastoids":
         return None
-    pair = next((list(two) for two in (EARS[:2], EARS[2:]) if not lacking(raw, two)), None)
+    pair = next((list(two) for two in (EARS[:2], EARS[2:]) if not missing_channels(raw, two)), None)
     if pair is None:
         raise DataError(
             f"{recording_file(raw)}: neither {' and '.join(EARS[:2])} nor {' and '.join(EARS[2:])} among its "
@@ -304,7 +305,7 @@ def _check_signal(recording: Recording, settings: Preprocessing) -> None:
     raw = recording.raw
     good = [name for name in raw.ch_names if name not in raw.info["bads"]]
     # What is interpolated comes from all good channels.
-    names = good if lacking(raw, settings.channels) else list(settings.channels)
+    names = good if missing_channels(raw, settings.channels) else list(settings.channels)
     low, high = recording.extremes(names)
     faults = {"not finite": ~(np.isfinite(low) & np.isfinite(high)), "flat": high < low + FLAT}
     for fault, found in faults.items():
@@ -315,14 +316,14 @@ def _check_signal(recording: Recording, settings: Preprocessing) -> None:
             )
 
 
-def signals(raw: mne.io.BaseRaw) -> np.ndarray:
+def cleaned_signals(raw: mne.io.BaseRaw) -> np.ndarray:
     """Return the signals of a recording that `clean` gave, (C, T) V, where they lie: not to be written to."""
     return np.asarray(raw._data)  # MNE has no other way to look at them without a copy
 
 
 def _rows(raw: mne.io.BaseRaw) -> Iterator[np.ndarray]:
-    """Give the channels of a recording one by one, (T,) each, as `signals`."""
-    volts = signals(raw)
+    """Give the channels of a recording one by one, (T,) each, as `cleaned_signals`."""
+    volts = cleaned_signals(raw)
     for row in volts:
         yield row
         large_arrays.rest(volts)

@@ -24,7 +24,7 @@ from scipy.signal import welch
 
 from eeg.io.gaps import sample_starts
 from eeg.io.intervals import covered
-from eeg.preprocessing.interpolation import INTERPOLATED, lacking
+from eeg.preprocessing.interpolation import INTERPOLATED, missing_channels
 from eeg.preprocessing.pipeline import FLAT
 from eeg.preprocessing.recording import BLOCK, Recording
 
@@ -120,7 +120,7 @@ def examine(recording: Recording, channels: Sequence[str]) -> Quality:
         The electrodes that matter.  Those that it lacks or has marked as bad are passed over.
     """
     raw, seconds = recording.raw, recording.seconds
-    present = [name for name in channels if name not in lacking(raw, channels)]
+    present = [name for name in channels if name not in missing_channels(raw, channels)]
     low, high = (dict(zip(raw.ch_names, v, strict=True)) for v in recording.extremes(raw.ch_names))
     not_finite = tuple(name for name in raw.ch_names if not np.isfinite([low[name], high[name]]).all())
     dead = {name for name in present if high[name] < low[name] + FLAT}
@@ -135,7 +135,7 @@ def examine(recording: Recording, channels: Sequence[str]) -> Quality:
         for start, piece in _pieces(recording, names):
             spectra.append(_spectrum(piece))
             still, flat = _still(piece)
-            found = [*still, *clipped(piece.get_data(), raw.info["sfreq"])]
+            found = [*still, *find_clipped(piece.get_data(), raw.info["sfreq"])]
             if len(flat) < len(names):
                 # What the recorder's reference brings to all channels at once would pass for muscle.
                 piece.drop_channels(flat).set_eeg_reference("average")
@@ -168,7 +168,7 @@ def mark_bad(recording: Recording, quality: Quality, channels: Sequence[str]) ->
     marked = recording.raw.copy()
     bads = [*marked.info["bads"], *quality.flat, *quality.not_finite]
     marked.info["bads"] = list(dict.fromkeys(bads))
-    if len(lacking(marked, channels)) > round(INTERPOLATED * len(channels)):
+    if len(missing_channels(marked, channels)) > round(INTERPOLATED * len(channels)):
         return recording
     return replace(recording, raw=marked)
 
@@ -196,7 +196,7 @@ def _still(piece: mne.io.BaseRaw) -> tuple[list[Flaw], list[str]]:
     return _flaws("flat", annotations), flat
 
 
-def clipped(volts: np.ndarray, rate: float) -> list[Flaw]:
+def find_clipped(volts: np.ndarray, rate: float) -> list[Flaw]:
     """Find where a channel of (C, T), V, stays at the end of its range, to which it comes more than once."""
     found = []
     for channel in volts:

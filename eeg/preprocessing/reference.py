@@ -16,7 +16,7 @@ Reference = Literal["average", "mastoids", "bipolar", "laplacian"]
 
 REFERENCES: tuple[Reference, ...] = get_args(Reference)
 
-TITLES: dict[Reference, str] = {
+REFERENCE_TITLES: dict[Reference, str] = {
     "average": "average reference",
     "mastoids": "linked ears or mastoids",
     "bipolar": "bipolar, longitudinal and central",
@@ -33,7 +33,7 @@ _CHAINS = (
 _NEIGHBOURS = 4  # Hjorth 1975
 
 
-def derived(reference: Reference, channels: Sequence[str]) -> tuple[str, ...]:
+def input_channels(reference: Reference, channels: Sequence[str]) -> tuple[str, ...]:
     """Name the channels that a network sees.
 
     Returns
@@ -55,7 +55,9 @@ def derived(reference: Reference, channels: Sequence[str]) -> tuple[str, ...]:
     return pairs
 
 
-def derive(raw: mne.io.BaseRaw, reference: Reference, ears: mne.io.BaseRaw | None = None) -> mne.io.BaseRaw:
+def rereference(
+    raw: mne.io.BaseRaw, reference: Reference, ears: mne.io.BaseRaw | None = None
+) -> mne.io.BaseRaw:
     """Refer a recording, in place where that is possible.
 
     Parameters
@@ -76,13 +78,13 @@ def derive(raw: mne.io.BaseRaw, reference: Reference, ears: mne.io.BaseRaw | Non
         if reference == "average":
             return raw.set_eeg_reference("average")
         if reference == "laplacian":
-            return mne.set_eeg_reference(raw, nearest(raw.ch_names), copy=False)[0]
-        pairs = list(derived("bipolar", raw.ch_names))
+            return mne.set_eeg_reference(raw, nearest_electrodes(raw.ch_names), copy=False)[0]
+        pairs = list(input_channels("bipolar", raw.ch_names))
         anodes, cathodes = zip(*(pair.split("-") for pair in pairs), strict=True)
         return mne.set_bipolar_reference(raw, list(anodes), list(cathodes), pairs, copy=False).pick(pairs)
 
 
-def nearest(channels: Sequence[str]) -> dict[str, list[str]]:
+def nearest_electrodes(channels: Sequence[str]) -> dict[str, list[str]]:
     """Name the four electrodes that are nearest to each, or all others where there are no more."""
     places = mne.channels.make_standard_montage(MONTAGE).get_positions()["ch_pos"]
     at = {electrode(name) or name: place for name, place in places.items()}

@@ -68,7 +68,7 @@ class Windows:
         return {"windows": len(self.data)} | counts | {"quality": to_plain(self.quality)}
 
 
-def cut(
+def cut_windows(
     data: np.ndarray, sfreq: float, length: float, continuous: Sequence[tuple[int, int]] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cut a signal into windows without overlap; what is left at the end is dropped.
@@ -115,7 +115,7 @@ def cut(
     return windows, np.array(starts) / sfreq
 
 
-def examples(windows: Windows) -> tuple[np.ndarray, np.ndarray]:
+def training_examples(windows: Windows) -> tuple[np.ndarray, np.ndarray]:
     """Return windows to learn annotated discharges from.
 
     Those of the recording and, between them, as many that are shifted by half their length; without

@@ -19,7 +19,7 @@ from eeg.explanation.similarity import SimilarWindows
 from eeg.labels import LABEL_MODES, Labels
 from eeg.preprocessing.quality import Policy, Quality
 from eeg.preprocessing.recording import Recording
-from eeg.preprocessing.reference import TITLES
+from eeg.preprocessing.reference import REFERENCE_TITLES
 from eeg.preprocessing.windows import Windows
 from eeg.reporting.model_card import detector_results
 
@@ -53,7 +53,7 @@ def summarize_model(detector: Detector, warnings: Sequence[str] = ()) -> ModelSu
     return ModelSummary(
         name=detector.model,
         rule=training.rule,
-        montage=TITLES[detector.preprocessing.reference],
+        montage=REFERENCE_TITLES[detector.preprocessing.reference],
         channels=detector.preprocessing.inputs,
         training=f"{training.corpus}; {training.subjects} subjects, "
         f"windows of {detector.window:g} s, labels: {LABEL_MODES[detector.labels].description}",

@@ -15,7 +15,7 @@ from eeg.disclaimers import RESEARCH_USE
 from eeg.explanation.segments import Segment
 from eeg.io.gaps import sample_starts, stretches
 from eeg.labels import LABEL_MODES
-from eeg.preprocessing.pipeline import signals
+from eeg.preprocessing.pipeline import cleaned_signals
 from eeg.reporting.analysis import RecordingAnalysis
 from visualizers.curves import plot_removal, score_distribution
 from visualizers.topography import MIN_ELECTRODES, placed, topographies
@@ -86,7 +86,7 @@ def draw_calibration(analysis: RecordingAnalysis) -> Iterator[Picture]:
 def draw_pages(analysis: RecordingAnalysis) -> Iterator[Picture]:
     """Draw the strongest segments as pages of EEG, each page once, all with one sensitivity."""
     raw, marked = analysis.raw, _spans(analysis.explanation.segments)
-    data, sfreq = signals(raw), float(raw.info["sfreq"])
+    data, sfreq = cleaned_signals(raw), float(raw.info["sfreq"])
     scale = _sensitivity(_sample(raw))
     for number, start in enumerate(page_starts(marked, data.shape[1] / sfreq), 1):
         shown = [span for span in marked if _overlaps(span, start)]
@@ -214,7 +214,8 @@ def _sample(raw: mne.io.BaseRaw) -> np.ndarray:
     pages = []
     for start in sample_starts(stretches(raw), size, _SAMPLED):
         pages.append(raw.get_data(start=start, stop=start + size))
-        large_arrays.rest(signals(raw))  # the system reads much more of a mapped file than is asked for
+        # The system reads much more of a mapped file than is asked for.
+        large_arrays.rest(cleaned_signals(raw))
     return np.concatenate(pages, axis=1)
 
 

@@ -19,7 +19,7 @@ from eeg.models import registry
 from eeg.models.features import FEATURES, FeatureModel
 from eeg.models.local_readout import OwnReadout, count_scores, has_own_readout
 from eeg.models.pooling import POOLINGS
-from eeg.preprocessing.windows import UNANNOTATED, Windows, examples
+from eeg.preprocessing.windows import UNANNOTATED, Windows, training_examples
 from eeg.training import pseudo_labels
 from eeg.training.augment import augmentation
 from eeg.training.bags import Bags, Pooled
@@ -186,7 +186,7 @@ def _fit(
 
 def labelled(training: Sequence[Windows], labels: Labels) -> tuple[Tensor, Tensor, Tensor]:
     """Return what is learned from: windows (N, C, T), 1 or 0 (N, 1), and which recording each is of (N,)."""
-    pairs = [examples(w) if labels == "events" else (w.data, targets(w, labels)) for w in training]
+    pairs = [training_examples(w) if labels == "events" else (w.data, targets(w, labels)) for w in training]
     x = torch.from_numpy(np.concatenate([x for x, _ in pairs]))
     y = torch.from_numpy(np.concatenate([y for _, y in pairs])).float()[:, None]
     return x, y, torch.arange(len(pairs)).repeat_interleave(torch.tensor([len(y) for _, y in pairs]))

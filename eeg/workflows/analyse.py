@@ -11,7 +11,7 @@ import mne
 from eeg.detector.conformal import ALPHA
 from eeg.detector.detector import Detector
 from eeg.explanation.attribution import Montage
-from eeg.explanation.baselines import BASELINES, Baseline, bank
+from eeg.explanation.baselines import BASELINES, Baseline, control_baseline
 from eeg.explanation.explain import explain
 from eeg.explanation.faithfulness import highest_windows, measure_with_chance, removal_curves
 from eeg.explanation.options import ExplanationOptions
@@ -70,7 +70,7 @@ def analyse(
     if healthy is not None:
         control = detector.prepare(detector.open(healthy)).windows
         baselines, options = (
-            {**BASELINES, "healthy": bank(control.data)},
+            {**BASELINES, "healthy": control_baseline(control.data)},
             replace(options, baseline="healthy"),
         )
     logits = detector.logits(windows.data, options.batch)

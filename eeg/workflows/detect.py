@@ -62,7 +62,7 @@ def detect(
     analysis = analyse(detector, path, options, prevalence=prevalence, alpha=alpha, progress=True)
     if keep_name:
         analysis = replace(analysis, name=path.name.split(".")[0])
-    with filling(out / analysis.name) as folder:
+    with atomic_folder(out / analysis.name) as folder:
         for file, write in WRITERS.items():
             write(analysis, folder / file)
     write_derivative(analysis.segments, analysis.name, out / DERIVATIVE)
@@ -72,7 +72,7 @@ def detect(
 
 
 @contextmanager
-def filling(folder: Path) -> Iterator[Path]:
+def atomic_folder(folder: Path) -> Iterator[Path]:
     """Yield a folder to write to, and move its files to ``folder`` when all are written."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

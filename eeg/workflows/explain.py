@@ -18,7 +18,7 @@ from eeg.reporting.analysis import RecordingAnalysis
 from eeg.reporting.export.bids import write_events
 from eeg.reporting.export.json import build_segments, write_json
 from eeg.workflows.analyse import analyse
-from eeg.workflows.detect import filling
+from eeg.workflows.detect import atomic_folder
 
 
 def explain_recording(
@@ -56,7 +56,7 @@ def explain_recording(
     """
     analysis = analyse(detector, path, options, prevalence=prevalence, healthy=healthy, progress=True)
     folder = out / (path.name.split(".")[0] if keep_name else analysis.name)
-    with filling(folder) as files:
+    with atomic_folder(folder) as files:
         write_json(_document(analysis), files / "explanation.json")
         write_events(analysis.segments, files / "events.tsv")
     return analysis, folder
@@ -66,7 +66,7 @@ def _document(analysis: RecordingAnalysis) -> dict[str, object]:
     explanation, decision = analysis.explanation, analysis.decision
     contribution = () if explanation.contribution is None else explanation.contribution.tolist()
     return {
-        "statements": [RESEARCH_USE, NOT_A_FINDING, *notes(explanation)],
+        "statements": [RESEARCH_USE, NOT_A_FINDING, *explanation_notes(explanation)],
         "method": explanation.method,
         "baseline": explanation.baseline,
         "refused": explanation.refused,
@@ -81,13 +81,13 @@ def _document(analysis: RecordingAnalysis) -> dict[str, object]:
     }
 
 
-def notes(explanation: Explanation) -> list[str]:
+def explanation_notes(explanation: Explanation) -> list[str]:
     """Return what a reader must know to interpret the figures of an explanation."""
     additive = [] if METHODS[explanation.method].complete else [NOT_ADDITIVE]
     return additive if explanation.check is None else [*additive, str(explanation.check)]
 
 
-def as_text(explanation: Explanation, measures: Mapping[str, Faithfulness]) -> str:
+def format_explanation(explanation: Explanation, measures: Mapping[str, Faithfulness]) -> str:
     """Return the ranked segments and their measures for people."""
     lines = [
         f"{rank:>4}  {s.onset:8.2f} s  {s.duration:.2f} s  {s.attribution:+8.3f}  {s.change:+.3f}"
@@ -98,7 +98,7 @@ def as_text(explanation: Explanation, measures: Mapping[str, Faithfulness]) -> s
         lines.insert(0, "rank       onset  duration   logit  change  stable  channels")
     elif explanation.check is None:
         lines.append("Nothing in this recording speaks for epilepsy.")
-    lines += notes(explanation)
+    lines += explanation_notes(explanation)
     lines.append("deletion  insertion  infidelity  sensitivity  other baselines   on the highest windows")
     lines += [
         f"{m.deletion:8.3f}  {m.insertion:9.3f}  {m.infidelity:10.3f}  {m.sensitivity:11.3f}"

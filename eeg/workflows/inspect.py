@@ -21,9 +21,9 @@ from eeg.io.electrodes import TEN_TWENTY, electrodes
 from eeg.io.gaps import stretches
 from eeg.io.header import MIN_SFREQ, Header
 from eeg.io.reader import PLAUSIBLE, amplitude, read_recording, sample
-from eeg.preprocessing.interpolation import INTERPOLATED, lacking
+from eeg.preprocessing.interpolation import INTERPOLATED, missing_channels
 from eeg.preprocessing.pipeline import Preprocessing, kernel
-from eeg.preprocessing.quality import MIN_CLEAN_FRACTION, clipped
+from eeg.preprocessing.quality import MIN_CLEAN_FRACTION, find_clipped
 from trainers.errors import DataError
 
 _SUFFIXES = (
@@ -192,7 +192,7 @@ def _signal(raw: mne.io.BaseRaw) -> tuple[float | None, list[str]]:
 
 def _refusals(raw: mne.io.BaseRaw) -> Iterable[str]:
     """Return why a model of the 19 electrodes of 10-20 would refuse a recording, from a sample of it."""
-    absent, limit = lacking(raw, TEN_TWENTY), round(INTERPOLATED * len(TEN_TWENTY))
+    absent, limit = missing_channels(raw, TEN_TWENTY), round(INTERPOLATED * len(TEN_TWENTY))
     if limit < len(absent) <= _MAX_NAMED:  # a recording that lacks more has another set of electrodes
         yield f"{len(absent)} electrodes of 10-20 are missing or bad; at most {limit} can be interpolated"
     if raw.info["sfreq"] >= MIN_SFREQ:  # else the header shows it
@@ -202,7 +202,7 @@ def _refusals(raw: mne.io.BaseRaw) -> Iterable[str]:
             yield f"{longest:.1f} s long; the default filter needs {needed:.1f} s"
     seen = sample(raw)
     finite = np.concatenate([*seen], axis=1)[np.isfinite(seen).all(axis=(0, 2))]
-    seconds = {int(flaw.onset) for flaw in clipped(finite, seen.shape[2])}
+    seconds = {int(flaw.onset) for flaw in find_clipped(finite, seen.shape[2])}
     if len(seconds) > (1 - MIN_CLEAN_FRACTION) * len(seen):
         yield f"clipped in {len(seconds)} of {len(seen)} s sampled"
 

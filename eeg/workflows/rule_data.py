@@ -13,9 +13,9 @@ from torch import Tensor
 from eeg.datasets import Corpus, Entry, open_corpus
 from eeg.datasets.splits import hold_out
 from eeg.io.electrodes import TEN_TWENTY
-from eeg.preprocessing.loading import load
+from eeg.preprocessing.loading import load_windows
 from eeg.preprocessing.pipeline import Preprocessing
-from eeg.preprocessing.windows import Windows, examples
+from eeg.preprocessing.windows import Windows, training_examples
 from eeg.workflows.simulate import simulate
 from trainers.data.batches import Split
 from trainers.errors import DataError
@@ -47,7 +47,7 @@ def discharges(folder: Path | None = None) -> Split:
 
 
 def _split(corpus: Corpus) -> Split:
-    loaded = load(corpus, Preprocessing(TEN_TWENTY), _WINDOW, progress=False)
+    loaded = load_windows(corpus, Preprocessing(TEN_TWENTY), _WINDOW, progress=False)
     train, test = hold_out(tuple(loaded), _HELD_OUT, seed=0)
     rng = np.random.default_rng(0)
     return Split(*_balanced(loaded, train, rng), *_balanced(loaded, test, rng))
@@ -57,7 +57,7 @@ def _balanced(
     loaded: dict[Entry, Windows], entries: Iterable[Entry], rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
     """Return all windows with a discharge and equally many, drawn by ``rng``, without."""
-    data, positive = zip(*(examples(loaded[entry]) for entry in entries), strict=True)
+    data, positive = zip(*(training_examples(loaded[entry]) for entry in entries), strict=True)
     x, y = np.concatenate(data), np.concatenate(positive)
     with_one, without = np.flatnonzero(y), np.flatnonzero(~y)
     if not 0 < len(with_one) <= len(without):

@@ -25,7 +25,7 @@ from eeg.io.reader import read_recording
 from eeg.models.embedding import find_readout
 from eeg.models.local_readout import build_network, has_own_readout
 from eeg.models.pooling import CHOSEN
-from eeg.preprocessing.loading import load
+from eeg.preprocessing.loading import load_windows
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.quality import Policy
 from eeg.reporting import model_card, tensorboard
@@ -81,12 +81,12 @@ def load_corpus(
 ) -> Loaded:
     """Load every recording whose subject has a diagnosis, and the ``unlabelled`` ones if they are wanted.
 
-    For the rest see `eeg.preprocessing.loading.load`.
+    For the rest see `eeg.preprocessing.loading.load_windows`.
     """
     known = splits.diagnosed(corpus)
     wanted = corpus.entries if unlabelled else known
     chosen = Corpus(corpus.name, wanted, corpus.simulated)
-    return load(chosen, settings, length, policy=policy, folder=folder, jobs=jobs, on_error=on_error)
+    return load_windows(chosen, settings, length, policy=policy, folder=folder, jobs=jobs, on_error=on_error)
 
 
 def left_out(loaded: Loaded) -> str:

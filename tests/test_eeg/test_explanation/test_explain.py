@@ -15,10 +15,10 @@ from eeg.detector.detector import Detector
 from eeg.detector.novelty import fit_novelty, statistics
 from eeg.evaluation.localization import hits, largest_deflections
 from eeg.explanation.attribution import METHODS, Montage, attribute, cell_mask, group_numbers, region
-from eeg.explanation.baselines import BASELINES, bank, phase
+from eeg.explanation.baselines import BASELINES, control_baseline, phase
 from eeg.explanation.explain import Check, SpanRemoval, explain
 from eeg.explanation.options import ExplanationOptions
-from eeg.explanation.segments import over_time, peaks, without
+from eeg.explanation.segments import evidence_over_time, find_peaks, remove_spans
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.windows import Windows
@@ -86,11 +86,11 @@ def test_baselines_have_the_shape_of_the_windows_and_leave_them(samples: int) ->
 
 def test_a_bank_gives_its_own_windows_and_refuses_others() -> None:
     healthy = np.random.default_rng(0).normal(size=(5, 4, 16))
-    found = bank(healthy)(np.zeros((40, 4, 16)), np.random.default_rng(1))
+    found = control_baseline(healthy)(np.zeros((40, 4, 16)), np.random.default_rng(1))
     rows = [int(np.flatnonzero((healthy == window).all((1, 2)))[0]) for window in found]
     assert set(rows) == set(range(5))
     with pytest.raises(ValueError, match=r"healthy windows are \(4, 16\)"):
-        bank(healthy)(np.zeros((1, 4, 17)), np.random.default_rng(0))
+        control_baseline(healthy)(np.zeros((1, 4, 17)), np.random.default_rng(0))
 
 
 def test_cells_number_every_stretch_of_every_group() -> None:
@@ -121,7 +121,7 @@ def test_regions_of_the_ten_twenty_system() -> None:
 def test_peaks_are_short_apart_and_in_order(values: list[int], longest: int, most: int) -> None:
     relevance = np.array(values, float)
     before = relevance.copy()
-    found = peaks(relevance, longest, most)
+    found = find_peaks(relevance, longest, most)
     np.testing.assert_array_equal(relevance, before)
     assert len(found) <= most
     assert bool(found) == (relevance.max() > 0)
@@ -142,8 +142,8 @@ def test_peaks_are_short_apart_and_in_order(values: list[int], longest: int, mos
 
 def test_a_peak_reaches_as_far_as_half_of_it() -> None:
     relevance = np.array([0, 1, 2, 4, 8, 5, 3, 0, 0, 0], float)
-    assert peaks(relevance, 8, 1) == [(3, 6)]
-    assert peaks(relevance, 2, 1) == [(3, 5)]
+    assert find_peaks(relevance, 8, 1) == [(3, 6)]
+    assert find_peaks(relevance, 2, 1) == [(3, 5)]
 
 
 @given(st.integers(1, 4), st.data())
@@ -155,7 +155,7 @@ def test_without_replaces_the_spans_and_nothing_else(windows: int, data: st.Data
     starts = data.draw(st.lists(st.integers(0, windows * length - 1), min_size=1, max_size=3))
     spans = [(start, data.draw(st.integers(start + 1, windows * length))) for start in starts]
     kept = x.copy()
-    index, emptied = without(x, other, spans)
+    index, emptied = remove_spans(x, other, spans)
     np.testing.assert_array_equal(x, kept)
     whole = x.copy()
     whole[index] = emptied
@@ -170,7 +170,7 @@ def test_evidence_over_time_is_what_125_ms_around_add() -> None:
     evidence = np.random.default_rng(0).normal(size=(2, 3, 40))
     together = np.concatenate(evidence.sum(1))
     expected = [together[max(0, t - 7) : t + 8].sum() for t in range(80)]
-    np.testing.assert_allclose(over_time(evidence, 120.0), expected, atol=1e-12)
+    np.testing.assert_allclose(evidence_over_time(evidence, 120.0), expected, atol=1e-12)
 
 
 def planted(detector: Detector) -> tuple[Detector, np.ndarray]:
@@ -291,7 +291,7 @@ def test_the_check_refuses_what_a_randomised_network_points_at(detector: Detecto
         return (torch.tensor([0.0, 0.0, 0.0, 0.02])[:, None] * x**2).sum((1, 2))[:, None]
 
     foreign = attribute(stranger, windows, torch.zeros_like(windows), montage)
-    other = peaks(over_time(foreign.numpy(), RATE), RATE, len(own))
+    other = find_peaks(evidence_over_time(foreign.numpy(), RATE), RATE, len(own))
     removal = SpanRemoval(detector, x, detector.logits(x), batch=64)
     assert removal.check(own, "zero", np.random.default_rng(0)).passed
     assert not removal.check(other, "zero", np.random.default_rng(0)).passed
@@ -346,7 +346,7 @@ def test_evidence_is_that_of_all_windows_at_once(detector: Detector) -> None:
     whole = attribute(
         detector.network, windows, 0 * windows, montage, method="gradient-shap", batch=4, seed=3
     )
-    np.testing.assert_allclose(found.relevance, over_time(whole.double().numpy(), RATE), rtol=1e-9)
+    np.testing.assert_allclose(found.relevance, evidence_over_time(whole.double().numpy(), RATE), rtol=1e-9)
 
 
 def test_times_are_those_of_the_recording_where_windows_are_left_out(detector: Detector) -> None:

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from eeg.detector.detector import Detector
 from eeg.explanation.attribution import Montage, attribute
 from eeg.explanation.faithfulness import (
-    agreement,
-    area,
-    cascade,
-    curves,
+    area_under_curve,
+    cascade_randomization,
+    deletion_insertion_curves,
     infidelity,
     max_sensitivity,
     measure,
+    rank_agreement,
 )
 
 MONTAGE = Montage(("Fp1", "T7", "Cz", "O2"), 128.0)
@@ -37,7 +37,7 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
 def test_curves_take_out_and_put_in_the_strongest_cells_first(times: int) -> None:
     x, baseline = 0.02 * drawn(3, 4, times), 0.02 * drawn(3, 4, times, seed=1)
     evidence = drawn(3, 4, times, seed=2)
-    deletion, insertion = curves(total, x, baseline, evidence, MONTAGE, batch=2)
+    deletion, insertion = deletion_insertion_curves(total, x, baseline, evidence, MONTAGE, batch=2)
     for n in range(3):
         parts = [slice(a, min(a + CELL, times)) for a in range(0, times, CELL)]
         parts.sort(key=lambda part: -float(evidence[n, :, part].sum()))
@@ -54,13 +54,13 @@ def test_curves_of_several_classes_are_of_the_class_that_is_asked_for() -> None:
         return torch.stack([x[:, k].sum(1) for k in range(3)], 1)
 
     x = 0.1 * drawn(2, 4, 64)
-    deletion, _ = curves(scores, x, torch.zeros_like(x), x, MONTAGE, target=2)
+    deletion, _ = deletion_insertion_curves(scores, x, torch.zeros_like(x), x, MONTAGE, target=2)
     torch.testing.assert_close(deletion[:, 0], torch.softmax(scores(x), 1)[:, 2])
     torch.testing.assert_close(deletion[:, -1], torch.full((2,), 1 / 3))
 
 
 def test_area_by_hand() -> None:
-    assert area(torch.tensor([[1.0, 1, 1], [1, 0, 0], [0, 0.5, 1]])).tolist() == [1, 0.25, 0.5]
+    assert area_under_curve(torch.tensor([[1.0, 1, 1], [1, 0, 0], [0, 0.5, 1]])).tolist() == [1, 0.25, 0.5]
 
 
 def test_evidence_that_is_exact_has_no_infidelity_whatever_its_unit() -> None:
@@ -116,9 +116,9 @@ def test_agreement_is_spearmans_over_cells() -> None:
     one, other = drawn(3, 4, 128), drawn(3, 1, 128, seed=1)
     cells = [e.sum(1).unflatten(1, (-1, CELL)).sum(2).numpy() for e in (one, other)]
     expected = [spearmanr(a, b).statistic for a, b in zip(*cells, strict=True)]
-    np.testing.assert_allclose(agreement(one, other, MONTAGE), expected, atol=1e-6)
-    np.testing.assert_allclose(agreement(one, 7 * one, MONTAGE), 1)
-    np.testing.assert_array_equal(agreement(one, torch.ones(3, 1, 128), MONTAGE), 0)
+    np.testing.assert_allclose(rank_agreement(one, other, MONTAGE), expected, atol=1e-6)
+    np.testing.assert_allclose(rank_agreement(one, 7 * one, MONTAGE), 1)
+    np.testing.assert_array_equal(rank_agreement(one, torch.ones(3, 1, 128), MONTAGE), 0)
 
 
 def test_a_cascade_shuffles_one_more_layer_each_time_from_the_readout_down() -> None:
@@ -126,7 +126,7 @@ def test_a_cascade_shuffles_one_more_layer_each_time_from_the_readout_down() -> 
     nn.init.normal_(norm.weight)
     network = nn.Sequential(nn.Linear(30, 20), nn.ReLU(), norm, nn.Linear(20, 1))
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    found = cascade(network, np.random.default_rng(0))
+    found = cascade_randomization(network, np.random.default_rng(0))
     changed = [
         {name[0] for name, tensor in other.state_dict().items() if not torch.equal(tensor, before[name])}
         for other in found
@@ -153,7 +153,10 @@ def test_evidence_of_a_linear_network_is_forgotten_with_its_only_layer(magnitude
         return found.abs() if magnitude else found
 
     rng, own, draws = np.random.default_rng(1), evidence(network), 150
-    found = [agreement(own, evidence(cascade(network, rng)[-1]), MONTAGE)[0] for _ in range(draws)]
+    found = [
+        rank_agreement(own, evidence(cascade_randomization(network, rng)[-1]), MONTAGE)[0]
+        for _ in range(draws)
+    ]
     cells = 256 / CELL
     assert abs(np.mean(found)) < 4 / np.sqrt(draws * (cells - 1))
     assert np.std(found) == pytest.approx(1 / np.sqrt(cells - 1), rel=0.25)
@@ -161,7 +164,9 @@ def test_evidence_of_a_linear_network_is_forgotten_with_its_only_layer(magnitude
 
 def test_the_cascade_of_t_vgg_goes_through_its_seven_blocks(detector: Detector) -> None:
     x = drawn(3, 19, 256)
-    answers = [network.eval()(x) for network in cascade(detector.network, np.random.default_rng(0))]
+    answers = [
+        network.eval()(x) for network in cascade_randomization(detector.network, np.random.default_rng(0))
+    ]
     assert len(answers) == 7
     assert not any(torch.allclose(detector.network(x), answer) for answer in answers)
 

@@ -18,7 +18,7 @@ from eeg.explanation.segments import Segment
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.io.gaps import GAP, sample_starts, stretches
 from eeg.io.reader import amplitude, read_recording
-from eeg.preprocessing.loading import windows_of
+from eeg.preprocessing.loading import read_windows
 from eeg.preprocessing.pipeline import Preprocessing, scale
 from eeg.preprocessing.quality import examine
 from eeg.preprocessing.recording import Recording
@@ -146,7 +146,7 @@ def test_annotations_and_seizures_keep_the_time_of_the_file(tmp_path: Path) -> N
     said = [(a["onset"], a["duration"], a["description"]) for a in raw.annotations if a["description"] != GAP]
     assert said == [(31.5, 0, "Muskelkr\u00e4mpf"), (31.5, 0, "blink"), (3605, 14.5, "Seizure")]
     assert [float(value) for (value,) in seizures(raw)] == [3605, 14.5]
-    windows = windows_of(Entry(path, "a", None), SETTINGS, 2.0)
+    windows = read_windows(Entry(path, "a", None), SETTINGS, 2.0)
     assert windows.ictal == 8  # from the third window of the last piece, 3604 to 3606 s, to that of 3618 s
     assert not ((windows.onset > 3603) & (windows.onset < 3619.5)).any()
 

@@ -16,7 +16,7 @@ from eeg.datasets import Entry
 from eeg.evaluation.recording_metadata import entry_header
 from eeg.io.electrodes import TEN_TWENTY, electrodes, harmonise, reference
 from eeg.io.reader import amplitude, read_recording
-from eeg.preprocessing.interpolation import complete
+from eeg.preprocessing.interpolation import complete_channels
 from eeg.preprocessing.pipeline import Preprocessing
 from tests.test_eeg.helpers import windows_from
 from tests.test_eeg.recordings import DATA, needs_data
@@ -351,7 +351,7 @@ def test_amplitude_is_robust_to_drift_offset_and_artefacts() -> None:
 
 def test_a_smooth_field_is_interpolated_accurately() -> None:
     whole = ten_twenty()
-    made_up = complete(whole.copy().drop_channels(["T8", "P3"]), TEN_TWENTY)
+    made_up = complete_channels(whole.copy().drop_channels(["T8", "P3"]), TEN_TWENTY)
     assert tuple(made_up.ch_names) == TEN_TWENTY
     for name in ("T8", "P3"):
         (truth,), (found,) = whole.get_data(name), made_up.get_data(name)
@@ -365,7 +365,7 @@ def test_missing_and_bad_channels_are_interpolated_alike() -> None:
     half = whole.copy().drop_channels(["T8"])
     peer = whole.copy().interpolate_bads(verbose="error")
     for raw in (whole, half):
-        found = complete(raw, TEN_TWENTY)
+        found = complete_channels(raw, TEN_TWENTY)
         np.testing.assert_allclose(found.get_data(), peer.get_data(TEN_TWENTY), rtol=0, atol=1e-12)
         assert found.info["bads"] == []
         assert len(found.annotations) == 1
@@ -374,7 +374,7 @@ def test_missing_and_bad_channels_are_interpolated_alike() -> None:
 
 def test_channels_are_reordered_and_unchanged_if_none_is_missing() -> None:
     whole = ten_twenty()
-    found = complete(whole, ("Pz", "Fp1"))
+    found = complete_channels(whole, ("Pz", "Fp1"))
     assert found.ch_names == ["Pz", "Fp1"]
     np.testing.assert_array_equal(found.get_data(), whole.get_data(["Pz", "Fp1"]))
 
@@ -394,7 +394,7 @@ def test_too_many_missing_channels_are_refused(
     raw = ten_twenty().drop_channels(missing)
     raw.info["bads"] = bad
     with pytest.raises(DataError, match=r"lacks the channels .* may be interpolated"):
-        complete(raw, wanted)
+        complete_channels(raw, wanted)
 
 
 # --- bad input: one line that names the file

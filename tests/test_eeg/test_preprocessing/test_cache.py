@@ -13,7 +13,7 @@ from joblib import parallel_config
 from eeg.datasets import Corpus, Entry
 from eeg.datasets.fingerprint import hash_content
 from eeg.preprocessing import cache
-from eeg.preprocessing.loading import load
+from eeg.preprocessing.loading import load_windows
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.windows import Windows
 from tests.test_eeg.recordings import write_fif
@@ -37,7 +37,7 @@ def corpus(tmp_path: Path) -> Corpus:
 
 
 def loaded(corpus: Corpus, folder: Path | None, **how: object) -> list[Windows]:
-    return [*load(corpus, SETTINGS, 2.0, folder=folder, progress=False, **how).values()]  # type: ignore[arg-type]
+    return [*load_windows(corpus, SETTINGS, 2.0, folder=folder, progress=False, **how).values()]  # type: ignore[arg-type]
 
 
 def same(ones: list[Windows], others: list[Windows]) -> bool:
@@ -60,7 +60,7 @@ def test_what_is_cached_is_what_would_be_prepared(
     folder, fresh = tmp_path / "cache", loaded(corpus, None)
     assert [w.flawed for w in fresh] == [2, 2]
     assert same(loaded(corpus, folder), fresh)
-    monkeypatch.setattr("eeg.preprocessing.loading.windows_of", refuse)
+    monkeypatch.setattr("eeg.preprocessing.loading.read_windows", refuse)
     again = loaded(corpus, folder)
     assert same(again, fresh)
     relabelled = Corpus(
@@ -86,9 +86,9 @@ def test_whatever_matters_is_prepared_anew(
         entry = replace(entry, seizures=tmp_path / "a.csv_bi")
     else:
         (tmp_path / "a_raw_channels.tsv").write_text("name\tstatus\nCz\tgood\n")
-    monkeypatch.setattr("eeg.preprocessing.loading.windows_of", refuse)
+    monkeypatch.setattr("eeg.preprocessing.loading.read_windows", refuse)
     with pytest.raises(AssertionError, match="prepared again"):
-        load(
+        load_windows(
             Corpus("one", (entry,)),
             settings,
             2.0,
@@ -111,8 +111,8 @@ def test_names_are_of_content_and_not_of_places(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["cut", "emptied", "no facts", "half the facts"])
 def test_damage_is_nothing_but_a_miss(damage: str, tmp_path: Path) -> None:
     array = np.arange(1000.0)
-    cache.store(tmp_path, "x", array, {"onset": [1]})
-    found = cache.recall(tmp_path, "x")
+    cache.write_cached(tmp_path, "x", array, {"onset": [1]})
+    found = cache.read_cached(tmp_path, "x")
     assert found is not None
     np.testing.assert_array_equal(found[0], array)
     data, facts = tmp_path / "x.npy", tmp_path / "x.json"
@@ -124,12 +124,12 @@ def test_damage_is_nothing_but_a_miss(damage: str, tmp_path: Path) -> None:
         facts.unlink()
     else:
         facts.write_text(facts.read_text()[:5])
-    assert cache.recall(tmp_path, "x") is None
+    assert cache.read_cached(tmp_path, "x") is None
 
 
 def _store_for_ever(folder: Path) -> None:
     while True:
-        cache.store(folder, "x", np.full(200_000, 7.0), {"whole": True})
+        cache.write_cached(folder, "x", np.full(200_000, 7.0), {"whole": True})
 
 
 def test_killed_while_it_writes(tmp_path: Path) -> None:
@@ -143,9 +143,9 @@ def test_killed_while_it_writes(tmp_path: Path) -> None:
         time.sleep(delay)
         os.kill(writer.pid or 0, signal.SIGKILL)
         writer.join()
-        found = cache.recall(tmp_path, "x")
+        found = cache.read_cached(tmp_path, "x")
         assert found is None or ((found[0] == 7).all() and found[1] == {"whole": True})
-    cache.store(tmp_path, "x", np.full(3, 7.0), {})
+    cache.write_cached(tmp_path, "x", np.full(3, 7.0), {})
     assert {path.name for path in tmp_path.iterdir()} == {"x.npy", "x.json"}  # and later ones clean up
 
 

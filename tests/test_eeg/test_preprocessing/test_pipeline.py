@@ -10,9 +10,9 @@ from hypothesis import given, settings, strategies as st
 
 from eeg.io.electrodes import TEN_TWENTY, ear
 from eeg.io.reader import read_recording
-from eeg.preprocessing.line_frequency import mains
+from eeg.preprocessing.line_frequency import parse_line_frequency
 from eeg.preprocessing.pipeline import Preprocessing
-from eeg.preprocessing.reference import derive
+from eeg.preprocessing.reference import rereference
 from tests.helpers import ROOT
 from tests.test_eeg.helpers import clean_raw, prepare_raw, windows_from
 from tests.test_eeg.recordings import DATA, needs_data
@@ -269,7 +269,7 @@ def test_a_14_channel_model_refuses_the_19_channels_of_eegmat() -> None:
 
 def referred(volts: np.ndarray, channels: tuple[str, ...], reference: str) -> mne.io.BaseRaw:
     wanted = Preprocessing(channels, reference=reference)  # type: ignore[arg-type]
-    return derive(recording(volts.copy(), channels, 256), wanted.reference)
+    return rereference(recording(volts.copy(), channels, 256), wanted.reference)
 
 
 def test_the_bipolar_chains_are_differences_of_neighbours() -> None:
@@ -377,13 +377,13 @@ def test_a_large_array_lies_in_a_file_and_is_the_same(monkeypatch: pytest.Monkey
     [("BE", 50), ("us", 60), ("GW", 50), ("NG", 50), ("BR", 60), ("60", 60), ("50", 50)],
 )
 def test_the_mains_of_a_country(place: str, expected: float) -> None:
-    assert mains(place) == expected
+    assert parse_line_frequency(place) == expected
 
 
 @pytest.mark.parametrize("place", ["JP", "Belgium", "", "55", "ZZ", "UK"])
 def test_no_mains(place: str) -> None:
     with pytest.raises(ValueError, match=r"frequency|expected"):
-        mains(place)
+        parse_line_frequency(place)
 
 
 @pytest.mark.slow

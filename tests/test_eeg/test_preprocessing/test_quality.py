@@ -12,7 +12,7 @@ from hypothesis import given, strategies as st
 
 from eeg.datasets.seizures import seizures
 from eeg.io.electrodes import TEN_TWENTY
-from eeg.preprocessing.loading import unusable
+from eeg.preprocessing.loading import unusable_windows
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.quality import EXCLUDED, Flaw, Quality, examine, mark_bad
 from eeg.preprocessing.recording import Recording
@@ -175,7 +175,7 @@ def test_discharges_are_kept_and_muscle_is_found() -> None:
         )
         pure = inside["discharge"] & ~inside["muscle"] & ~inside["blink"]
         for policy in ("exclude", "strict"):
-            gone, _ = unusable(onset, 2.0, quality, (np.empty(0), np.empty(0)), policy=policy)
+            gone, _ = unusable_windows(onset, 2.0, quality, (np.empty(0), np.empty(0)), policy=policy)
             for name, held in (("discharge", pure), ("blink", large)):
                 for window in gone[held]:
                     counts[policy, name, bool(window)] += 1
@@ -250,8 +250,8 @@ def test_too_little_clean_signal() -> None:
     quality = Quality(20, (), (), None, ("flat",), (Flaw("flat", 0, 12.5),))
     nowhere = (np.empty(0), np.empty(0))
     with pytest.raises(DataError, match="too little clean signal: 7 of 10 windows touch flat, clipped"):
-        unusable(np.arange(0, 20, 2.0), 2.0, quality, nowhere)
-    assert not np.any(unusable(np.arange(0, 20, 2.0), 2.0, quality, nowhere, policy="keep"))
+        unusable_windows(np.arange(0, 20, 2.0), 2.0, quality, nowhere)
+    assert not np.any(unusable_windows(np.arange(0, 20, 2.0), 2.0, quality, nowhere, policy="keep"))
 
 
 @given(
@@ -263,7 +263,7 @@ def test_a_stricter_policy_leaves_out_no_less(spans: list[tuple[str, int, int]])
     flaws = tuple(Flaw(kind, onset, lasting) for kind, onset, lasting in spans)  # type: ignore[arg-type]
     quality = Quality(60, (), (), None, (), flaws)
     keep, exclude, strict = (
-        unusable(np.arange(0, 60, 2.0), 2.0, quality, (np.empty(0), np.empty(0)), policy=policy)[0]
+        unusable_windows(np.arange(0, 60, 2.0), 2.0, quality, (np.empty(0), np.empty(0)), policy=policy)[0]
         for policy in EXCLUDED
     )
     assert not keep.any()

@@ -6,9 +6,9 @@ from hypothesis import given, strategies as st
 
 from eeg.datasets import Corpus, Entry
 from eeg.io.reader import read_recording
-from eeg.preprocessing.loading import load, windows_of
+from eeg.preprocessing.loading import load_windows, read_windows
 from eeg.preprocessing.pipeline import Preprocessing
-from eeg.preprocessing.windows import Windows, cut, examples
+from eeg.preprocessing.windows import Windows, cut_windows, training_examples
 from tests.test_eeg.helpers import prepare_raw
 from tests.test_eeg.recordings import write_fif
 from trainers.errors import DataError
@@ -31,9 +31,9 @@ def test_windows_are_the_signal_in_order(channels: int, total: int, sfreq: float
     size = int(length * sfreq)
     if total < size:
         with pytest.raises(DataError, match="at least one window"):
-            cut(data, sfreq, length)
+            cut_windows(data, sfreq, length)
         return
-    windows, onsets = cut(data, sfreq, length)
+    windows, onsets = cut_windows(data, sfreq, length)
     assert windows.dtype == np.float32
     assert len(windows) == len(onsets) == total // size
     for window, onset in zip(windows, onsets, strict=True):
@@ -43,12 +43,12 @@ def test_windows_are_the_signal_in_order(channels: int, total: int, sfreq: float
 
 def test_too_short_says_what_was_found_and_needed() -> None:
     with pytest.raises(DataError, match=r"1\.5 s long; expected at least one window of 2 s"):
-        cut(np.zeros((2, 192)), 128, 2.0)
+        cut_windows(np.zeros((2, 192)), 128, 2.0)
 
 
 def test_a_window_without_samples_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="at least one sample"):
-        cut(np.zeros((2, 192)), 128, 0.001)
+        cut_windows(np.zeros((2, 192)), 128, 0.001)
 
 
 # --- a small corpus on disk
@@ -81,7 +81,7 @@ def corpus(tmp_path: Path) -> Corpus:
 
 def test_windows_of_an_annotated_recording(corpus: Corpus) -> None:
     entry = corpus.entries[0]
-    windows = windows_of(entry, SETTINGS, 2.0)
+    windows = read_windows(entry, SETTINGS, 2.0)
     assert windows.data.shape == (10, 4, 256)
     assert (windows.length, windows.label) == (2.0, 1)
     assert windows.positive is not None
@@ -93,7 +93,7 @@ def test_windows_of_an_annotated_recording(corpus: Corpus) -> None:
 
 
 def test_where_nobody_annotated_there_are_no_negatives(corpus: Corpus) -> None:
-    assert windows_of(corpus.entries[1], SETTINGS, 2.0).positive is None
+    assert read_windows(corpus.entries[1], SETTINGS, 2.0).positive is None
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -101,7 +101,7 @@ def test_load_tells_of_the_bad_and_goes_on(
     corpus: Corpus, jobs: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told: list[tuple[str, str]] = []
-    loaded = load(
+    loaded = load_windows(
         corpus,
         SETTINGS,
         10.0,
@@ -114,23 +114,23 @@ def test_load_tells_of_the_bad_and_goes_on(
     assert "flat signal in T7" in told[0][1]
     for entry, windows in loaded.items():
         assert isinstance(windows, Windows)
-        np.testing.assert_array_equal(windows.data, windows_of(entry, SETTINGS, 10.0).data)
+        np.testing.assert_array_equal(windows.data, read_windows(entry, SETTINGS, 10.0).data)
     assert capsys.readouterr() == ("", "")
 
 
 def test_load_stops_at_the_first_bad_one_when_nobody_listens(corpus: Corpus) -> None:
     with pytest.raises(DataError, match=r"c_raw\.fif: flat signal in T7"):
-        load(corpus, SETTINGS, 10.0, progress=False)
+        load_windows(corpus, SETTINGS, 10.0, progress=False)
 
 
 def test_a_recording_shorter_than_one_window_is_named(corpus: Corpus) -> None:
     with pytest.raises(DataError, match=r"a_raw\.fif: 20 s long; expected at least one window of 30 s"):
-        windows_of(corpus.entries[0], SETTINGS, 30.0)
+        read_windows(corpus.entries[0], SETTINGS, 30.0)
 
 
 def test_nothing_usable_is_an_error(corpus: Corpus) -> None:
     with pytest.raises(DataError, match="four: none of its 4 recordings"):
-        load(corpus, SETTINGS, 30.0, progress=False, on_error=lambda entry, error: None)
+        load_windows(corpus, SETTINGS, 30.0, progress=False, on_error=lambda entry, error: None)
 
 
 # --- what is left out
@@ -138,10 +138,10 @@ def test_nothing_usable_is_an_error(corpus: Corpus) -> None:
 
 def test_nothing_is_made_up_where_a_window_was_left_out() -> None:
     signal = np.arange(12 * 4, dtype=np.float32).reshape(1, -1)
-    data, onset = cut(signal, 4, 2.0)
+    data, onset = cut_windows(signal, 4, 2.0)
     left = np.array([True, True, False, True, True, True])
     nowhere = (np.empty(0), np.empty(0))
-    got, positive = examples(Windows(data[left], onset[left], 2.0, 1, nowhere))
+    got, positive = training_examples(Windows(data[left], onset[left], 2.0, 1, nowhere))
     assert not positive.any()
     # five windows and the three between neighbours; each is a piece of the signal
     assert got[:, 0, 0].tolist() == [0, 8, 24, 32, 40, 4, 28, 36]

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from eeg.datasets import Entry
 from eeg.datasets.splits import permute_labels, split_folds
 from eeg.preprocessing.pipeline import Preprocessing
-from eeg.preprocessing.windows import Windows, examples
+from eeg.preprocessing.windows import Windows, training_examples
 from eeg.training import cross_validation, fit, pseudo_labels
 from eeg.training.fit import Loaded
 from eeg.training.plan import Plan
@@ -84,7 +84,7 @@ def test_each_window_is_an_example_of_what_it_was_told_whatever_the_rounding(
     n = len(positive)
     x = np.arange(n, dtype=np.float32)[:, None, None].repeat(2, -1)
     windows = annotated(Windows(x, first + np.arange(n) * length, length, 1, None), np.array(positive, bool))
-    data, discharge = examples(windows)
+    data, discharge = training_examples(windows)
     assert discharge[:n].tolist() == positive
     np.testing.assert_array_equal(data[:n], x)
     # Of those shifted by half a length there stay what touches no discharge.

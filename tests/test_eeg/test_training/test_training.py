@@ -24,7 +24,7 @@ from eeg.io.electrodes import TEN_TWENTY
 from eeg.models.features import FEATURES
 from eeg.models.pooling import pool_logits
 from eeg.preprocessing.pipeline import Preprocessing
-from eeg.preprocessing.windows import Windows, examples
+from eeg.preprocessing.windows import Windows, training_examples
 from eeg.training import cross_validation, fit
 from eeg.training.cross_validation import Scored
 from eeg.training.fit import Loaded
@@ -164,7 +164,7 @@ def test_examples_are_whole_and_half_steps_without_the_unclear_ones() -> None:
         shares = [max(0.0, min(b, o + d) - max(a, o)) / d for o, d in zip(onset, duration, strict=True)]
         if max(shares) == 0 or max(shares) >= 0.9:
             slow.append((signal[:, start : start + 128], max(shares) >= 0.9))
-    data, positive = examples(windows)
+    data, positive = training_examples(windows)
     np.testing.assert_array_equal(data, [x for x, _ in slow])
     assert positive.tolist() == [y for _, y in slow]
     assert 0 < positive.sum() < len(positive)
@@ -281,7 +281,7 @@ def test_fine_tuning_begins_where_the_rule_without_labels_ends(
     plan = replace(PLAN, labels=labels, rule="softhebb", finetune=True)  # type: ignore[arg-type]
     data, more = list(tiny(4).values()), [np.zeros((7, 4, 128), np.float32)]
     network = fit.fit_network(plan, data, unlabelled=more)
-    learned = sum(len(examples(w)[0]) if labels == "events" else 6 for w in data)
+    learned = sum(len(training_examples(w)[0]) if labels == "events" else 6 for w in data)
     assert len(seen["x"][0]) == learned + 7  # type: ignore[arg-type]
     pairs = zip(network.parameters(), seen["weights"][0].parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)  # at the rate 0 fine-tuning adds nothing

@@ -16,7 +16,7 @@ from eeg.explanation.attribution import Montage
 from eeg.explanation.explain import Check, Explanation
 from eeg.explanation.faithfulness import measure_with_chance
 from eeg.explanation.options import ExplanationOptions
-from eeg.workflows.explain import as_text, notes
+from eeg.workflows.explain import explanation_notes, format_explanation
 
 FIELDS = {"rank", "onset", "duration", "channels", "attribution", "change", "stability", "most_similar"}
 
@@ -96,17 +96,17 @@ def test_a_refused_explanation_says_so_and_shows_nothing(detector: Detector) -> 
     refused = Explanation(
         "occlusion", (), torch.arange(3).numpy(), torch.ones(3).numpy(), "zero", Check(0, 1, "phase")
     )
-    text = as_text(refused, {})
+    text = format_explanation(refused, {})
     assert "failed its check and is not shown" in text
     assert "stable" not in text
     silent = replace(refused, check=None)
-    assert "Nothing in this recording speaks for epilepsy." in as_text(silent, {})
+    assert "Nothing in this recording speaks for epilepsy." in format_explanation(silent, {})
 
 
 def test_methods_that_do_not_add_up_say_so() -> None:
     shown = Explanation("occlusion", (), torch.arange(3).numpy(), torch.ones(3).numpy())
-    assert "do not add up" in notes(shown)[0]
-    assert notes(replace(shown, method="deeplift")) == []
+    assert "do not add up" in explanation_notes(shown)[0]
+    assert explanation_notes(replace(shown, method="deeplift")) == []
 
 
 def test_evidence_that_is_exact_beats_random_evidence_on_a_sum(detector: Detector) -> None:
