@@ -1,4 +1,4 @@
-"""Arrays that a day of EEG fits into: in memory while they are small, in a file without name beyond."""
+"""Arrays for a day of EEG: in memory if small, else mapped from an unnamed temporary file."""
 
 import mmap
 import tempfile
@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 LARGE = 2**26
-"""Bytes from which an array lies on disk: several of them together stay far below a gigabyte."""
+"""Bytes from which an array is on disk: several smaller ones together stay far below a gigabyte."""
 
 
 def zeros(shape: tuple[int, ...], dtype: npt.DTypeLike) -> np.ndarray:
-    """Return a new array of zeros, of which only what is written takes memory or disk.
+    """Return a new array of zeros; only what is written takes memory or disk.
 
-    One of `LARGE` bytes or more is mapped from a file in the folder of temporary files (``TMPDIR``), which
-    has no name, so that nothing is left of it however the program ends.
+    An array of `LARGE` bytes or more is mapped from a file without a name in the folder of temporary files
+    (``TMPDIR``), so that nothing remains however the program ends.
     """
     size = prod(shape) * np.dtype(dtype).itemsize
     if size < LARGE:
@@ -27,10 +27,10 @@ def zeros(shape: tuple[int, ...], dtype: npt.DTypeLike) -> np.ndarray:
     return np.frombuffer(pages, dtype).reshape(shape)
 
 
-def rest(array: np.ndarray) -> None:
-    """Take the pages of a mapped array out of this program's memory until they are asked for again.
+def release(array: np.ndarray) -> None:
+    """Release the pages of a mapped array from memory until their next access.
 
-    A `numpy.memmap` is left alone: one that is copied on write would lose what was written.
+    Not those of a `numpy.memmap`: a copy on write would lose what was written.
     """
     base: object = array
     while isinstance(base, np.ndarray | memoryview) and not isinstance(base, np.memmap):
@@ -40,14 +40,14 @@ def rest(array: np.ndarray) -> None:
 
 
 def blocks(array: np.ndarray, rows: int = 64) -> Iterator[np.ndarray]:
-    """Give ``rows`` rows of an array at a time; of a mapped one no more than these are in memory."""
+    """Yield ``rows`` rows of an array at a time; of a mapped one only these are in memory."""
     for start in range(0, len(array), rows):
         yield array[start : start + rows]
-        rest(array)
+        release(array)
 
 
-def some(array: np.ndarray, most: int) -> np.ndarray:
-    """Return at most so many rows of an array, evenly spread: all where it has no more."""
+def subsample(array: np.ndarray, most: int) -> np.ndarray:
+    """Return at most ``most`` rows of an array, evenly spaced."""
     step = -(-len(array) // most)
     return array if step == 1 else take(array, np.arange(0, len(array), step))
 
@@ -57,5 +57,5 @@ def take(array: np.ndarray, index: np.ndarray) -> np.ndarray:
     out = zeros((len(index), *array.shape[1:]), array.dtype)
     for rows, sources in zip(blocks(out), blocks(index), strict=True):
         rows[...] = array[sources]
-        rest(array)
+        release(array)
     return out

@@ -1,7 +1,7 @@
-"""What each moment of EEG windows adds to a network's decision: Captum's methods behind one call.
+"""Attribution: what each moment of EEG windows adds to a network's decision, by Captum's methods.
 
-All methods answer in one unit, so that a sum over any part of a window is what this part adds to the
-logit: exactly for those that are `complete`, one part at a time for those that take parts out.
+All methods return one unit: the sum over a part of a window is what this part adds to the logit.  It is
+exact for methods that are `complete`; the others remove one part at a time.
 """
 
 from __future__ import annotations
@@ -33,29 +33,29 @@ from hebbian.rule import evaluating
 from trainers.errors import DataError
 
 Scores = Callable[[Tensor], Tensor]
-"""Windows (N, C, T) -> scores (N, K): a network, or `Rule.predict` of a rule that reads out by itself."""
+"""Windows (N, C, T) -> scores (N, K): a network, or `Rule.predict` of a rule with a readout of its own."""
 
-OCCLUDED, STEP = 0.25, 0.0625  # s: about a discharge, and how finely it is placed
-SEGMENT_SECONDS = 0.25  # s: a part of a channel that is ablated
-COALITION = 0.5  # s: a part of a region or of a channel that joins Shapley's coalitions
+OCCLUDED, STEP = 0.25, 0.0625  # s: about a discharge, and the step between positions
+SEGMENT_SECONDS = 0.25  # s: the part of a channel that ablation removes
+COALITION = 0.5  # s: the part of a region or channel that is one player of Shapley values
 IG_STEPS = 50
 SHAP_SAMPLES = 20
 SHAPLEY_SAMPLES = 10
 TOLERANCE = 0.01
-"""Share of the logit's difference that DeepLift may miss before its answer is refused."""
+"""Largest fraction of the logit's difference that DeepLift may miss."""
 
 DEFAULT_METHOD = "occlusion"
 
 
 class Refused(DataError):
-    """An explanation that cannot be given, or not be trusted, with the reason."""
+    """An explanation that is impossible or not trustworthy, with the reason."""
 
 
 class Contrast(nn.Module):
-    """What is explained, one number a window: (N, C, T) -> (N, 1).
+    """The number per window that is explained: (N, C, T) -> (N, 1).
 
-    The one logit, turned round for ``target`` 0; of several scores that of class ``target`` minus the mean
-    of the others, which is linear in the scores and for two classes the log odds.
+    The one logit, negated for ``target`` 0; of several scores that of class ``target`` minus the mean of the
+    others, which is linear in the scores and for two classes the log odds.
     """
 
     def __init__(self, scores: Scores, target: int = 1) -> None:
@@ -77,18 +77,18 @@ class Contrast(nn.Module):
 
 @dataclass(frozen=True)
 class Montage:
-    """What the rows and columns of windows are: the names of channels (C,), and Hz."""
+    """The names of the channels of windows (C,), and their sampling rate, Hz."""
 
     channels: Sequence[str]
     sfreq: float
 
     def samples(self, seconds: float) -> int:
-        """Return how many samples ``seconds`` last, at least one."""
+        """Return the number of samples in ``seconds``, at least one."""
         return max(1, round(seconds * self.sfreq))
 
 
 Attribute = Callable[[Contrast, Tensor, Tensor, Montage, int], Tensor]
-"""Contrast, windows and their baseline (n, C, T), montage, windows at once -> (n, C, T) or (n, 1, T)."""
+"""Contrast, windows and their baseline (n, C, T), montage, batch size -> (n, C, T) or (n, 1, T)."""
 _A = TypeVar("_A", bound=Attribute)
 
 
@@ -103,9 +103,9 @@ class Method:
     gradients
         Whether it needs the network itself and not only its outputs.
     complete
-        Whether its evidence adds up to the logit minus that of the baseline.
+        Whether the evidence adds up to the logit minus that of the baseline.
     channels
-        Whether it tells channels apart.
+        Whether channels have separate evidence.
     """
 
     attribute: Attribute
@@ -115,10 +115,10 @@ class Method:
 
 
 METHODS: dict[str, Method] = {}
-"""The attribution methods by name; `register` adds one."""
+"""The attribution methods by name; `register_method` adds one."""
 
 
-def register(
+def register_method(
     name: str, *, gradients: bool = False, complete: bool = False, channels: bool = True
 ) -> Callable[[_A], _A]:
     """Return a decorator that adds a function to `METHODS`; see `Method` for the flags."""
@@ -130,18 +130,18 @@ def register(
     return add
 
 
-@register("grad-cam", gradients=True, channels=False)
+@register_method("grad-cam", gradients=True, channels=False)
 def grad_cam(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, batch: int) -> Tensor:
-    """LayerGradCam (Selvaraju et al. 2017) at the last convolution, between its cells linearly.
+    """LayerGradCam (Selvaraju et al. 2017) at the last convolution, interpolated linearly.
 
-    It knows no baseline.  Captum's own default is the nearest cell, in steps as wide as the network pools.
+    It uses no baseline.  Captum's default is the nearest cell, in steps as wide as the network pools.
     """
     found = LayerGradCam(contrast, last_convolution(contrast.scores)).attribute(x, target=0)
-    seen = found.detach().mean(2) if found.ndim == 4 else found.detach()  # over what was not time
-    return LayerAttribution.interpolate(seen, (x.shape[2],), "linear") * (seen.shape[2] / x.shape[2])
+    cells = found.detach().mean(2) if found.ndim == 4 else found.detach()  # over all axes but time
+    return LayerAttribution.interpolate(cells, (x.shape[2],), "linear") * (cells.shape[2] / x.shape[2])
 
 
-@register("integrated-gradients", gradients=True, complete=True)
+@register_method("integrated-gradients", gradients=True, complete=True)
 def integrated_gradients(
     contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, batch: int
 ) -> Tensor:
@@ -150,7 +150,7 @@ def integrated_gradients(
     return method.attribute(x, baseline, target=0, n_steps=IG_STEPS, internal_batch_size=batch)
 
 
-@register("gradient-shap", gradients=True, complete=True)
+@register_method("gradient-shap", gradients=True, complete=True)
 def gradient_shap(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, batch: int) -> Tensor:
     """GradientShap (Lundberg & Lee 2017): gradients between a window and baselines drawn from all.
 
@@ -161,12 +161,12 @@ def gradient_shap(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Mont
     return torch.stack(drawn).mean(0)
 
 
-@register("deeplift", gradients=True, complete=True)
+@register_method("deeplift", gradients=True, complete=True)
 def deeplift(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, batch: int) -> Tensor:
-    """DeepLift's rescale rule (Shrikumar et al. 2017), refused where it does not add up.
+    """DeepLift's rescale rule (Shrikumar et al. 2017), refused if it does not add up.
 
-    Captum sees only activations that are modules of their own, each used once; where that does not hold
-    the answer is wrong without a word, and the missing difference tells.
+    Captum handles only activations that are separate modules, each used once; for others its result is wrong
+    without an error, but misses a part of the logit's difference.
     """
     parts = []
     for one, other in zip(x.split(max(1, batch // 2)), baseline.split(max(1, batch // 2)), strict=True):
@@ -176,10 +176,10 @@ def deeplift(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, 
             raise Refused(f"deeplift cannot explain this network ({error}); {_INSTEAD}") from error
         with torch.no_grad():
             difference = contrast(one) - contrast(other)
-        share = float(missing.abs().sum() / difference.abs().sum().clamp_min(1e-12))
-        if share > TOLERANCE:
+        fraction = float(missing.abs().sum() / difference.abs().sum().clamp_min(1e-12))
+        if fraction > TOLERANCE:
             raise Refused(
-                f"deeplift misses {share:.0%} of this network's logit, at most {TOLERANCE:.0%} is trusted: "
+                f"deeplift misses {fraction:.0%} of this network's logit, expected at most {TOLERANCE:.0%}: "
                 f"an activation is a function, or used twice; {_INSTEAD}"
             )
         parts.append(found.detach())
@@ -189,11 +189,11 @@ def deeplift(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, 
 _INSTEAD = "use occlusion or integrated-gradients"
 
 
-@register("occlusion", channels=False)
+@register_method("occlusion", channels=False)
 def occlusion(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, batch: int) -> Tensor:
-    """Occlusion (Zeiler & Fergus 2014): all channels are taken out for 0.25 s, every 62.5 ms.
+    """Occlusion (Zeiler & Fergus 2014): all channels are removed for 0.25 s, every 62.5 ms.
 
-    A sample gets the mean over the positions that cover it.
+    The evidence of a sample is the mean over the positions that cover it.
     """
     channels, times = x.shape[1:]
     size = min(montage.samples(OCCLUDED), times)
@@ -208,7 +208,7 @@ def occlusion(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage,
     return lost[:, :1] / size
 
 
-@register("ablation")
+@register_method("ablation")
 def ablation(
     contrast: Contrast,
     x: Tensor,
@@ -230,11 +230,11 @@ def ablation(
     return lost / mask.flatten().bincount()[mask]
 
 
-@register("shapley", complete=True)
+@register_method("shapley", complete=True)
 def shapley(
     contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, batch: int, *, regions: bool = True
 ) -> Tensor:
-    """Shapley values (Castro et al. 2009) of half seconds of a region or a channel, by 10 random orders."""
+    """Shapley values (Castro et al. 2009) of half seconds of a region or a channel, from 10 random orders."""
     mask = _mask(montage, x, regions, COALITION)
     found = ShapleyValueSampling(contrast).attribute(
         x,
@@ -247,7 +247,7 @@ def shapley(
     return found / mask.flatten().bincount()[mask]
 
 
-register("channel-shapley", complete=True)(partial(shapley, regions=False))
+register_method("channel-shapley", complete=True)(partial(shapley, regions=False))
 
 
 def _mask(montage: Montage, x: Tensor, regions: bool, length: float) -> Tensor:
@@ -256,7 +256,7 @@ def _mask(montage: Montage, x: Tensor, regions: bool, length: float) -> Tensor:
 
 
 NOT_ADDITIVE = (
-    "Parts were taken out one at a time: two that stand in for each other each count for little, "
+    "Parts were removed one at a time: two that can replace each other both count for little, "
     "and the values do not add up to the logit."
 )
 
@@ -277,29 +277,29 @@ def attribute(
     Parameters
     ----------
     scores
-        A network (N, C, T) -> (N, K) raw scores, or any other such function, as `Rule.predict`, for the
-        methods that need no gradients.  A network's modes and weights stay as they are.
+        A network (N, C, T) -> (N, K) raw scores; for methods without gradients any such function, as
+        `Rule.predict`.  A network's modes and weights are not changed.
     x, baseline
-        (N, C, T) each: the windows, and what stands for nothing in each; see `eeg.explanation.baselines`.
+        (N, C, T) each: the windows, and what replaces removed signal; see `eeg.explanation.baselines`.
     montage
         What the channels are and how fast they were sampled.
     method
         One of `METHODS`.
     target
-        The class, 0 or 1 where there is one logit.
+        The class; 0 or 1 if there is one logit.
     batch
-        How many windows the network sees at once at most: it bounds the memory.
+        Largest number of windows in one forward pass: bounds the memory.
     seed
-        Of the methods that draw samples.
+        Seed of the methods that draw samples.
 
     Returns
     -------
-    (N, C, T), or (N, 1, T) of a method that does not tell channels apart, in logits a sample.
+    (N, C, T), or (N, 1, T) of a method without separate channels, in logits per sample.
 
     Raises
     ------
     Refused
-        If the method needs gradients and ``scores`` is no network, or its own check failed.
+        If the method needs gradients and ``scores`` is not a network, or its own check fails.
     ValueError
         If there is no such method or class.
     """
@@ -318,30 +318,34 @@ def attribute_each(
     batch: int = 64,
     seed: int = 0,
 ) -> Iterator[Tensor]:
-    """Give what `attribute` returns chunk by chunk, for recordings whose evidence memory does not hold.
+    """Yield what `attribute` returns chunk by chunk, for recordings whose evidence exceeds the memory.
 
-    ``chunks`` are windows and their baselines, (n, C, T) each, of at most ``batch``.  Until the last one is
-    taken, the network is in eval mode, and Captum's global generators draw by ``seed``.
+    Until the last chunk, the network is in eval mode, and Captum's global generators are seeded.
+
+    Parameters
+    ----------
+    scores, montage, method, target, batch, seed
+        As in `attribute`.
+    chunks
+        Windows and their baselines, (n, C, T) each, of at most ``batch`` windows.
     """
     if method not in METHODS:
-        raise ValueError(f"no method named {method!r}; known: {', '.join(METHODS)}")
+        raise ValueError(f"unknown method {method!r}; expected one of {', '.join(METHODS)}")
     chosen = METHODS[method]
     if chosen.gradients and not isinstance(scores, nn.Module):
         others = ", ".join(name for name, other in METHODS.items() if not other.gradients)
-        raise Refused(
-            f"{method} needs a network that reads out by itself, got a function of scores; use {others}"
-        )
+        raise Refused(f"{method} needs a network, got a function of scores; use {others}")
     contrast = Contrast(scores, target)
     if chosen.gradients:
         contrast = _safe(contrast)
     with evaluating(contrast), _seeded(seed), catch_warnings():
-        filterwarnings("ignore", category=UserWarning, module="captum")  # DeepLift tells of its hooks
+        filterwarnings("ignore", category=UserWarning, module="captum")  # DeepLift warns of its hooks
         for one, other in chunks:
             yield chosen.attribute(contrast, one, other, montage, batch).detach()
 
 
 def channel_effects(scores: Scores, x: Tensor, emptied: Tensor, montage: Montage) -> Tensor:
-    """Return what the logits of windows (N, C, T) lose when each channel is taken from ``emptied``, (C,)."""
+    """Return what the logits of windows (N, C, T) lose when each channel is replaced by ``emptied``, (C,)."""
     contrast = Contrast(scores)
     with evaluating(contrast):
         whole = x.shape[2] / montage.sfreq
@@ -349,7 +353,7 @@ def channel_effects(scores: Scores, x: Tensor, emptied: Tensor, montage: Montage
 
 
 def last_convolution(network: Scores) -> nn.Module:
-    """Return the module that Grad-CAM looks at: what the network names so, or its last convolution.
+    """Return the module that Grad-CAM uses: `network.last_convolution`, or the last convolution.
 
     Raises
     ------
@@ -367,10 +371,10 @@ def last_convolution(network: Scores) -> nn.Module:
 
 
 def _safe(contrast: Contrast) -> Contrast:
-    """Copy a network so that captum 0.9 explains it rightly.
+    """Copy a network so that captum 0.9 explains it correctly.
 
-    Activations in place overwrite what its hooks have seen; and DeepLift takes the output of a ReLU for
-    that of the max-pooling behind it unless something that makes a new tensor stands between.
+    In-place activations overwrite what its hooks recorded; and DeepLift takes the output of a ReLU for that
+    of the max-pooling behind it unless a new tensor is made between them.
     """
     copy = deepcopy(contrast)
     for module in list(copy.modules()):
@@ -389,7 +393,7 @@ class _NewTensor(nn.Module):
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Seed the global generators that Captum draws from, and put them back as they were."""
+    """Seed the global generators that Captum draws from, and restore them."""
     before = np.random.get_state()  # noqa: NPY002
     try:
         with torch.random.fork_rng(devices=[]):
@@ -426,7 +430,7 @@ def region(channel: str) -> str:
 
 
 def group_numbers(names: Sequence[str]) -> list[int]:
-    """Give equal names one number, from 0 in order of appearance."""
+    """Return a number for each name, from 0 in order of appearance; equal names share one."""
     return [list(dict.fromkeys(names)).index(name) for name in names]
 
 

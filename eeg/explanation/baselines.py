@@ -1,4 +1,4 @@
-"""What stands in for a piece of EEG that is taken out."""
+"""Baselines: what replaces a part of EEG that is removed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Baseline = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 def zero(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return a flat line, which a disconnected electrode would give too."""
+    """Return a flat line, as from a disconnected electrode."""
     return large_arrays.zeros(x.shape, x.dtype)
 
 
@@ -28,16 +28,16 @@ def mean(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def phase(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return a surrogate with the spectra and cross-spectra of each window and no transients.
 
-    All channels of a window get the same random phases on top of their own (Prichard & Theiler 1994).
+    The same random phases are added to all channels of a window (Prichard & Theiler 1994).
     """
     out = large_arrays.zeros(x.shape, x.dtype)
     for windows, surrogates in zip(large_arrays.blocks(x), large_arrays.blocks(out), strict=True):
         spectrum = np.fft.rfft(windows, axis=-1)
-        turn = np.exp(2j * np.pi * rng.random((len(windows), 1, spectrum.shape[-1])))
-        turn[..., 0] = 1  # the mean stays
+        shift = np.exp(2j * np.pi * rng.random((len(windows), 1, spectrum.shape[-1])))
+        shift[..., 0] = 1  # the mean is kept
         if x.shape[-1] % 2 == 0:
-            turn[..., -1] = np.sign(turn[..., -1].real)  # real, as the Nyquist frequency has it
-        surrogates[:] = np.fft.irfft(spectrum * turn, x.shape[-1], axis=-1)
+            shift[..., -1] = np.sign(shift[..., -1].real)  # real at the Nyquist frequency
+        surrogates[:] = np.fft.irfft(spectrum * shift, x.shape[-1], axis=-1)
     return out
 
 
@@ -46,7 +46,7 @@ def control_baseline(healthy: np.ndarray) -> Baseline:
 
     def draw(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         if healthy.shape[1:] != x.shape[1:]:
-            raise ValueError(f"healthy windows are {healthy.shape[1:]}, the others are {x.shape[1:]}")
+            raise ValueError(f"healthy windows are {healthy.shape[1:]}, expected {x.shape[1:]}")
         drawn = large_arrays.take(healthy, rng.integers(len(healthy), size=len(x)))
         return drawn.astype(x.dtype, copy=False)
 
@@ -54,4 +54,4 @@ def control_baseline(healthy: np.ndarray) -> Baseline:
 
 
 BASELINES: Mapping[str, Baseline] = {"zero": zero, "mean": mean, "phase": phase}
-"""Those that need nothing but the windows; `control_baseline` makes the one of healthy ones."""
+"""The baselines that need only the windows; `control_baseline` makes one of a control's windows."""

@@ -287,7 +287,7 @@ class SpanRemoval:
         rng: np.random.Generator,
     ) -> np.ndarray:
         """Return how often each of ``spans`` is among the first ``shown``, with noise and other baselines."""
-        spread = _NOISE * np.median(np.abs(large_arrays.some(self.windows, _LOOKS)))
+        spread = _NOISE * np.median(np.abs(large_arrays.subsample(self.windows, _LOOKS)))
         stayed = np.zeros(len(spans))
         touched, own = remove_spans(self.windows, self.windows, spans)
         moved = _moved(spans, touched, self.windows.shape[2])

@@ -1,4 +1,4 @@
-"""Is an explanation true to its network?  Measures that need no ground truth, on batches of windows."""
+"""Is an explanation faithful to its network?  Measures without ground truth, on batches of windows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from eeg.explanation.options import ExplanationOptions
 from hebbian.rule import probabilities
 
 CELL = 0.125
-"""Seconds that are taken out or put in at a time."""
+"""Seconds that are removed or inserted at a time."""
 
 _PERTURBED = 40
 _RADIUS = 0.1  # of the median absolute deviation
@@ -30,7 +30,7 @@ Explain = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """How true evidence is to the network, means over windows.
+    """How faithful evidence is to the network, means over windows.
 
     ``deletion`` (the lower, the better) and ``insertion`` (the higher) are areas under the curves of removal;
     ``infidelity`` and ``sensitivity`` (the lower, the better) as the functions below; ``baselines`` is the
@@ -55,7 +55,25 @@ def measure(
     batch: int = 64,
     seed: int = 0,
 ) -> Faithfulness:
-    """Return how true the evidence is that ``explain`` gives for windows (N, C, T)."""
+    """Return how faithful the evidence of ``explain`` is.
+
+    Parameters
+    ----------
+    network
+        (N, C, T) -> (N, K) raw scores.
+    x
+        The windows that are explained, (N, C, T).
+    montage
+        What the channels are and how fast they were sampled.
+    explain
+        Computes the evidence of windows, given their baseline.
+    baseline, baselines
+        The name of what replaces removed signal, and all that may, by name.
+    batch
+        Largest number of windows in one forward pass.
+    seed
+        Seed of all random draws.
+    """
     rng = np.random.default_rng(seed)
     windows = torch.from_numpy(x)
     filled = {name: torch.from_numpy(fill(x, rng)) for name, fill in baselines.items()}
@@ -64,12 +82,12 @@ def measure(
     evidence = explain(windows, chosen)
     others = [explain(windows, fill) for name, fill in filled.items() if name != baseline]
     deletion, insertion = deletion_insertion_curves(network, windows, chosen, evidence, montage, batch=batch)
-    untold = infidelity(network, windows, chosen, evidence, montage, rng, batch=batch)
+    unpredicted = infidelity(network, windows, chosen, evidence, montage, rng, batch=batch)
     sensitivity = max_sensitivity(lambda noisy: explain(noisy, chosen), windows, rng)
     return Faithfulness(
         deletion=float(area_under_curve(deletion).mean()),
         insertion=float(area_under_curve(insertion).mean()),
-        infidelity=float(untold.mean()),
+        infidelity=float(unpredicted.mean()),
         sensitivity=float(sensitivity.nanmean().nan_to_num(0.0)),
         baselines=float(np.mean([rank_agreement(evidence, found, montage) for found in others])),
     )
@@ -184,17 +202,25 @@ def deletion_insertion_curves(
     target: int = 1,
     batch: int = 64,
 ) -> tuple[Tensor, Tensor]:
-    """Return the probability of ``target`` while the strongest evidence is taken out, and put in.
+    """Return the probability of ``target`` while the strongest evidence is removed, and inserted.
 
     Deletion and insertion (Petsiuk et al. 2018): cells of 125 ms on all channels, from the strongest to
-    the weakest, change from the window to the baseline, or the other way round.
+    the weakest, change from the window to the baseline, or vice versa.
 
     Parameters
     ----------
+    scores
+        (N, C, T) -> (N, K) raw scores.
     x, baseline
-        (N, C, T) each.
+        The windows and what replaces removed signal, (N, C, T) each.
     evidence
         (N, C, T) or (N, 1, T).
+    montage
+        What the channels are and how fast they were sampled.
+    target
+        The class, 0 or 1 if there is one logit.
+    batch
+        Largest number of windows in one forward pass.
 
     Returns
     -------
@@ -226,32 +252,39 @@ def infidelity(
     target: int = 1,
     batch: int = 64,
 ) -> Tensor:
-    """Return how badly evidence foretells what random stretches of 0.25 s take from the logit, (N,).
+    """Return the error of evidence as a prediction of what the logit loses without random 0.25 s, (N,).
 
-    Infidelity (Yeh et al. 2019) of evidence that is scaled as fits best, as a share of what the logit
-    loses: 0 where it is foretold, 1 where evidence of 0 would do as well.  Without the scaling it measures
-    the unit of the evidence (captum's ``normalize``).
+    Infidelity (Yeh et al. 2019) of optimally scaled evidence, as a fraction of the squared loss: 0 for exact
+    evidence, 1 for evidence of 0.  Without the scaling it measures the unit of the evidence (captum's
+    ``normalize``).
+
+    Parameters
+    ----------
+    scores, x, baseline, evidence, montage, target, batch
+        As in `deletion_insertion_curves`.
+    rng
+        Draws where the signal is removed.
     """
     contrast, size = Contrast(scores, target), montage.samples(OCCLUDED)
     times = torch.arange(x.shape[2])
-    told, lost = [], []
+    predicted, lost = [], []
     with torch.no_grad():
         before = _batched(contrast, x, batch)[:, 0]
         for _ in range(_PERTURBED):
             start = torch.from_numpy(rng.integers(1 - size, x.shape[2], len(x)))[:, None]
-            gone = ((times >= start) & (times < start + size))[:, None]
-            told.append((evidence * gone).sum((1, 2)))
-            lost.append(before - _batched(contrast, torch.where(gone, baseline, x), batch)[:, 0])
-    p, d = torch.stack(told, 1), torch.stack(lost, 1)
+            removed = ((times >= start) & (times < start + size))[:, None]
+            predicted.append((evidence * removed).sum((1, 2)))
+            lost.append(before - _batched(contrast, torch.where(removed, baseline, x), batch)[:, 0])
+    p, d = torch.stack(predicted, 1), torch.stack(lost, 1)
     scale = (p * d).sum(1) / p.square().sum(1).clamp_min(1e-30)
     return (scale[:, None] * p - d).square().mean(1) / d.square().mean(1).clamp_min(1e-30)
 
 
 def max_sensitivity(explain: Callable[[Tensor], Tensor], x: Tensor, rng: np.random.Generator) -> Tensor:
-    """Return the largest relative change of the evidence under a little noise, (N,).
+    """Return the largest relative change of the evidence with slight noise, (N,).
 
     Yeh et al. 2019: uniform noise, here of a tenth of the median amplitude, drawn four times.  NaN for a
-    window in which all evidence is 0.
+    window without evidence.
     """
     radius = _RADIUS * float(x.abs().median())
     own = explain(x)
@@ -264,7 +297,7 @@ def max_sensitivity(explain: Callable[[Tensor], Tensor], x: Tensor, rng: np.rand
 def rank_agreement(one: Tensor, other: Tensor, montage: Montage) -> np.ndarray:
     """Return Spearman's rank correlation over cells of 125 ms of two kinds of evidence, (N,).
 
-    It is 0 where one of them is constant.
+    It is 0 if one of them is constant.
     """
     size = montage.samples(CELL)
     a, b = (rankdata(_cells(evidence, size).numpy(), axis=1) for evidence in (one, other))
@@ -274,11 +307,11 @@ def rank_agreement(one: Tensor, other: Tensor, montage: Montage) -> np.ndarray:
 
 
 def cascade_randomization(network: nn.Module, rng: np.random.Generator) -> list[nn.Module]:
-    """Return copies in which the learned numbers of more and more layers are shuffled, the readout's first.
+    """Return copies in which the parameters of more and more layers are shuffled, the readout's first.
 
-    Cascading randomisation (Adebayo et al. 2018): what explains the copies as the trained network does not
-    depend on what was learned.  Each tensor is shuffled in itself; layers are the network's children that
-    hold any numbers, as the blocks of a chain do, and in the last copy all are shuffled.
+    Cascading randomisation (Adebayo et al. 2018): evidence that is the same for the copies does not depend on
+    what was learned.  Each tensor is shuffled within itself; layers are the network's children with
+    parameters or buffers, and in the last copy all are shuffled.
     """
     copy, found = deepcopy(network), []
     for layer in reversed([child for child in copy.children() if child.state_dict()]):

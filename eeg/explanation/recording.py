@@ -13,7 +13,7 @@ _STEPS, _AT_ONCE = 200, 10
 def contributions(pooling: str, logits: np.ndarray, baseline: np.ndarray) -> np.ndarray:
     """Return what each window adds to the raw logit of its recording, (N,).
 
-    ``logits`` and ``baseline`` (N,) are the network's answers to the windows and to what replaces each.  The
+    ``logits`` and ``baseline`` (N,) are the network's logits of the windows and of what replaces each.  The
     contributions add up to the recording's logit minus that of the baseline.
     """
     return pooling_weights(pooling, logits, baseline) * (logits - baseline)

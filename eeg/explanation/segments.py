@@ -1,4 +1,4 @@
-"""From evidence over time to short segments, and recordings without them."""
+"""Short segments from evidence over time, and windows without them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from eeg import large_arrays
 from eeg.preprocessing.windows import Windows
 
 MAX_SEGMENT_SECONDS = 1.0
-"""Seconds: one event is one segment."""
+"""Largest duration of a segment, s: one event is one segment."""
 
 AROUND = 0.125
-"""Seconds over which evidence is summed before its peaks are sought: methods that answer for each sample
-change their sign within a discharge."""
+"""Seconds over which evidence is summed before its peaks are found: evidence per sample changes its sign
+within a discharge."""
 
 SampleSpan = tuple[int, int]
 """Samples [start, stop) of a recording's windows laid end to end; `in_recording` converts it."""
@@ -55,9 +55,9 @@ def in_recording(windows: Windows, span: SampleSpan, sfreq: float) -> tuple[floa
 
 
 def evidence_over_time(evidence: np.ndarray, sfreq: float) -> np.ndarray:
-    """Return what a short stretch around each sample adds, (N, C or 1, T) in logits a sample -> (N * T,).
+    """Return what 125 ms around each sample add, (N, C or 1, T) in logits per sample -> (N * T,).
 
-    The sum over all channels and 125 ms, as if the windows adjoined.
+    The sum over all channels and that time, as if the windows adjoined.
     """
     width = max(1, round(AROUND * sfreq))
     return np.convolve(evidence.sum(1).ravel(), np.ones(width), "same")
@@ -66,49 +66,48 @@ def evidence_over_time(evidence: np.ndarray, sfreq: float) -> np.ndarray:
 def find_peaks(relevance: np.ndarray, longest: int, most: int) -> list[SampleSpan]:
     """Return the spans of at most ``longest`` samples around the highest peaks of ``relevance`` (T,).
 
-    A span reaches from its peak as far as the evidence stays above half of it; spans are taken from
-    the highest peak down, and neither overlap nor touch within ``longest``, so that one event is one
-    segment.
+    A span extends from its peak as far as the evidence stays above half of it.  Spans are chosen from the
+    highest peak down; their peaks are at least half of ``longest`` apart, so that one event is one segment.
     """
-    left = relevance.astype(float).copy()
+    rest = relevance.astype(float).copy()
     spans: list[SampleSpan] = []
     while len(spans) < most:
-        top = int(np.argmax(left))
-        if left[top] <= 0:
+        top = int(np.argmax(rest))
+        if rest[top] <= 0:
             break
-        low, high = max(0, top - longest // 2), min(len(left), top + longest // 2)
-        below = left[low:high] < left[top] / 2
+        low, high = max(0, top - longest // 2), min(len(rest), top + longest // 2)
+        below = rest[low:high] < rest[top] / 2
         start = low + int(np.flatnonzero(below[: top - low])[-1]) + 1 if below[: top - low].any() else low
         stop = top + int(np.argmax(below[top - low :])) if below[top - low :].any() else high
         spans.append((start, stop))
-        left[max(0, top - longest // 2) : top + longest // 2] = -np.inf
+        rest[max(0, top - longest // 2) : top + longest // 2] = -np.inf
     return spans
 
 
 def remove_spans(
     windows: np.ndarray, baseline: np.ndarray, spans: Sequence[SampleSpan]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the windows that any of ``spans`` touches, with all of these taken out.
+    """Return the windows that any of ``spans`` touches, with all spans removed.
 
     Parameters
     ----------
     windows, baseline
-        (N, C, T) each: adjoining windows, and what takes the place of a span in each.
+        (N, C, T) each: windows, and what replaces a span in each.
 
     Returns
     -------
     index
-        (M,) which windows, in order.
+        (M,) indices of these windows, in order.
     emptied
         (M, C, T) copies with the spans replaced on all channels.
     """
     length = windows.shape[2]
-    gone = np.zeros(len(windows) * length, bool)
+    removed = np.zeros(len(windows) * length, bool)
     for start, stop in spans:
-        gone[start:stop] = True
-    gone = gone.reshape(len(windows), length)
-    index = np.flatnonzero(gone.any(1))
-    emptied = np.where(gone[index, None], baseline[index], windows[index])
+        removed[start:stop] = True
+    removed = removed.reshape(len(windows), length)
+    index = np.flatnonzero(removed.any(1))
+    emptied = np.where(removed[index, None], baseline[index], windows[index])
     for array in (windows, baseline):
-        large_arrays.rest(array)
+        large_arrays.release(array)
     return index, emptied

@@ -1,4 +1,4 @@
-"""What a segment is like among the windows that a model keeps of its training."""
+"""The training windows of a model that are most similar to a segment."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from eeg.explanation.segments import MAX_SEGMENT_SECONDS, SampleSpan, evidence_o
 
 @dataclass(frozen=True)
 class Neighbour:
-    """The prototype of a class that a window is most like.
+    """The prototype of a class that is most similar to a window.
 
     Parameters
     ----------
     number
-        Which of its class it is, from 1.
+        Its number within the class, from 1.
     window
         (C, T).
     similarity
         Cosine of the angle between the two before the network's readout, -1 to 1.
     strongest
-        Onset and duration in s of what speaks most for epilepsy in it, None where nothing does.
+        Onset and duration in s of the strongest evidence for epilepsy in it, None if there is none.
     """
 
     number: int
@@ -72,20 +72,20 @@ def find_similar(
         return ()
     length = windows.shape[2]
     place = [min((start + stop) // (2 * length), len(windows) - 1) for start, stop in spans]
-    seen = directions(network, torch.from_numpy(windows[place]))
+    embedded = directions(network, torch.from_numpy(windows[place]))
     epilepsy, control = (
-        _nearest(network, kept, seen, montage) for kept in (prototypes.epilepsy, prototypes.control)
+        _nearest(network, kept, embedded, montage) for kept in (prototypes.epilepsy, prototypes.control)
     )
     onsets = [(start - length * i) / montage.sfreq for (start, _), i in zip(spans, place, strict=True)]
     return tuple(map(SimilarWindows, windows[place], onsets, epilepsy, control))
 
 
-def _nearest(network: nn.Module, kept: Tensor, seen: Tensor, montage: Montage) -> list[Neighbour]:
-    """Return the nearest of windows ``kept`` (P, C, T) to each of the directions ``seen`` (N, D)."""
-    best, index = (seen @ directions(network, kept).T).max(1)
-    marks = {i: _strongest(network, kept[i], montage) for i in set(index.tolist())}
+def _nearest(network: nn.Module, prototypes: Tensor, embedded: Tensor, montage: Montage) -> list[Neighbour]:
+    """Return the nearest of the prototypes (P, C, T) to each of the directions ``embedded`` (N, D)."""
+    best, index = (embedded @ directions(network, prototypes).T).max(1)
+    marks = {i: _strongest(network, prototypes[i], montage) for i in set(index.tolist())}
     return [
-        Neighbour(i + 1, kept[i].numpy(), min(cosine, 1.0), marks[i])
+        Neighbour(i + 1, prototypes[i].numpy(), min(cosine, 1.0), marks[i])
         for i, cosine in zip(index.tolist(), best.tolist(), strict=True)
     ]
 

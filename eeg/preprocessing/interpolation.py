@@ -1,4 +1,4 @@
-"""The channels a model expects: order them, and interpolate the few that a recording lacks."""
+"""The channels that a model expects: ordered, and a few missing ones interpolated."""
 
 from collections.abc import Sequence
 
@@ -9,25 +9,25 @@ from eeg.io.reader import recording_file
 from trainers.errors import DataError
 
 INTERPOLATED = 0.1
-"""Share of a model's channels that `complete_channels` makes up at most: 2 of 19, 1 of 14, none of 4."""
+"""Largest fraction of a model's channels that is interpolated: 2 of 19, 1 of 14, none of 4."""
 
 
 def missing_channels(raw: mne.io.BaseRaw, channels: Sequence[str]) -> list[str]:
-    """Name the ``channels`` that a recording has not got, or has marked as bad."""
+    """Return the ``channels`` that a recording lacks or marks as bad."""
     return [name for name in channels if name not in raw.ch_names or name in raw.info["bads"]]
 
 
 def complete_channels(raw: mne.io.BaseRaw, channels: Sequence[str]) -> mne.io.BaseRaw:
-    """Give a recording exactly the channels that are asked for, and make up the few it lacks.
+    """Return a recording with exactly the given channels, a few missing ones interpolated.
 
-    Those are interpolated by spherical splines (Perrin et al. 1989) from all its good electrodes.
+    Interpolation is by spherical splines (Perrin et al. 1989) from all good electrodes.
 
     Parameters
     ----------
     raw
-        As `read` gives it; it stays as it is.
+        The recording, which is not changed.
     channels
-        Electrodes in the order wanted.
+        Electrodes in the order of the result.
 
     Returns
     -------
@@ -36,15 +36,15 @@ def complete_channels(raw: mne.io.BaseRaw, channels: Sequence[str]) -> mne.io.Ba
     Raises
     ------
     DataError
-        It lacks more than a tenth of the channels (rounded; `INTERPOLATED`), or one of unknown place.
+        More than `INTERPOLATED` of the channels are missing (rounded), or one of unknown position.
     """
     absent = missing_channels(raw, channels)
     limit = round(INTERPOLATED * len(channels))
     if len(absent) > limit or not set(absent) <= set(scalp_names().values()):
         raise DataError(
             f"{recording_file(raw)}: lacks the channels {', '.join(absent)}; it has "
-            f"{', '.join(n for n in raw.ch_names if n not in raw.info['bads'])}, and {', '.join(channels)} "
-            f"are expected, of which {limit} may be interpolated; train on channels that it has "
+            f"{', '.join(n for n in raw.ch_names if n not in raw.info['bads'])}; expected "
+            f"{', '.join(channels)}, of which {limit} may be interpolated; train on channels that it has "
             "(eeg train --channels)"
         )
     whole = raw.copy().load_data(verbose="error")
@@ -57,7 +57,7 @@ def complete_channels(raw: mne.io.BaseRaw, channels: Sequence[str]) -> mne.io.Ba
 def _interpolate(raw: mne.io.BaseRaw, absent: list[str]) -> None:
     """Add or replace the channels in place."""
     new = [name for name in absent if name not in raw.ch_names]
-    if new:  # MNE's only way to add channels of zeros; they are no references here
+    if new:  # MNE's only way to add channels of zeros; they are not used as references
         with mne.use_log_level("error"):
             mne.add_reference_channels(raw, new, copy=False)
         raw.set_montage(standard_montage(), verbose="error")

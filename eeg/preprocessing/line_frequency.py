@@ -1,7 +1,7 @@
-"""The frequency of the mains by country, for the notch.
+"""The power-line frequency by country, for the notch filter.
 
-Source: IEC, World Plugs; IEC 60038.  Japan has both, by region, and so is left to the frequency itself, as
-are the few places of which sources disagree.
+Source: IEC, World Plugs; IEC 60038.  Japan has both by region; it and the few places for which sources
+disagree need the frequency itself.
 """
 
 _FIFTY = (
@@ -20,25 +20,25 @@ _FREQUENCIES = dict.fromkeys(_FIFTY.split(), 50.0) | dict.fromkeys(_SIXTY.split(
 
 
 def parse_line_frequency(place: str) -> float:
-    """Return the frequency of the mains, Hz.
+    """Return the power-line frequency, Hz.
 
     Parameters
     ----------
     place
-        A country's two letters (ISO 3166) or the frequency itself: ``"BE"``, ``"us"``, ``"60"``.
+        The ISO 3166 code of a country or the frequency: ``"BE"``, ``"us"``, ``"60"``.
 
     Raises
     ------
     ValueError
-        It is neither, or the country has both frequencies.
+        ``place`` is neither, or the country has both frequencies.
     """
     if place in ("50", "60"):
         return float(place)
     code = place.upper()
     if code == "JP":
-        raise ValueError("Japan has 50 Hz in the east and 60 Hz in the west; name the frequency")
+        raise ValueError("Japan has 50 Hz in the east and 60 Hz in the west; give the frequency")
     if code not in _FREQUENCIES:
         raise ValueError(
-            f"{place!r} is no mains; expected 50, 60 or the two letters of a country (ISO 3166, such as GB)"
+            f"unknown power-line frequency {place!r}; expected 50, 60 or an ISO 3166 country code such as GB"
         )
     return _FREQUENCIES[code]

@@ -1,4 +1,4 @@
-"""Windows of whole recordings and corpora: read, examine, prepare, cut, cache."""
+"""Windows of recordings and corpora: read, examine, clean, cut, cache."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -25,12 +25,12 @@ from eeg.preprocessing.windows import _LEFT_OUT, Windows, cut_windows
 from trainers.errors import DataError
 from trainers.provenance import from_plain
 
-_VERSION = 3  # of what is done to a recording: what an older one prepared is not taken for its own
+_VERSION = 3  # of the preparation: what another version cached is not used
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A recording ready for a network.
+    """A cleaned recording and its windows.
 
     Parameters
     ----------
@@ -134,12 +134,12 @@ def unusable_windows(
     *,
     policy: Policy = "exclude",
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Tell which windows are no EEG, and which are not interictal.
+    """Return which windows have flaws of the signal, and which are not interictal.
 
     Parameters
     ----------
     onset, length
-        (N,) starts of the windows, and their length, s.
+        (N,) starts of the windows, and the length of each, s.
     quality
         What was found in the recording.
     ictal
@@ -155,17 +155,17 @@ def unusable_windows(
     Raises
     ------
     DataError
-        Less than half of the windows outside seizures are EEG, or all are ictal.
+        Less than half of the windows outside seizures are usable, or all are ictal.
     """
     in_seizure = overlaps(onset, length, *ictal)
     flawed = overlaps(onset, length, *quality.spans(EXCLUDED[policy])) & ~in_seizure
-    rest = int((~in_seizure).sum())
-    if not rest:
+    interictal = int((~in_seizure).sum())
+    if not interictal:
         raise DataError("within a seizure from beginning to end; expected interictal EEG")
-    if flawed.sum() > (1 - MIN_CLEAN_FRACTION) * rest:
+    if flawed.sum() > (1 - MIN_CLEAN_FRACTION) * interictal:
         raise DataError(
-            f"too little clean signal: {flawed.sum()} of {rest} windows touch {', '.join(EXCLUDED[policy])}; "
-            f"expected at most {1 - MIN_CLEAN_FRACTION:.0%}, or --quality keep"
+            f"too little clean signal: {flawed.sum()} of {interictal} windows touch "
+            f"{', '.join(EXCLUDED[policy])}; expected at most {1 - MIN_CLEAN_FRACTION:.0%}, or --quality keep"
         )
     return flawed, in_seizure
 
@@ -194,14 +194,14 @@ def load_windows(
     policy
         What a window may not touch; see `eeg.preprocessing.quality.EXCLUDED`.
     folder
-        A cache for what was prepared, which then is not prepared again; it may be used by several
-        programs at once, and one that is killed leaves it whole.
+        A cache of prepared recordings.  Several programs may use it at once, and one that is killed leaves it
+        intact.
     jobs
-        Processes, unless ``joblib.parallel_config`` names a cluster.
+        Number of processes, unless ``joblib.parallel_config`` sets a cluster.
     progress
-        Whether a bar is shown.
+        Whether to show a progress bar.
     on_error
-        Told of each recording that cannot be used, which is then left out.  Without it the first raises.
+        Called for each recording that cannot be used, which is then left out.  By default the first raises.
 
     Raises
     ------
@@ -228,7 +228,7 @@ def load_windows(
 def _attempt(
     entry: Entry, settings: Preprocessing, length: float, policy: Policy, folder: Path | None
 ) -> Windows | DataError:
-    """Hand a bad recording back rather than raise it: an exception would end its process's batch."""
+    """Return the error of an unusable recording: an exception would end the batch of its process."""
     try:
         if folder is None:
             return read_windows(entry, settings, length, policy=policy)
@@ -238,12 +238,12 @@ def _attempt(
 
 
 def _cached(entry: Entry, settings: Preprocessing, length: float, policy: Policy, folder: Path) -> Windows:
-    """Take the windows from a folder, or put them there.
+    """Read the windows from the cache, or write them there.
 
-    The diagnosis and the discharges are the corpus's word and no part of them.
+    The diagnosis and the discharges come from the corpus and are not cached.
     """
-    decisive = [asdict(settings), length, policy, _VERSION, mne.__version__]
-    name = hash_content(files_of(entry), decisive)
+    settled = [asdict(settings), length, policy, _VERSION, mne.__version__]
+    name = hash_content(files_of(entry), settled)
     found = cache.read_cached(folder, name)
     if found is None:
         windows = read_windows(entry, settings, length, policy=policy)

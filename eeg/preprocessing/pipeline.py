@@ -1,7 +1,7 @@
-"""From a recording to what a network sees: reference, filter, rate and scale.
+"""From a recording to a network's input: reference, filter, sampling rate and scale.
 
-Long recordings go through in blocks that overlap by more than the filters reach, so that nothing is seen of
-the seams and memory does not grow with the length.
+Long recordings are filtered in blocks that overlap by more than the filters reach, so that the seams have no
+effect and memory does not grow with the length.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,22 +21,20 @@ from eeg.preprocessing.recording import BLOCK, Recording
 from eeg.preprocessing.reference import Reference, input_channels, rereference
 from trainers.errors import DataError
 
-_TRANSITION = 5.0  # Hz above the pass band: 45 Hz puts the mains of every country into the stop band
+_TRANSITION = 5.0  # Hz above the pass band: at 45 Hz every power-line frequency is in the stop band
 _NARROWEST = 1.0  # Hz between the pass band and the Nyquist frequency
 _KERNEL = 3.3  # s Hz: length of MNE's Hamming FIR times its transition width
 _NOTCH_TRANSITION = 0.5  # Hz on either side of a notch, MNE's default
-_CLIP = 20.0  # robust scales: an artefact of hundreds would outweigh all else in what a network learns
+_CLIP = 20.0  # robust scales: artefacts of hundreds would dominate the training
 FLAT = 1e-7
 """V: below the resolution of every clinical amplifier."""
 
-_REACH = (
-    4.0  # kernels on either side of a block: the filters' own, and what resampling by FFT leaves of seams
-)
+_REACH = 4.0  # kernels on either side of a block, for the filters and for resampling by FFT
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What is done to a recording before a network sees it.
+    """How a recording is prepared for a network.
 
     Parameters
     ----------
@@ -45,12 +43,12 @@ class Preprocessing:
     sfreq
         Sampling rate afterwards, Hz.
     low, high
-        Pass band, Hz.  ``high = sfreq / 2`` means as high as the recording's rate permits.
+        Pass band, Hz.  ``high = sfreq / 2`` means as high as the recording's rate allows.
     notch
-        Mains frequency, Hz; its multiples within the pass band are taken out.  ``None``: no notch.
+        Power-line frequency, Hz; its multiples within the pass band are removed.  ``None``: no notch.
     scale
-        Factor on volts.  ``None``: each recording is divided by its own robust scale, and clipped at 20
-        times that.
+        Factor on volts.  ``None``: each recording is divided by its robust scale and clipped at 20 times
+        that.
     reference
         ``"average"`` of the channels, ``"mastoids"``, ``"bipolar"`` or ``"laplacian"``; see
         `eeg.preprocessing.reference.rereference`.
@@ -58,7 +56,7 @@ class Preprocessing:
     Raises
     ------
     ValueError
-        The settings contradict each other.
+        The settings are inconsistent.
     """
 
     channels: tuple[str, ...]
@@ -87,14 +85,14 @@ class Preprocessing:
 
     @classmethod
     def paper(cls, channels: tuple[str, ...]) -> Self:
-        """Give the settings of Uyttenhove et al. 2020 (PMLR 136:355-366); the scale is ours."""
+        """Return the settings of Uyttenhove et al. 2020 (PMLR 136:355-366); the scale is ours."""
         return cls(channels, sfreq=256.0, low=0.5, high=128.0, notch=60.0, scale=1e5)
 
 
 def scale(
     cleaned: mne.io.BaseRaw, continuous: Sequence[tuple[int, int]], settings: Preprocessing
 ) -> np.ndarray:
-    """Take the unit from a recording that `clean` returned.
+    """Remove the unit of a recording that `clean` returned.
 
     Parameters
     ----------
@@ -112,7 +110,7 @@ def scale(
     Raises
     ------
     DataError
-        The recording is flat for most of its time and so has no scale of its own.
+        The recording is flat for most of its time, so that it has no scale.
     """
     out = large_arrays.zeros((len(cleaned.ch_names), cleaned.n_times), np.float32)
     own = settings.scale is None
@@ -121,23 +119,23 @@ def scale(
         for start, stop in continuous:
             part = volts[start:stop]
             row[start:stop] = np.clip(part / unit, -_CLIP, _CLIP) if own else settings.scale * part
-        large_arrays.rest(out)
+        large_arrays.release(out)
     return out
 
 
 def clean(recording: Recording, settings: Preprocessing) -> mne.io.BaseRaw:
-    """Complete a recording, refer, filter and resample it, and leave it in volts.
+    """Interpolate missing channels of a recording, rereference, filter and resample it.
 
     Parameters
     ----------
     recording
-        The recording, which stays as it is.  One that is long and not in memory is read in blocks.
+        The recording, which is not changed.  A long one that is not in memory is read in blocks.
     settings
-        What to do; the scale is left out.
+        How it is prepared; the scale is not applied.
 
     Returns
     -------
-    A new recording of ``settings.inputs`` at ``settings.sfreq``, with the annotations.
+    A new recording of ``settings.inputs`` at ``settings.sfreq``, in volts, with the annotations.
 
     Raises
     ------
@@ -168,7 +166,7 @@ def _continuous(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw:
 def _with_gaps(
     raw: mne.io.BaseRaw, found: Sequence[tuple[int, int]], settings: Preprocessing
 ) -> mne.io.BaseRaw:
-    """Clean each stretch ``found`` as a recording of its own, and leave it at its time."""
+    """Clean each stretch ``found`` as a separate recording, and place it at its time."""
     ratio = _ratio(raw, settings)
     out = large_arrays.zeros((len(settings.inputs), round(raw.n_times * ratio) + 1), np.float64)
     ends, starts = [0], [round(start * ratio) for start, _ in found]
@@ -177,7 +175,7 @@ def _with_gaps(
         ends.append(at + piece.n_times)
         for row, volts in zip(out[:, at : ends[-1]], _rows(piece), strict=True):
             row[:] = volts
-        large_arrays.rest(out)
+        large_arrays.release(out)
     whole = _recording(out[:, : ends[-1]], piece.info, raw, settings)
     mark_gaps(whole, [(end, start) for end, start in zip(ends[:-1], starts, strict=True) if end < start])
     return whole
@@ -187,7 +185,7 @@ def _with_gaps(
 class _Block:
     """Samples ``start`` to ``stop`` of a recording.
 
-    Of what they become, ``length`` samples from ``skip`` are kept, at ``out``.
+    Of the result, ``length`` samples from ``skip`` on are placed at ``out``.
     """
 
     start: int
@@ -198,13 +196,13 @@ class _Block:
 
 
 def _blocks(raw: mne.io.BaseRaw, settings: Preprocessing) -> Iterator[_Block]:
-    """Divide a recording at samples that fall on a sample of the new rate."""
+    """Divide a recording at samples that coincide with a sample of the new rate."""
     rate = raw.info["sfreq"]
     ratio = _ratio(raw, settings)
     step = ratio.denominator * max(1, round(BLOCK * rate / ratio.denominator))
     margin = ratio.denominator * int(np.ceil(_REACH * kernel(raw, settings) * rate / ratio.denominator))
     total = round(raw.n_times * settings.sfreq / rate)
-    starts = range(0, max(raw.n_times - margin, 1), step)  # no block of next to nothing at the end
+    starts = range(0, max(raw.n_times - margin, 1), step)  # no tiny block at the end
     for start, end in zip(starts, [*starts[1:], raw.n_times], strict=True):
         before, out = max(start - margin, 0), int(start * ratio)
         until = total if end == raw.n_times else int(end * ratio)
@@ -212,7 +210,7 @@ def _blocks(raw: mne.io.BaseRaw, settings: Preprocessing) -> Iterator[_Block]:
 
 
 def _ratio(raw: mne.io.BaseRaw, settings: Preprocessing) -> Fraction:
-    """Tell how many samples one becomes."""
+    """Return the new sampling rate as a multiple of the old one."""
     return Fraction(settings.sfreq / raw.info["sfreq"]).limit_denominator(100_000)
 
 
@@ -223,7 +221,7 @@ def _joined(raw: mne.io.BaseRaw, blocks: list[_Block], settings: Preprocessing) 
         filtered = _filtered(crop_samples(raw, block.start, block.stop), settings)
         volts = _resampled(filtered.get_data(), _ratio(raw, settings))
         out[:, block.out : block.out + block.length] = volts[:, block.skip : block.skip + block.length]
-        large_arrays.rest(out)
+        large_arrays.release(out)
     info = filtered.crop(0, 1).resample(settings.sfreq, verbose="error").info
     return _recording(out, info, raw, settings)
 
@@ -231,18 +229,18 @@ def _joined(raw: mne.io.BaseRaw, blocks: list[_Block], settings: Preprocessing) 
 def _recording(
     data: np.ndarray, info: mne.Info, raw: mne.io.BaseRaw, settings: Preprocessing
 ) -> mne.io.BaseRaw:
-    """Give signals (C, T), V, the file, the start and the annotations of the recording that they come of."""
+    """Return signals (C, T), V, as a recording with the file, start and annotations of their source."""
     whole = mne.io.RawArray(
         data, info, round(raw.first_samp * _ratio(raw, settings)), "auto", verbose="error"
     )
     whole.filenames = raw.filenames
-    said = raw.annotations[raw.annotations.description != GAP]
-    onset = said.onset - raw.first_time  # to which MNE adds that of the new recording
-    return whole.set_annotations(mne.Annotations(onset, said.duration, said.description), verbose="error")
+    kept = raw.annotations[raw.annotations.description != GAP]
+    onset = kept.onset - raw.first_time  # to which MNE adds that of the new recording
+    return whole.set_annotations(mne.Annotations(onset, kept.duration, kept.description), verbose="error")
 
 
 def _resampled(volts: np.ndarray, ratio: Fraction) -> np.ndarray:
-    """Resample by FFT, with lengths that leave no fraction of a sample, by which MNE would shift a block."""
+    """Resample by FFT, padded to whole samples of the new rate: MNE would shift a block by a fraction."""
     whole = np.pad(volts, ((0, 0), (0, -volts.shape[1] % ratio.denominator)), mode="edge")
     return mne.filter.resample(
         whole, ratio.numerator, ratio.denominator, npad=ratio.denominator, method="fft", verbose="error"
@@ -259,7 +257,7 @@ def _filtered(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw:
 
 
 def _ears(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw | None:
-    """Give the two electrodes at the ears or at the mastoids, if these are the reference."""
+    """Return the two electrodes at the ears or at the mastoids, if these are the reference."""
     if settings.reference != "mastoids":
         return None
     pair = next((list(two) for two in (EARS[:2], EARS[2:]) if not missing_channels(raw, two)), None)
@@ -272,7 +270,7 @@ def _ears(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw | None
 
 
 def _upper_edge(raw: mne.io.BaseRaw, settings: Preprocessing) -> tuple[float, float]:
-    """Upper edge of the pass band and the transition above it, Hz."""
+    """Return the upper edge of the pass band and the transition above it, Hz."""
     rate = raw.info["sfreq"]
     nyquist = min(rate, settings.sfreq) / 2
     edge = min(settings.high, nyquist - _NARROWEST)
@@ -285,14 +283,14 @@ def _upper_edge(raw: mne.io.BaseRaw, settings: Preprocessing) -> tuple[float, fl
 
 
 def kernel(raw: mne.io.BaseRaw, settings: Preprocessing) -> float:
-    """Length of the longest filter kernel, s."""
+    """Return the length of the longest filter kernel, s."""
     _, transition = _upper_edge(raw, settings)
     below = min(max(settings.low / 4, 2.0), settings.low)  # MNE's default transition below the band
     return _KERNEL / min(below, transition, np.inf if settings.notch is None else _NOTCH_TRANSITION)
 
 
 def check_duration(recording: Recording, settings: Preprocessing) -> None:
-    """Refuse a recording that is nowhere as long, without a gap, as the longest filter kernel."""
+    """Refuse a recording without a stretch as long as the longest filter kernel."""
     needed, found = kernel(recording.raw, settings), recording.longest
     if found < needed:
         raise DataError(
@@ -304,7 +302,7 @@ def check_duration(recording: Recording, settings: Preprocessing) -> None:
 def _check_signal(recording: Recording, settings: Preprocessing) -> None:
     raw = recording.raw
     good = [name for name in raw.ch_names if name not in raw.info["bads"]]
-    # What is interpolated comes from all good channels.
+    # Interpolation uses all good channels.
     names = good if missing_channels(raw, settings.channels) else list(settings.channels)
     low, high = recording.extremes(names)
     faults = {"not finite": ~(np.isfinite(low) & np.isfinite(high)), "flat": high < low + FLAT}
@@ -317,20 +315,20 @@ def _check_signal(recording: Recording, settings: Preprocessing) -> None:
 
 
 def cleaned_signals(raw: mne.io.BaseRaw) -> np.ndarray:
-    """Return the signals of a recording that `clean` gave, (C, T) V, where they lie: not to be written to."""
-    return np.asarray(raw._data)  # MNE has no other way to look at them without a copy
+    """Return the signals of a recording that `clean` returned, (C, T) V, without a copy: read only."""
+    return np.asarray(raw._data)  # MNE has no other access without a copy
 
 
 def _rows(raw: mne.io.BaseRaw) -> Iterator[np.ndarray]:
-    """Give the channels of a recording one by one, (T,) each, as `cleaned_signals`."""
+    """Yield the channels of `cleaned_signals` one by one, (T,) each."""
     volts = cleaned_signals(raw)
     for row in volts:
         yield row
-        large_arrays.rest(volts)
+        large_arrays.release(volts)
 
 
 def _robust_scale(raw: mne.io.BaseRaw, continuous: Sequence[tuple[int, int]]) -> float:
-    """Median over channels of 1.4826 times the median absolute deviation, V: blind to artefacts."""
+    """Return the median over channels of 1.4826 times the median absolute deviation, V."""
     rows = (np.concatenate([volts[start:stop] for start, stop in continuous]) for volts in _rows(raw))
     deviation = [np.median(np.abs(volts - np.median(volts))) for volts in rows]
     scale = 1.4826 * float(np.median(deviation))

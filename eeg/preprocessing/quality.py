@@ -1,7 +1,7 @@
-"""What of a recording is no EEG: flat and outlying channels, held and clipped signal, hum, muscle and blinks.
+"""Flaws of a recording: flat and outlying channels, flat and clipped spans, line noise, muscle and blinks.
 
-Found with MNE's own functions where it has them, in blocks, so that a day needs no more memory than an hour.
-A spike can look like a blink: unless asked to, nobody takes out more than what cannot be EEG.
+Detection uses MNE's functions where there are any, in blocks, so that a day needs no more memory than an
+hour.  A spike can look like a blink: by default only what cannot be EEG is excluded.
 """
 
 from __future__ import annotations
@@ -37,31 +37,34 @@ EXCLUDED: Mapping[Policy, tuple[Kind, ...]] = {
     "exclude": ("flat", "clipped"),
     "strict": ("flat", "clipped", "muscle", "blink"),
 }
-"""What a window may not touch: nothing is wrong, only what cannot be EEG, or whatever was found."""
+"""The flaws that a window may not touch: none, what cannot be EEG, or all."""
 
 MIN_CLEAN_FRACTION = 0.5
 """Fraction of a recording that must be left."""
 
-_HELD = 0.1  # s without any change that an amplifier's noise would not leave alone
+_HELD = 0.1  # s without change, which the noise of an amplifier rules out
 _STILL = 1e-9  # V: a change below the resolution of every recorder
-_MOSTLY = 50.0  # percent of a block in which a channel is flat, which makes it a flat channel
-_RAIL = 3  # times in a block that a channel stays at one and the same extreme, 3 samples or longer
-_MUSCLE = (70.0, 115.0)  # Hz, above all rhythms and discharges and between the harmonics of either mains
+_MOSTLY = 50.0  # percent of a block: a channel flat for longer is a flat channel
+_RAIL = 3  # times in a block that a channel stays at the same extreme, 3 samples or longer
+_MUSCLE = (
+    70.0,
+    115.0,
+)  # Hz, above all rhythms and discharges and between the harmonics of both line frequencies
 _MUSCLE_WIDTH = 15.0  # Hz of that band that the sampling rate must leave
-_MUSCLE_Z = 4.0  # MNE's own
-_BLINK = 8.0  # robust deviations of the signal at the eyes: by MNE's threshold alone, everybody blinks
-_BLINKING = 0.25  # s on either side of its peak
+_MUSCLE_Z = 4.0  # MNE's default
+_BLINK = 8.0  # robust deviations at the eyes: MNE's threshold alone finds blinks in any recording
+_BLINKING = 0.25  # s on either side of the peak
 _EYES = (("Fp1", "Fp2"), ("AF3", "AF4"), ("F7", "F8"))
-_MAINS = (50.0, 60.0)  # Hz
-_LOWEST = 1.0  # Hz, of what the line's share is taken of
-_NEIGHBOURS = 10  # of a channel, which it is compared with
-_OUTLIER = 3.0  # times farther from them than they are from each other (Breunig et al. 2000)
-_LOOK, _LOOKS = 60.0, 10  # s of the recording, and in how many pieces, that channels are compared in
+_LINE_FREQUENCIES = (50.0, 60.0)  # Hz
+_LOWEST = 1.0  # Hz, of the power that line noise is a fraction of
+_NEIGHBOURS = 10  # channels that each is compared with
+_OUTLIER = 3.0  # local outlier factor (Breunig et al. 2000)
+_LOOK, _LOOKS = 60.0, 10  # s of the recording that are compared, and in how many pieces
 
 
 @dataclass(frozen=True)
 class Flaw:
-    """A span of a recording, s from its start, in which something is wrong."""
+    """A flawed span of a recording: onset from its start and duration, s."""
 
     kind: Kind
     onset: float
@@ -70,13 +73,23 @@ class Flaw:
 
 @dataclass(frozen=True)
 class Quality:
-    """What was found in a recording.
+    """What was found in the signal of a recording.
 
-    ``seconds`` is what was recorded, without gaps; ``flat`` and ``outlying`` are electrodes; ``line`` is
-    the share of the power above 1 Hz that lies within 1 Hz of 50 or of 60 Hz, whichever is more, in the
-    median channel: None where the sampling rate is too low to tell.  ``looked_for`` are the kinds of spans
-    that the recording let look for.  ``not_finite`` are channels, whether they matter or not, with a value
-    that is no number or infinite.
+    Parameters
+    ----------
+    seconds
+        Duration without gaps.
+    flat, outlying
+        Electrodes that are flat, or unlike all others.
+    line
+        Fraction of the power above 1 Hz that is within 1 Hz of 50 or of 60 Hz, whichever is more, in the
+        median channel; None if the sampling rate is too low.
+    looked_for
+        The kinds of flaws that the recording allows to detect.
+    flaws
+        The flawed spans.
+    not_finite
+        Channels, also unused ones, with a value that is NaN or infinite.
     """
 
     seconds: float
@@ -85,7 +98,7 @@ class Quality:
     line: float | None
     looked_for: tuple[Kind, ...]
     flaws: tuple[Flaw, ...]
-    not_finite: tuple[str, ...] = ()  # what an older version wrote down had none
+    not_finite: tuple[str, ...] = ()  # absent from files of older versions
 
     def spans(self, kinds: Sequence[Kind]) -> tuple[np.ndarray, np.ndarray]:
         """Return onsets and durations (M,) each, s, of the flaws of these kinds."""
@@ -93,31 +106,31 @@ class Quality:
         onset, duration = np.array(found, dtype=float).reshape(-1, 2).T
         return onset, duration
 
-    def share(self, kind: Kind) -> float:
-        """Return the share of the recording's time that the flaws of a kind take, whatever the channels."""
+    def fraction(self, kind: Kind) -> float:
+        """Return the fraction of the recording's time in which any channel has a flaw of a kind."""
         onset, duration = self.spans([kind])
         return covered(np.stack([onset, onset + duration], axis=1)) / self.seconds
 
     @property
     def flagged(self) -> str:
-        """One line on what was found, "" where nothing was."""
-        told = [f"flat: {', '.join(self.flat)}"] if self.flat else []
-        told += [f"not finite: {', '.join(self.not_finite)}"] if self.not_finite else []
-        told += [f"unlike all others: {', '.join(self.outlying)}"] if self.outlying else []
-        shares = {kind: self.share(kind) for kind in self.looked_for}
-        told += [f"{kind} for {share:.1%} of the time" for kind, share in shares.items() if share]
-        return "; ".join(told)
+        """The flaws in one line, "" if there are none."""
+        lines = [f"flat: {', '.join(self.flat)}"] if self.flat else []
+        lines += [f"not finite: {', '.join(self.not_finite)}"] if self.not_finite else []
+        lines += [f"unlike all others: {', '.join(self.outlying)}"] if self.outlying else []
+        fractions = {kind: self.fraction(kind) for kind in self.looked_for}
+        lines += [f"{kind} for {part:.1%} of the time" for kind, part in fractions.items() if part]
+        return "; ".join(lines)
 
 
 def examine(recording: Recording, channels: Sequence[str]) -> Quality:
-    """Look for all that is wrong with a recording.
+    """Find the flaws of a recording.
 
     Parameters
     ----------
     recording
-        The recording; it stays as it is.
+        The recording, which is not changed.
     channels
-        The electrodes that matter.  Those that it lacks or has marked as bad are passed over.
+        The electrodes to examine.  Those that are missing or marked as bad are skipped.
     """
     raw, seconds = recording.raw, recording.seconds
     present = [name for name in channels if name not in missing_channels(raw, channels)]
@@ -137,7 +150,7 @@ def examine(recording: Recording, channels: Sequence[str]) -> Quality:
             still, flat = _still(piece)
             found = [*still, *find_clipped(piece.get_data(), raw.info["sfreq"])]
             if len(flat) < len(names):
-                # What the recorder's reference brings to all channels at once would pass for muscle.
+                # Noise of the recorder's reference, in all channels at once, would pass for muscle.
                 piece.drop_channels(flat).set_eeg_reference("average")
                 found += [*_muscle(piece), *_blinks(piece)]
             flaws += [Flaw(flaw.kind, start + flaw.onset, flaw.duration) for flaw in found]
@@ -152,7 +165,7 @@ def examine(recording: Recording, channels: Sequence[str]) -> Quality:
         seconds=seconds,
         flat=tuple(name for name in present if name in dead),
         outlying=tuple(outlying),
-        line=_line_share(np.mean(spectra, axis=0), raw.info["sfreq"]),
+        line=_line_fraction(np.mean(spectra, axis=0), raw.info["sfreq"]),
         looked_for=tuple(looked_for),
         flaws=tuple(sorted(flaws, key=lambda flaw: flaw.onset)),
         not_finite=not_finite,
@@ -160,10 +173,9 @@ def examine(recording: Recording, channels: Sequence[str]) -> Quality:
 
 
 def mark_bad(recording: Recording, quality: Quality, channels: Sequence[str]) -> Recording:
-    """Return the recording with channels marked as bad that are flat or not finite.
+    """Return the recording with flat and non-finite channels marked as bad, to be interpolated.
 
-    They are then interpolated as missing ones are.  Where these would be too many of ``channels``, all stay
-    as they are, for `eeg.preprocessing.pipeline.clean` to refuse them.
+    If these are too many of ``channels``, none is marked, for `clean` to refuse the recording.
     """
     marked = recording.raw.copy()
     bads = [*marked.info["bads"], *quality.flat, *quality.not_finite]
@@ -189,7 +201,7 @@ def _flaws(kind: Kind, annotations: mne.Annotations) -> list[Flaw]:
 
 
 def _still(piece: mne.io.BaseRaw) -> tuple[list[Flaw], list[str]]:
-    """Find where a channel holds one value, and the channels that do for most of the time."""
+    """Return where a channel keeps one value, and the channels that do for most of the time."""
     annotations, flat = annotate_amplitude(
         piece, flat=_STILL, bad_percent=_MOSTLY, min_duration=min(_HELD, piece.times[-1] / 2)
     )
@@ -197,7 +209,7 @@ def _still(piece: mne.io.BaseRaw) -> tuple[list[Flaw], list[str]]:
 
 
 def find_clipped(volts: np.ndarray, rate: float) -> list[Flaw]:
-    """Find where a channel of (C, T), V, stays at the end of its range, to which it comes more than once."""
+    """Return where a channel of (C, T), V, stays at an end of its range that it reaches more than once."""
     found = []
     for channel in volts:
         for end in (channel.min(), channel.max()):
@@ -209,7 +221,7 @@ def find_clipped(volts: np.ndarray, rate: float) -> list[Flaw]:
 
 
 def _muscle_band(rate: float) -> tuple[float, float] | None:
-    """Give the band, Hz, in which there is muscle and hardly any brain, None where the rate has none."""
+    """Return the band of muscle without brain activity, Hz; None if the sampling rate is too low for it."""
     low, high = _MUSCLE
     return (low, min(high, 0.45 * rate)) if 0.45 * rate >= low + _MUSCLE_WIDTH else None
 
@@ -223,7 +235,7 @@ def _muscle(piece: mne.io.BaseRaw) -> list[Flaw]:
 
 
 def _eyes(names: Sequence[str]) -> list[str]:
-    """Name the pair of electrodes nearest to the eyes, none where there is no pair."""
+    """Return the pair of electrodes nearest to the eyes, empty if there is none."""
     return next((list(pair) for pair in _EYES if set(pair) <= set(names)), [])
 
 
@@ -233,32 +245,32 @@ def _blinks(piece: mne.io.BaseRaw) -> list[Flaw]:
         return []
     slow = piece.copy().pick(eyes).filter(1, 10).get_data()
     usual = 1.4826 * float(np.median(np.abs(slow), axis=1).max())
-    threshold = max(_BLINK * usual, float(np.ptp(slow)) / 4)  # the latter is MNE's own
-    # MNE's own length, ten seconds rounded up to a power of 2, but for pieces that are not as long.
+    threshold = max(_BLINK * usual, float(np.ptp(slow)) / 4)  # the latter is MNE's default
+    # MNE's length, ten seconds rounded up to a power of 2, but at most the piece's.
     taps = min(2 ** int(np.ceil(np.log2(10 * piece.info["sfreq"]))), piece.n_times)
     peaks = find_eog_events(piece, ch_name=eyes, thresh=threshold, filter_length=taps)[:, 0]
-    # MNE asks how far a peak rises from the trough before, and so takes the filter's rebound for a blink.
+    # MNE measures a peak from the trough before it, and so takes the filter's rebound for a blink.
     peaks = peaks[np.abs(slow[:, peaks]).max(axis=0) >= threshold]
     onsets = np.maximum(peaks / piece.info["sfreq"] - _BLINKING, 0)
     return [Flaw("blink", float(onset), 2 * _BLINKING) for onset in onsets]
 
 
 def _spectrum(piece: mne.io.BaseRaw) -> np.ndarray:
-    """Power of the channels at multiples of half a hertz, (C, F)."""
+    """Return the power of the channels at multiples of half a hertz, (C, F)."""
     rate = piece.info["sfreq"]
     return welch(piece.get_data(), rate, nperseg=min(round(2 * rate), piece.n_times))[1]
 
 
-def _line_share(spectrum: np.ndarray, rate: float) -> float | None:
+def _line_fraction(spectrum: np.ndarray, rate: float) -> float | None:
     frequency = np.linspace(0, rate / 2, spectrum.shape[1])
     total = spectrum[:, frequency >= _LOWEST].sum(axis=1)
-    lines = [line for line in _MAINS if line + 1 <= rate / 2]
-    shares = [spectrum[:, np.abs(frequency - line) <= 1].sum(axis=1) / total for line in lines]
-    return float(max(np.median(share) for share in shares)) if shares else None
+    lines = [line for line in _LINE_FREQUENCIES if line + 1 <= rate / 2]
+    fractions = [spectrum[:, np.abs(frequency - line) <= 1].sum(axis=1) / total for line in lines]
+    return float(max(np.median(part) for part in fractions)) if fractions else None
 
 
 def _outlying(recording: Recording, names: list[str]) -> list[str]:
-    """Find channels that are unlike all others."""
+    """Return the channels that are unlike all others."""
     if len(names) <= _NEIGHBOURS:
         return []
     raw = recording.raw

@@ -1,7 +1,6 @@
-"""What each channel is measured against: the derivations that readers of EEG know.
+"""References and derivations of clinical EEG, all by MNE.
 
-Every one is MNE's own.  The electrodes are those of a `Preprocessing`, the derived channels what a network
-sees.
+The electrodes are those of a `Preprocessing`; the derived channels are the network's input.
 """
 
 from collections.abc import Sequence
@@ -28,17 +27,17 @@ _CHAINS = (
     *("T7-C3", "C3-Cz", "Cz-C4", "C4-T8"),
     *("Fp1-F3", "F3-C3", "C3-P3", "P3-O1", "Fp2-F4", "F4-C4", "C4-P4", "P4-O2"),
 )
-"""The temporal central parasagittal montage of the Temple corpora (Ferrell et al. 2020), without its ears."""
+"""The temporal central parasagittal montage of the Temple corpora (Ferrell et al. 2020), without the ears."""
 
 _NEIGHBOURS = 4  # Hjorth 1975
 
 
 def input_channels(reference: Reference, channels: Sequence[str]) -> tuple[str, ...]:
-    """Name the channels that a network sees.
+    """Return the channels of a network's input.
 
     Returns
     -------
-    The electrodes themselves or, bipolar, the pairs of the chains whose electrodes are both among them.
+    The electrodes; if bipolar, the pairs of the chains whose electrodes are both among them.
 
     Raises
     ------
@@ -51,25 +50,24 @@ def input_channels(reference: Reference, channels: Sequence[str]) -> tuple[str, 
         return tuple(channels)
     pairs = tuple(pair for pair in _CHAINS if set(pair.split("-")) <= set(channels))
     if not pairs:
-        raise ValueError(f"channels = {tuple(channels)}: no pair of the bipolar chains is among them")
+        raise ValueError(f"channels = {tuple(channels)}: expected both electrodes of a bipolar pair")
     return pairs
 
 
 def rereference(
     raw: mne.io.BaseRaw, reference: Reference, ears: mne.io.BaseRaw | None = None
 ) -> mne.io.BaseRaw:
-    """Refer a recording, in place where that is possible.
+    """Change the reference of a recording, in place where possible.
 
     Parameters
     ----------
     raw
-        The electrodes and nothing else, in memory.
-    ears
-        The electrodes at the ears or mastoids, which ``"mastoids"`` subtracts the mean of.
+        The electrodes only, in memory.
     reference
         ``"average"`` of the electrodes; ``"mastoids"``; ``"bipolar"``, neighbours in the longitudinal and
-        central chains; or ``"laplacian"``, each against the mean of the four electrodes nearest to it
-        (Hjorth 1975).
+        central chains; or ``"laplacian"``, each minus the mean of its four nearest electrodes (Hjorth 1975).
+    ears
+        The electrodes at the ears or mastoids, the mean of which ``"mastoids"`` subtracts.
     """
     with mne.use_log_level("error"):
         if ears is not None:
@@ -85,7 +83,7 @@ def rereference(
 
 
 def nearest_electrodes(channels: Sequence[str]) -> dict[str, list[str]]:
-    """Name the four electrodes that are nearest to each, or all others where there are no more."""
+    """Return the four electrodes nearest to each, or all others if there are fewer."""
     places = mne.channels.make_standard_montage(MONTAGE).get_positions()["ch_pos"]
     at = {electrode(name) or name: place for name, place in places.items()}
     xyz = np.stack([at[name] for name in channels])

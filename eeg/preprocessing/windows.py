@@ -1,4 +1,4 @@
-"""Windows of a recording, labelled by diagnosis and annotated discharge; no others than of interictal EEG."""
+"""Windows of interictal EEG, labelled by diagnosis and annotated discharge."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from trainers.errors import DataError
 from trainers.provenance import to_plain
 
 UNANNOTATED = "a recording has no annotated discharges; use --labels recording"
-_LEFT_OUT = ("flawed", "ictal", "short")  # what `Windows` counts of what it does not hold
-_WHOLE = 0.9  # share of an event that makes a window a clear example of it
+_LEFT_OUT = ("flawed", "ictal", "short")  # the counts of what `Windows` leaves out
+_WHOLE = 0.9  # fraction of an event that makes a window a clear example of it
 
 
 @dataclass(frozen=True)
 class Windows:
-    """One recording, ready for a network.
+    """The windows of one recording, as a network's input.
 
     Parameters
     ----------
@@ -32,20 +32,20 @@ class Windows:
     label
         The subject's diagnosis: 1 epilepsy, 0 control, None unknown.
     events
-        Onsets (M,) and durations (M,) of the annotated discharges, s; None where nobody annotated.
+        Onsets (M,) and durations (M,) of the annotated discharges, s; None without annotations.
     quality
-        What was found in the recording, None where nobody looked.
+        What was found in the signal, None if it was not examined.
     flawed, ictal
-        How many windows were left out because of what is wrong with the signal, or of a seizure.
+        Number of windows left out because of flaws of the signal, or of a seizure.
     short
-        How many stretches between gaps were too short for the filter or for a window.
+        Number of stretches between gaps that are too short for the filter or for a window.
     """
 
     data: np.ndarray
     onset: np.ndarray
     length: float
-    label: int | None
-    events: tuple[np.ndarray, np.ndarray] | None
+    label: int | None = None
+    events: tuple[np.ndarray, np.ndarray] | None = None
     quality: Quality | None = None
     flawed: int = 0
     ictal: int = 0
@@ -57,13 +57,13 @@ class Windows:
         return None if self.events is None else contains_half(self.onset, self.length, *self.events)
 
     def in_recording(self, seconds: np.ndarray) -> np.ndarray:
-        """Return where times (K,) on the windows, laid end to end, lie in the recording, s."""
+        """Convert times (K,) of the windows laid end to end to seconds from the start of the recording."""
         place = (np.asarray(seconds, float) / self.length + ROUNDING).astype(int)
         place = np.minimum(place, len(self.onset) - 1)
         return self.onset[place] + seconds - place * self.length
 
     def account(self) -> dict[str, Any]:
-        """Return what was found in the recording and what was left out of it, as JSON has it."""
+        """Return what was found in the recording and what was left out, in types that JSON holds."""
         counts = {name: getattr(self, name) for name in _LEFT_OUT}
         return {"windows": len(self.data)} | counts | {"quality": to_plain(self.quality)}
 
@@ -71,7 +71,7 @@ class Windows:
 def cut_windows(
     data: np.ndarray, sfreq: float, length: float, continuous: Sequence[tuple[int, int]] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cut a signal into windows without overlap; what is left at the end is dropped.
+    """Cut a signal into windows without overlap; a remainder at the end is dropped.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def cut_windows(
     length
         Seconds of a window, rounded to whole samples.
     continuous
-        Where the signal is continuous, as `eeg.io.gaps.stretches` has it; everywhere if it is not said.
+        The stretches where the signal is continuous, as `eeg.io.gaps.stretches`; all of it by default.
 
     Returns
     -------
@@ -94,9 +94,9 @@ def cut_windows(
     Raises
     ------
     DataError
-        The signal is nowhere as long as one window.
+        No stretch is as long as one window.
     ValueError
-        A window holds no sample.
+        A window has no sample.
     """
     channels, total = data.shape
     size = round(length * sfreq)
@@ -110,16 +110,16 @@ def cut_windows(
     windows = large_arrays.zeros((len(starts), channels, size), np.float32)
     for window, start in zip(windows, starts, strict=True):
         window[:] = data[:, start : start + size]
-        large_arrays.rest(windows)
-        large_arrays.rest(data)
+        large_arrays.release(windows)
+        large_arrays.release(data)
     return windows, np.array(starts) / sfreq
 
 
 def training_examples(windows: Windows) -> tuple[np.ndarray, np.ndarray]:
-    """Return windows to learn annotated discharges from.
+    """Return the windows for training on annotated discharges.
 
-    Those of the recording and, between them, as many that are shifted by half their length; without
-    those that hold only a part of a discharge and are neither one nor the other.
+    These are the windows of the recording and those shifted by half a length between neighbours, without
+    windows that contain only a part of a discharge.
 
     Returns
     -------
@@ -131,17 +131,17 @@ def training_examples(windows: Windows) -> tuple[np.ndarray, np.ndarray]:
     Raises
     ------
     DataError
-        Nobody annotated the recording.
+        The recording has no annotations.
     """
     if windows.events is None:
         raise DataError(UNANNOTATED)
     size = windows.data.shape[2]
     half, second = size // 2, windows.length / size
-    # Where a window was left out, there is nothing between its neighbours.
+    # Where a window was left out, its neighbours do not adjoin.
     next_to = np.flatnonzero(np.diff(windows.onset) < windows.length + second / 2)
     between = np.concatenate([windows.data[next_to, :, half:], windows.data[next_to + 1, :, :half]], axis=2)
     data = np.concatenate([windows.data, between])
     onset = np.concatenate([windows.onset, windows.onset[next_to] + half * second])
-    share = contained_fraction(onset, windows.length, *windows.events)
-    clear = (share == 0) | (share >= _WHOLE)
-    return data[clear], share[clear] > 0
+    fraction = contained_fraction(onset, windows.length, *windows.events)
+    clear = (fraction == 0) | (fraction >= _WHOLE)
+    return data[clear], fraction[clear] > 0

@@ -215,7 +215,7 @@ def _sample(raw: mne.io.BaseRaw) -> np.ndarray:
     for start in sample_starts(stretches(raw), size, _SAMPLED):
         pages.append(raw.get_data(start=start, stop=start + size))
         # The system reads much more of a mapped file than is asked for.
-        large_arrays.rest(cleaned_signals(raw))
+        large_arrays.release(cleaned_signals(raw))
     return np.concatenate(pages, axis=1)
 
 

@@ -46,7 +46,7 @@ def test_rows_are_taken_in_the_order_asked_for(array: np.ndarray) -> None:
 
 @given(st.integers(1, 300), st.integers(1, 50))
 def test_some_rows_are_evenly_spread_and_no_more_than_asked_for(rows: int, most: int) -> None:
-    found = large_arrays.some(np.arange(rows), most)
+    found = large_arrays.subsample(np.arange(rows), most)
     assert len(found) <= most
     assert len(set(np.diff(found))) <= 1
     assert found[0] == 0

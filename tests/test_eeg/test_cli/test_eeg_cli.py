@@ -525,7 +525,7 @@ def usage(tmp_path: Path, cohort: Path, model: Path, recording: Path) -> dict[st
         "every link both ways and cannot use": (*train, "--rule", "eqprop", "--model", "shallow"),
         "eeg compare DATA --model tangent-bands": (*train, "--model", "tangent-bands"),
         "--notch has nothing to do: the band ends at 45 Hz": (*train, "--notch", "BE"),
-        "'ZZ' is no mains": (*train, "--notch", "ZZ"),
+        "unknown power-line frequency 'ZZ'": (*train, "--notch", "ZZ"),
         "each once": (*train, "--channels", "Cz,Cz"),
         "--channels: 'XX', '': no electrode of 10-10": (*train, "--channels", "Fp1,XX,"),
         "'x' is not one of": (*train, "--labels", "x"),

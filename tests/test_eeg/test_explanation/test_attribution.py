@@ -186,7 +186,7 @@ def test_a_class_that_there_is_not_is_refused(classes: int, target: int) -> None
 
 
 def test_an_unknown_method_is_named() -> None:
-    with pytest.raises(ValueError, match="no method named 'saliency'; known: grad-cam"):
+    with pytest.raises(ValueError, match="unknown method 'saliency'; expected one of grad-cam"):
         evidence(small(), drawn(1, 4, 256), "saliency")
 
 

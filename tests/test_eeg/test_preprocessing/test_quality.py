@@ -275,7 +275,7 @@ def test_time_that_is_flawed_on_two_channels_counts_once(spans: list[tuple[int, 
     flaws = tuple(Flaw("clipped", float(onset), float(lasting)) for onset, lasting in spans)
     covered = {second for onset, lasting in spans for second in range(onset, onset + lasting)}
     found = Quality(100.0, (), (), None, ("clipped",), (*flaws, Flaw("flat", 0.0, 50.0)))
-    assert found.share("clipped") == pytest.approx(len(covered) / 100)
+    assert found.fraction("clipped") == pytest.approx(len(covered) / 100)
 
 
 # --- seizures
