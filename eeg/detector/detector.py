@@ -116,7 +116,7 @@ class Detector(DetectorSettings):
     network: nn.Module
     prototypes: Prototypes | None = None
 
-    def open(self, source: Path | mne.io.BaseRaw) -> Recording:
+    def open(self, source: str | Path | mne.io.BaseRaw) -> Recording:
         """Open a recording, with the electrodes that its reference needs."""
         return open_recording(source, ears=self.preprocessing.reference == "mastoids")
 

@@ -76,8 +76,8 @@ class Explanation:
     method
         Name of the attribution method.
     segments
-        In seconds from the start of the recording; empty where nothing speaks for epilepsy (then there is no
-        ``check`` either) or where the check failed.
+        In seconds from the start of the recording; empty without evidence for epilepsy (then there is no
+        ``check`` either) and if the check failed.
     times, relevance
         (T,) each: seconds from the start of the recording, and the logit that 125 ms around each add.
     baseline

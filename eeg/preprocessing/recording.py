@@ -1,4 +1,4 @@
-"""A recording with what is known of its signal before anything is done to it, each worked out once."""
+"""A recording, its continuous stretches and the range of its channels: scanned once, before cleaning."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Recording:
     raw
         Scalp electrodes in volts, as `eeg.io.reader.read_recording` returns them.
     stretches
-        Where it is continuous, in order: first sample, and the one after the last.
+        Where it is continuous, (start, stop) in samples, sorted.
     low, high
         (S, C) the least and the greatest value of each channel in each stretch, V; NaN where one is not a
         number.
     header
-        How the recording was made, where that was read.
+        The facts of its header, None if it was not read.
     digest
-        Hash of its file, None where there is no file.
+        Hash of its file, None without a file.
     """
 
     raw: mne.io.BaseRaw
@@ -47,7 +47,7 @@ class Recording:
 
     @classmethod
     def scan(cls, raw: mne.io.BaseRaw, header: Header | None = None, digest: str | None = None) -> Self:
-        """Look through a recording once, in blocks."""
+        """Scan a recording in blocks."""
         found = tuple(stretches(raw))
         step = round(BLOCK * raw.info["sfreq"])
         low = np.full((len(found), len(raw.ch_names)), np.inf)
@@ -66,7 +66,7 @@ class Recording:
         return low, self.high[:, index].max(axis=0, initial=-np.inf)
 
     def without_short(self, seconds: float) -> Self:
-        """Return it without the stretches of less than so many seconds."""
+        """Return it without stretches shorter than ``seconds``."""
         least = seconds * self.raw.info["sfreq"]
         kept = [i for i, (start, stop) in enumerate(self.stretches) if stop - start >= least]
         stretches = tuple(self.stretches[i] for i in kept)
@@ -80,24 +80,24 @@ class Recording:
 
     @property
     def longest(self) -> float:
-        """Seconds of the longest stretch."""
+        """Duration of the longest stretch, s."""
         return max((stop - start for start, stop in self.stretches), default=0) / float(
             self.raw.info["sfreq"]
         )
 
     @property
     def seconds(self) -> float:
-        """Seconds that were recorded, without gaps."""
+        """Duration without gaps, s."""
         return sum(stop - start for start, stop in self.stretches) / float(self.raw.info["sfreq"])
 
 
-def open_recording(source: Path | mne.io.BaseRaw, *, ears: bool = False) -> Recording:
-    """Open a recording, and look through it.
+def open_recording(source: str | Path | mne.io.BaseRaw, *, ears: bool = False) -> Recording:
+    """Open a recording, and scan it.
 
     Parameters
     ----------
     source
-        Its file, or a recording that MNE opened; that one stays as it is.
+        A file, or a recording that MNE opened, which is not changed.
     ears
         Whether to keep the electrodes at the ears or mastoids.
 

@@ -16,6 +16,7 @@ from eeg.explanation.explain import Explanation
 from eeg.explanation.faithfulness import Faithfulness, RemovalCurves
 from eeg.explanation.segments import Segment
 from eeg.explanation.similarity import SimilarWindows
+from eeg.io.header import Header
 from eeg.labels import LABEL_MODES, Labels
 from eeg.preprocessing.quality import Policy, Quality
 from eeg.preprocessing.recording import Recording
@@ -28,7 +29,7 @@ _MAPPED = 5  # segments whose channels are mapped one by one
 
 @dataclass(frozen=True)
 class ModelSummary:
-    """What reports say of a detector; ``warnings`` are about the model, the recording or both."""
+    """The facts of a detector in reports; ``warnings`` concern the model, the recording or both."""
 
     name: str
     rule: str
@@ -59,8 +60,8 @@ def summarize_model(detector: Detector, warnings: Sequence[str] = ()) -> ModelSu
         f"windows of {detector.window:g} s, labels: {LABEL_MODES[detector.labels].description}",
         simulated=training.simulated,
         n_subjects=training.subjects,
-        calibration=f"Platt's sigmoid on one score of each of {calibration.n} subjects, every one from "
-        f"a network that had not seen him; {calibration.prevalence:.0%} of them had epilepsy",
+        calibration=f"Platt's sigmoid on one out-of-fold score of each of {calibration.n} subjects; "
+        f"{calibration.prevalence:.0%} of them had epilepsy",
         labels=detector.labels,
         warnings=(*warnings, *confounds),
     )
@@ -68,7 +69,7 @@ def summarize_model(detector: Detector, warnings: Sequence[str] = ()) -> ModelSu
 
 @dataclass(frozen=True)
 class RecordingAnalysis:
-    """What a detector finds in one recording: everything that reports and exports are written from.
+    """The decision for one recording, its explanation, and all that reports and exports need.
 
     Parameters
     ----------
@@ -95,9 +96,9 @@ class RecordingAnalysis:
     recording
         The recording as opened.
     channel_names
-        What the channels are called in the recording that was given, by electrode.
+        Names of the channels in the recording that was passed, by electrode.
     name
-        What the recording is called in outputs; it does not identify a person.
+        Name of the recording in outputs; it does not identify a person.
     """
 
     raw: mne.io.BaseRaw
@@ -125,6 +126,11 @@ class RecordingAnalysis:
     def logits(self) -> np.ndarray:
         """The network's logit of each window, (N,)."""
         return self.decision.window_logit
+
+    @property
+    def header(self) -> Header | None:
+        """The facts of the recording's header."""
+        return self.recording.header
 
     @property
     def quality(self) -> Quality | None:

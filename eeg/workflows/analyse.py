@@ -7,15 +7,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import mne
+import numpy as np
 
 from eeg.detector.conformal import ALPHA
 from eeg.detector.detector import Detector
 from eeg.explanation.attribution import Montage
 from eeg.explanation.baselines import BASELINES, Baseline, control_baseline
-from eeg.explanation.explain import explain
-from eeg.explanation.faithfulness import highest_windows, measure_with_chance, removal_curves
+from eeg.explanation.explain import Explanation, explain
+from eeg.explanation.faithfulness import (
+    Faithfulness,
+    RemovalCurves,
+    highest_windows,
+    measure_with_chance,
+    removal_curves,
+)
 from eeg.explanation.options import ExplanationOptions
-from eeg.explanation.similarity import find_similar
+from eeg.explanation.similarity import SimilarWindows, find_similar
 from eeg.io.electrodes import electrodes
 from eeg.preprocessing.recording import Recording
 from eeg.reporting.analysis import RecordingAnalysis, summarize_model
@@ -27,12 +34,12 @@ SEEN = "This recording was in the training data of the model: its score says not
 
 def analyse(
     detector: Detector,
-    recording: Path | mne.io.BaseRaw,
+    recording: str | Path | mne.io.BaseRaw,
     options: ExplanationOptions = ExplanationOptions(),
     *,
     prevalence: float | None = None,
     alpha: float = ALPHA,
-    healthy: Path | mne.io.BaseRaw | None = None,
+    healthy: str | Path | mne.io.BaseRaw | None = None,
     progress: bool = False,
 ) -> RecordingAnalysis:
     """Score one recording, and find the segments that drove its score.
@@ -43,13 +50,13 @@ def analyse(
     Parameters
     ----------
     detector
-        What `eeg.detector.detector.load` returns.
+        The detector, as `eeg.detector.detector.load_detector` returns it.
     recording
-        A file, or a recording that MNE opened; that one stays as it is.
+        A file, or a recording that MNE opened, which is not changed.
     options
         How the decision is explained.
     prevalence
-        Of epilepsy among those who are examined, 0 to 1; that of the training subjects by default.
+        Prevalence of epilepsy among the people examined, 0 to 1; that of the training subjects by default.
     alpha
         At most this fraction of each group is assigned to the other one.
     healthy
@@ -62,26 +69,28 @@ def analyse(
     ------
     DataError
         If the recording cannot be used, or the method cannot explain the network.
+
+    Examples
+    --------
+    ::
+
+        raw = mne.io.read_raw("recording.edf")
+        analysis = analyse(detector, raw)
+        analysis.decision.probability, analysis.segments
+        raw.set_annotations(raw.annotations + analysis.to_annotations())
+        analysis.report("report.html")
     """
     opened = detector.open(recording)
     prepared = detector.prepare(opened)
-    windows = prepared.windows
-    baselines: Mapping[str, Baseline] = BASELINES
+    windows, baselines = prepared.windows, dict(BASELINES)
     if healthy is not None:
-        control = detector.prepare(detector.open(healthy)).windows
-        baselines, options = (
-            {**BASELINES, "healthy": control_baseline(control.data)},
-            replace(options, baseline="healthy"),
-        )
+        baselines["healthy"] = control_baseline(detector.prepare(detector.open(healthy)).windows.data)
+        options = replace(options, baseline="healthy")
     logits = detector.logits(windows.data, options.batch)
     explanation = explain(
         detector, windows, logits, options, baselines=baselines, prevalence=prevalence, progress=progress
     )
-    network, prototypes = detector.network, detector.prototypes
-    montage = Montage(detector.preprocessing.inputs, detector.preprocessing.sfreq)
-    highest = highest_windows(logits)
-    strongest = windows.data[highest]
-    evidence = explanation.relevance.reshape(len(logits), 1, -1)[highest]
+    curves, measures = _faithfulness(detector, windows.data, logits, explanation, options, baselines)
     return RecordingAnalysis(
         raw=prepared.cleaned,
         decision=detector.decide(windows, logits, prevalence, alpha),
@@ -93,18 +102,44 @@ def analyse(
         recording=opened,
         windows=windows,
         policy=detector.quality,
-        removal=removal_curves(network, strongest, evidence, montage, baselines[options.baseline])
-        if explanation.segments
-        else None,
-        measures=measure_with_chance(network, strongest, montage, options, baselines),
-        comparisons=None
-        if prototypes is None
-        else find_similar(network, prototypes, windows.data, explanation.spans, montage),
+        removal=curves if explanation.segments else None,
+        measures=measures,
+        comparisons=_comparisons(detector, windows.data, explanation),
         channel_names=_channel_names(recording),
-        name="recording"
-        if isinstance(recording, mne.io.BaseRaw)
-        else output_name(Path(recording), opened.digest),
+        name=_output_name(recording, opened.digest),
     )
+
+
+def _montage(detector: Detector) -> Montage:
+    return Montage(detector.preprocessing.inputs, detector.preprocessing.sfreq)
+
+
+def _faithfulness(
+    detector: Detector,
+    windows: np.ndarray,
+    logits: np.ndarray,
+    explanation: Explanation,
+    options: ExplanationOptions,
+    baselines: Mapping[str, Baseline],
+) -> tuple[RemovalCurves, dict[str, Faithfulness]]:
+    """Measure on the windows with the highest logits how faithful the evidence is."""
+    highest, montage = highest_windows(logits), _montage(detector)
+    strongest = windows[highest]
+    evidence = explanation.relevance.reshape(len(logits), 1, -1)[highest]
+    baseline = baselines[options.baseline]
+    return (
+        removal_curves(detector.network, strongest, evidence, montage, baseline),
+        measure_with_chance(detector.network, strongest, montage, options, baselines),
+    )
+
+
+def _comparisons(
+    detector: Detector, windows: np.ndarray, explanation: Explanation
+) -> tuple[SimilarWindows, ...] | None:
+    if detector.prototypes is None:
+        return None
+    montage = _montage(detector)
+    return find_similar(detector.network, detector.prototypes, windows, explanation.spans, montage)
 
 
 def _warnings(detector: Detector, recording: Recording, interpolated: Sequence[str]) -> list[str]:
@@ -123,18 +158,20 @@ def recording_warnings(
     return warnings + [f"Of this recording: {problem}." for problem in problems]
 
 
-def _channel_names(recording: Path | mne.io.BaseRaw) -> dict[str, str]:
+def _channel_names(recording: str | Path | mne.io.BaseRaw) -> dict[str, str]:
     """Return the channel of each electrode of a recording that MNE opened."""
     if not isinstance(recording, mne.io.BaseRaw):
         return {}
     return {electrode: name for name, electrode in electrodes(recording.ch_names).items()}
 
 
-def output_name(path: Path, digest: str | None) -> str:
+def _output_name(recording: str | Path | mne.io.BaseRaw, digest: str | None) -> str:
     """Return what a recording is called in outputs.
 
     Labels of BIDS are pseudonyms and stay.  Any other file name may be that of a person: the start of the
     hash of the file's content replaces it.
     """
-    stem = path.name.split(".")[0]
-    return stem if is_bids(stem) else f"recording-{(digest or '')[:8]}"
+    if isinstance(recording, mne.io.BaseRaw):
+        return "recording"
+    stem = Path(recording).name.split(".")[0]
+    return stem if is_bids(stem) else f"recording-{digest[:8] if digest else 'unknown'}"

@@ -97,7 +97,7 @@ def format_explanation(explanation: Explanation, measures: Mapping[str, Faithful
     if lines:
         lines.insert(0, "rank       onset  duration   logit  change  stable  channels")
     elif explanation.check is None:
-        lines.append("Nothing in this recording speaks for epilepsy.")
+        lines.append("No evidence for epilepsy in this recording.")
     lines += explanation_notes(explanation)
     lines.append("deletion  insertion  infidelity  sensitivity  other baselines   on the highest windows")
     lines += [

@@ -100,7 +100,7 @@ def test_a_refused_explanation_says_so_and_shows_nothing(detector: Detector) -> 
     assert "failed its check and is not shown" in text
     assert "stable" not in text
     silent = replace(refused, check=None)
-    assert "Nothing in this recording speaks for epilepsy." in format_explanation(silent, {})
+    assert "No evidence for epilepsy in this recording." in format_explanation(silent, {})
 
 
 def test_methods_that_do_not_add_up_say_so() -> None:
