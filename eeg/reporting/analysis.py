@@ -152,7 +152,7 @@ class RecordingAnalysis:
         """Return the segments as annotations of the recording that was analysed.
 
         ``raw.set_annotations(raw.annotations + analysis.to_annotations())`` adds them to that recording.
-        Channels are called as there; a channel that was interpolated is left out.
+        Channels are named as there; missing and non-finite ones are left out.
         """
         raw, names = self.recording.raw, self.channel_names
         offset = 0.0 if raw.info["meas_date"] is None else raw.first_time  # where MNE counts from
@@ -166,8 +166,9 @@ class RecordingAnalysis:
         )
 
     def recorded_segments(self) -> list[Segment]:
-        """Return the segments on electrodes of the recording; those that were interpolated are left out."""
-        present = set(self.recording.raw.ch_names) - set(self.quality.not_finite if self.quality else ())
+        """Return the segments on electrodes of the recording, without missing and non-finite ones."""
+        broken = self.quality.not_finite if self.quality else ()
+        present = set(self.recording.raw.ch_names) - set(broken)
         return [
             replace(segment, channels=tuple(name for name in _electrodes(segment) if name in present))
             for segment in self.segments

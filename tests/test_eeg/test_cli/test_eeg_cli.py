@@ -353,7 +353,7 @@ def test_detect_answers_or_says_that_it_cannot(model: Path, recording: Path, tmp
     assert answer["text"].split(":")[0] in report
     again = eeg("detect", model, recording, "--out", tmp_path / "again")
     assert "Cannot say: n = 8 calibrating subjects" in again.output  # 0.1 needs nine
-    assert "Nobody is told a group: n = 8" in again.output
+    assert "No recording is assigned to a group: n = 8" in again.output
     assert "error rate of at most" not in again.output
     assert "n = 8" in refused(1, "detect", model, recording, "--out", tmp_path / "no", "--alpha", 0.1)
     assert not (tmp_path / "no").exists()
