@@ -80,7 +80,8 @@ def largest_deflections(
     """Return segments (onset, duration in s) around the largest amplitudes, as a baseline."""
     amplitude = np.abs(windows).max(1).ravel()
     return [
-        (a / sfreq, (b - a) / sfreq) for a, b in find_peaks(amplitude, round(MAX_SEGMENT_SECONDS * sfreq), most)
+        (a / sfreq, (b - a) / sfreq)
+        for a, b in find_peaks(amplitude, round(MAX_SEGMENT_SECONDS * sfreq), most)
     ]
 
 
