@@ -36,9 +36,8 @@ from eeg.simulation.write_bids import write_cohort
 from eeg.training import cross_validation, fit
 from eeg.training.cross_validation import Scored
 from eeg.training.fit import Loaded
-from eeg.training.plan import Plan
-from eeg.workflows import train as train_workflow
-from eeg.workflows.compare import name_of
+from eeg.training.plan import Plan, describe_model
+from eeg.workflows.corpus import default_channels, load_corpus
 from trainers.comparison.table import text
 from trainers.trainer import Trainer, predict
 
@@ -99,8 +98,10 @@ def load(corpus: str, folder: Path) -> tuple[Preprocessing, Loaded]:
     if corpus == "simulated" and not folder.exists():
         write_cohort(folder, subjects=SUBJECTS, seed=0)
     opened = open_corpus(folder)
-    settings = Preprocessing(train_workflow.default_channels(opened))
-    return settings, train_workflow.load_corpus(opened, settings, 2.0 if corpus == "simulated" else 10.0)
+    settings = Preprocessing(default_channels(opened))
+    return settings, load_corpus(
+        opened, Plan(settings, "recording", 2.0 if corpus == "simulated" else 10.0, "mean")
+    )
 
 
 def simulated(settings: Preprocessing) -> Iterator[tuple[str, int, Task]]:
@@ -110,9 +111,9 @@ def simulated(settings: Preprocessing) -> Iterator[tuple[str, int, Task]]:
     told = Plan(settings, "recording", 2.0, "chosen")
     gap = [replace(told, rule=rule) for rule in RULES]
     for plan in [*gap, *(replace(told, model=model) for model in NETWORKS)]:
-        yield f"{name_of(plan)}, diagnoses", 0, partial(chosen, plan)
+        yield f"{describe_model(plan)}, diagnoses", 0, partial(chosen, plan)
     for plan in gap:
-        yield f"{name_of(plan)}, discharges", 0, partial(chosen, replace(plan, labels="events"))
+        yield f"{describe_model(plan)}, discharges", 0, partial(chosen, replace(plan, labels="events"))
 
 
 def guinea_bissau(settings: Preprocessing, folder: Path) -> Iterator[tuple[str, int, Task]]:
@@ -129,14 +130,17 @@ def guinea_bissau(settings: Preprocessing, folder: Path) -> Iterator[tuple[str, 
     for seed in range(SHUFFLES):
         yield SHUFFLED, seed, partial(shuffled, "tangent-bands")
     by_rule = [replace(plan, rule=rule) for rule in RULES]
-    yield from ((name_of(found), 0, partial(plain, found)) for found in by_rule)
+    yield from ((describe_model(found), 0, partial(plain, found)) for found in by_rule)
     tuned = replace(plan, rule="softhebb", finetune=True)
-    yield name_of(tuned), 0, partial(plain, tuned)
-    yield from ((name_of(found), seed, partial(plain, found)) for found in by_rule[:2] for seed in (1, 2))
-    early = replace(plan, aggregation="chosen")
-    yield f"{name_of(early)}, stopped early", 0, partial(chosen, early, early=True)
+    yield describe_model(tuned), 0, partial(plain, tuned)
     yield from (
-        (name_of(found), 0, partial(plain, found)) for found in (replace(plan, model=n) for n in NETWORKS)
+        (describe_model(found), seed, partial(plain, found)) for found in by_rule[:2] for seed in (1, 2)
+    )
+    early = replace(plan, aggregation="chosen")
+    yield f"{describe_model(early)}, stopped early", 0, partial(chosen, early, early=True)
+    yield from (
+        (describe_model(found), 0, partial(plain, found))
+        for found in (replace(plan, model=n) for n in NETWORKS)
     )
 
 
@@ -241,12 +245,14 @@ def chosen(plan: Plan, loaded: Loaded, parts: Parts, seed: int, early: bool = Fa
     for train, test in parts:
         most, kept = splits.hold_out(train, KEPT, seed)
         best = Best(loaded, kept)
-        network = fit.network_of(plan, loaded, most, [best] if early else [])
+        network = fit.train_network(plan, loaded, most, [best] if early else [])
         if early:
             network.load_state_dict(best.state)
-        how = cross_validation.chosen(cross_validation.score(network, loaded, kept, "kept", plan.aggregation))
+        how = cross_validation.choose_aggregation(
+            cross_validation.score_recordings(network, loaded, kept, "kept", plan.aggregation)
+        )
         taken.append([how, best.epoch] if early else how)
-        found |= means(cross_validation.score(network, loaded, test, "test", how))
+        found |= means(cross_validation.score_recordings(network, loaded, test, "test", how))
     return found, {"chosen": taken}
 
 

@@ -65,7 +65,7 @@ def main() -> None:
             began = time.monotonic()
             told = [loaded[e] for e in some(most, count, draw)]
             network = learned(seeded, way, told, first)
-            scored = cross_validation.score(network, loaded, test, "kept", plan.aggregation)
+            scored = cross_validation.score_recordings(network, loaded, test, "kept", plan.aggregation)
             scores, labels, _ = cross_validation.subject_scores(scored)
             found = Scores(name, draw, labels.tolist(), scores.tolist(), time.monotonic() - began)
             append(path, found)
@@ -87,7 +87,7 @@ def features(plan: Plan, windows: Sequence[Windows]) -> State:
 
 def learned(plan: Plan, way: str, told: Sequence[Windows], first: Callable[[], State]) -> nn.Module:
     """Return a network that has learned from labelled windows."""
-    x, y, _ = fit.labelled(told, plan.labels)
+    x, y, _ = fit.stack_examples(told, plan.labels)
     network = new(plan, x)
     if way == "SoftHebb first":
         network.load_state_dict(first())

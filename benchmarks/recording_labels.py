@@ -33,7 +33,7 @@ from eeg.simulation.write_bids import write_cohort
 from eeg.training import cross_validation, fit
 from eeg.training.fit import Loaded
 from eeg.training.plan import Plan
-from eeg.workflows import train as train_workflow
+from eeg.workflows.corpus import load_corpus
 from trainers.comparison.table import text
 
 SUBJECTS, TESTED = 200, 0.4
@@ -107,7 +107,7 @@ def cohort(work: Path, seed: int) -> Loaded:
     folder = work / f"cohort-{seed}"
     if not folder.exists():
         write_cohort(folder, subjects=SUBJECTS, seed=seed)
-    return train_workflow.load_corpus(open_corpus(folder), BASELINE.preprocessing, BASELINE.window)
+    return load_corpus(open_corpus(folder), BASELINE)
 
 
 def measured(name: str, seed: int, loaded: Loaded) -> Outcome:
@@ -115,7 +115,9 @@ def measured(name: str, seed: int, loaded: Loaded) -> Outcome:
     plan = replace(BASELINE, seed=seed, **INGREDIENTS[name])
     train, test = splits.hold_out(list(loaded), TESTED, seed)
     start = time.monotonic()
-    scored = cross_validation.score(fit.fit(plan, loaded, train), loaded, test, "held out", plan.aggregation)
+    scored = cross_validation.score_recordings(
+        fit.fit_model(plan, loaded, train), loaded, test, "held out", plan.aggregation
+    )
     seconds = time.monotonic() - start
     labels, subjects = np.array([e.label for e in test]), np.array([e.subject for e in test])
     scores = {}

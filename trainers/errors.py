@@ -1,4 +1,4 @@
-"""The error that bad data raise; the commands report it in one line, with exit code 1."""
+"""The errors that the commands report in one line: bad data (exit code 1) and bad settings (2)."""
 
 import re
 
@@ -13,3 +13,7 @@ class DataError(ValueError):
 
     def __init__(self, message: object) -> None:
         super().__init__(_CONTROL.sub(" ", str(message)))
+
+
+class SettingsError(ValueError):
+    """Settings that are unknown or exclude each other; the commands turn it into one line and exit code 2."""

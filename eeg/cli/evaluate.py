@@ -1,4 +1,4 @@
-"""The `eeg` commands that tell what a model is worth: its figures and its card."""
+"""The `eeg` commands that report the quality of a model: its results and its card."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eeg.cli.common import about, echo_json, echo_results, end, loaded_from, one_thread, opened
+from eeg.cli.common import Reporter, echo_json, echo_results, end, one_thread, opened
 from eeg.cli.options import CACHE, DATA, FOLDER, JOBS, MACHINE, METHOD, NETWORK, TRAINED_QUALITY
 
 if TYPE_CHECKING:
-    from eeg.datasets import Entry
+    from eeg.detector.detector import Detector
     from eeg.preprocessing.quality import Policy
-    from eeg.training.plan import Plan
+    from eeg.workflows.evaluate import Evaluation
 
 
-@click.command(short_help="Judge a model on subjects it has not seen.")
+@click.command("evaluate", short_help="Evaluate a model on new subjects.")
 @click.argument("run", type=FOLDER)
 @click.argument("data", type=DATA, required=False)
 @NETWORK
@@ -26,76 +26,69 @@ if TYPE_CHECKING:
 @CACHE
 @JOBS
 @MACHINE
-def evaluate(
+def evaluate_command(
     run: Path,
     data: Path | None,
     network: str | None,
     against: Path | None,
-    method: str,
     quality: Policy | None,
-    cache: Path | None,
-    jobs: int,
     machine: bool,
+    **options: Any,
 ) -> None:
-    """Judge the model of RUN on the recordings in DATA that it was not trained on.
+    """Evaluate the model of RUN on the recordings in DATA that it was not trained on.
 
-    Without DATA, show the figures of the subjects that its training kept unseen.
+    Without DATA, show the results of its training again.
     """
     from eeg.datasets import open_corpus
-    from eeg.evaluation.results import describe_results, describe_results_audit
-    from eeg.workflows import evaluate
+    from eeg.workflows.evaluate import evaluate
 
     one_thread()
     detector = opened(run, network, quality)
-    plan = evaluate.plan_of(detector)
+    rival = None if against is None else opened(against, network, quality)
     if data is None:
-        if against is not None:
-            raise click.UsageError("--against needs DATA that both models can judge")
-        _show(run, plan, machine)
+        _echo_training(detector, run, rival, machine)
         return
-    corpus = open_corpus(data)
-    failed: list[Entry] = []
-    how: dict[str, Any] = {"machine": machine, "folder": cache, "jobs": jobs}
-    loaded = loaded_from(corpus, detector, failed, **how)
-    scored, seen = evaluate.unseen(detector, corpus, loaded)
-    click.echo(about(plan, corpus), err=machine)
-    results = evaluate.judged(detector, scored)
-    precision = evaluate.explained(detector, scored, method)
-    versus = None
-    if against is not None:
-        rival = opened(against, network, quality)
-        others = loaded_from(corpus, rival, [], **how)
-        versus = evaluate.compared(scored, evaluate.unseen(rival, corpus, others)[0])
-    if machine:
-        found = {"results": results, "left_out_as_seen": seen, "precision": precision, "against": versus}
-        echo_json(found)
-    else:
-        if seen:
-            click.echo(f"{seen} recording(s) were in its training data and are left out.")
-        click.echo(f"{describe_results(results, plan)}\n\n{describe_results_audit(results)}")
-        if precision is not None:
-            click.echo(precision.describe(method))
-        if versus is not None:
-            click.echo(versus)
-    end(failed)
+    reporter = Reporter(machine)
+    evaluation = evaluate(detector, open_corpus(data), against=rival, **options, **reporter.callbacks)
+    _echo_evaluation(evaluation, options["method"], machine)
+    end(reporter.failed)
 
 
-def _show(run: Path, plan: Plan, machine: bool) -> None:
-    """Print the figures of a training once more."""
+def _echo_training(detector: Detector, run: Path, rival: Detector | None, machine: bool) -> None:
     from eeg.disclaimers import RESEARCH_USE
-    from eeg.workflows.train import recorded_results
+    from eeg.workflows.evaluate import plan_of
+    from eeg.workflows.train import read_results
 
+    if rival is not None:
+        raise click.UsageError("--against needs DATA that both models can be evaluated on")
     if machine:
-        echo_json({"results": recorded_results(run)})
+        echo_json({"results": read_results(run)})
         return
-    echo_results(recorded_results(run), plan)
+    echo_results(read_results(run), plan_of(detector))
     click.echo(RESEARCH_USE)
 
 
-@click.command(short_help="Print what a model is and is not.")
+def _echo_evaluation(evaluation: Evaluation, method: str, machine: bool) -> None:
+    from eeg.evaluation.results import describe_results, describe_results_audit
+
+    results, precision, against = evaluation.results, evaluation.precision, evaluation.against
+    if machine:
+        seen = {"left_out_as_seen": evaluation.excluded}
+        echo_json({"results": results, **seen, "precision": precision, "against": against})
+        return
+    if evaluation.excluded:
+        click.echo(f"{evaluation.excluded} recording(s) of training subjects are excluded.")
+    click.echo(f"{describe_results(results, evaluation.plan)}\n\n{describe_results_audit(results)}")
+    if precision is not None:
+        click.echo(precision.describe(method))
+    if against is not None:
+        click.echo(str(against))
+
+
+@click.command("card", short_help="Print the model card.")
 @click.argument("model", type=click.Path(path_type=Path))
 @NETWORK
-def card(model: Path, network: str | None) -> None:
+def card_command(model: Path, network: str | None) -> None:
     """Print the card of MODEL, a file or a folder that `eeg train` wrote."""
     from eeg.reporting.model_card import render_card
 

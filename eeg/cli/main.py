@@ -10,14 +10,14 @@ import click
 from eeg.cli.common import made, one_thread
 from eeg.cli.data import audit_command, inspect_command, simulate_command
 from eeg.cli.detect import detect_command, explain_command
-from eeg.cli.evaluate import card, evaluate
-from eeg.cli.options import FOLDER
-from eeg.cli.train import compare, train
-from trainers.errors import DataError
+from eeg.cli.evaluate import card_command, evaluate_command
+from eeg.cli.options import FOLDER, SEED
+from eeg.cli.train import compare_command, train_command
+from trainers.errors import DataError, SettingsError
 
 
 class _OneLine(click.Group):
-    """Turn bad data into one line and exit code 1."""
+    """Turn bad data into one line and exit code 1, bad settings into one line and exit code 2."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -25,6 +25,8 @@ class _OneLine(click.Group):
             return super().invoke(ctx)
         except DataError as error:
             raise click.ClickException(str(error)) from error
+        except SettingsError as error:
+            raise click.UsageError(str(error), ctx) from error
 
 
 @click.group(cls=_OneLine, context_settings={"help_option_names": ["-h", "--help"]})
@@ -34,8 +36,8 @@ def main() -> None:
 
     Research use only: not a medical device.  A normal routine EEG does not exclude epilepsy.
 
-    Exit codes: 0 where all went well; 1 where data cannot be used, be it one recording among many, of which
-    the others are done nevertheless; 2 where a command is mistaken.
+    Exit codes: 0 for success; 1 if data cannot be used, even if only one of many recordings is left out;
+    2 for a wrong command.
     """
 
 
@@ -43,22 +45,22 @@ for command in (
     simulate_command,
     inspect_command,
     audit_command,
-    train,
-    compare,
-    evaluate,
-    card,
+    train_command,
+    compare_command,
+    evaluate_command,
+    card_command,
     detect_command,
     explain_command,
 ):
     main.add_command(command)
 
 
-@main.command(short_help="The whole job on a simulated cohort.")
-@click.option("--out", type=FOLDER, default=Path("demo"), show_default=True, help="Where everything goes.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-def demo(out: Path, seed: int) -> None:
-    """Simulate a cohort, train on a part of it, detect and explain a recording of the rest."""
-    from eeg.workflows.demo import run
+@main.command("demo", short_help="The whole pipeline on a simulated cohort.")
+@click.option("--out", type=FOLDER, default=Path("demo"), show_default=True, help="Output folder.")
+@SEED
+def demo_command(out: Path, seed: int) -> None:
+    """Simulate a cohort, train on a part of it, detect and explain two recordings of the rest."""
+    from eeg.workflows.demo import run_demo
 
     one_thread()
-    run(made(out), seed, click.echo)
+    run_demo(made(out), seed, click.echo)

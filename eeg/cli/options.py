@@ -22,10 +22,10 @@ class FloatRange(click.FloatRange):
         return number
 
 
-class ShareOrFile(FloatRange):
+class FractionOrFile(FloatRange):
     """A number within a range, or the path of a file."""
 
-    name = "share or file"
+    name = "fraction or file"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the number or the path."""
@@ -83,6 +83,8 @@ METHOD = click.option(
     show_default=True,
     help="Attribution method, e.g. integrated-gradients (an unknown name lists all).",
 )
+RULE_HELP = "See `hebbian rules`."
+MODEL_HELP = "A network, e.g. eegnet (an unknown name lists all), or a package.module:function of yours."
 LABELS = click.option(
     "--labels",
     type=RenamedChoice(list(LABEL_MODES)),
@@ -97,6 +99,12 @@ AUGMENT = click.option(
     help="An augmentation of training windows; repeatable.  [default: sign-flip for bag, else head-rotation, "
     "which needs a reference of single electrodes]",
 )
+WINDOW = click.option("--window", type=FloatRange(0.5), help="Seconds.  [default: 10 for recording, else 2]")
+FOLDS = click.option(
+    "--folds", type=click.IntRange(2), default=5, show_default=True, help="Folds by subject."
+)
+EPOCHS = click.option("--epochs", type=click.IntRange(1), help="[default: those of the recipe]")
+SEED = click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 BASELINE = click.option(
     "--baseline",
     type=click.Choice(["zero", "mean", "phase"]),

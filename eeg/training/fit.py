@@ -1,4 +1,4 @@
-"""A network, or a model of features, that learns from recordings as a plan says."""
+"""Train the network or feature model of a plan on recordings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from eeg.preprocessing.windows import UNANNOTATED, Windows, training_examples
 from eeg.training import pseudo_labels
 from eeg.training.augment import augmentation
 from eeg.training.bags import Bags, Pooled
-from eeg.training.plan import Plan, bagged, last_phase, recipe
+from eeg.training.plan import Plan, bag_plan, last_phase, recipe
 from hebbian.backprop import Backprop
 from hebbian.registry import build
 from trainers.data.batches import Augment, Batches, TrainingData
@@ -35,12 +35,12 @@ Loaded = Mapping[Entry, Windows]
 
 
 def targets(windows: Windows, labels: Labels) -> np.ndarray:
-    """Return (N,) bool: windows with an annotated discharge, or the subject's diagnosis on each.
+    """Return the labels (N,) bool of windows: whether they contain a discharge, or the diagnosis for each.
 
     Raises
     ------
     DataError
-        If discharges are asked for where nobody annotated them.
+        If the labels are events and the recording is not annotated.
     """
     if labels != "events":
         return np.full(len(windows.data), windows.label == 1)
@@ -50,13 +50,24 @@ def targets(windows: Windows, labels: Labels) -> np.ndarray:
 
 
 Model = nn.Module | FeatureModel
-"""What judges windows: a network does one by one, a feature model all those of a recording together."""
+"""A network scores windows one by one, a feature model all windows of a recording together."""
 
 
-def fit(plan: Plan, loaded: Loaded, entries: Sequence[Entry], callbacks: Sequence[object] = ()) -> Model:
-    """Fit the plan's model to the recordings in ``entries``.
+def fit_model(
+    plan: Plan, loaded: Loaded, entries: Sequence[Entry], callbacks: Sequence[object] = ()
+) -> Model:
+    """Train the plan's model on the recordings in ``entries``.
 
-    A network that is fine-tuned sees those without a diagnosis before that, as far as they are loaded.
+    Parameters
+    ----------
+    plan
+        What is trained and how.
+    loaded
+        The windows of all recordings; of those without a diagnosis for pre-training.
+    entries
+        The training recordings.
+    callbacks
+        Of the trainer.
 
     Raises
     ------
@@ -69,47 +80,50 @@ def fit(plan: Plan, loaded: Loaded, entries: Sequence[Entry], callbacks: Sequenc
             return model.fit([loaded[e].data for e in entries], np.array([e.label for e in entries]))
         except ValueError as error:
             raise DataError(f"{plan.model}: {error}") from None
-    return network_of(plan, loaded, entries, callbacks)
+    return train_network(plan, loaded, entries, callbacks)
 
 
-def network_of(
+def train_network(
     plan: Plan, loaded: Loaded, entries: Sequence[Entry], callbacks: Sequence[object] = ()
 ) -> nn.Module:
     """Train the plan's network on the recordings in ``entries``; see `fit_network`."""
     unlabelled = [loaded[e].data for e in without_diagnosis(loaded, entries)]
-    share = None if plan.labels == "bag" else shares(entries)
+    weights = None if plan.labels == "bag" else subject_weights(entries)
     if plan.labels != "pseudo":
-        return fit_network(plan, learned_from(plan, loaded, entries), callbacks, unlabelled, share)
+        return fit_network(plan, training_windows(plan, loaded, entries), callbacks, unlabelled, weights)
     plan.check()
-    bags = bagged(plan)
-    told = pseudo_labels.found(
-        loaded, entries, lambda others: partial(network_logits, network_of(bags, loaded, others)), plan.seed
+    bags = bag_plan(plan)
+    training = pseudo_labels.make_pseudo_labels(
+        loaded,
+        entries,
+        lambda others: partial(network_logits, train_network(bags, loaded, others)),
+        plan.seed,
     )
-    network = _fit(plan, told, "events", callbacks, unlabelled, share)
+    network = _fit(plan, training, "events", callbacks, unlabelled, weights)
     last = replace(bags, aggregation=plan.aggregation)
-    fit_bags(last, network, learned_from(bags, loaded, entries), last_phase(plan), callbacks, "finish")
+    fit_bags(last, network, training_windows(bags, loaded, entries), last_phase(plan), callbacks, "finish")
     return network.eval()
 
 
 def without_diagnosis(loaded: Loaded, entries: Sequence[Entry]) -> list[Entry]:
-    """Return the recordings without a diagnosis that may be learned from beside those in ``entries``.
+    """Return the recordings without a diagnosis that pre-training may use beside those in ``entries``.
 
-    Who is judged may have one too: he has a diagnosis by another recording, which is not in ``entries``.
+    Test subjects may have such recordings too; these are excluded.
     """
-    judged = {e.subject for e in loaded if e.label is not None} - {e.subject for e in entries}
-    return [e for e in loaded if e.label is None and e.subject not in judged]
+    test = {e.subject for e in loaded if e.label is not None} - {e.subject for e in entries}
+    return [e for e in loaded if e.label is None and e.subject not in test]
 
 
-def shares(entries: Sequence[Entry]) -> Tensor | None:
-    """Return what each recording counts, (n,), for all subjects to count the same; None if all have one."""
+def subject_weights(entries: Sequence[Entry]) -> Tensor | None:
+    """Return the weight (n,) of each recording that gives all subjects the same; None if all have one."""
     of = Counter(e.subject for e in entries)
     if max(of.values(), default=1) == 1:
         return None
     return torch.tensor([1 / of[e.subject] for e in entries])
 
 
-def learned_from(plan: Plan, loaded: Loaded, entries: Sequence[Entry]) -> list[Windows]:
-    """Return the windows of each recording, or for bags those of all recordings of a subject together."""
+def training_windows(plan: Plan, loaded: Loaded, entries: Sequence[Entry]) -> list[Windows]:
+    """Return the windows of each recording; for bags those of all recordings of a subject together."""
     if plan.labels != "bag":
         return [loaded[e] for e in entries]
     subjects: dict[str, list[Windows]] = {}
@@ -126,26 +140,36 @@ def fit_network(
     training: Sequence[Windows],
     callbacks: Sequence[object] = (),
     unlabelled: Sequence[np.ndarray] = (),
-    share: Tensor | None = None,
+    weights: Tensor | None = None,
 ) -> nn.Module:
-    """Train a new network on ``training``; the same plan and data give the same weights on a CPU.
+    """Train a new network; on a CPU the same plan and data give the same weights.
 
-    Both classes weigh the same in the loss.  Where the plan fine-tunes, a rule without labels learns first,
-    also from ``unlabelled`` windows (N_i, C, T).  ``share`` (n,) says how often windows of each recording
-    are drawn, in proportion; of bags all subjects count the same.
+    Both classes have the same weight in the loss.
+
+    Parameters
+    ----------
+    plan
+        What is trained and how.
+    training
+        The windows of each training recording.
+    callbacks
+        Of the trainer.
+    unlabelled
+        Further windows (N_i, C, T) for the pre-training of a plan that fine-tunes.
+    weights
+        How often windows of each recording are drawn, (n,), in proportion; not for bags.
 
     Raises
     ------
     DataError
         If all windows are of one class.
     ValueError
-        If the plan contradicts itself, or discharges are to be found: that takes `network_of`, which knows
-        whose each recording is.
+        If the plan contradicts itself, or its labels are pseudo-labels, which need `train_network`.
     """
     plan.check()
     if plan.labels == "pseudo":
-        raise ValueError("labels = 'pseudo' needs to know whose each recording is; call network_of")
-    return _fit(plan, training, plan.labels, callbacks, unlabelled, share)
+        raise ValueError("pseudo-labels need the subject of each recording; call train_network")
+    return _fit(plan, training, plan.labels, callbacks, unlabelled, weights)
 
 
 def _fit(
@@ -154,11 +178,11 @@ def _fit(
     labels: Labels,
     callbacks: Sequence[object],
     unlabelled: Sequence[np.ndarray],
-    share: Tensor | None,
+    recording_weights: Tensor | None,
 ) -> nn.Module:
-    """Train a network on what `labelled` gives of the recordings in ``training``."""
-    x, y, recording = labelled(training, labels)
-    weights = None if share is None else share[recording]
+    """Train a network on the `stack_examples` of recordings."""
+    x, y, recording = stack_examples(training, labels)
+    weights = None if recording_weights is None else recording_weights[recording]
     positive = float(y.mean() if weights is None else weights @ y[:, 0] / weights.sum())
     if not 0 < positive < 1:
         raise DataError(f"all {len(y)} training windows are of one class; both are needed")
@@ -174,7 +198,7 @@ def _fit(
     if plan.labels == "bag":
         fit_bags(plan, network, training, recipe(plan).learn, callbacks)
         return network.eval()
-    if classes == 2:  # such rules' losses cannot be weighted: the rarer class is drawn more often
+    if classes == 2:  # their losses have no class weights: draw the rarer class more often
         y = y[:, 0].long()
         rarity = torch.tensor([1 / (1 - positive), 1 / positive])[y]
         weights = rarity if weights is None else weights * rarity
@@ -184,8 +208,8 @@ def _fit(
     return OwnReadout(rule).eval() if has_own_readout(plan.rule) else network.eval()
 
 
-def labelled(training: Sequence[Windows], labels: Labels) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what is learned from: windows (N, C, T), 1 or 0 (N, 1), and which recording each is of (N,)."""
+def stack_examples(training: Sequence[Windows], labels: Labels) -> tuple[Tensor, Tensor, Tensor]:
+    """Return windows (N, C, T), labels 0 or 1 (N, 1) and the index of the recording of each window (N,)."""
     pairs = [training_examples(w) if labels == "events" else (w.data, targets(w, labels)) for w in training]
     x = torch.from_numpy(np.concatenate([x for x, _ in pairs]))
     y = torch.from_numpy(np.concatenate([y for _, y in pairs])).float()[:, None]
@@ -193,7 +217,7 @@ def labelled(training: Sequence[Windows], labels: Labels) -> tuple[Tensor, Tenso
 
 
 def _augmentation(plan: Plan, training: Sequence[Windows]) -> Augment:
-    """Return what is done to windows; controls lend the backgrounds (M, C, T) for it."""
+    """Return the plan's augmentations; the windows of controls are the backgrounds."""
     backgrounds = torch.from_numpy(np.concatenate([w.data for w in training if w.label == 0]))
     rng = np.random.default_rng(plan.seed)
     return augmentation(plan.augment, plan.preprocessing.channels, backgrounds, rng)
@@ -202,7 +226,7 @@ def _augmentation(plan: Plan, training: Sequence[Windows]) -> Augment:
 def pretrain(
     plan: Plan, network: nn.Module, x: Tensor, augment: Augment, callbacks: Sequence[object] = ()
 ) -> None:
-    """Let the plan's rule, which has no labels, teach a network windows ``x`` (N, C, T)."""
+    """Train a network on windows ``x`` (N, C, T) by the plan's rule, which has no labels."""
     phase = recipe(plan).learn
     with _seeded(plan.seed) as generator:
         batches = Batches(x, None, phase.batch, generator, drop_last=len(x) >= phase.batch, augment=augment)
@@ -218,7 +242,19 @@ def fit_bags(
     callbacks: Sequence[object] = (),
     name: str = "train",
 ) -> None:
-    """Train a network through the plan's aggregation, on the windows of each subject together."""
+    """Train a network through the plan's aggregation, on one bag of windows per subject.
+
+    Parameters
+    ----------
+    plan
+        What is trained and how.
+    network
+        Trained in place.
+    subjects
+        The windows of each subject.
+    phase, callbacks, name
+        The schedule, the callbacks of the trainer and the name of the phase.
+    """
     labels = torch.tensor([int(w.label == 1) for w in subjects])
     windows = [torch.from_numpy(w.data) for w in subjects]
     with _seeded(plan.seed) as generator:
@@ -229,7 +265,7 @@ def fit_bags(
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[torch.Generator]:
-    """Give a generator, and seed what cannot be given one, such as dropout; leave the caller's state."""
+    """Yield a seeded generator, and seed the global one for dropout; restore the global state afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield torch.Generator().manual_seed(seed)

@@ -1,4 +1,4 @@
-"""What a training that was killed had done: the scores of its folds, each in a file of its own."""
+"""The scores of the finished folds of a cross-validation, one file per fold."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from trainers.provenance import to_plain, versions
 
 
 @dataclass(frozen=True)
-class Fold:
-    """How the test recordings of a fold were judged: logits (N,) of each, and how they are put together."""
+class FoldScores:
+    """The window logits (N,) of each test recording of a fold, and the aggregation of its model."""
 
     logits: tuple[np.ndarray, ...]
     aggregation: str
 
 
-def store(fold: Fold, path: Path) -> None:
-    """Write a fold's scores, whole or not at all; they name nobody."""
+def write_fold(fold: FoldScores, path: Path) -> None:
+    """Write the scores of a fold, whole or not at all; they identify no subject."""
     facts = {"aggregation": fold.aggregation, "logits": [z.tolist() for z in fold.logits]}
     with replacing(path) as part:
         part.write_text(json.dumps(facts), encoding="utf-8")
 
 
-def recall(path: Path) -> Fold:
-    """Read what `store` wrote, bit for bit.
+def read_fold(path: Path) -> FoldScores:
+    """Read what `write_fold` wrote, bit for bit.
 
     Raises
     ------
@@ -43,22 +43,25 @@ def recall(path: Path) -> Fold:
     """
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
-        return Fold(tuple(np.array(z, float) for z in facts["logits"]), facts["aggregation"])
+        return FoldScores(tuple(np.array(z, float) for z in facts["logits"]), facts["aggregation"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: no scores of a fold ({error}); delete it, and it is made anew") from error
+        raise DataError(
+            f"{path}: cannot be read ({error}); expected the scores of a fold; "
+            "delete the file to train the fold again"
+        ) from error
 
 
-def names(plan: object, loaded: Mapping[Entry, Windows], folds: Sequence[SubjectSplit]) -> list[str]:
-    """Return what the file of each fold is called: another name for whatever could change its scores.
+def fold_names(plan: object, loaded: Mapping[Entry, Windows], folds: Sequence[SubjectSplit]) -> list[str]:
+    """Return the file name of each fold: a hash of everything that its scores depend on.
 
-    That is the plan, the versions of what it is trained by, what it is trained on and tested on, subject by
-    subject, and the recordings without a diagnosis.
+    These are the plan, the versions of the packages, the training and test recordings of each subject, and
+    the recordings without a diagnosis.
     """
     seen = {entry: f"{entry.subject} {windows_digest(windows)}" for entry, windows in loaded.items()}
     unlabelled = [seen[entry] for entry in loaded if entry.label is None]
     common = [to_plain(plan), versions(), unlabelled]
-    made_of = [[*common, [seen[e] for e in train], [seen[e] for e in test]] for train, test in folds]
-    return [f"{hash_facts(facts)}.json" for facts in made_of]
+    facts = [[*common, [seen[e] for e in train], [seen[e] for e in test]] for train, test in folds]
+    return [f"{hash_facts(fold)}.json" for fold in facts]
 
 
 def windows_digest(windows: Windows) -> str:

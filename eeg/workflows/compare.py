@@ -1,31 +1,34 @@
-"""Models and rules on the same folds of the same subjects, each tested against the first."""
+"""Compare models and rules on the same folds of the same subjects."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from eeg.budget import lasting
-from eeg.datasets import splits
+from eeg.datasets import Corpus, splits
+from eeg.disclaimers import RESEARCH_USE
 from eeg.evaluation.metrics import Estimate, auc
 from eeg.evaluation.significance import PairedComparison, delong, swapped_p
 from eeg.models.features import FEATURES
 from eeg.training.cross_validation import cross_validate, subject_scores
 from eeg.training.fit import Loaded
-from eeg.training.plan import Plan
+from eeg.training.plan import Plan, describe_model
+from eeg.workflows.choices import check_names, check_plan, make_plan
+from eeg.workflows.corpus import OnError, OnMessage, load_corpus
+from eeg.workflows.run_folder import make_folder
 from trainers.comparison.table import text
 
 
 @dataclass(frozen=True)
-class Row:
-    """What a model reached.
+class ComparisonRow:
+    """The out-of-fold result of a model.
 
-    ``against`` and ``swapped`` compare it with the first one: by DeLong's test, and by scores swapped at
-    random (two-sided p); None for the first itself.
+    ``against`` and ``swapped`` compare it with the first model: DeLong's test, and a permutation test that
+    swaps scores between the two (two-sided p); None for the first itself.
     """
 
     name: str
@@ -34,67 +37,111 @@ class Row:
     swapped: float | None
 
 
-def compare(
+@dataclass(frozen=True)
+class ModelComparison:
+    """Models on the same folds of a corpus, each tested against the first."""
+
+    corpus: str
+    simulated: bool
+    subjects: int
+    folds: int
+    rows: tuple[ComparisonRow, ...]
+
+    def __str__(self) -> str:
+        table = [["", "ROC-AUC of subjects", "minus the first", "p (DeLong)", "p (swapped)"]]
+        for row in self.rows:
+            tested = ["", "", ""]
+            if row.against is not None:
+                tested = [str(row.against.difference), f"{row.against.p:.2g}", f"{row.swapped:.2g}"]
+            table.append([row.name, str(row.roc_auc), *tested])
+        return (
+            f"{self.corpus}{' (SIMULATED)' if self.simulated else ''}.  {RESEARCH_USE}\n{text(table)}\n"
+            f"{self.subjects} subjects, the same folds for all; 95 % intervals over subjects"
+        )
+
+
+def compare_models(
+    corpus: Corpus,
+    models: Sequence[str],
+    rules: Sequence[str] = ("backprop",),
+    *,
+    folds: int = 5,
+    seed: int = 0,
+    out: Path | None = None,
+    cache: Path | None = None,
+    jobs: int = 1,
+    on_error: OnError | None = None,
+    on_message: OnMessage | None = None,
+    **settings: Any,
+) -> ModelComparison:
+    """Cross-validate models on the same folds: every network with every rule, and feature models.
+
+    Parameters
+    ----------
+    corpus
+        Recordings and diagnoses.
+    models, rules
+        Names of networks and feature models, and of the rules that train the networks.
+    folds
+        Number of folds by subject.
+    seed, **settings
+        See `eeg.workflows.choices.make_plan`.
+    out
+        A folder that stores the scores of each fold for later calls.
+    cache, jobs, on_error, on_message
+        See `eeg.workflows.corpus.load_corpus`.
+
+    Raises
+    ------
+    SettingsError
+        If a setting is unknown or excludes another.
+    DataError
+        If the corpus cannot be used or split.
+    """
+    plans = []
+    for model in models:
+        for rule in rules[:1] if model in FEATURES else rules:
+            plan = make_plan(corpus, model=model, rule=rule, seed=seed, **settings)
+            if model not in FEATURES:
+                check_names(model, rule)
+                check_plan(plan)
+            plans.append(plan)
+    splits.split_folds(splits.diagnosed(corpus), folds, seed)  # refused before anything is loaded
+    loaded = load_corpus(corpus, plans[0], cache=cache, jobs=jobs, on_error=on_error, on_message=on_message)
+    parts = splits.split_folds(list(loaded), folds, seed)
+    rows = compare_plans(plans, loaded, parts, jobs=jobs, folder=out and make_folder(out))
+    subjects = len({entry.subject for entry in loaded})
+    return ModelComparison(corpus.name, corpus.simulated, subjects, folds, tuple(rows))
+
+
+def compare_plans(
     plans: Sequence[Plan],
     loaded: Loaded,
-    parts: Sequence[splits.SubjectSplit],
+    folds: Sequence[splits.SubjectSplit],
     *,
     jobs: int = 1,
     folder: Path | None = None,
-    said: Callable[[str], object] = lambda line: None,
-) -> list[Row]:
-    """Cross-validate every plan on the same ``parts``, and judge subjects.
+) -> list[ComparisonRow]:
+    """Cross-validate every plan on the same folds.
 
     Parameters
     ----------
     plans
-        The first is the one that the others are tested against.
+        The others are tested against the first.
     loaded
-        The recordings, cut alike for all.
-    parts
-        See `eeg.datasets.splits.split_folds`.
-    jobs
-        Processes that work at once.
-    folder
-        An existing folder, where the scores of each fold are kept: a later call with the same plans and
-        recordings takes them from there.
-    said
-        Told how long each plan will take, as soon as that is known.
+        The windows of each recording, the same for all plans.
+    folds, jobs, folder
+        See `eeg.training.cross_validation.cross_validate`.
     """
-    rows: list[Row] = []
+    rows: list[ComparisonRow] = []
     first: np.ndarray | None = None
     for plan in plans:
-        timed = partial(_tell, said, name_of(plan))
-        scores, labels, names = subject_scores(cross_validate(plan, loaded, parts, jobs, folder, timed))
-        found = auc(labels, scores, np.array(names))
+        scores, labels, names = subject_scores(cross_validate(plan, loaded, folds, jobs, folder))
+        estimate = auc(labels, scores, np.array(names))
         if first is None:
             first = scores
-            rows.append(Row(name_of(plan), found, None, None))
+            rows.append(ComparisonRow(describe_model(plan), estimate, None, None))
         else:
-            rows.append(
-                Row(name_of(plan), found, delong(labels, scores, first), swapped_p(labels, scores, first))
-            )
+            tests = delong(labels, scores, first), swapped_p(labels, scores, first)
+            rows.append(ComparisonRow(describe_model(plan), estimate, *tests))
     return rows
-
-
-def name_of(plan: Plan) -> str:
-    """Return the model and, of a network, the rule that it learns by."""
-    if plan.model in FEATURES:
-        return plan.model
-    return f"{plan.model} by {plan.rule}{', then backprop' if plan.finetune else ''}"
-
-
-def as_text(rows: Sequence[Row], subjects: int) -> str:
-    """Return the rows as a table for people."""
-    cells = [["", "ROC-AUC of subjects", "minus the first", "p (DeLong)", "p (swapped)"]]
-    for row in rows:
-        tested = ["", "", ""]
-        if row.against is not None:
-            tested = [str(row.against.difference), f"{row.against.p:.2g}", f"{row.swapped:.2g}"]
-        cells.append([row.name, str(row.roc_auc), *tested])
-    return f"{text(cells)}\n{subjects} subjects, the same folds for all; 95 % intervals over subjects"
-
-
-def _tell(said: Callable[[str], object], name: str, seconds: float, rounds: int) -> None:
-    if rounds:
-        said(f"{name}: {lasting(rounds * seconds)} more")

@@ -1,4 +1,4 @@
-"""The folder of a training: what was asked for, what is done of it and, at the end, what came of it."""
+"""The folder of a training: its settings, its finished parts and, at the end, its results."""
 
 from __future__ import annotations
 
@@ -10,34 +10,86 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from trainers.errors import DataError
+from eeg.datasets import Corpus
+from eeg.datasets.fingerprint import corpus_digest
+from trainers.errors import DataError, SettingsError
 from trainers.files import sweep
 from trainers.provenance import differences, read_record, to_plain, write_record
 
 RECORD = "run.json"
 PARTS = "unfinished"
-"""A folder in it, where the parts of a training are that is not finished."""
-
+"""The folder in it for the finished parts of an unfinished training."""
 
 _FILES = (RECORD, "model.safetensors", "predictions.csv", "card.md", "quality.json")
 
 
 def sweep_up(out: Path) -> None:
-    """Remove what a training that was killed while it wrote one of its files has left beside it."""
+    """Remove partial files of an interrupted training."""
     for name in _FILES:
         sweep(out / name)
 
 
+def make_folder(out: Path) -> Path:
+    """Make a folder and check that it can be written.
+
+    Raises
+    ------
+    SettingsError
+        If it cannot.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / ".writable").touch()
+        (out / ".writable").unlink()
+    except OSError as error:
+        raise SettingsError(f"{out} cannot be written: {error.strerror}") from error
+    return out
+
+
+@contextmanager
+def open_run_folder(out: Path, resume: bool, record: Mapping[str, Any], corpus: Corpus) -> Iterator[None]:
+    """Lock the folder of a run, which must be new or, to ``resume``, that of the same training.
+
+    Parameters
+    ----------
+    out
+        The folder; made if necessary.
+    resume
+        Accept a folder with the same training.
+    record
+        The settings of the training.
+    corpus
+        The recordings it uses.
+
+    Raises
+    ------
+    SettingsError
+        If the folder is not empty or cannot be written.
+    DataError
+        If it belongs to another training, or another run is writing to it.
+    """
+    with alone(make_folder(out)):
+        sweep_up(out)
+        if resume and started(out):
+            refuse_other(out, record)
+            refuse_changed(out, corpus_digest(corpus))
+        elif any(out.iterdir()):
+            raise SettingsError(
+                f"{out} is not empty; name a new folder, or resume the interrupted training there (--resume)"
+            )
+        yield
+
+
 @contextmanager
 def alone(out: Path) -> Iterator[None]:
-    """Keep other trainings out of an existing folder; the system forgets that with the process.
+    """Lock an existing folder against other trainings until the process ends.
 
-    Windows, and disks that know no such locks, keep nobody out.
+    Windows and some network disks have no such locks; there this does nothing.
 
     Raises
     ------
     DataError
-        If another training is at work there.
+        If another training holds the lock.
     """
     if sys.platform == "win32":
         yield
@@ -50,62 +102,61 @@ def alone(out: Path) -> Iterator[None]:
         try:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise DataError(f"{out}: another training is at work there; name a new folder") from None
+            raise DataError(f"{out}: another run is writing to this folder; name a new folder") from None
         except OSError:  # the disk has no locks
             pass
         yield
 
 
 def started(out: Path) -> bool:
-    """Whether a training was begun in a folder, finished or not."""
+    """Return whether a folder holds a training, finished or not."""
     return (out / RECORD).is_file()
 
 
 def finished(out: Path) -> bool:
-    """Whether the training in a folder was brought to its end."""
+    """Return whether a folder holds a finished training."""
     return started(out) and "training" in _recorded(out)
 
 
-def begin(out: Path, asked: Mapping[str, Any]) -> Path:
-    """Note what is asked for, or make sure that it is the same again, and return the folder of the parts.
+def begin(out: Path, record: Mapping[str, Any]) -> Path:
+    """Write the record of a new training or check that of a resumed one; return the folder of the parts.
 
     Raises
     ------
     DataError
-        As `refuse_other`; or the folder cannot be written.
+        As `refuse_other`; or if the folder cannot be written.
     """
     if started(out):
-        refuse_other(out, asked)
+        refuse_other(out, record)
     else:
-        write_record(out / RECORD, asked)
+        write_record(out / RECORD, record)
     (out / PARTS).mkdir(exist_ok=True)
     return out / PARTS
 
 
-def refuse_other(out: Path, asked: Mapping[str, Any]) -> None:
-    """Raise `DataError`, which names the first difference, if the training in a folder is another one."""
-    before, now = _recorded(out), to_plain(asked)
-    if found := differences({name: before.get(name) for name in now}, now):
-        raise DataError(f"{out / RECORD} is of another training: {found[0]}; name a new folder")
+def refuse_other(out: Path, record: Mapping[str, Any]) -> None:
+    """Raise `DataError`, naming the first difference, if the record of a folder is another one."""
+    before, now = _recorded(out), to_plain(record)
+    if lines := differences({name: before.get(name) for name in now}, now):
+        raise DataError(f"{out / RECORD} belongs to another training: {lines[0]}; name a new folder")
 
 
 def refuse_changed(out: Path, digest: str) -> None:
-    """Raise `DataError` if the training in a folder is of another corpus than the one of this `digest`."""
+    """Raise `DataError` if the training in a folder used a corpus with another `digest`."""
     if _recorded(out).get("corpus_sha256") != digest:
         raise DataError(
-            f"{out / RECORD}: the recordings of DATA, their annotations or diagnoses are not what they were; "
-            "name a new folder"
+            f"{out / RECORD}: the recordings, annotations or diagnoses have changed since; name a new folder"
         )
 
 
-def finish(out: Path, asked: Mapping[str, Any], training: object) -> None:
-    """Write what was asked for and what came of it, and remove the parts."""
-    write_record(out / RECORD, {**asked, "training": training})
+def finish(out: Path, record: Mapping[str, Any], training: object) -> None:
+    """Complete the record of a training and remove the parts."""
+    write_record(out / RECORD, {**record, "training": training})
     shutil.rmtree(out / PARTS, ignore_errors=True)
 
 
 def _recorded(out: Path) -> dict[str, Any]:
-    found = read_record(out / RECORD)
-    if not isinstance(found, dict):
+    record = read_record(out / RECORD)
+    if not isinstance(record, dict):
         raise DataError(f"{out / RECORD}: no record of a training; name a new folder")
-    return found
+    return record

@@ -1,17 +1,15 @@
-"""One training from a folder of recordings to a folder of results: what `eeg train` does."""
+"""Train a detector on a corpus: what `eeg train` and `eeg.train` do."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from eeg.budget import lasting
 from eeg.datasets import Corpus, Entry, splits
 from eeg.datasets.fingerprint import corpus_digest, file_hash, fingerprint
 from eeg.detector import novelty
@@ -20,181 +18,234 @@ from eeg.detector.prototypes import choose
 from eeg.detector.provenance import Provenance
 from eeg.evaluation.recording_metadata import read_confounds
 from eeg.evaluation.results import Results, compute_results, fit_calibrations, write_predictions
-from eeg.io.electrodes import TEN_TWENTY
-from eeg.io.reader import read_recording
-from eeg.models.embedding import find_readout
-from eeg.models.local_readout import build_network, has_own_readout
+from eeg.labels import Labels
+from eeg.models.local_readout import has_own_readout
 from eeg.models.pooling import CHOSEN
-from eeg.preprocessing.loading import load_windows
-from eeg.preprocessing.pipeline import Preprocessing
-from eeg.preprocessing.quality import Policy
 from eeg.reporting import model_card, tensorboard
-from eeg.training import cross_validation, fit, fold_cache
-from eeg.training.cross_validation import Scored
+from eeg.training import fit, fold_cache
+from eeg.training.cross_validation import (
+    Scored,
+    calibrate_subjects,
+    choose_aggregation,
+    cross_validate,
+    score_recordings,
+)
+from eeg.training.design import Design
 from eeg.training.fit import Loaded
-from eeg.training.plan import Design, Plan
-from eeg.workflows.run_folder import PARTS, RECORD, begin, finish
+from eeg.training.plan import Plan
+from eeg.workflows.choices import check_names, check_plan, describe_plan, make_plan
+from eeg.workflows.corpus import OnError, OnMessage, load_corpus
+from eeg.workflows.run_folder import PARTS, RECORD, begin, finish, finished, open_run_folder
 from trainers.callbacks import Progress
-from trainers.errors import DataError
+from trainers.errors import DataError, SettingsError
 from trainers.files import replacing
 from trainers.provenance import from_plain, to_plain, versions, write_record
 from visualizers.tensorboard import TensorBoard
 
 
 @dataclass(frozen=True)
-class Run:
-    """What a training gave."""
-
-    detector: Detector
-    cross_validated: Results
-    held_out: Results | None
-    unseen: tuple[Scored, ...]  # the held-out recordings, as the final network saw them
-
-
-def default_channels(corpus: Corpus) -> tuple[str, ...]:
-    """Return the 19 electrodes of 10-20 if the first readable recording has them, else all it has.
-
-    Raises
-    ------
-    DataError
-        If no recording can be read.
-    """
-    for entry in corpus.entries:
-        try:
-            names = read_recording(entry.path, preload=False).ch_names
-        except DataError:  # it is reported when all recordings are loaded
-            continue
-        return TEN_TWENTY if set(TEN_TWENTY) <= set(names) else tuple(names)
-    raise DataError(f"{corpus.name}: none of its {len(corpus.entries)} recordings can be read as EEG")
-
-
-def load_corpus(
-    corpus: Corpus,
-    settings: Preprocessing,
-    length: float,
-    *,
-    policy: Policy = "exclude",
-    folder: Path | None = None,
-    jobs: int = 1,
-    on_error: Callable[[Entry, DataError], None] | None = None,
-    unlabelled: bool = False,
-) -> Loaded:
-    """Load every recording whose subject has a diagnosis, and the ``unlabelled`` ones if they are wanted.
-
-    For the rest see `eeg.preprocessing.loading.load_windows`.
-    """
-    known = splits.diagnosed(corpus)
-    wanted = corpus.entries if unlabelled else known
-    chosen = Corpus(corpus.name, wanted, corpus.simulated)
-    return load_windows(chosen, settings, length, policy=policy, folder=folder, jobs=jobs, on_error=on_error)
-
-
-def left_out(loaded: Loaded) -> str:
-    """Tell what of the recordings is not learned from nor judged."""
-    windows = loaded.values()
-    flawed, ictal = sum(w.flawed for w in windows), sum(w.ictal for w in windows)
-    total = sum(len(w.data) for w in windows) + flawed + ictal
-    bad = sum(bool(w.quality and (w.quality.flat or w.quality.not_finite)) for w in windows)
-    short = sum(w.short for w in windows)
-    counts = {
-        "within seizures": ictal,
-        "that are no clean EEG": flawed,
-        "stretch(es) between gaps that are too short": short,
-    }
-    found = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-    lines = [f"Left out of {total} windows: {found or 'none'}."]
-    if bad:
-        lines.append(
-            f"Channels are flat or not finite, and interpolated if used, in {bad} of {len(loaded)} "
-            "recording(s)."
-        )
-    return "  ".join(lines)
-
-
-def run(
-    plan: Plan,
-    corpus: Corpus,
-    loaded: Loaded,
-    design: Design,
-    *,
-    out: Path | None = None,
-    jobs: int = 1,
-    said: Callable[[str], object] = lambda line: None,
-) -> Run:
-    """Cross-validate, calibrate, train the final network and judge it, and write all that to ``out``.
+class TrainingRun:
+    """The outcome of a training.
 
     Parameters
     ----------
-    plan, corpus, loaded
-        How is learned, and from what.
-    design
-        Who is trained on and who is judged.
+    plan
+        What was trained and how.
+    detector
+        The network trained on all training subjects, calibrated on out-of-fold scores.
+    results
+        Out-of-fold metrics of the training subjects, with intervals and confounds.
+    held_out
+        The same of the held-out subjects, scored by the detector; None without any.
+    unseen
+        The held-out recordings with their window scores; empty if the run was read from its folder.
+    """
+
+    plan: Plan
+    detector: Detector
+    results: Results
+    held_out: Results | None
+    unseen: tuple[Scored, ...] = ()
+
+    @property
+    def all_results(self) -> dict[str, Results]:
+        """The results by their key in `eeg.reporting.model_card.RESULT_TITLES`."""
+        results = {"cross_validated": self.results, "held_out": self.held_out}
+        return {key: value for key, value in results.items() if value is not None}
+
+
+def train(
+    corpus: Corpus,
+    *,
+    model: str = "tvgg-gap",
+    rule: str = "backprop",
+    labels: Labels | None = None,
+    folds: int = 5,
+    by_site: bool = False,
+    hold_out: float | Path | Collection[str] = 0.0,
+    prototypes: int = 0,
+    shuffle_labels: int | None = None,
+    seed: int = 0,
+    out: Path | None = None,
+    resume: bool = False,
+    cache: Path | None = None,
+    jobs: int = 1,
+    on_error: OnError | None = None,
+    on_message: OnMessage | None = None,
+    **settings: Any,
+) -> TrainingRun:
+    """Train a detector on a corpus, cross-validated by subject.
+
+    Parameters
+    ----------
+    corpus
+        Recordings and diagnoses; see `eeg.datasets.open_corpus`.
+    model, rule, labels, seed, **settings
+        What is trained and how; see `eeg.workflows.choices.make_plan`.
+    folds, by_site
+        Number of folds by subject, or one fold per site instead.
+    hold_out
+        The fraction of subjects, the names of the subjects, or a table with the column ``subject``, that no
+        training uses.
+    prototypes
+        Number of training windows per class that the detector keeps, to compare segments with.
+    shuffle_labels
+        A seed to permute the diagnoses across subjects: a negative control, expected at chance level.
     out
-        An existing folder; nothing is written without it.  If it holds the same training, unfinished, what
-        is done of that is not done again, and the end is the same bit for bit.
+        A new folder for the model, its card, all scores and the record of the run; None writes nothing.
+    resume
+        Continue an interrupted training in ``out``; the result is the same bit for bit.
+    cache
+        A folder that stores preprocessed windows for later calls.
     jobs
-        Processes that work at once.
-    said
-        Told how long it will take, as soon as that is known.
+        Number of processes.
+    on_error
+        Called with each unusable recording, which is left out; None raises its error.
+    on_message
+        Called with lines on what is trained and what is excluded.
+
+    Raises
+    ------
+    SettingsError
+        If a setting is unknown or excludes another, or ``out`` is not empty.
+    DataError
+        If the corpus cannot be used or split, or ``out`` belongs to another training.
+    """
+    check_names(model, rule)
+    plan = make_plan(corpus, model=model, rule=rule, labels=labels, seed=seed, **settings)
+    check_plan(plan, prototypes=prototypes)
+    if shuffle_labels is not None:
+        corpus = _permute(corpus, plan, shuffle_labels)
+    design = Design(folds, _held_out(hold_out, corpus), by_site, prototypes)
+    with (
+        nullcontext() if out is None else open_run_folder(out, resume, _record(plan, design, corpus), corpus)
+    ):
+        if out is not None and finished(out):
+            return read_run(out, plan)
+        design.split(splits.diagnosed(corpus), seed)  # refused before anything is loaded
+        loaded = load_corpus(
+            corpus,
+            plan,
+            unlabelled=plan.finetune,
+            cache=cache,
+            jobs=jobs,
+            on_error=on_error,
+            on_message=on_message,
+        )
+        if on_message is not None:
+            on_message(describe_plan(plan, corpus))
+        return train_plan(plan, corpus, loaded, design, out=out, jobs=jobs)
+
+
+def train_plan(
+    plan: Plan, corpus: Corpus, loaded: Loaded, design: Design, *, out: Path | None = None, jobs: int = 1
+) -> TrainingRun:
+    """Cross-validate, calibrate, train the final network, evaluate it, and write all that to ``out``.
+
+    Parameters
+    ----------
+    plan
+        What is trained and how.
+    corpus, loaded
+        The recordings, and the windows of each.
+    design
+        How the subjects are split.
+    out
+        An existing folder; None writes nothing.  The finished parts of an interrupted training in it are
+        used again.
+    jobs
+        Number of processes.
 
     Raises
     ------
     DataError
-        If ``out`` is of another training.
-    ValueError
-        As `refuse_prototypes`, if any are wanted.
+        If ``out`` belongs to another training.
     """
-    if design.prototypes:
-        refuse_prototypes(plan)
     entries = [entry for entry in loaded if entry.label is not None]
-    train, held, parts = design.split(entries, plan.seed)
-    asked = {
-        **settings(plan, design, corpus),
+    train, held_out, folds = design.split(entries, plan.seed)
+    record = {
+        **_record(plan, design, corpus),
         "corpus_sha256": corpus_digest(corpus),
-        "held_out": fingerprint(held),
+        "held_out": fingerprint(held_out),
         "data_sha256": fold_cache.corpus_windows_digest(loaded),
     }
-    folder = None if out is None else begin(out, asked)
+    folder = None if out is None else begin(out, record)
     confounds = read_confounds(entries, jobs)
-    scored = cross_validation.cross_validate(plan, loaded, parts, jobs, folder, partial(_tell, said))
-    crossed = compute_results(plan, scored, None, folds=design.folds, confounds=confounds)
-    final = replace(plan, aggregation=cross_validation.chosen(scored)) if plan.aggregation == CHOSEN else plan
-    bare = _final(final, loaded, train, scored, design.prototypes, out)
-    unseen = tuple(cross_validation.score(bare.network, loaded, held, "held out", final.aggregation))
-    held_out = (
-        compute_results(final, unseen, bare.calibration, folds=design.folds, confounds=confounds)
-        if held
-        else None
-    )
+    scored = cross_validate(plan, loaded, folds, jobs, folder)
+    results = compute_results(plan, scored, None, folds=design.folds, confounds=confounds)
+    final = replace(plan, aggregation=choose_aggregation(scored)) if plan.aggregation == CHOSEN else plan
+    detector = _train_final(final, loaded, train, scored, design.prototypes, out)
+    unseen = tuple(score_recordings(detector.network, loaded, held_out, "held out", final.aggregation))
+    held_out_results = None
+    if unseen:
+        held_out_results = compute_results(
+            final, unseen, detector.calibration, folds=design.folds, confounds=confounds
+        )
     used = [*train, *fit.without_diagnosis(loaded, train)] if plan.finetune else train
-    facts = Provenance(
+    provenance = Provenance(
         corpus=corpus.name,
         simulated=corpus.simulated,
-        subjects=crossed.subjects,
-        epilepsy=crossed.epilepsy,
+        subjects=results.subjects,
+        epilepsy=results.epilepsy,
         rule=plan.rule,
         seed=plan.seed,
         recordings=tuple(fingerprint(used)),
-        versions=asked["versions"],
-        splits=design.describe(len(parts)),
-        results=to_plain({"cross_validated": crossed, "held_out": held_out}),
+        versions=record["versions"],
+        splits=design.describe(len(folds)),
+        results=to_plain({"cross_validated": results, "held_out": held_out_results}),
     )
-    done = Run(replace(bare, training=facts), crossed, held_out, unseen)
+    run = TrainingRun(plan, replace(detector, training=provenance), results, held_out_results, unseen)
     if out is not None:
-        _write(done, asked, plan, scored, out)
-    return done
+        _write(run, record, scored, out)
+    return run
 
 
-def settings(plan: Plan, design: Design, corpus: Corpus) -> dict[str, Any]:
-    """Return what a run is told, as far as that is known before anything is read; it names nobody."""
+def read_run(out: Path, plan: Plan) -> TrainingRun:
+    """Return a finished run from its folder, without the window scores."""
+    results = read_results(out)
+    detector = load_detector(out / "model.safetensors", plan.model)
+    return TrainingRun(plan, detector, results["cross_validated"], results.get("held_out"))
+
+
+def _permute(corpus: Corpus, plan: Plan, seed: int) -> Corpus:
+    if plan.labels == "events":
+        raise SettingsError("shuffled labels are a negative control of labels 'recording', not of 'events'")
+    entries = splits.permute_labels([e for e in corpus.entries if e.label is not None], seed)
+    return Corpus(f"{corpus.name}, diagnoses shuffled (seed {seed})", entries, corpus.simulated)
+
+
+def _held_out(hold_out: float | Path | Collection[str], corpus: Corpus) -> float | frozenset[str]:
+    if isinstance(hold_out, Path):
+        return splits.read_subjects(hold_out, corpus.entries)
+    return float(hold_out) if isinstance(hold_out, (int, float)) else frozenset(hold_out)
+
+
+def _record(plan: Plan, design: Design, corpus: Corpus) -> dict[str, Any]:
+    """Return the settings of a run that are known before anything is read; they identify no subject."""
     return {"plan": plan, **design.record(), "corpus": corpus.name, "versions": versions()}
 
 
-def _tell(said: Callable[[str], object], seconds: float, rounds: int) -> None:
-    said(f"{lasting((rounds + 1) * seconds).capitalize()} more, for the other folds and the final network")
-
-
-def _final(
+def _train_final(
     plan: Plan,
     loaded: Loaded,
     train: Sequence[Entry],
@@ -202,73 +253,57 @@ def _final(
     prototypes: int,
     out: Path | None,
 ) -> Detector:
-    """Return the detector of all training subjects, without figures; from ``out`` if it lies there."""
+    """Train the detector on all training subjects, or read it from ``out`` if it was trained before."""
     path = None if out is None else out / PARTS / "model.safetensors"
     if path is not None and path.exists():
         return load_detector(path, plan.model)
     with ExitStack() as stack:
         callbacks: list[object] = [Progress()]
         if out is not None:
-            shutil.rmtree(out / "tensorboard", ignore_errors=True)  # of a training that was killed
+            shutil.rmtree(out / "tensorboard", ignore_errors=True)  # of an interrupted training
             callbacks.append(stack.enter_context(TensorBoard(out / "tensorboard")))
-        network = fit.network_of(plan, loaded, train, callbacks)
+        network = fit.train_network(plan, loaded, train, callbacks)
     windows = [loaded[e] for e in train]
-    learned = fit.labelled(windows, plan.labels)[:2] if prototypes else None
-    found = Detector(
+    examples = fit.stack_examples(windows, plan.labels)[:2] if prototypes else None
+    detector = Detector(
         network=network,
         model=plan.model,
         preprocessing=plan.preprocessing,
         window=plan.window,
         labels=plan.labels,
         aggregation=plan.aggregation,
-        calibration=cross_validation.calibrate_subjects(plan, scored),
+        calibration=calibrate_subjects(plan, scored),
         gate=novelty.fit_novelty([novelty.statistics(w.data, plan.preprocessing.sfreq) for w in windows]),
         quality=plan.quality,
-        prototypes=learned and choose(network, *learned, prototypes, plan.seed),
+        prototypes=examples and choose(network, *examples, prototypes, plan.seed),
         readout=plan.rule if has_own_readout(plan.rule) else None,
     )
     if path is not None:
-        save_detector(found, path)
-    return found
+        save_detector(detector, path)
+    return detector
 
 
-def refuse_prototypes(plan: Plan) -> None:
-    """Raise `ValueError` where nothing could tell, later, which of the kept windows a segment is like."""
-    settings = plan.preprocessing
-    own = plan.rule if has_own_readout(plan.rule) else None
-    if (
-        find_readout(
-            build_network(plan.model, own, len(settings.inputs), round(plan.window * settings.sfreq))
-        )
-        is None
-    ):
-        raise ValueError(
-            f"{plan.model} by {plan.rule} has no linear readout before which windows could be compared; "
-            "train it without prototypes"
-        )
-
-
-def _write(done: Run, asked: Mapping[str, Any], plan: Plan, scored: Sequence[Scored], out: Path) -> None:
-    """Write the model, its card, every window's score and what the run can be repeated from."""
-    save_detector(done.detector, out / "model.safetensors")
-    write_predictions(plan, [*scored, *done.unseen], out / "predictions.csv")
-    judged = {"cross-validated": (scored, fit_calibrations(scored, None))}
-    shown = {"windows of training subjects": scored}
-    if done.unseen:
-        judged["held out"] = done.unseen, fit_calibrations(done.unseen, done.detector.calibration)
-        shown["windows of held-out subjects"] = done.unseen
+def _write(run: TrainingRun, record: Mapping[str, Any], scored: Sequence[Scored], out: Path) -> None:
+    """Write the model, its card, every window's score and the record of the run."""
+    save_detector(run.detector, out / "model.safetensors")
+    write_predictions(run.plan, [*scored, *run.unseen], out / "predictions.csv")
+    evaluated = {"cross-validated": (scored, fit_calibrations(scored, None))}
+    windows = {"windows of training subjects": scored}
+    if run.unseen:
+        evaluated["held out"] = run.unseen, fit_calibrations(run.unseen, run.detector.calibration)
+        windows["windows of held-out subjects"] = run.unseen
     board = out / "tensorboard" / "evaluation"
-    shutil.rmtree(board, ignore_errors=True)  # of a training that was killed
-    tensorboard.write_training(done.detector.network, judged, shown, board)
+    shutil.rmtree(board, ignore_errors=True)  # of an interrupted training
+    tensorboard.write_training(run.detector.network, evaluated, windows, board)
     with replacing(out / "card.md") as part:
-        part.write_text(model_card.render_card(done.detector), encoding="utf-8")
-    accounts = {file_hash(s.entry.path): s.windows.account() for s in [*scored, *done.unseen]}
+        part.write_text(model_card.render_card(run.detector), encoding="utf-8")
+    accounts = {file_hash(s.entry.path): s.windows.account() for s in [*scored, *run.unseen]}
     write_record(out / "quality.json", dict(sorted(accounts.items())))
-    finish(out, asked, done.detector.training)
+    finish(out, record, run.detector.training)
 
 
-def recorded_results(out: Path) -> dict[str, Results]:
-    """Return the figures that a run wrote down, by what its subjects were to the network: see `card.TITLES`.
+def read_results(out: Path) -> dict[str, Results]:
+    """Return the results in the record of a run, by their key in `eeg.reporting.model_card.RESULT_TITLES`.
 
     Raises
     ------
@@ -277,9 +312,7 @@ def recorded_results(out: Path) -> dict[str, Results]:
     """
     path = out / RECORD
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))["training"]["results"]
-        return {
-            key: from_plain(Results, found[key]) for key in model_card.RESULT_TITLES if found[key] is not None
-        }
+        results = json.loads(path.read_text(encoding="utf-8"))["training"]["results"]
+        return {key: from_plain(Results, value) for key, value in results.items() if value is not None}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise DataError(f"{path}: no record of a run; expected a folder that `eeg train` wrote") from None

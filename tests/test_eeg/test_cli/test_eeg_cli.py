@@ -25,7 +25,7 @@ from eeg.io.electrodes import TEN_TWENTY
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.workflows.evaluate import plan_of
 from eeg.workflows.run_folder import alone
-from eeg.workflows.train import recorded_results
+from eeg.workflows.train import read_results
 from tests.test_eeg.recordings import DATA, needs_data
 
 OUTPUTS = {"report.html", "result.json", "annotated.edf", "szcore.tsv", "quality.json"}
@@ -125,7 +125,7 @@ def test_a_training_that_is_finished_is_shown_again_and_no_other_goes_on_in_its_
     assert shown.output in trained.result.output
     assert "hold_out was 0.25, is 0.0; name a new folder" in refused(1, *again)
     said = refused(1, *again, "--hold-out", 0.25, "--seed", 1, "--rule", "dfa")
-    assert said.endswith("is of another training: plan.rule was backprop, is dfa; name a new folder")
+    assert said.endswith("belongs to another training: plan.rule was backprop, is dfa; name a new folder")
 
 
 needs_locks = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
@@ -140,7 +140,7 @@ def test_a_second_training_keeps_out_of_a_folder_where_one_is_at_work(
     half_written.mkdir()
     again = ("train", cohort, "--out", tmp_path, *options)
     with alone(tmp_path):
-        assert "another training is at work there; name a new folder" in refused(1, *again)
+        assert "another run is writing to this folder; name a new folder" in refused(1, *again)
         assert half_written.exists()
     (tmp_path / "letter.txt").touch()
     assert "is not empty" in refused(2, *again)  # whoever was at work is forgotten
@@ -195,7 +195,7 @@ def test_a_training_of_data_that_has_changed_is_not_shown_again(
     else:
         shutil.rmtree(first.parents[1])
     said = refused(1, *again)
-    assert said.endswith("their annotations or diagnoses are not what they were; name a new folder")
+    assert said.endswith("annotations or diagnoses have changed since; name a new folder")
 
 
 def test_machines_are_told_the_same_and_nothing_else(trained: Trained, cohort: Path, tmp_path: Path) -> None:
@@ -233,15 +233,13 @@ def test_named_subjects_are_held_out_and_a_run_is_resumed_from_nothing(cohort: P
     result = eeg("train", cohort, "--out", tmp_path / "run", "--hold-out", table, *options)
     assert result.exit_code == 0, result.output
     assert "4 subjects, 2 with epilepsy" in result.output.split("Held-out subjects")[1]
-    assert "4 named subjects kept from all training" in (tmp_path / "run" / "card.md").read_text()
+    assert "4 named subjects held out of all training" in (tmp_path / "run" / "card.md").read_text()
     record = (tmp_path / "run" / "run.json").read_text()
     held = {file_hash(e.path) for e in open_corpus(cohort).entries if e.subject in named}
     assert set(json.loads(record)["held_out"]) == held
     assert not set(named) & set(
         re.findall(r'"(?:sub-)?([^"]*)"', record)
     )  # whole strings: digests hold digits
-    (line,) = [line for line in result.stderr.splitlines() if "more, for the other folds" in line]
-    assert line.startswith("About ")
     table.write_text("subject\nMueller\n")
     said = refused(1, "train", cohort, "--out", tmp_path / "new", "--hold-out", table)
     assert "1 of its 1 subjects are not in the data" in said
@@ -257,7 +255,7 @@ def test_evaluate_shows_the_figures_again_and_judges_on_unseen_recordings(
     assert table in trained.result.output
     judged = eeg("evaluate", trained.out, cohort)
     assert judged.exit_code == 0
-    assert "6 recording(s) were in its training data" in judged.output
+    assert "6 recording(s) of training subjects are excluded" in judged.output
     assert "precision at R of the explanation (occlusion)" in judged.output
     held = shown.output.split("Held-out subjects, not used in any training:\n")[1].splitlines()[1]
     assert held.startswith("ROC-AUC")
@@ -302,7 +300,7 @@ def test_the_audit_is_printed_beside_every_score_and_alone(trained: Trained, coh
 def test_an_audit_that_is_the_same_is_printed_once(
     trained: Trained, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    figures = recorded_results(trained.out)["cross_validated"]
+    figures = read_results(trained.out)["cross_validated"]
     plan = plan_of(load_detector(trained.out / "model.safetensors"))
     echo_results({"cross_validated": figures, "held_out": figures}, plan)
     said = capsys.readouterr().out
@@ -316,10 +314,10 @@ def test_who_interrupts_a_training_is_told_how_it_goes_on(
     def interrupted(*args: object, **named: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("eeg.workflows.train.load", interrupted)
+    monkeypatch.setattr("eeg.workflows.corpus.load_windows", interrupted)
     result = eeg("train", cohort, "--out", tmp_path / "run", "--folds", 2)
     assert result.exit_code == 1
-    assert "Interrupted; the same command with --resume goes on." in result.stderr
+    assert "Interrupted; the same command with --resume continues." in result.stderr
 
 
 def test_sites_are_left_out_and_diagnoses_shuffled(cohort: Path, tmp_path: Path) -> None:
@@ -524,22 +522,22 @@ def usage(tmp_path: Path, cohort: Path, model: Path, recording: Path) -> dict[st
         "did you mean 'tvgg'": (*train, "--model", "tvg"),
         "every link both ways and cannot use": (*train, "--rule", "eqprop", "--model", "shallow"),
         "eeg compare DATA --model tangent-bands": (*train, "--model", "tangent-bands"),
-        "--notch has nothing to do: the band ends at 45 Hz": (*train, "--notch", "BE"),
+        "has no effect: the band ends at 45 Hz": (*train, "--notch", "BE"),
         "unknown power-line frequency 'ZZ'": (*train, "--notch", "ZZ"),
         "each once": (*train, "--channels", "Cz,Cz"),
-        "--channels: 'XX', '': no electrode of 10-10": (*train, "--channels", "Fp1,XX,"),
+        "unknown channels 'XX', ''": (*train, "--channels", "Fp1,XX,"),
         "'x' is not one of": (*train, "--labels", "x"),
         "'found' is now called 'pseudo'": (*train, "--labels", "found"),
         "'turn' is now called 'head-rotation'": (*train, "--augment", "turn"),
         "0 is not in the range": (*train, "--epochs", 0),
         "1 is not in the range": (*train, "--folds", 1),
-        "is not empty; name a new folder, or --resume": ("train", cohort, "--out", model),
+        "is not empty; name a new folder, or resume": ("train", cohort, "--out", model),
         "is not empty; name a new": ("train", cohort, "--out", model, "--resume"),
         "'half' is not a valid": (*train, "--hold-out", "half"),
         "nan is not a finite number": (*detect, "--prevalence", "nan"),
         "1.0 is not in the range": (*detect, "--prevalence", 1),
         "--against needs DATA": ("evaluate", model, "--against", model),
-        "--shuffle-labels is a control of": (*train, "--shuffle-labels", 0),
+        "shuffled labels are a negative control of": (*train, "--shuffle-labels", 0),
         "0 is not in the range x>=1": (*detect, "--segments", 0),
         "cannot be written": ("detect", model, recording, "--out", recording / "below"),
         "is a file": ("detect", model, recording, "--out", recording),
@@ -596,7 +594,7 @@ def test_subjects_that_cannot_be_split_so_are_told_before_any_is_loaded(
     arguments: tuple[object, ...],
     words: str,
 ) -> None:
-    monkeypatch.setattr("eeg.workflows.train.load", None)
+    monkeypatch.setattr("eeg.workflows.corpus.load_windows", None)
     assert words in refused(1, arguments[0], cohort, "--out", tmp_path / "run", *arguments[1:])
     assert not any((tmp_path / "run").glob("*"))
 
@@ -616,7 +614,7 @@ def test_a_bad_recording_of_a_corpus_is_left_out_and_said(cohort: Path, tmp_path
     assert result.exit_code == 1
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
     assert first.name in line
-    assert line.endswith("it is left out")
+    assert line.endswith("the recording is left out")
     assert "7 subjects" in result.stdout
     assert load_detector(tmp_path / "run" / "model.safetensors").training.subjects == 7
 

@@ -87,8 +87,8 @@ def test_training_keeps_its_policy_and_evaluation_takes_it_up(cohort: Path, tmp_
     assert (
         "windows that touch flat, clipped, muscle, blink, seizure" in (tmp_path / "run/card.md").read_text()
     )
-    (left_out,) = [line for line in told.splitlines() if line.startswith("Left out of")]
-    assert " that are no clean EEG" in left_out
+    (left_out,) = [line for line in told.splitlines() if line.startswith("Excluded of")]
+    assert " with artefacts" in left_out
     assert "within seizures" not in left_out
     evaluate = ("evaluate", tmp_path / "run", cohort, "--method", "grad-cam")
     assert left_out in eeg(*evaluate).output

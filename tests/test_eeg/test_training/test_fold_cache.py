@@ -4,15 +4,12 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from joblib import Parallel
 from torch import nn
 
-from eeg.budget import lasting
 from eeg.datasets import Corpus, Entry, open_corpus
 from eeg.datasets.splits import split_folds
 from eeg.io.electrodes import TEN_TWENTY
@@ -20,11 +17,13 @@ from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.windows import Windows
 from eeg.reporting import tensorboard
 from eeg.training import cross_validation, fit, fold_cache
+from eeg.training.design import Design
 from eeg.training.fit import Loaded
-from eeg.training.fold_cache import Fold
-from eeg.training.plan import Design, Plan
-from eeg.workflows import train as train_workflow
+from eeg.training.fold_cache import FoldScores
+from eeg.training.plan import Plan
+from eeg.workflows.corpus import load_corpus
 from eeg.workflows.run_folder import begin, finish, finished, refuse_other, started
+from eeg.workflows.train import train_plan
 from trainers.errors import DataError
 
 PLAN = Plan(Preprocessing(TEN_TWENTY), "events", 2.0, "top", epochs=1)
@@ -42,14 +41,14 @@ def corpus(cohort: Path) -> Corpus:
 
 @pytest.fixture(scope="module")
 def loaded(corpus: Corpus) -> Loaded:
-    return train_workflow.load_corpus(corpus, PLAN.preprocessing, PLAN.window)
+    return load_corpus(corpus, PLAN)
 
 
 @pytest.fixture(scope="module")
 def whole(corpus: Corpus, loaded: Loaded, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A training that nobody interrupted."""
     out = tmp_path_factory.mktemp("whole")
-    train_workflow.run(PLAN, corpus, loaded, DESIGN, out=out)
+    train_plan(PLAN, corpus, loaded, DESIGN, out=out)
     return out
 
 
@@ -74,7 +73,12 @@ def files_by_folder(root: Path) -> Counter[Path]:
 @pytest.mark.parametrize(
     ("module", "name", "calls", "again"),
     [
-        (cross_validation, "fit", 1, 2),  # in the second fold: that and the final network are left to train
+        (
+            cross_validation,
+            "fit_model",
+            1,
+            2,
+        ),  # in the second fold: that and the final network are left to train
         # when the final network was trained, but not kept
         pytest.param(cross_validation, "calibrate_subjects", 0, 1, marks=pytest.mark.slow),
         (
@@ -99,7 +103,7 @@ def test_an_interrupted_training_ends_as_if_nothing_had_been(
     with monkeypatch.context() as patch:
         patch.setattr(module, name, dying(getattr(module, name), calls))
         with pytest.raises(Killed):
-            train_workflow.run(PLAN, corpus, loaded, DESIGN, out=tmp_path)
+            train_plan(PLAN, corpus, loaded, DESIGN, out=tmp_path)
     assert started(tmp_path)
     assert not finished(tmp_path)
     trained: list[int] = []
@@ -110,7 +114,7 @@ def test_an_interrupted_training_ends_as_if_nothing_had_been(
 
     fit_network = fit.fit_network
     monkeypatch.setattr(fit, "fit_network", counted)
-    train_workflow.run(PLAN, corpus, loaded, DESIGN, out=tmp_path)
+    train_plan(PLAN, corpus, loaded, DESIGN, out=tmp_path)
     assert len(trained) == again
     assert finished(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {path.name for path in whole.iterdir()}
@@ -130,8 +134,8 @@ def test_other_settings_or_data_than_the_folders_are_refused_by_the_first_that_d
         "data_sha256 was": (PLAN, DESIGN, {e: replace(w, data=w.data * 2) for e, w in loaded.items()}),
     }
     for words, (plan, design, found) in changed.items():
-        with pytest.raises(DataError, match=rf"run\.json is of another training: {words}.*; name a new"):
-            train_workflow.run(plan, corpus, found, design, out=whole)
+        with pytest.raises(DataError, match=rf"run\.json belongs to another training: {words}.*; name a new"):
+            train_plan(plan, corpus, found, design, out=whole)
     assert {path: path.read_bytes() for path in whole.iterdir() if path.is_file()} == before
 
 
@@ -166,15 +170,15 @@ def test_a_record_that_is_none_is_refused(tmp_path: Path, content: str) -> None:
 
 def test_scores_come_back_bit_for_bit(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    fold = Fold((rng.normal(size=3), 1e-300 * rng.normal(size=5)), "mean")
-    fold_cache.store(fold, tmp_path / "x.json")
-    again = fold_cache.recall(tmp_path / "x.json")
+    fold = FoldScores((rng.normal(size=3), 1e-300 * rng.normal(size=5)), "mean")
+    fold_cache.write_fold(fold, tmp_path / "x.json")
+    again = fold_cache.read_fold(tmp_path / "x.json")
     assert again.aggregation == "mean"
     for a, b in zip(again.logits, fold.logits, strict=True):
         np.testing.assert_array_equal(a, b)
     (tmp_path / "x.json").write_text("{}")
-    with pytest.raises(DataError, match=r"x\.json: no scores of a fold"):
-        fold_cache.recall(tmp_path / "x.json")
+    with pytest.raises(DataError, match=r"x\.json: cannot be read .* expected the scores of a fold"):
+        fold_cache.read_fold(tmp_path / "x.json")
 
 
 def cohort_of(change: Callable[[Windows], Windows] = lambda w: w) -> Loaded:
@@ -190,7 +194,9 @@ def cohort_of(change: Callable[[Windows], Windows] = lambda w: w) -> Loaded:
 
 
 def named(plan: Plan, loaded: Loaded, seed: int = 0) -> list[str]:
-    return fold_cache.names(plan, loaded, split_folds([e for e in loaded if e.label is not None], 2, seed))
+    return fold_cache.fold_names(
+        plan, loaded, split_folds([e for e in loaded if e.label is not None], 2, seed)
+    )
 
 
 def test_a_fold_is_known_by_whatever_its_scores_depend_on_and_by_nothing_else(
@@ -215,41 +221,3 @@ def test_a_fold_is_known_by_whatever_its_scores_depend_on_and_by_nothing_else(
     for other in others:
         assert not set(other) & set(same)
     assert not any("s0" in name for name in same)
-
-
-# --- the budget
-
-
-@pytest.mark.parametrize(
-    ("done", "jobs", "rounds"),
-    [(0, 1, 3), (2, 1, 1), (3, 1, 0), (0, 2, 1), (1, 2, 1), (0, 4, 0)],
-)
-def test_the_first_fold_that_is_trained_tells_how_many_are_left(
-    done: int, jobs: int, rounds: int, loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plan = replace(PLAN, model="tangent", labels="recording", aggregation="mean")
-    parts = split_folds(list(loaded), 4, 0)
-    one_process = partial(Parallel, n_jobs=1)  # more of them take seconds to begin
-    monkeypatch.setattr(cross_validation, "Parallel", lambda n_jobs, **how: one_process(**how))
-    cross_validation.cross_validate(plan, loaded, parts[:done], folder=tmp_path)
-    told: list[tuple[float, int]] = []
-    cross_validation.cross_validate(plan, loaded, parts, jobs, tmp_path, lambda *at: told.append(at))
-    ((seconds, left),) = told
-    assert left == rounds
-    assert 0 < seconds < 60
-    cross_validation.cross_validate(plan, loaded, parts, jobs, tmp_path, lambda *at: told.append(at))
-    assert len(told) == 1  # nothing is left to train
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (0.2, "about 0 s"),
-        (89, "about 89 s"),
-        (91, "about 2 min"),
-        (5000, "about 83 min"),
-        (9000, "about 2.5 h"),
-    ],
-)
-def test_times_are_told_roughly(seconds: float, words: str) -> None:
-    assert lasting(seconds) == words

@@ -16,7 +16,14 @@ from eeg.preprocessing.windows import Windows, training_examples
 from eeg.training import cross_validation, fit, pseudo_labels
 from eeg.training.fit import Loaded
 from eeg.training.plan import Plan
-from eeg.training.pseudo_labels import FOLDS, RARE, annotated, found, narrowed, outstanding
+from eeg.training.pseudo_labels import (
+    FOLDS,
+    RARE,
+    annotate,
+    center_logits,
+    make_pseudo_labels,
+    select_windows,
+)
 from trainers.errors import DataError
 
 PLAN = Plan(Preprocessing(("Fp1", "T7", "Cz", "O2")), "pseudo", 1.0, "top", model="tvgg-gap")
@@ -49,8 +56,8 @@ def test_what_is_rare_among_controls_counts_and_the_lower_half_does_not(
     seed: int, number: int, spread: float
 ) -> None:
     patient, rng = recording(1, seed, number), np.random.default_rng(seed)
-    height, controls = outstanding(spread * rng.normal(size=number)), rng.normal(size=1000)
-    some = narrowed(patient, height, controls)
+    height, controls = center_logits(spread * rng.normal(size=number)), rng.normal(size=1000)
+    some = select_windows(patient, height, controls)
     for onset in map(float, range(number)):
         above = np.mean(controls >= height[int(onset)])
         if above < RARE - 0.001:
@@ -62,15 +69,15 @@ def test_what_is_rare_among_controls_counts_and_the_lower_half_does_not(
 
 
 def test_a_patient_without_anything_rare_has_one_discharge() -> None:
-    some = narrowed(recording(1, 0, 5), np.array([0.0, -0.2, 0.2, -0.1, 0.1]), np.linspace(-1, 1, 101))
+    some = select_windows(recording(1, 0, 5), np.array([0.0, -0.2, 0.2, -0.1, 0.1]), np.linspace(-1, 1, 101))
     assert starts(some) == [2]
     assert some.onset.tolist() == [0, 1, 2, 3]
 
 
 def test_whose_a_recording_is_does_not_make_it_stand_out() -> None:
     logits = np.random.default_rng(0).normal(size=31)
-    np.testing.assert_allclose(outstanding(logits + 7), outstanding(logits), atol=1e-12)
-    assert np.median(outstanding(logits)) == 0
+    np.testing.assert_allclose(center_logits(logits + 7), center_logits(logits), atol=1e-12)
+    assert np.median(center_logits(logits)) == 0
 
 
 @given(
@@ -83,7 +90,7 @@ def test_each_window_is_an_example_of_what_it_was_told_whatever_the_rounding(
 ) -> None:
     n = len(positive)
     x = np.arange(n, dtype=np.float32)[:, None, None].repeat(2, -1)
-    windows = annotated(Windows(x, first + np.arange(n) * length, length, 1, None), np.array(positive, bool))
+    windows = annotate(Windows(x, first + np.arange(n) * length, length, 1, None), np.array(positive, bool))
     data, discharge = training_examples(windows)
     assert discharge[:n].tolist() == positive
     np.testing.assert_array_equal(data[:n], x)
@@ -110,7 +117,7 @@ def test_nobody_is_judged_by_what_learned_from_him(recordings: int) -> None:
 
         return judge
 
-    found(loaded, list(loaded), learn, seed=0)
+    make_pseudo_labels(loaded, list(loaded), learn, seed=0)
     assert sorted(judged) == sorted(e.subject for e in loaded)
 
 
@@ -124,8 +131,8 @@ def test_annotations_and_who_is_not_named_are_not_looked_at() -> None:
         assert stranger not in entries
         return lambda x: x.max((1, 2))
 
-    expected = found(loaded, list(loaded), learn, seed=0)
-    some = found({**known, stranger: recording(0, 99)}, list(loaded), learn, seed=0)
+    expected = make_pseudo_labels(loaded, list(loaded), learn, seed=0)
+    some = make_pseudo_labels({**known, stranger: recording(0, 99)}, list(loaded), learn, seed=0)
     for one, other in zip(some, expected, strict=True):
         np.testing.assert_array_equal(one.data, other.data)
         assert starts(one) == starts(other)
@@ -133,7 +140,9 @@ def test_annotations_and_who_is_not_named_are_not_looked_at() -> None:
 
 def test_what_a_sharp_judge_sees_is_found_and_controls_keep_all_as_silence() -> None:
     loaded = cohort(subjects=6, planted=(4, 9))
-    some = found(loaded, list(loaded), lambda entries: lambda x: (np.ptp(x, -1).max(-1) > 8) * 1.0, seed=0)
+    some = make_pseudo_labels(
+        loaded, list(loaded), lambda entries: lambda x: (np.ptp(x, -1).max(-1) > 8) * 1.0, seed=0
+    )
     for windows, entry in zip(some, loaded, strict=True):
         assert windows.label == entry.label
         assert starts(windows) == ([4, 9] if entry.label else [])
@@ -142,12 +151,14 @@ def test_what_a_sharp_judge_sees_is_found_and_controls_keep_all_as_silence() -> 
 
 def test_too_few_subjects_are_told() -> None:
     loaded = cohort(subjects=5)
-    with pytest.raises(DataError, match=r"2 training subject.* needs 3 of each, or take --labels bag"):
-        found(loaded, list(loaded), lambda entries: lambda x: x.mean((1, 2)), seed=0)
+    with pytest.raises(
+        DataError, match=r"2 training subject.* need 3 of each; add subjects or use --labels bag"
+    ):
+        make_pseudo_labels(loaded, list(loaded), lambda entries: lambda x: x.mean((1, 2)), seed=0)
 
 
 def test_finding_needs_to_know_whose_recordings_they_are() -> None:
-    with pytest.raises(ValueError, match="call network_of"):
+    with pytest.raises(ValueError, match="call train_network"):
         fit.fit_network(PLAN, list(cohort().values()))
 
 
@@ -157,14 +168,14 @@ def test_networks_find_planted_discharges_and_the_last_one_learns_them(
     """Two of twenty windows of a patient hold a bump, and nobody says which."""
     loaded = cohort(subjects=24, planted=(4, 9))
     last = {}
-    original = pseudo_labels.found
+    original = pseudo_labels.make_pseudo_labels
 
     def spy(*args: object) -> list[Windows]:
         last["found"] = original(*args)  # type: ignore[arg-type]
         return last["found"]
 
-    monkeypatch.setattr(pseudo_labels, "found", spy)
-    network = fit.network_of(replace(PLAN, epochs=40), loaded, list(loaded))
+    monkeypatch.setattr(pseudo_labels, "make_pseudo_labels", spy)
+    network = fit.train_network(replace(PLAN, epochs=40), loaded, list(loaded))
     patients = [w for w in last["found"] if w.label == 1]
     hits = np.concatenate([np.isin(starts(w), [4, 9]) for w in patients])
     assert hits.sum() > 0.9 * 2 * len(patients)

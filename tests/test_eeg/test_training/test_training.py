@@ -27,9 +27,12 @@ from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.windows import Windows, training_examples
 from eeg.training import cross_validation, fit
 from eeg.training.cross_validation import Scored
+from eeg.training.design import Design
 from eeg.training.fit import Loaded
-from eeg.training.plan import Design, Plan, recipe
-from eeg.workflows import evaluate, train as train_workflow
+from eeg.training.plan import Plan, recipe
+from eeg.workflows import evaluate
+from eeg.workflows.corpus import default_channels, load_corpus
+from eeg.workflows.train import TrainingRun, read_results, train_plan
 from hebbian.registry import list_rules
 from trainers.data.batches import Batches, TrainingData
 from trainers.errors import DataError
@@ -132,7 +135,7 @@ def test_subjects_count_the_same_however_many_recordings_they_have(
     monkeypatch.setattr(fit, "train_rule", spy)
     plan = replace(PLAN, labels="recording", rule=rule, model="tvgg-gap")
     with pytest.raises(InterruptedError):
-        fit.fit(plan, loaded, list(loaded))
+        fit.fit_model(plan, loaded, list(loaded))
     whose = {x.tobytes(): e.subject for e, w in loaded.items() for x in w.data}
     drawn = dict.fromkeys("abcde", 0.0)
     for x, weight in zip(seen["x"].numpy(), seen["weights"], strict=True):
@@ -200,7 +203,7 @@ def test_a_training_that_diverged_is_said(monkeypatch: pytest.MonkeyPatch) -> No
     loaded = tiny(2)
     monkeypatch.setattr(cross_validation, "network_logits", lambda network, x: np.full(len(x), np.nan))
     with pytest.raises(DataError, match="fold 2: the training diverged"):
-        cross_validation.score(nn.Identity(), loaded, list(loaded), "fold 2", "top")
+        cross_validation.score_recordings(nn.Identity(), loaded, list(loaded), "fold 2", "top")
 
 
 # --- bags, fine-tuning and features
@@ -234,21 +237,21 @@ def test_bags_find_the_windows_that_make_the_difference() -> None:
 
 def test_a_subject_has_one_bag_however_many_his_recordings() -> None:
     loaded = tiny(4, recordings=3)
-    bags = fit.learned_from(BAG, loaded, list(loaded))
+    bags = fit.training_windows(BAG, loaded, list(loaded))
     assert [len(w.data) for w in bags] == [18] * 4
     assert [w.label for w in bags] == [0, 1, 0, 1]
     mine = [w.data for e, w in loaded.items() if e.subject == "s2"]
     np.testing.assert_array_equal(bags[2].data, np.concatenate(mine))
-    assert fit.learned_from(PLAN, loaded, list(loaded)) == list(loaded.values())
+    assert fit.training_windows(PLAN, loaded, list(loaded)) == list(loaded.values())
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"finetune": True}, "backprop has labels from the start"),
+        ({"finetune": True}, "fine-tuning follows a rule without labels; backprop learns with labels"),
         ({"preprocessing": Preprocessing(TEN_TWENTY, reference="bipolar")}, "not pairs of them"),
-        ({"labels": "bag", "rule": "dfa"}, "bags are learned by backprop, not by dfa"),
-        ({"labels": "bag", "rule": "oja"}, "bags are learned by backprop, not by oja"),
+        ({"labels": "bag", "rule": "dfa"}, "labels 'bag' need backprop, not dfa"),
+        ({"labels": "bag", "rule": "oja"}, "labels 'bag' need backprop, not oja"),
         ({"labels": "bag", "aggregation": "chosen"}, "cannot be learned through the aggregation 'chosen'"),
     ],
 )
@@ -302,7 +305,7 @@ def test_recordings_without_a_diagnosis_are_for_pre_training_only(monkeypatch: p
         return nn.Sequential(nn.Flatten(), nn.Linear(4 * 128, 1))
 
     monkeypatch.setattr(fit, "fit_network", spy)
-    fit.fit(PLAN, loaded, [e for e in loaded if e.label is not None])
+    fit.fit_model(PLAN, loaded, [e for e in loaded if e.label is not None])
     assert seen["labelled"] == 4
     np.testing.assert_array_equal(seen["unlabelled"], [loaded[unknown].data])
 
@@ -325,7 +328,7 @@ def test_nothing_is_learned_from_who_is_judged_be_it_a_recording_without_a_diagn
 
     monkeypatch.setattr(fit, "fit_network", spy)
     train, test = split_folds(list(known), 2, 0)[0]
-    fit.fit(PLAN, {**known, **more}, train)
+    fit.fit_model(PLAN, {**known, **more}, train)
     trained = {e.subject for e in train}
     np.testing.assert_array_equal(seen[0], [w.data for e, w in more.items() if e.subject in trained])
     assert len(seen[0]) == len(test) == 2
@@ -382,7 +385,7 @@ def test_an_aggregation_is_chosen_by_training_subjects_alone(monkeypatch: pytest
         return "noisy-or"
 
     monkeypatch.setattr(fit, "fit_network", spy)
-    monkeypatch.setattr(cross_validation, "chosen", choose)
+    monkeypatch.setattr(cross_validation, "choose_aggregation", choose)
     scored = cross_validation.cross_validate(replace(PLAN, aggregation="chosen"), loaded, pairs)
     assert {s.aggregation for s in scored} == {"noisy-or"}
     assert fitted == [6, 8, 6, 8]  # without the quarter that chooses, and with it
@@ -517,27 +520,27 @@ def corpus(cohort: Path) -> Corpus:
 
 
 @pytest.fixture(scope="module")
-def ran(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> tuple[train_workflow.Run, Loaded, Path]:
+def ran(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingRun, Loaded, Path]:
     out = tmp_path_factory.mktemp("run")
     plan = Plan(Preprocessing(TEN_TWENTY), "events", 2.0, "top", epochs=1)
-    loaded = train_workflow.load_corpus(corpus, plan.preprocessing, plan.window)
-    return train_workflow.run(plan, corpus, loaded, Design(folds=2, hold_out=0.25), out=out), loaded, out
+    loaded = load_corpus(corpus, plan)
+    return train_plan(plan, corpus, loaded, Design(folds=2, hold_out=0.25), out=out), loaded, out
 
 
-def test_a_run_writes_down_what_it_can_be_repeated_from(ran: tuple[train_workflow.Run, Loaded, Path]) -> None:
+def test_a_run_writes_down_what_it_can_be_repeated_from(ran: tuple[TrainingRun, Loaded, Path]) -> None:
     done, _, out = ran
     record = json.loads((out / "run.json").read_text())
     assert record["plan"]["preprocessing"]["channels"] == list(TEN_TWENTY)
     assert (record["folds"], record["hold_out"], record["plan"]["seed"]) == (2, 0.25, 0)
     assert {"python", "torch", "numpy"} <= set(record["training"]["versions"])
-    assert from_plain(Results, record["training"]["results"]["cross_validated"]) == done.cross_validated
-    assert train_workflow.recorded_results(out)["held_out"] == done.held_out
+    assert from_plain(Results, record["training"]["results"]["cross_validated"]) == done.results
+    assert read_results(out)["held_out"] == done.held_out
     assert done.detector.training.simulated is True
     assert len(done.unseen) == 2
 
 
 def test_predictions_are_every_windows_once_and_name_nobody(
-    ran: tuple[train_workflow.Run, Loaded, Path],
+    ran: tuple[TrainingRun, Loaded, Path],
 ) -> None:
     done, loaded, out = ran
     text = (out / "predictions.csv").read_text()
@@ -552,7 +555,7 @@ def test_predictions_are_every_windows_once_and_name_nobody(
 
 
 def test_no_file_of_a_run_holds_a_path_or_a_recordings_name(
-    ran: tuple[train_workflow.Run, Loaded, Path], cohort: Path
+    ran: tuple[TrainingRun, Loaded, Path], cohort: Path
 ) -> None:
     for file in ran[2].rglob("*"):
         if file.is_file():
@@ -562,20 +565,20 @@ def test_no_file_of_a_run_holds_a_path_or_a_recordings_name(
 
 
 def test_a_detector_knows_again_what_it_was_trained_on(
-    ran: tuple[train_workflow.Run, Loaded, Path], corpus: Corpus
+    ran: tuple[TrainingRun, Loaded, Path], corpus: Corpus
 ) -> None:
     done, loaded, _ = ran
-    fresh, seen = evaluate.unseen(done.detector, corpus, loaded)
+    fresh, seen = evaluate.score_unseen(done.detector, corpus, loaded)
     assert seen == 6
     assert {s.entry for s in fresh} == {s.entry for s in done.unseen}
     for a, b in zip(fresh, sorted(done.unseen, key=lambda s: s.entry.subject), strict=True):
         np.testing.assert_array_equal(a.logits, b.logits)
     trained = {e: w for e, w in loaded.items() if e not in {s.entry for s in done.unseen}}
     with pytest.raises(DataError, match="was trained on every subject"):
-        evaluate.unseen(done.detector, corpus, trained)
+        evaluate.score_unseen(done.detector, corpus, trained)
     one = {s.entry: loaded[s.entry] for s in done.unseen if s.entry.label == 1}
     with pytest.raises(DataError, match="one class only"):
-        evaluate.unseen(done.detector, corpus, one)
+        evaluate.score_unseen(done.detector, corpus, one)
 
 
 @pytest.mark.slow
@@ -583,18 +586,16 @@ def test_a_detector_knows_again_what_it_was_pre_trained_on(corpus: Corpus) -> No
     plan = Plan(Preprocessing(TEN_TWENTY), "events", 2.0, "top", rule="softhebb", finetune=True, epochs=1)
     first, *rest = corpus.entries
     unknown = replace(first, label=None)
-    loaded = train_workflow.load_corpus(
-        replace(corpus, entries=(unknown, *rest)), plan.preprocessing, plan.window, unlabelled=True
-    )
-    done = train_workflow.run(plan, corpus, loaded, Design(folds=2))
+    loaded = load_corpus(replace(corpus, entries=(unknown, *rest)), plan, unlabelled=True)
+    done = train_plan(plan, corpus, loaded, Design(folds=2))
     assert file_hash(first.path) in done.detector.training.recordings
 
 
-def test_judging_again_gives_the_held_out_figures(ran: tuple[train_workflow.Run, Loaded, Path]) -> None:
+def test_judging_again_gives_the_held_out_figures(ran: tuple[TrainingRun, Loaded, Path]) -> None:
     done, _, _ = ran
-    assert evaluate.judged(done.detector, done.unseen) == done.held_out
+    assert evaluate.evaluate_scored(done.detector, done.unseen) == done.held_out
     assert evaluate.plan_of(done.detector).rule == "backprop"
-    mean = evaluate.explained(done.detector, done.unseen)
+    mean = evaluate.locate_discharges(done.detector, done.unseen)
     assert mean is not None
     assert 0 <= mean.explanation <= 1
 
@@ -606,13 +607,13 @@ def test_a_folder_without_a_record_is_refused(tmp_path: Path, content: str | Non
     if content is not None:
         (tmp_path / "run.json").write_text(content)
     with pytest.raises(DataError, match=r"run\.json: no record of a run"):
-        train_workflow.recorded_results(tmp_path)
+        read_results(tmp_path)
 
 
 def test_recordings_without_a_diagnosis_are_not_trained_on(corpus: Corpus) -> None:
     unknown = Corpus("a", tuple(replace(e, label=None) for e in corpus.entries))
     with pytest.raises(DataError, match="no recording has a diagnosis"):
-        train_workflow.load_corpus(unknown, PLAN.preprocessing, 1.0)
+        load_corpus(unknown, PLAN)
 
 
 def test_default_channels_are_those_of_the_first_recording_that_can_be_read(
@@ -620,9 +621,9 @@ def test_default_channels_are_those_of_the_first_recording_that_can_be_read(
 ) -> None:
     (tmp_path / "bad.edf").write_text("not an EDF")
     bad = Entry(tmp_path / "bad.edf", "x", 1)
-    assert train_workflow.default_channels(Corpus("a", (bad, *corpus.entries))) == TEN_TWENTY
+    assert default_channels(Corpus("a", (bad, *corpus.entries))) == TEN_TWENTY
     with pytest.raises(DataError, match="none of its 1 recordings can be read"):
-        train_workflow.default_channels(Corpus("a", (bad,)))
+        default_channels(Corpus("a", (bad,)))
 
 
 def test_a_fingerprint_is_of_contents_and_not_of_names(tmp_path: Path) -> None:

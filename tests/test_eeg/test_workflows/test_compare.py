@@ -18,8 +18,8 @@ from eeg.preprocessing.windows import Windows
 from eeg.training import cross_validation
 from eeg.training.cross_validation import cross_validate, subject_scores
 from eeg.training.fit import Loaded
-from eeg.training.plan import Plan
-from eeg.workflows.compare import as_text, compare, name_of
+from eeg.training.plan import Plan, describe_model
+from eeg.workflows.compare import ModelComparison, compare_plans
 
 PLAN = Plan(Preprocessing(("Fp1", "T7", "Cz", "O2")), "recording", 2.0, "mean", model="tangent", epochs=1)
 PLANS = [PLAN, replace(PLAN, model="svm"), replace(PLAN, model="tvgg-gap", rule="dfa")]
@@ -41,7 +41,7 @@ def loaded(tmp_path: Path) -> Loaded:
 
 def test_each_model_has_its_own_figure_and_is_tested_against_the_first(loaded: Loaded) -> None:
     parts = split_folds(list(loaded), 3, 0)
-    rows = compare(PLANS, loaded, parts)
+    rows = compare_plans(PLANS, loaded, parts)
     scores = [subject_scores(cross_validate(plan, loaded, parts)) for plan in PLANS]
     labels, names = scores[0][1], np.array(scores[0][2])
     assert [row.name for row in rows] == ["tangent", "svm", "tvgg-gap by dfa"]
@@ -50,8 +50,8 @@ def test_each_model_has_its_own_figure_and_is_tested_against_the_first(loaded: L
         assert row.roc_auc == auc(labels, mine, names)
     for row, (mine, _, _) in zip(rows[1:], scores[1:], strict=True):
         assert row.against == delong(labels, mine, scores[0][0])
-    lines = as_text(rows, 12).splitlines()
-    assert len(lines) == 5
+    lines = str(ModelComparison("a", True, 12, 3, tuple(rows))).splitlines()
+    assert len(lines) == 6
     assert "12 subjects, the same folds for all" in lines[-1]
 
 
@@ -61,30 +61,32 @@ def test_what_is_kept_is_not_made_again(
     parts = split_folds(list(loaded), 3, 0)
     kept = tmp_path / "kept"
     kept.mkdir()
-    once = compare(PLANS[:2], loaded, parts, folder=kept)
-    assert once == compare(PLANS[:2], loaded, parts)
+    once = compare_plans(PLANS[:2], loaded, parts, folder=kept)
+    assert once == compare_plans(PLANS[:2], loaded, parts)
     made: list[Plan] = []
 
     def spy(plan: Plan, *rest: object) -> object:
         made.append(plan)
         return fit(plan, *rest)  # type: ignore[arg-type]
 
-    fit = cross_validation.fit
-    monkeypatch.setattr(cross_validation, "fit", spy)
-    assert compare(PLANS[:2], loaded, parts, folder=kept) == once
+    fit = cross_validation.fit_model
+    monkeypatch.setattr(cross_validation, "fit_model", spy)
+    assert compare_plans(PLANS[:2], loaded, parts, folder=kept) == once
     assert made == []
     other = replace(PLAN, seed=1)
-    compare([PLAN, other], loaded, parts, folder=kept)
+    compare_plans([PLAN, other], loaded, parts, folder=kept)
     assert made == [other] * 3
-    compare([PLAN], loaded, split_folds(list(loaded), 3, 1), folder=kept)  # other folds are another question
+    compare_plans(
+        [PLAN], loaded, split_folds(list(loaded), 3, 1), folder=kept
+    )  # other folds are another question
     assert made == [other] * 3 + [PLAN] * 3
     assert not any("s1" in file.read_text() for file in kept.iterdir())
 
 
 def test_names_tell_the_rule_and_what_follows_it() -> None:
-    assert name_of(PLAN) == "tangent"
+    assert describe_model(PLAN) == "tangent"
     tuned = replace(PLAN, model="eegnet", rule="oja", finetune=True)
-    assert name_of(tuned) == "eegnet by oja, then backprop"
+    assert describe_model(tuned) == "eegnet by oja, then backprop"
 
 
 def test_the_command_compares_and_can_be_read_by_machines(cohort: Path, tmp_path: Path) -> None:
@@ -107,7 +109,7 @@ def test_the_command_compares_and_can_be_read_by_machines(cohort: Path, tmp_path
     [
         (["--model", "resnet"], 2, "no model named 'resnet'"),
         (["--model", "tvgg-gap", "--rule", "ojja"], 2, "did you mean 'oja'"),
-        (["--model", "tvgg-gap", "--labels", "bag", "--rule", "dfa"], 2, "bags are learned by backprop"),
+        (["--model", "tvgg-gap", "--labels", "bag", "--rule", "dfa"], 2, "need backprop, not dfa"),
         (["--model", "deep4", "--window", "0.5"], 2, "too short for its poolings"),
         (["--model", "rf", "--window", "0.5", "--folds", "2"], 1, "rf: windows of 0.5 s tell no frequency"),
     ],

@@ -1,0 +1,105 @@
+"""Load a corpus for a training or an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from eeg.datasets import Corpus, Entry, splits
+from eeg.detector.detector import Detector
+from eeg.io.electrodes import TEN_TWENTY
+from eeg.io.reader import read_recording
+from eeg.preprocessing.loading import load_windows
+from eeg.training.fit import Loaded
+from eeg.training.plan import Plan
+from trainers.errors import DataError
+
+OnError = Callable[[Entry, DataError], None]
+OnMessage = Callable[[str], object]
+
+
+def default_channels(corpus: Corpus) -> tuple[str, ...]:
+    """Return the 19 electrodes of the 10-20 system if the first readable recording has them, else all it has.
+
+    Raises
+    ------
+    DataError
+        If no recording can be read.
+    """
+    for entry in corpus.entries:
+        try:
+            names = read_recording(entry.path, preload=False).ch_names
+        except DataError:  # reported when all recordings are loaded
+            continue
+        return TEN_TWENTY if set(TEN_TWENTY) <= set(names) else tuple(names)
+    raise DataError(f"{corpus.name}: none of its {len(corpus.entries)} recordings can be read as EEG")
+
+
+def load_corpus(
+    corpus: Corpus,
+    settings: Plan | Detector,
+    *,
+    unlabelled: bool = False,
+    cache: Path | None = None,
+    jobs: int = 1,
+    on_error: OnError | None = None,
+    on_message: OnMessage | None = None,
+) -> Loaded:
+    """Load the windows of every recording whose subject has a diagnosis.
+
+    Parameters
+    ----------
+    corpus
+        The recordings.
+    settings
+        The plan or detector whose preprocessing, window length and quality policy apply.
+    unlabelled
+        Load the recordings without a diagnosis too.
+    cache
+        A folder that stores the windows for later calls.
+    jobs
+        Number of processes.
+    on_error
+        Called with each unusable recording, which is left out; None raises its error.
+    on_message
+        Called with one line on the excluded windows.
+
+    Raises
+    ------
+    DataError
+        If no recording has a diagnosis, or as `eeg.preprocessing.loading.load_windows`.
+    """
+    known = splits.diagnosed(corpus)
+    chosen = Corpus(corpus.name, corpus.entries if unlabelled else known, corpus.simulated)
+    loaded = load_windows(
+        chosen,
+        settings.preprocessing,
+        settings.window,
+        policy=settings.quality,
+        folder=cache,
+        jobs=jobs,
+        on_error=on_error,
+    )
+    if on_message is not None:
+        on_message(describe_exclusions(loaded))
+    return loaded
+
+
+def describe_exclusions(loaded: Loaded) -> str:
+    """Return one line on the windows and channels that are excluded from training and evaluation."""
+    windows = loaded.values()
+    flawed, ictal = sum(w.flawed for w in windows), sum(w.ictal for w in windows)
+    total = sum(len(w.data) for w in windows) + flawed + ictal
+    bad = sum(bool(w.quality and (w.quality.flat or w.quality.not_finite)) for w in windows)
+    counts = {
+        "within seizures": ictal,
+        "with artefacts": flawed,
+        "stretch(es) between gaps that are too short": sum(w.short for w in windows),
+    }
+    excluded = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    lines = [f"Excluded of {total} windows: {excluded or 'none'}."]
+    if bad:
+        lines.append(
+            f"Flat or non-finite channels, interpolated if used, in {bad} of {len(loaded)} recording(s)."
+        )
+    return "  ".join(lines)
