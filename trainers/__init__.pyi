@@ -7,7 +7,7 @@ from .callbacks import (
     unit_norm as unit_norm,
 )
 from .checkpoint import Checkpoint as Checkpoint
-from .comparison.compare import Comparison as Comparison
+from .comparison.compare import Comparison as Comparison, compare_rules as compare_rules
 from .data import load_data as load_data
 from .data.batches import (
     Batches as Batches,

@@ -13,7 +13,7 @@ from trainers.comparison import compare as module, search as searching
 from trainers.comparison.compare import Comparison, compare_rules
 from trainers.comparison.experiment import Experiment
 from trainers.comparison.results import read_results
-from trainers.comparison.search import SearchResult, hold_out, scale_rates, search_rates
+from trainers.comparison.search import SearchResult, scale_rates, search_rates, split_training
 from trainers.recipes import Phase, Recipe
 
 
@@ -31,7 +31,7 @@ def slow(rate):
 
 
 def test_a_fifth_of_each_class_of_the_training_data_is_held_out(split):
-    inner = hold_out(split)
+    inner = split_training(split)
     assert torch.bincount(inner.y_test).tolist() == [20, 20]
     both = torch.cat([inner.x_train, inner.x_test])
     assert sorted(map(tuple, both.tolist())) == sorted(map(tuple, split.x_train.tolist()))

@@ -52,12 +52,12 @@ def _read_settings(ctx: click.Context, option: click.Parameter, path: Path | Non
     return {} if path is None else read_overrides(path)
 
 
-FOLDER = click.option(
+DATA_FOLDER = click.option(
     "--folder",
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder with the files of the data.  [default: $HEBBIAN_DATA/<data>]",
 )
-JOBS = click.option(
+JOBS_OPTION = click.option(
     "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes at a time."
 )
 _TRAINING = (
@@ -68,7 +68,7 @@ _TRAINING = (
         callback=_check_data,
         help="digits, mnist, fashion-mnist, cifar10, or a set that a package registers; see `hebbian data`.",
     ),
-    FOLDER,
+    DATA_FOLDER,
     click.option(
         "--model",
         "net",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from trainers.cli.options import FOLDER, JOBS, check_rule, check_rules, training_options
+from trainers.cli.options import DATA_FOLDER, JOBS_OPTION, check_rule, check_rules, training_options
+
+if TYPE_CHECKING:
+    from trainers.comparison.compare import Comparison
 
 _OUT = click.Path(file_okay=False, path_type=Path)
 
@@ -78,7 +82,7 @@ def train_command(
     metavar="TRIALS",
     help="Rates to try for each rule first, evaluated on held-out training data (needs Optuna).",
 )
-@JOBS
+@JOBS_OPTION
 @click.option(
     "--budget-minutes",
     type=click.FloatRange(0),
@@ -124,8 +128,8 @@ def compare_command(
 @click.command("run")
 @click.argument("record", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--out", required=True, type=_OUT, help="New folder.")
-@JOBS
-@FOLDER
+@JOBS_OPTION
+@DATA_FOLDER
 def run_command(record: Path, out: Path, jobs: int, folder: Path | None) -> None:
     """Repeat the run in RECORD, a run.json, and report whether the results are the same."""
     from trainers.comparison.repeat import ResultsDiffer, repeat_run
@@ -142,7 +146,7 @@ def run_command(record: Path, out: Path, jobs: int, folder: Path | None) -> None
     click.echo(f"All {count} results are the same, bit for bit.")
 
 
-def _comparison(rules: Any, seeds: Any, controls: bool, **settings: Any) -> Any:
+def _comparison(rules: Sequence[str], seeds: Sequence[int], controls: bool, **settings: Any) -> Comparison:
     from trainers.comparison.compare import Comparison, with_controls
 
     return Comparison(with_controls(rules) if controls else tuple(rules), tuple(seeds), **settings)

@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 _MIB = 2**20
-S = TypeVar("S")
-T = TypeVar("T")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 class JobError(Exception):
     """The function raised, or its process died; the message states the cause in one line."""
 
 
-def run_in_process(function: Callable[..., T], *args: Any) -> T:
+def run_in_process(function: Callable[..., _Result], *args: Any) -> _Result:
     """Return ``function(*args)``, called in a new Python process.
 
     As with any new process, function and arguments must be picklable, and a script that calls this must
@@ -44,7 +44,9 @@ def run_in_process(function: Callable[..., T], *args: Any) -> T:
             raise JobError(" ".join(f"{type(error).__name__}: {error}".split())) from error
 
 
-def run_jobs(function: Callable[[S], T], items: Iterable[S], jobs: int, deadline: float) -> Iterator[T]:
+def run_jobs(
+    function: Callable[[_Item], _Result], items: Iterable[_Item], jobs: int, deadline: float
+) -> Iterator[_Result]:
     """Yield the results of ``function`` as they come.
 
     Parameters
@@ -59,7 +61,7 @@ def run_jobs(function: Callable[[S], T], items: Iterable[S], jobs: int, deadline
         Time of `time.monotonic` after which no call begins.
     """
 
-    def in_time(item: S) -> list[T]:
+    def in_time(item: _Item) -> list[_Result]:
         return [function(item)] if time.monotonic() < deadline else []
 
     threads = ThreadPoolExecutor(jobs)

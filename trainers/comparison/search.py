@@ -55,7 +55,7 @@ def search_rates(experiment: Experiment, split: Split, trials: int) -> SearchRes
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    inner = hold_out(split)
+    inner = split_training(split)
     names = [
         *(["learn"] if _rate(experiment.recipe.learn) > 0 else []),
         *([] if find_rule(experiment.rule).supervised else ["readout"]),
@@ -98,7 +98,7 @@ def describe_search(result: SearchResult) -> str:
     )
 
 
-def hold_out(split: Split) -> Split:
+def split_training(split: Split) -> Split:
     """Return the training data with a fifth of each class as test data."""
     from sklearn.model_selection import train_test_split
 
