@@ -1,4 +1,4 @@
-"""What people look at: figures and TensorBoard."""
+"""Figures and TensorBoard."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""How well a classifier does, as figures."""
+"""The performance of a classifier, as figures."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from matplotlib.figure import Figure
 from visualizers.style import FAINT, INK, MARK, OTHER, PAPER, despine
 
 _BINS = 10  # of a reliability diagram
-_MOST_NUMBERS = 20  # classes; with more the numbers would not be legible
+_MOST_NUMBERS = 20  # classes; with more the numbers are not legible
 
 
 def confusion(counts: np.ndarray) -> Figure:
-    """Draw a confusion matrix: how many samples of each class were taken for each class.
+    """Draw a confusion matrix.
 
     Parameters
     ----------
     counts
-        (K, K) whole numbers; the row is the true class, the column the predicted one.
+        (K, K) integers; the row is the true class, the column the predicted one.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Colours show the share of the row; it belongs to no pyplot state.
+        Colours show the fraction of the row; the figure is not managed by pyplot.
     """
     classes = len(counts)
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    fractions = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     figure = Figure(figsize=(4.2, 4.0), dpi=100, layout="constrained")
     axes = figure.add_subplot()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
     axes.set_xlabel("predicted class", fontsize=9, color=INK)
     axes.set_ylabel("true class", fontsize=9, color=INK)
     axes.spines[:].set_visible(False)
@@ -38,36 +38,36 @@ def confusion(counts: np.ndarray) -> Figure:
         axes.set_xticks(range(classes))
         axes.set_yticks(range(classes))
         for (row, column), count in np.ndenumerate(counts):
-            colour = PAPER if shares[row, column] > 0.5 else INK
+            colour = PAPER if fractions[row, column] > 0.5 else INK
             axes.text(column, row, f"{count}", ha="center", va="center", fontsize=8, color=colour)
     return figure
 
 
 def ranking(labels: np.ndarray, scores: np.ndarray) -> Figure:
-    """Draw the ROC and the precision-recall curve, with the diagonal and the prevalence as chance has them.
+    """Draw the ROC and the precision-recall curve, with their chance levels: diagonal and prevalence.
 
     Parameters
     ----------
     labels, scores
-        (n,) each, of both classes: 0 or 1, and the higher the more like 1.
+        (n,) each: 0 or 1, both present, and any score that increases with class 1.
     """
     from sklearn.metrics import precision_recall_curve, roc_curve  # takes a second
 
     figure = Figure(figsize=(7.6, 3.6), dpi=120, layout="constrained")
     roc, recall = figure.subplots(1, 2)
-    alarms, hits, _ = roc_curve(labels, scores)
-    roc.plot(alarms, hits, color=MARK, drawstyle="steps-post")
+    false_positives, true_positives, _ = roc_curve(labels, scores)
+    roc.plot(false_positives, true_positives, color=MARK, drawstyle="steps-post")
     roc.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle=":")
     _frame(roc, "1 - specificity", "sensitivity", "ROC")
-    precision, found, _ = precision_recall_curve(labels, scores)
-    recall.plot(found, precision, color=MARK, drawstyle="steps-post")
+    precision, sensitivity, _ = precision_recall_curve(labels, scores)
+    recall.plot(sensitivity, precision, color=MARK, drawstyle="steps-post")
     recall.axhline(labels.mean(), color=FAINT, linewidth=0.8, linestyle=":")
     _frame(recall, "sensitivity", "precision", "precision and recall")
     return figure
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray) -> Figure:
-    """Draw how often class 1 came where it was foretold with a probability, in ten equal bins.
+    """Draw a reliability diagram: the fraction of class 1 by predicted probability, in ten equal bins.
 
     Parameters
     ----------
@@ -77,67 +77,69 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        One point a bin that holds anybody, at its mean probability; below, how many it holds.
+        One point for each non-empty bin, at its mean probability; below, the number of subjects in it.
     """
     bins = np.minimum((_BINS * probabilities).astype(int), _BINS - 1)
     count = np.bincount(bins, minlength=_BINS)
-    held = count > 0
-    foretold, came = (
-        np.bincount(bins, v, minlength=_BINS)[held] / count[held] for v in (probabilities, labels)
+    filled = count > 0
+    predicted, observed = (
+        np.bincount(bins, v, minlength=_BINS)[filled] / count[filled] for v in (probabilities, labels)
     )
     figure = Figure(figsize=(3.8, 4.4), dpi=120, layout="constrained")
     diagram, number = figure.subplots(2, sharex=True, height_ratios=[3, 1])
     diagram.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle=":")
-    diagram.plot(foretold, came, "o-", color=MARK, markersize=4)
-    _frame(diagram, "", "share with epilepsy", "reliability")
+    diagram.plot(predicted, observed, "o-", color=MARK, markersize=4)
+    _frame(diagram, "", "fraction with epilepsy", "reliability")
     number.bar((np.arange(_BINS) + 0.5) / _BINS, count, 0.9 / _BINS, color=FAINT)
-    number.set_xlabel("foretold probability")
+    number.set_xlabel("predicted probability")
     number.set_ylabel("subjects")
     despine(number)
     return figure
 
 
 def plot_risk_coverage(coverage: np.ndarray, risk: np.ndarray) -> Figure:
-    """Draw the share of errors (k,) among the surest decisions, over the share (k,) that is decided."""
+    """Draw the fraction of errors (k,) over the fraction of subjects (k,) decided, most certain first."""
     figure = Figure(figsize=(3.8, 3.6), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     axes.plot(coverage, risk, color=MARK, drawstyle="steps-post")
-    _frame(axes, "share of subjects decided, the surest first", "share of errors", "risk and coverage")
+    _frame(
+        axes, "fraction of subjects decided, most certain first", "fraction of errors", "risk and coverage"
+    )
     return figure
 
 
 def plot_removal(
     deletion: np.ndarray, insertion: np.ndarray, random: tuple[np.ndarray, np.ndarray]
 ) -> Figure:
-    """Draw what becomes of a probability while the strongest evidence is taken out, and put in.
+    """Draw a probability during deletion and insertion of the strongest evidence.
 
     Parameters
     ----------
     deletion, insertion
-        (S + 1,) each: the probability after so many of S steps.
+        (S + 1,) each: the probability after each of S steps.
     random
-        The same two for parts in random order.
+        The same two for a random order.
     """
     figure = Figure(figsize=(11, 3.6), dpi=120, layout="constrained")
-    pairs = zip(("taken out", "put in"), (deletion, insertion), random, strict=True)
+    pairs = zip(("deleted", "inserted"), (deletion, insertion), random, strict=True)
     for axes, (name, curve, chance) in zip(figure.subplots(1, 2, sharey=True), pairs, strict=True):
-        share = np.linspace(0, 1, len(curve))
-        axes.plot(share, chance, color=FAINT, label="in random order")
-        axes.plot(share, curve, color=MARK, label="strongest first")
-        _frame(axes, f"share of the signal {name}", "mean probability of the windows", name)
+        fraction = np.linspace(0, 1, len(curve))
+        axes.plot(fraction, chance, color=FAINT, label="in random order")
+        axes.plot(fraction, curve, color=MARK, label="strongest first")
+        _frame(axes, f"fraction of the signal {name}", "mean probability of the windows", name)
         axes.legend(frameon=False, fontsize=8, labelcolor=INK)
     return figure
 
 
 def score_distribution(epilepsy: np.ndarray, control: np.ndarray, score: float) -> Figure:
-    """Draw where a raw score stands among those of the subjects that a model was calibrated on.
+    """Draw a raw score and the distribution of those of the calibration subjects.
 
     Parameters
     ----------
     epilepsy, control
-        (n,) and (m,): one raw score a subject.
+        (n,) and (m,): one raw score for each subject.
     score
-        That of the recording.
+        Raw score of the recording.
     """
     figure = Figure(figsize=(11, 1.6), dpi=120, layout="constrained")
     axes = figure.add_subplot()
@@ -162,7 +164,7 @@ def score_distribution(epilepsy: np.ndarray, control: np.ndarray, score: float) 
 
 
 def _frame(axes: Axes, across: str, up: str, title: str) -> None:
-    """Give axes of shares, 0 to 1, their names."""
+    """Set limits and labels of axes of fractions, 0 to 1."""
     axes.set_xlim(0, 1)
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlabel(across)

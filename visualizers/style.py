@@ -1,4 +1,4 @@
-"""What the figures have in common."""
+"""Colours and axes of all figures."""
 
 from matplotlib.axes import Axes
 
@@ -8,7 +8,7 @@ OTHER = "#1971c2"  # what it is compared with
 
 
 def despine(axes: Axes) -> None:
-    """Leave only what carries information."""
+    """Remove the top and right spines and the ticks; use the colours of the figures."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(GRID)
     axes.tick_params(length=0, labelsize=8, labelcolor=INK)

@@ -1,4 +1,4 @@
-"""A callback that writes what a training does for TensorBoard."""
+"""A callback that logs a training to TensorBoard."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from visualizers.weights import receptive_fields, weight_images
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-_CURVE = 1000  # held-out samples behind a point of a curve
-_PROBES = 256  # held-out inputs at which units are looked at
-_UNITS = 25  # of a deeper layer that are shown
+_CURVE = 1000  # held-out samples for a point of a curve
+_PROBES = 256  # held-out inputs for the activity of units
+_UNITS = 25  # shown of a deeper layer
 _VALUES = 50_000  # of a histogram
 
 
 class Training(Protocol):
-    """What the callback needs to know of a trainer."""
+    """What the callback uses of a trainer."""
 
     rule: Rule
     optimizer: torch.optim.Optimizer
@@ -51,59 +51,57 @@ class Training(Protocol):
 
 @dataclass
 class _Phase:
-    """What is kept of a phase from one epoch to the next."""
+    """The state of a phase between epochs."""
 
-    start: float  # when it began, by `time.perf_counter`
-    spent: float = 0.0  # seconds of it that went into logging
-    before: dict[str, Tensor] | None = None  # the weights when the epoch began, if it is watched
+    start: float  # by `time.perf_counter`
+    spent: float = 0.0  # seconds of it spent on logging
+    before: dict[str, Tensor] | None = None  # the weights at the start of the epoch, if it is logged
     objective: Tensor | float = 0.0  # summed over the steps of that epoch
     steps: int = 0
-    written: int = 0  # the last epoch with curves
-    looked: int = 0  # and with a closer look
+    written: int = 0  # last epoch with curves
+    looked: int = 0  # last epoch with histograms and images
 
 
 class TensorBoard:
-    """Write curves once an epoch, and a closer look at epochs 1, 2, 4, 8 and so on and at the last.
+    """Write curves every epoch, and histograms and images at epochs 1, 2, 4, 8, ... and the last.
 
-    Where epochs are so short that this would take more than ``share`` of a phase's time, epochs are left out;
-    the first and the last one never are.  Tags begin with the phase:
+    Epochs are skipped where logging would exceed the fraction ``share`` of a phase's time, but never the
+    first and the last one.  Tags begin with the phase:
 
     - ``accuracy``, on a thousand held-out samples at most, and ``learning_rate/<group>``.
-    - ``objective``, the mean over the epoch of what the rule returns, where it has a criterion; it is a loss
-      for some of these rules only, and means nothing for the others.
-    - ``movement/<layer>``: how far the weights went in the epoch, relative to their norm.
-    - ``norm_error/<layer>``, where a plasticity acts: the mean distance of units' norms from 1, at which
-      Oja's rule, SoftHebb and their like converge.
-    - ``card``: what is being trained, how, and with which settings.
+    - ``objective``, the mean over the epoch of the value of the rule, if it has a criterion; it is a loss for
+      some of these rules only.
+    - ``relative_update/<layer>``: the change of the weights in the epoch, relative to their norm.
+    - ``norm_error/<layer>``, where a plasticity acts: the mean distance of units' norms from 1, to which
+      Oja's rule, SoftHebb and similar rules converge.
+    - ``card``: model, optimizer and settings.
 
-    The closer look: TensorBoard keeps ten pictures a tag, and doubling the interval shows a run of up to 512
-    epochs from its beginning to its end.
+    At doubling intervals, as TensorBoard keeps ten images for each tag:
 
     - ``weights/<layer>``, and ``activity/<layer>`` on held-out inputs: histograms.
-    - ``dead_units/<layer>``, ``selectivity/<layer>``: on the same inputs, the share of units that never
+    - ``dead_units/<layer>``, ``selectivity/<layer>``: on the same inputs, the fraction of units that never
       respond, and the mean selectivity.
-    - ``receptive_fields/<layer>``: the weights of the first layer; those of deeper layers carried down to the
-      input, as `hebbian.diagnostics.projections` has it.
+    - ``receptive_fields/<layer>``: the weights of the first layer; those of deeper layers projected to the
+      input by `hebbian.diagnostics.projections`.
 
     At the end of a phase ``confusion`` is written, on all held-out samples.
 
-    A training that goes on from a checkpoint goes on in the same folder: what was written there after the
-    checkpoint is cut off, and nothing stands there twice.
+    A training resumed from a checkpoint writes to the same folder: events after the checkpoint are removed.
 
     Parameters
     ----------
     folder
-        Where the event file goes; it is made.
+        For the event file; created if missing.
     image
-        Height and width of the inputs, if they are pictures laid out flat.
+        Height and width of the inputs, if they are flattened images.
     settings
-        What the run was made with, shown in the cards.  At the end they go to the page of hyper-parameters,
-        with the metrics of the last phase, named ``final/accuracy``.
+        Settings of the run, shown in the cards and, with the metrics of the last phase (``final/accuracy``),
+        on the page of hyper-parameters.
     alignment
         Also write ``angle_to_backprop/<layer>``, in degrees, once an epoch, for rules with a criterion.
     share
-        Of a phase's time by the clock, how much the writing may take before its end; `math.inf` to leave out
-        no epoch.
+        Maximal fraction of a phase's wall-clock time for logging, without that at its end; `math.inf` to log
+        every epoch.
     """
 
     def __init__(
@@ -128,14 +126,14 @@ class TensorBoard:
         self._final: Mapping[str, float] = {}
 
     def on_gradients(self, trainer: Training, objective: Tensor) -> None:
-        """Keep the objective for the end of the epoch; reading it now would wait for the device."""
+        """Add the objective to the epoch's sum, which is read at the end: no waiting for the device."""
         phase = self._phase or self._begin(trainer)
         if phase.before is not None:
             phase.objective = phase.objective + objective.float()
             phase.steps += 1
 
     def on_epoch(self, trainer: Training) -> None:
-        """Write the epoch's curves and, at doubling intervals, all else; see whether to watch the next."""
+        """Write the epoch's curves and, at doubling intervals, all else; decide whether to log the next."""
         phase = self._phase
         if phase is None:
             return
@@ -151,9 +149,9 @@ class TensorBoard:
             phase.spent += time.perf_counter() - now
 
     def on_phase(self, trainer: Training) -> None:
-        """Look at what the phase ended with."""
+        """Write the state at the end of the phase."""
         phase, self._phase = self._phase, None
-        if phase is None:  # it had ended before a checkpoint, from which the training goes on
+        if phase is None:  # it ended before the checkpoint from which the training is resumed
             return
         if phase.written != trainer.epoch:
             phase.before = None
@@ -167,7 +165,7 @@ class TensorBoard:
         self._writer.flush()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what the rest of the training has to know, and how far the event files have come."""
+        """Return the state of the phase and the sizes of the event files."""
         self._writer.flush()
         phase = None
         if self._phase is not None:
@@ -180,7 +178,7 @@ class TensorBoard:
         return {"phase": phase, "final": dict(self._final), "files": files}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state_dict`; what earlier event files hold beyond it is cut off."""
+        """Restore `state_dict`; later events are removed from earlier files."""
         for path in self._earlier:
             if path.name in state["files"]:
                 os.truncate(path, state["files"][path.name])
@@ -191,7 +189,7 @@ class TensorBoard:
             self._phase = _Phase(**{**phase, "start": time.perf_counter() + phase["start"]})
 
     def close(self) -> None:
-        """Write the settings and what came of them, and end the event file."""
+        """Write settings and final metrics, and close the event file."""
         if self.settings:
             self._write_hyperparameters()
         self._writer.close()
@@ -205,7 +203,7 @@ class TensorBoard:
         if error is None:
             self.close()
         else:
-            self._writer.close()  # what failed has no final metric
+            self._writer.close()  # a failed run has no final metrics
 
     def _begin(self, trainer: Training) -> _Phase:
         self._phase = phase = _Phase(time.perf_counter(), before=_weights(trainer.rule.model))
@@ -214,7 +212,7 @@ class TensorBoard:
         return phase
 
     def _write_epoch(self, trainer: Training, phase: _Phase) -> None:
-        """Write the curves; those that need the whole epoch only where it was watched."""
+        """Write the curves; those of the whole epoch only if it was logged from its start."""
         curves = {
             **trainer.evaluate(_CURVE),
             **_rates(trainer.optimizer),
@@ -222,7 +220,7 @@ class TensorBoard:
             **(_angles(trainer) if self.alignment else {}),
         }
         if phase.before is not None:
-            curves |= _movements(phase.before, _weights(trainer.rule.model))
+            curves |= _relative_updates(phase.before, _weights(trainer.rule.model))
             if getattr(trainer.rule, "criterion", None) is not None:
                 curves["objective"] = float(phase.objective) / phase.steps
         self._write_curves(trainer, curves)
@@ -233,9 +231,9 @@ class TensorBoard:
         for path, w in _weights(trainer.rule.model).items():
             self._write_histogram(trainer, _tag("weights", path), w)
         x = None if trainer.held_out is None else _spread(trainer.held_out[0], _PROBES)
-        for path, picture in weight_images(trainer.rule.model, x, self.image, _UNITS).items():
+        for path, image in weight_images(trainer.rule.model, x, self.image, _UNITS).items():
             tag = _tag(trainer.phase, "receptive_fields", path)
-            self._writer.add_image(tag, receptive_fields(picture), trainer.epoch)
+            self._writer.add_image(tag, receptive_fields(image), trainer.epoch)
         if x is not None:
             self._look_at_units(trainer, x)
 
@@ -254,14 +252,14 @@ class TensorBoard:
 
     def _write_histogram(self, trainer: Training, name: str, values: Tensor) -> None:
         values = _spread(values.flatten(), _VALUES)
-        values = values[values.isfinite()]  # a histogram cannot hold what has diverged
+        values = values[values.isfinite()]  # histograms take finite values only
         if len(values):
             self._writer.add_histogram(f"{trainer.phase}/{name}", values.float(), trainer.epoch)
 
     def _write_hyperparameters(self) -> None:
         from torch.utils.tensorboard.summary import hparams
 
-        # SummaryWriter.add_hparams would open a run of its own beside this one.
+        # SummaryWriter.add_hparams would create a second run.
         metrics = {f"final/{name}": value for name, value in self._final.items()}
         for summary in hparams(self.settings, metrics):
             self._writer._get_file_writer().add_summary(summary)
@@ -288,9 +286,10 @@ def _weights(model: nn.Module) -> dict[str, Tensor]:
     return {path: synaptic(model, path).weight.detach().clone() for path in weight_layers(model)}
 
 
-def _movements(before: Mapping[str, Tensor], now: Mapping[str, Tensor]) -> dict[str, float]:
+def _relative_updates(before: Mapping[str, Tensor], now: Mapping[str, Tensor]) -> dict[str, float]:
     return {
-        _tag("movement", path): diagnostics.movement(w.to(now[path]), now[path]) for path, w in before.items()
+        _tag("relative_update", path): diagnostics.relative_update(w.to(now[path]), now[path])
+        for path, w in before.items()
     }
 
 
@@ -324,7 +323,7 @@ def _angles(trainer: Training) -> dict[str, float]:
 
 
 def _counts(scores: Tensor, y: Tensor) -> np.ndarray:
-    """Count the samples of each true class (row) that were taken for each class (column)."""
+    """Count the samples of each true class (row) by predicted class (column)."""
     p = probabilities(scores)
     classes = p.shape[1]
     pairs = y.flatten().long() * classes + p.argmax(1)
@@ -332,8 +331,8 @@ def _counts(scores: Tensor, y: Tensor) -> np.ndarray:
 
 
 def _card(trainer: Training, settings: Mapping[str, str | float]) -> str:
-    """Tell in Markdown what is being trained and how."""
-    learned = sum(p.numel() for p in trainer.rule.parameters() if p.requires_grad)
-    rows = {**settings, "trainable parameters": f"{learned:,}", "torch": torch.__version__}
+    """Return model, optimizer and settings in Markdown."""
+    parameters = sum(p.numel() for p in trainer.rule.parameters() if p.requires_grad)
+    rows = {**settings, "trainable parameters": f"{parameters:,}", "torch": torch.__version__}
     table = "\n".join(["| setting | value |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows.items())])
     return f"Research use only.\n\n{table}\n\n```\n{trainer.rule}\n\n{trainer.optimizer}\n```"

@@ -1,4 +1,4 @@
-"""Maps over the head."""
+"""Topographic maps."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from visualizers.style import INK
 _MONTAGE = "easycap-M1"
 
 MIN_ELECTRODES = 8
-"""Electrodes that a map needs: with fewer it would be mostly invented."""
+"""Electrodes that a map needs: with fewer most of it would be extrapolated."""
 
 
 @cache
 def _positions() -> dict[str, np.ndarray]:
     montage = mne.channels.make_standard_montage(_MONTAGE)
-    found: dict[str, np.ndarray] = montage.get_positions()["ch_pos"]
-    return found
+    positions: dict[str, np.ndarray] = montage.get_positions()["ch_pos"]
+    return positions
 
 
 def placed(channels: Sequence[str]) -> list[int]:
@@ -30,7 +30,7 @@ def placed(channels: Sequence[str]) -> list[int]:
 
 
 def topographies(rows: Mapping[str, np.ndarray], channels: Sequence[str], titles: Sequence[str]) -> Figure:
-    """Draw heads from above, nose up: one row a quantity, one column a moment.
+    """Draw topographic maps, nose up: one row for each quantity, one column for each time.
 
     Parameters
     ----------
@@ -39,28 +39,29 @@ def topographies(rows: Mapping[str, np.ndarray], channels: Sequence[str], titles
     channels
         The C names; those outside the 10-10 system are left out.
     titles
-        What stands above the K columns.
+        Titles of the K columns.
 
     Returns
     -------
     matplotlib.figure.Figure
-        It belongs to no pyplot state.
+        Not managed by pyplot.
 
     Raises
     ------
     ValueError
-        When fewer than eight channels are electrodes of the 10-10 system.
+        If fewer than eight channels are electrodes of the 10-10 system.
     """
-    kept = placed(channels)
-    if len(kept) < MIN_ELECTRODES:
+    known = placed(channels)
+    if len(known) < MIN_ELECTRODES:
         raise ValueError(
-            f"{len(kept)} of {len(channels)} channels have a place on the head, expected {MIN_ELECTRODES}"
+            f"{len(known)} of {len(channels)} channels are electrodes of the 10-10 system, "
+            f"expected at least {MIN_ELECTRODES}"
         )
-    info = mne.create_info([channels[i] for i in kept], 1.0, "eeg").set_montage(_MONTAGE)
+    info = mne.create_info([channels[i] for i in known], 1.0, "eeg").set_montage(_MONTAGE)
     figure = Figure(figsize=(2.1 * len(titles) + 0.4, 2.5 * len(rows)), dpi=120, layout="constrained")
     heads = figure.subplots(len(rows), len(titles), squeeze=False)
     for across, (name, values) in zip(heads, rows.items(), strict=True):
-        for axes, title, value in zip(across, titles, values[:, kept], strict=True):
+        for axes, title, value in zip(across, titles, values[:, known], strict=True):
             limit = float(np.abs(value).max()) or 1.0
             image, _ = mne.viz.plot_topomap(
                 value,

@@ -1,4 +1,4 @@
-"""EEG as it is read: pages of stacked channels, and the evidence over a whole recording."""
+"""Pages of EEG as clinicians read them, and the evidence over a whole recording."""
 
 import re
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ from matplotlib.ticker import FuncFormatter, MultipleLocator
 
 from visualizers.style import FAINT, GRID, INK, MARK, despine
 
-_PAGE = 10.0  # s, what readers of EEG are used to
+_PAGE = 10.0  # s, standard in clinical EEG
 _NARROW_ROW = 0.22
-_COLUMNS = 1500  # of a strip: about as many as it has pixels
+_COLUMNS = 1500  # of an overview: about the number of its pixels
 _ROW = 0.33  # inches a channel: 70 µV a division is then close to the usual 7 to 10 µV/mm
 
 # Rows of the 10-10 system (ACNS guideline 2), front to back.
@@ -26,7 +26,7 @@ _LEFT, _MIDLINE, _RIGHT, _ELSEWHERE = range(4)
 
 @dataclass(frozen=True)
 class MarkedSpan:
-    """A marked stretch of a recording: where, for how long, on which channels, and what stands above it."""
+    """A marked interval of a recording, with its channels and a label."""
 
     onset: float  # s from the start of the recording
     duration: float  # s
@@ -35,7 +35,7 @@ class MarkedSpan:
 
 
 def anatomical(channels: Sequence[str]) -> list[int]:
-    """Order channels as a page shows them: left, midline, right, others; front to back; lateral first.
+    """Order channels for a page: left, midline, right, others; front to back; lateral first.
 
     Returns
     -------
@@ -77,28 +77,30 @@ def eeg_page(
     channels
         The C names; the page shows them in anatomical order.
     start
-        Where the page begins, in s from the start of the recording.
+        Start of the page in s from the start of the recording.
     spans
-        Shaded on their channels, and lightly over all.
+        Shaded on their channels, and lightly on all others.
     scale
-        Microvolts from one channel to the next.
+        Distance between channels in microvolts.
     montage
-        What the channels are measured against, as the page's heading names it.
+        Montage or reference, for the heading.
 
     Returns
     -------
     matplotlib.figure.Figure
-        One page; it belongs to no pyplot state.
+        One page, not managed by pyplot.
 
     Raises
     ------
     ValueError
-        When ``data`` does not have one row a channel, or the page begins outside the recording.
+        If ``data`` does not have one row for each channel, or the page begins outside the recording.
     """
     if data.ndim != 2 or len(data) != len(channels):
-        raise ValueError(f"data must have shape ({len(channels)}, T), one row a channel, got {data.shape}")
+        raise ValueError(
+            f"data must have shape ({len(channels)}, T), one row for each channel, got {data.shape}"
+        )
     if not 0 <= start < data.shape[1] / sfreq:
-        raise ValueError(f"start must lie in the recording, 0 to {data.shape[1] / sfreq:g} s, got {start:g}")
+        raise ValueError(f"start must be in the recording, 0 to {data.shape[1] / sfreq:g} s, got {start:g}")
     heights = _heights(channels)
     figure = Figure(figsize=(11, 1.3 + _ROW * np.ptp(list(heights.values()))), dpi=160, layout="constrained")
     axes = figure.add_subplot()
@@ -167,7 +169,7 @@ def _mark_on_page(
 
 
 def _draw_scale_bar(axes: Axes, bottom: float, scale: float) -> None:
-    """One division, drawn in the right margin where no trace can hide it."""
+    """Draw one division in the right margin, where no trace covers it."""
     margin = axes.get_yaxis_transform()  # x in axes, y in divisions
     axes.plot([1.012, 1.012], [bottom, bottom + 1], transform=margin, color=INK, linewidth=1.5, clip_on=False)
     axes.text(1.02, bottom + 0.5, f"{scale:g} µV", transform=margin, fontsize=8, color=INK, va="center")
@@ -180,24 +182,23 @@ def side_by_side(
     *,
     scale: float,
 ) -> Figure:
-    """Draw windows of EEG beside each other, negative up, all with one scale.
+    """Draw windows of EEG side by side, negative up, with one scale.
 
     Parameters
     ----------
     panels
-        Of each: what stands above it, the window (C, T) in whatever unit all share, and what is shaded, from
-        the window's start.
+        Title, window (C, T) in one unit for all, and the interval to shade, from the start of the window.
     sfreq
         Sampling rate in Hz.
     channels
         The C names.
     scale
-        Units from one channel to the next.
+        Distance between channels, in the unit of the windows.
 
     Returns
     -------
     matplotlib.figure.Figure
-        One panel a window; it belongs to no pyplot state.
+        One panel for each window, not managed by pyplot.
     """
     heights = _heights(channels)
     height = 0.9 + _NARROW_ROW * np.ptp(list(heights.values()))
@@ -227,42 +228,42 @@ def overview(
 ) -> Figure:
     """Draw the evidence of a whole recording: each window's logit, and the attribution over time.
 
-    Of what lies closer than can be drawn, only the least and the greatest are.
+    Only the minimum and maximum are drawn of values that are less than a pixel apart.
 
     Parameters
     ----------
     times, relevance
         The attribution (T,) in units of the network's logit at ``times`` (T,) in s.
     window_onset, window_logit
-        Where each window begins (N,) in s, and its logit (N,).
+        Start of each window (N,) in s, and its logit (N,).
     spans
-        Marked in both rows, with their labels above.
+        Marked in all rows, with their labels above.
     window_length
         Length of a window in s.
     contribution
-        What each window adds to the logit of the recording (N,), a row of its own.
+        Contribution of each window to the logit of the recording (N,), in a further row.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Rows with one time axis, the last of them the attribution; it belongs to no pyplot state.
+        Rows with one time axis, the last of them the attribution; not managed by pyplot.
     """
     rows = 2 if contribution is None else 3
     figure = Figure(figsize=(11, 0.4 + 1.5 * rows), dpi=160, layout="constrained")
     evidence, *between, attribution = figure.subplots(rows, sharex=True)
     length = max(window_onset.max() + window_length, times.max())
     width = max(window_length, length / (2 * _COLUMNS))
-    told = _telling(window_logit)
-    onset = window_onset[told]
-    evidence.hlines(window_logit[told], onset, onset + width, color=INK, linewidth=1.8, zorder=3)
+    drawn = _extremes(window_logit)
+    onset = window_onset[drawn]
+    evidence.hlines(window_logit[drawn], onset, onset + width, color=INK, linewidth=1.8, zorder=3)
     evidence.set_ylabel("window evidence\n(logit)", fontsize=8, color=INK)
-    told = _telling(relevance)
-    attribution.plot(times[told], relevance[told], color=INK, linewidth=0.7, zorder=3, rasterized=True)
+    drawn = _extremes(relevance)
+    attribution.plot(times[drawn], relevance[drawn], color=INK, linewidth=0.7, zorder=3, rasterized=True)
     attribution.set_ylabel("attribution\n(logit)", fontsize=8, color=INK)
     if contribution is not None:
-        told = _telling(contribution)
-        between[0].bar(window_onset[told], contribution[told], width, align="edge", color=INK, zorder=3)
-        between[0].set_ylabel("adds to the\nrecording (logit)", fontsize=8, color=INK)
+        drawn = _extremes(contribution)
+        between[0].bar(window_onset[drawn], contribution[drawn], width, align="edge", color=INK, zorder=3)
+        between[0].set_ylabel("contribution to the\nrecording (logit)", fontsize=8, color=INK)
     for axes in figure.axes:
         axes.axhline(0, color=FAINT, linewidth=0.6, zorder=2)
         despine(axes)
@@ -276,8 +277,8 @@ def overview(
     return figure
 
 
-def _telling(values: np.ndarray) -> np.ndarray:
-    """Return where the least and the greatest of each column of ``values`` (N,) are; all of few values."""
+def _extremes(values: np.ndarray) -> np.ndarray:
+    """Return the indices of the minimum and maximum of each column of ``values`` (N,); all of few values."""
     if len(values) <= 2 * _COLUMNS:
         return np.arange(len(values))
     columns = pairwise(np.linspace(0, len(values), _COLUMNS + 1).astype(int))
@@ -286,7 +287,7 @@ def _telling(values: np.ndarray) -> np.ndarray:
 
 
 def _mark_on_strip(axes: Axes, span: MarkedSpan) -> None:
-    """Shade a span, with an edge that stays visible where a second is less than a pixel."""
+    """Shade a span, with an edge that is visible even if a second is less than a pixel."""
     end = span.onset + span.duration
     axes.axvspan(span.onset, end, facecolor=MARK, edgecolor=MARK, alpha=0.35, linewidth=0.8, zorder=1)
 
@@ -307,7 +308,7 @@ def _label(axes: Axes, time: float, text: str, *, lift: float) -> None:
 
 
 def _tick(length: float) -> float:
-    """Return the step of a time axis of ``length`` s that gives at most twelve ticks on round clock times."""
+    """Return the step of a time axis of ``length`` s for at most twelve ticks at round clock times."""
     steps = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)
     return next((step for step in steps if length / step <= 12), length / 12)
 

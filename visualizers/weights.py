@@ -1,4 +1,4 @@
-"""What units look for: their incoming weights as pictures."""
+"""The incoming weights of units as images."""
 
 from __future__ import annotations
 
@@ -11,33 +11,40 @@ from hebbian.diagnostics import projections
 from hebbian.synapse import Synaptic, synaptic, weight_layers
 
 _GAP = 1  # pixels between neighbours
-_GATES = 32  # inputs, about, over which the gates of the layers below are averaged
+_GATES = 32  # approximate number of inputs over which the gates of the layers below are averaged
 _PAPER = 1.0  # white: the colour of the gaps, and of a weight of zero on one channel
 
 
 def receptive_fields(weights: np.ndarray, most: int = 64) -> np.ndarray:
     """Tile the incoming weights of units, red where positive, blue where negative, white at zero.
 
-    Weights on three channels are shown in these colours instead, grey at zero; those on any other number
-    of channels one channel above the other.  Each unit has its own scale, so that its largest absolute
-    weight is in full colour.  Weights that are not finite are shown as zero.
+    Weights of three channels are shown as RGB, grey at zero; those of another number of channels one
+    channel below the other.  Each unit is scaled to its largest absolute weight.  Weights that are not
+    finite are shown as zero.
 
     Parameters
     ----------
     weights
-        One picture a unit, (units, height, width) or (units, channels, height, width).
+        One image for each unit, (units, height, width) or (units, channels, height, width).
     most
-        How many units to show, the first ones.
+        Number of units to show, the first ones.
 
     Returns
     -------
     numpy.ndarray
-        RGB in [0, 1], (3, rows, columns), float32: the tiles in reading order, as square as they go.
+        RGB in [0, 1], (3, rows, columns), float32: the tiles row by row, in a grid close to a square.
 
     Raises
     ------
     ValueError
         If ``weights`` have another number of dimensions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from visualizers import receptive_fields
+    >>> receptive_fields(np.random.default_rng(0).normal(size=(4, 28, 28))).shape
+    (3, 57, 57)
     """
     if weights.ndim not in (3, 4):
         raise ValueError(
@@ -58,41 +65,43 @@ def receptive_fields(weights: np.ndarray, most: int = 64) -> np.ndarray:
 def weight_images(
     model: nn.Module, x: Tensor | None, image: tuple[int, int] | None, most: int
 ) -> dict[str, np.ndarray]:
-    """Return what the units of each Linear and ConvNd layer look for, where it can be seen as pictures.
+    """Return the preferred inputs of the units of each Linear and ConvNd layer, where they are images.
 
     The first layer is shown by its weights, a deeper one by its `hebbian.diagnostics.projections`, times the
-    spread of each value of the input (what never varies matters to no unit), cut down to what its units see.
+    standard deviation of each input (constant inputs affect no unit), cropped to the receptive field.
 
     Parameters
     ----------
+    model
+        Any module.
     x
-        Inputs (N, ...) for the spread, and some of them for the projections; without them there is no deeper
-        layer.
+        Inputs (N, ...) for the standard deviation, and some of them for the projections; without them only
+        the first layer is shown.
     image
-        Height and width of an input; without it inputs (N, height, width) and (N, channels, height, width)
-        are taken as they are, and others have no picture.
+        Height and width of a flat input; without it inputs (N, height, width) and (N, channels, height,
+        width) are used unchanged, and others have no image.
     most
-        How many units of a deeper layer.
+        Number of units of a deeper layer.
 
     Returns
     -------
     dict
-        By path of the layer, as `receptive_fields` wants them.
+        By path of the layer, as arguments of `receptive_fields`.
     """
     if image is None and x is not None and x.is_floating_point() and x.ndim in (3, 4):
         shape: tuple[int, ...] | None = tuple(x.shape[1:])
     else:
         shape = image
     paths = weight_layers(model)
-    found = {}
+    images = {}
     for path in paths[:1]:
         if (own := _own_weights(synaptic(model, path), shape)) is not None:
-            found[path] = own
+            images[path] = own
     if x is not None and shape is not None and x[0].numel() == math.prod(shape):
         some = x[:: max(1, len(x) // _GATES)]
         for path, w in projections(model, paths[1:], some, most).items():
-            found[path] = _cropped(_plain((w * x.std(0, correction=0)).view(-1, *shape)))
-    return found
+            images[path] = _cropped(_plain((w * x.std(0, correction=0)).view(-1, *shape)))
+    return images
 
 
 def _own_weights(layer: Synaptic, shape: tuple[int, ...] | None) -> np.ndarray | None:
@@ -109,16 +118,16 @@ def _plain(w: Tensor) -> np.ndarray:
 
 
 def _cropped(weights: np.ndarray) -> np.ndarray:
-    """Cut pictures (..., height, width) down to the smallest frame outside of which all are zero."""
-    lit = np.any(weights != 0, axis=tuple(range(weights.ndim - 2)))
-    if not lit.any():
+    """Crop images (..., height, width) to the smallest frame that contains all nonzero values."""
+    used = np.any(weights != 0, axis=tuple(range(weights.ndim - 2)))
+    if not used.any():
         return weights
-    rows, columns = np.flatnonzero(lit.any(1)), np.flatnonzero(lit.any(0))
+    rows, columns = np.flatnonzero(used.any(1)), np.flatnonzero(used.any(0))
     return weights[..., rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def _coloured(w: np.ndarray) -> np.ndarray:
-    """Colour one picture, (height, width) or (channels, height, width), as (3, height, width)."""
+    """Colour one image, (height, width) or (channels, height, width), as (3, height, width)."""
     w = np.where(np.isfinite(w), w, 0)
     strength = w / max(np.abs(w).max(), np.finfo(w.dtype).tiny)
     if w.ndim == 3 and len(w) == 3:

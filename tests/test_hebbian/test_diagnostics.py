@@ -6,7 +6,15 @@ import torch.nn.functional as F
 from torch import nn
 
 from hebbian import Backprop, FeedbackAlignment, Hebbian, NodePerturbation, RewardModulatedHebb, frozen, oja
-from hebbian.diagnostics import activities, alignment, dead, movement, norm_error, projections, selectivity
+from hebbian.diagnostics import (
+    activities,
+    alignment,
+    dead,
+    norm_error,
+    projections,
+    relative_update,
+    selectivity,
+)
 from hebbian.synapse import synaptic, weight_layers
 
 
@@ -153,10 +161,10 @@ def test_oja_converges_to_norm_one():
     assert norm_error(layer.weight.detach()).max() < 1e-3
 
 
-def test_movement_is_relative_to_where_it_began():
+def test_the_relative_update_is_relative_to_where_it_began():
     w = batch(4, 3)[0]
-    assert movement(w, w) == 0
-    assert movement(w, 3 * w) == pytest.approx(2)
+    assert relative_update(w, w) == 0
+    assert relative_update(w, 3 * w) == pytest.approx(2)
 
 
 def test_projections_of_a_linear_chain_are_the_products_of_its_weights():

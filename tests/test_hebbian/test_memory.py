@@ -78,11 +78,11 @@ def test_storkey_holds_patterns_exactly_where_hopfield_has_lost_them():
 
 
 @pytest.mark.parametrize("make", [Hopfield, Storkey])
-def test_a_damaged_cue_is_repaired(make):
+def test_a_damaged_is_repaired(make):
     memory, stored = of_load(make, 0.05, 200)
-    cue = stored.clone()
-    cue[:, :20] *= -1
-    assert torch.equal(memory.recall(cue), stored)
+    damaged = stored.clone()
+    damaged[:, :20] *= -1
+    assert torch.equal(memory.recall(damaged), stored)
 
 
 def test_each_sweep_lowers_the_energy_until_it_stands():
@@ -97,9 +97,9 @@ def test_each_sweep_lowers_the_energy_until_it_stands():
 
 
 def test_an_empty_memory_leaves_every_cue_and_the_state_dict_carries_a_full_one():
-    cue = patterns(2, 10)
-    assert torch.equal(Hopfield(10).recall(cue), cue)
-    full, other = filled(Hopfield, cue), Hopfield(10)
+    damaged = patterns(2, 10)
+    assert torch.equal(Hopfield(10).recall(damaged), damaged)
+    full, other = filled(Hopfield, damaged), Hopfield(10)
     other.load_state_dict(full.state_dict())
     assert torch.equal(other.weight, full.weight)
 

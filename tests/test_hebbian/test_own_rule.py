@@ -63,8 +63,8 @@ def test_an_installed_rule_learns_installed_data_like_any_other(package, tmp_pat
             command, capture_output=True, text=True, cwd=package, env=environment, check=False
         )
 
-    told = hebbian("rules", "rectified-oja")
-    assert "relu(u - theta)" in told.stdout, told.stderr
+    shown = hebbian("rules", "rectified-oja")
+    assert "relu(u - theta)" in shown.stdout, shown.stderr
     done = hebbian(*words.split())
     assert done.returncode == 0, done.stderr
     run = json.loads((out / "run.json").read_text())

@@ -1,4 +1,4 @@
-"""Figures of how well subjects are judged, and maps of the head: what is drawn is what was given."""
+"""Figures of the performance of a classifier, and maps of the head: the drawn values are those given."""
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -54,7 +54,7 @@ def test_curves_of_a_supervised_phase(tmp_path):
     model, held = net(), data(4)
     fit(Backprop(model, F.cross_entropy), tmp_path, 5, "train", held)
     events = read(tmp_path)
-    every_epoch = {"objective", "accuracy", "learning_rate/0", "movement/0", "movement/2"}
+    every_epoch = {"objective", "accuracy", "learning_rate/0", "relative_update/0", "relative_update/2"}
     now_and_then = {f"{name}/{layer}" for name in ("dead_units", "selectivity") for layer in (0, 2)}
     assert set(events.Tags()["scalars"]) == {f"train/{name}" for name in every_epoch | now_and_then}
     for name in every_epoch:
@@ -76,7 +76,7 @@ def test_the_objective_is_the_mean_over_the_epoch(tmp_path):
     expected = F.cross_entropy(model(x), y).item()
     values = [e.value for e in read(tmp_path).Scalars("train/objective")]
     assert values == [pytest.approx(expected), pytest.approx(expected)]
-    assert [e.value for e in read(tmp_path).Scalars("train/movement/0")] == [0, 0]
+    assert [e.value for e in read(tmp_path).Scalars("train/relative_update/0")] == [0, 0]
 
 
 def test_weights_and_activity_at_doubling_intervals_and_at_the_end(tmp_path):
@@ -101,7 +101,7 @@ def test_a_rule_without_labels_has_neither_objective_nor_accuracy(tmp_path):
     fit(Hebbian(model, {"0": oja}), tmp_path, 1, "features", held=(data()[0], None), alignment=True)
     events = read(tmp_path)
     assert {tag.split("/")[1] for tag in events.Tags()["scalars"]} == {
-        *("learning_rate", "movement", "norm_error", "dead_units", "selectivity")
+        *("learning_rate", "relative_update", "norm_error", "dead_units", "selectivity")
     }
     norms = model[0].weight.detach().norm(dim=1)
     assert last(events, "features/norm_error/0") == pytest.approx((norms - 1).abs().mean().item())
@@ -189,7 +189,7 @@ def test_a_confusion_matrix_shows_its_counts():
 def test_the_first_and_the_last_epoch_are_written_at_any_share(tmp_path, share, watched):
     fit(Backprop(net(), F.cross_entropy), tmp_path, 5, "train", data(4), share=share)
     events = read(tmp_path)
-    for name in ("objective", "movement/0"):  # which need the epoch from its beginning
+    for name in ("objective", "relative_update/0"):  # which need the epoch from its beginning
         assert steps(events.Scalars(f"train/{name}")) == watched
     for name in ("accuracy", "learning_rate/0"):
         assert steps(events.Scalars(f"train/{name}")) == sorted({*watched, 5})
