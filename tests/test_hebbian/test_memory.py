@@ -78,7 +78,7 @@ def test_storkey_holds_patterns_exactly_where_hopfield_has_lost_them():
 
 
 @pytest.mark.parametrize("make", [Hopfield, Storkey])
-def test_a_damaged_is_repaired(make):
+def test_a_damaged_pattern_is_repaired(make):
     memory, stored = of_load(make, 0.05, 200)
     damaged = stored.clone()
     damaged[:, :20] *= -1
