@@ -39,7 +39,7 @@ def release(array: np.ndarray) -> None:
         base.madvise(mmap.MADV_DONTNEED)
 
 
-def blocks(array: np.ndarray, rows: int = 64) -> Iterator[np.ndarray]:
+def row_blocks(array: np.ndarray, rows: int = 64) -> Iterator[np.ndarray]:
     """Yield ``rows`` rows of an array at a time; of a mapped one only these are in memory."""
     for start in range(0, len(array), rows):
         yield array[start : start + rows]
@@ -55,7 +55,7 @@ def subsample(array: np.ndarray, most: int) -> np.ndarray:
 def take(array: np.ndarray, index: np.ndarray) -> np.ndarray:
     """Return a new array of the rows ``index`` (K,) of ``array`` (N, ...)."""
     out = zeros((len(index), *array.shape[1:]), array.dtype)
-    for rows, sources in zip(blocks(out), blocks(index), strict=True):
+    for rows, sources in zip(row_blocks(out), row_blocks(index), strict=True):
         rows[...] = array[sources]
         release(array)
     return out

@@ -189,7 +189,7 @@ def network_logits(network: nn.Module, windows: np.ndarray, batch: int = 64) -> 
     logits = np.empty(len(windows))  # filled in place: small results that stay would fragment the heap
     with torch.inference_mode():
         for part, some in zip(
-            large_arrays.blocks(logits, batch), large_arrays.blocks(windows, batch), strict=True
+            large_arrays.row_blocks(logits, batch), large_arrays.row_blocks(windows, batch), strict=True
         ):
             scores = network(torch.from_numpy(some))
             part[:] = (scores[:, -1] - (scores[:, 0] if scores.shape[1] == 2 else 0)).numpy()

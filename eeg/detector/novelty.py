@@ -32,7 +32,9 @@ def statistics(windows: np.ndarray, sfreq: float) -> dict[str, float]:
     Medians over windows (5000 of them where there are more) and channels: the log power of the bands and of
     what lies above them, the kurtosis, how alike channels are, and how different their amplitudes.
     """
-    parts = [_of_windows(few, sfreq) for few in large_arrays.blocks(large_arrays.subsample(windows, _LOOKS))]
+    parts = [
+        _of_windows(few, sfreq) for few in large_arrays.row_blocks(large_arrays.subsample(windows, _LOOKS))
+    ]
     found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     amplitude = np.log(np.median(found.pop(_AMPLITUDE), 0) + _TINY)  # (C,)
     medians = {name: float(np.median(values)) for name, values in found.items()}

@@ -20,7 +20,7 @@ def zero(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def mean(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return each channel's mean over its window."""
     out = large_arrays.zeros(x.shape, x.dtype)
-    for windows, flat in zip(large_arrays.blocks(x), large_arrays.blocks(out), strict=True):
+    for windows, flat in zip(large_arrays.row_blocks(x), large_arrays.row_blocks(out), strict=True):
         flat[:] = windows.mean(-1, keepdims=True)
     return out
 
@@ -31,7 +31,7 @@ def phase(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     The same random phases are added to all channels of a window (Prichard & Theiler 1994).
     """
     out = large_arrays.zeros(x.shape, x.dtype)
-    for windows, surrogates in zip(large_arrays.blocks(x), large_arrays.blocks(out), strict=True):
+    for windows, surrogates in zip(large_arrays.row_blocks(x), large_arrays.row_blocks(out), strict=True):
         spectrum = np.fft.rfft(windows, axis=-1)
         shift = np.exp(2j * np.pi * rng.random((len(windows), 1, spectrum.shape[-1])))
         shift[..., 0] = 1  # the mean is kept

@@ -207,7 +207,7 @@ def _relevance(
     """Return the evidence over the time of all windows, (N * T,), computed batch by batch."""
     batch = options.batch
     pairs = zip(
-        *(map(torch.from_numpy, large_arrays.blocks(x, batch)) for x in (windows, filled)), strict=True
+        *(map(torch.from_numpy, large_arrays.row_blocks(x, batch)) for x in (windows, filled)), strict=True
     )
     total = -(-len(windows) // batch)
     bar = tqdm(pairs, options.method, total, disable=None if progress else True, delay=1)
@@ -215,7 +215,7 @@ def _relevance(
         detector.network, bar, montage, method=options.method, batch=batch, seed=options.seed
     )
     summed = np.empty((len(windows), 1, windows.shape[2]))
-    for rows, evidence in zip(large_arrays.blocks(summed, batch), parts, strict=True):
+    for rows, evidence in zip(large_arrays.row_blocks(summed, batch), parts, strict=True):
         rows[:] = evidence.double().numpy().sum(1, keepdims=True)
     return evidence_over_time(summed, montage.sfreq)
 

@@ -31,10 +31,10 @@ def array(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> np
 
 @pytest.mark.parametrize("rows", [1, 64, 150, 151])
 def test_blocks_are_the_rows_in_order_and_can_be_written_to(array: np.ndarray, rows: int) -> None:
-    blocks = list(large_arrays.blocks(array, rows))
+    blocks = list(large_arrays.row_blocks(array, rows))
     assert [len(block) for block in blocks[:-1]] == [rows] * (len(blocks) - 1)
     np.testing.assert_array_equal(np.concatenate(blocks).ravel(), np.arange(array.size))
-    for block in large_arrays.blocks(array, rows):
+    for block in large_arrays.row_blocks(array, rows):
         block += 1
     np.testing.assert_array_equal(array.ravel(), 1 + np.arange(array.size))
 
@@ -58,6 +58,6 @@ def test_some_rows_are_evenly_spread_and_no_more_than_asked_for(rows: int, most:
 def test_what_was_written_to_a_copy_of_a_file_stays(tmp_path: Path) -> None:
     np.save(tmp_path / "kept.npy", np.zeros((100, 8192)))
     copy = np.load(tmp_path / "kept.npy", mmap_mode="c")
-    for block in large_arrays.blocks(np.asarray(copy)):
+    for block in large_arrays.row_blocks(np.asarray(copy)):
         block += 1
     assert copy.all()

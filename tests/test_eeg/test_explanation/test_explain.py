@@ -383,7 +383,7 @@ def judged(detector: Detector, hours: float) -> float:
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)
     windows = large_arrays.zeros((round(1800 * hours), 19, 256), np.float32)
-    for some in large_arrays.blocks(windows):
+    for some in large_arrays.row_blocks(windows):
         some[:] = rng.standard_normal(some.shape, np.float32)
     logits = detector.logits(windows)
     detector.decide(adjoining(windows), logits)
