@@ -52,7 +52,7 @@ def noise(windows: int, seed: int, scale: float = 1.0) -> np.ndarray:
     return x.astype(np.float32)
 
 
-# --- what stands in for a piece, and which pieces there are
+# --- baselines, and the parts of a window
 
 
 def test_surrogates_keep_all_spectra_and_no_transient() -> None:
@@ -378,8 +378,8 @@ class Loudness(nn.Module):
         return x.square().mean((1, 2))[:, None]
 
 
-def judged(detector: Detector, hours: float) -> float:
-    """Judge and explain so many hours of 19 channels at 128 Hz, and return this process's peak, MiB."""
+def measure_peak(detector: Detector, hours: float) -> float:
+    """Score and explain hours of 19 channels at 128 Hz; return the peak memory of this process, MiB."""
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)
     windows = large_arrays.zeros((round(1800 * hours), 19, 256), np.float32)
@@ -396,5 +396,5 @@ def test_memory_hardly_grows_with_the_length(detector: Detector) -> None:
     """What an hour more takes leaves room for a day in a gigabyte."""
     gate = fit_novelty([statistics(np.random.default_rng(0).normal(size=(2, 19, 256)), RATE)])
     detector = replace(detector, network=Loudness(), gate=gate)
-    short, long = (run_in_process(judged, detector, hours) for hours in (2, 6))
+    short, long = (run_in_process(measure_peak, detector, hours) for hours in (2, 6))
     assert long + 18 / 4 * (long - short) < 1000e6 / 2**20

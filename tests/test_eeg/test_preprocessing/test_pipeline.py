@@ -120,7 +120,7 @@ def test_only_the_chosen_channels_make_the_reference() -> None:
     volts[3] *= 100
     alone = prepare_raw(recording(volts[:3], FOUR[:3], 256), Preprocessing(FOUR[:3]))
     among = recording(volts, FOUR, 256)
-    among.info["bads"] = ["O2"]  # not chosen, and so nobody's concern
+    among.info["bads"] = ["O2"]  # not a chosen channel
     np.testing.assert_array_equal(prepare_raw(among, Preprocessing(FOUR[:3])), alone)
 
 
@@ -369,7 +369,7 @@ def test_a_large_array_lies_in_a_file_and_is_the_same(monkeypatch: pytest.Monkey
     np.testing.assert_array_equal(prepare_raw(raw, wanted), small)
 
 
-# --- mains
+# --- power-line frequency
 
 
 @pytest.mark.parametrize(

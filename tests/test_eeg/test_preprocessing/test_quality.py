@@ -45,7 +45,7 @@ def found(raw: mne.io.BaseRaw) -> Quality:
 
 
 def covers(quality: Quality, kind: str, start: float, stop: float) -> bool:
-    """Whether flaws of a kind lie over at least half of a span, and nowhere else by more than a second."""
+    """Whether flaws of a kind cover at least half of a span, and extend beyond it by at most a second."""
     spans = [(f.onset, f.onset + f.duration) for f in quality.flaws if f.kind == kind]
     inside = sum(max(0.0, min(b, stop) - max(a, start)) for a, b in spans)
     return inside >= (stop - start) / 2 and all(start - 1 <= a and b <= stop + 1 for a, b in spans)
@@ -78,9 +78,9 @@ def test_clipping_is_where_the_range_ends() -> None:
     swing = 4e-4 * np.sin(2 * np.pi * 2 * np.arange(10 * RATE) / RATE)
     volts[2, 30 * RATE : 40 * RATE] += swing
     quality = found(recording(np.clip(volts, -3e-4, 3e-4)))
-    held = [f for f in quality.flaws if f.kind == "clipped"]
-    assert len(held) == 40  # both ends of 20 swings
-    assert all(f.onset >= 30 and f.onset + f.duration <= 40 for f in held)
+    chosen = [f for f in quality.flaws if f.kind == "clipped"]
+    assert len(chosen) == 40  # both ends of 20 swings
+    assert all(f.onset >= 30 and f.onset + f.duration <= 40 for f in chosen)
     assert not any(f.kind == "clipped" for f in found(recording(volts)).flaws)
 
 
@@ -176,8 +176,8 @@ def test_discharges_are_kept_and_muscle_is_found() -> None:
         pure = inside["discharge"] & ~inside["muscle"] & ~inside["blink"]
         for policy in ("exclude", "strict"):
             gone, _ = unusable_windows(onset, 2.0, quality, (np.empty(0), np.empty(0)), policy=policy)
-            for name, held in (("discharge", pure), ("blink", large)):
-                for window in gone[held]:
+            for name, chosen in (("discharge", pure), ("blink", large)):
+                for window in gone[chosen]:
                     counts[policy, name, bool(window)] += 1
     assert counts["exclude", "discharge", True] == 0
     assert counts["strict", "discharge", True] < 0.15 * counts["strict", "discharge", False]
@@ -223,12 +223,12 @@ def test_a_channel_that_is_not_finite_is_as_good_as_missing(value: float, where:
 def test_a_channel_that_the_model_does_not_use_may_be_anything() -> None:
     """Also where another is interpolated, of which it would be a neighbour."""
     volts = background(20)
-    told = recording(volts.copy()).drop_channels([TEN_TWENTY[0]])
-    told.info["bads"] = [TEN_TWENTY[3]]
+    marked = recording(volts.copy()).drop_channels([TEN_TWENTY[0]])
+    marked.info["bads"] = [TEN_TWENTY[3]]
     volts[3, 7] = np.inf
     found_out = recording(volts).drop_channels([TEN_TWENTY[0]])
     few = Preprocessing((*TEN_TWENTY[:3], *TEN_TWENTY[4:]))
-    windows, expected = (windows_from(raw, few, 2.0) for raw in (found_out, told))
+    windows, expected = (windows_from(raw, few, 2.0) for raw in (found_out, marked))
     np.testing.assert_allclose(windows.data, expected.data, rtol=1e-5)
     assert windows.quality is not None
     assert windows.quality.not_finite == (TEN_TWENTY[3],)
@@ -260,7 +260,7 @@ def test_too_little_clean_signal() -> None:
     )
 )
 def test_a_stricter_policy_leaves_out_no_less(spans: list[tuple[str, int, int]]) -> None:
-    flaws = tuple(Flaw(kind, onset, lasting) for kind, onset, lasting in spans)  # type: ignore[arg-type]
+    flaws = tuple(Flaw(kind, onset, duration) for kind, onset, duration in spans)  # type: ignore[arg-type]
     quality = Quality(60, (), (), None, (), flaws)
     keep, exclude, strict = (
         unusable_windows(np.arange(0, 60, 2.0), 2.0, quality, (np.empty(0), np.empty(0)), policy=policy)[0]
@@ -272,8 +272,8 @@ def test_a_stricter_policy_leaves_out_no_less(spans: list[tuple[str, int, int]])
 
 @given(st.lists(st.tuples(st.integers(0, 80), st.integers(0, 20)), max_size=6))
 def test_time_that_is_flawed_on_two_channels_counts_once(spans: list[tuple[int, int]]) -> None:
-    flaws = tuple(Flaw("clipped", float(onset), float(lasting)) for onset, lasting in spans)
-    covered = {second for onset, lasting in spans for second in range(onset, onset + lasting)}
+    flaws = tuple(Flaw("clipped", float(onset), float(duration)) for onset, duration in spans)
+    covered = {second for onset, duration in spans for second in range(onset, onset + duration)}
     found = Quality(100.0, (), (), None, ("clipped",), (*flaws, Flaw("flat", 0.0, 50.0)))
     assert found.fraction("clipped") == pytest.approx(len(covered) / 100)
 

@@ -85,7 +85,7 @@ def test_windows_of_an_annotated_recording(corpus: Corpus) -> None:
     assert windows.data.shape == (10, 4, 256)
     assert (windows.length, windows.label) == (2.0, 1)
     assert windows.positive is not None
-    # 4.1 s lies in the third; 15.9 + 0.2 is cut in halves by 16 s; the wicket counts for nothing
+    # 4.1 s is in the third; 15.9 + 0.2 is cut in halves at 16 s; the wicket does not count
     assert np.flatnonzero(windows.positive).tolist() == [2, 7, 8]
     np.testing.assert_array_equal(
         np.hstack(list(windows.data)), prepare_raw(read_recording(entry.path), SETTINGS)
@@ -100,18 +100,18 @@ def test_where_nobody_annotated_there_are_no_negatives(corpus: Corpus) -> None:
 def test_load_tells_of_the_bad_and_goes_on(
     corpus: Corpus, jobs: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told: list[tuple[str, str]] = []
+    errors: list[tuple[str, str]] = []
     loaded = load_windows(
         corpus,
         SETTINGS,
         10.0,
         jobs=jobs,
         progress=False,
-        on_error=lambda e, x: told.append((e.subject, str(x))),
+        on_error=lambda e, x: errors.append((e.subject, str(x))),
     )
     assert [entry.subject for entry in loaded] == ["a", "b", "d"]
-    assert [subject for subject, _ in told] == ["c"]
-    assert "flat signal in T7" in told[0][1]
+    assert [subject for subject, _ in errors] == ["c"]
+    assert "flat signal in T7" in errors[0][1]
     for entry, windows in loaded.items():
         assert isinstance(windows, Windows)
         np.testing.assert_array_equal(windows.data, read_windows(entry, SETTINGS, 10.0).data)

@@ -1,4 +1,4 @@
-"""What is told of a recording beyond its segments, on a network whose answers are known by hand."""
+"""What an analysis holds beside its segments, on a network whose output is known by hand."""
 
 import numpy as np
 import pytest
