@@ -304,7 +304,7 @@ def test_an_audit_that_is_the_same_is_printed_once(
     plan = plan_of(load_detector(trained.out / "model.safetensors"))
     echo_results({"cross_validated": figures, "held_out": figures}, plan)
     said = capsys.readouterr().out
-    assert said.count("Verdict: ") == said.count("without any EEG: as above") == 1
+    assert said.count("Verdict: ") == said.count("Confounds: as above.") == 1
     assert said.count("ROC-AUC of amplitude") == 2
 
 

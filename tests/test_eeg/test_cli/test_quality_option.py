@@ -12,8 +12,9 @@ from click.testing import CliRunner, Result
 from eeg.cli.main import main
 from eeg.detector.detector import Detector, load_detector, save_detector
 from eeg.explanation.explain import Explanation
-from eeg.explanation.segments import Segment
+from eeg.explanation.segments import Segment, in_recording
 from eeg.io.electrodes import TEN_TWENTY
+from eeg.preprocessing.windows import Windows
 
 FLAT = 6.0  # s from the beginning in which one channel does not change: three windows of 2 s
 SECONDS = 40
@@ -54,7 +55,7 @@ def test_detect_judges_what_the_training_would_have(
 
 
 @pytest.mark.parametrize(("said", "first"), [((), FLAT), (("--quality", "keep"), 0.0)])
-def test_explain_looks_at_the_windows_that_detect_judges_and_tells_where_they_lie(
+def test_explain_uses_the_windows_that_detect_scores_and_reports_their_time(
     detector: Detector,
     recording: Path,
     tmp_path: Path,
@@ -65,13 +66,16 @@ def test_explain_looks_at_the_windows_that_detect_judges_and_tells_where_they_li
     save_detector(detector, tmp_path / "m.safetensors")
     looked_at: list[np.ndarray] = []
 
-    def the_very_first_second(detector: Detector, windows: np.ndarray, **how: object) -> Explanation:
-        looked_at.append(windows)
-        times = np.arange(windows.shape[0] * windows.shape[2]) / 128
-        return Explanation("occlusion", (Segment(0.0, 1.0, ("Cz",), 0.1, 0.1),), times, 0 * times)
+    def the_very_first_second(
+        detector: Detector, windows: Windows, logits: np.ndarray, *how: object, **more: object
+    ) -> Explanation:
+        looked_at.append(windows.data)
+        times = np.arange(windows.data.shape[0] * windows.data.shape[2]) / 128
+        segment = Segment(*in_recording(windows, (0, 128), 128), ("Cz",), 0.1, 0.1)
+        return Explanation("occlusion", (segment,), times, 0 * times, contribution=0 * logits)
 
+    monkeypatch.setattr("eeg.workflows.analyse.explain", the_very_first_second)
     for command in ("detect", "explain"):
-        monkeypatch.setattr(f"eeg.workflows.{command}.explain", the_very_first_second)
         eeg(command, tmp_path / "m.safetensors", recording, "--out", tmp_path / command, *said)
     np.testing.assert_array_equal(*looked_at)
     (written,) = tmp_path.glob("explain/*/explanation.json")
