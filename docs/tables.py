@@ -18,7 +18,7 @@ from eeg.evaluation.metrics import Estimate
 from eeg.evaluation.significance import delong
 from hebbian.registry import find_rule, list_modules, list_rules
 from hebbian.rule_info import ModuleInfo
-from trainers.comparison.results import read_results
+from trainers.comparison.results import read_run_results
 from trainers.comparison.table import HEAD, format_cells, markdown, summarise, t_interval
 from trainers.provenance import read_record
 
@@ -176,7 +176,7 @@ def digits() -> str:
             "yes" if find_rule(summary.rule).supervised else "readout",
             *format_cells(summary)[5:],
         )
-        for summary in summarise(read_results(folder))
+        for summary in summarise(read_run_results(folder))
     ]
     return markdown([(*HEAD[:5], "initial weights", "labels", *HEAD[5:]), *rows])
 

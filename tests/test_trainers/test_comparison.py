@@ -22,7 +22,7 @@ from trainers.comparison.compare import Comparison, compare_rules, with_controls
 from trainers.comparison.experiment import Experiment, Result, run_experiment
 from trainers.comparison.process import JobError, peak_memory, run_in_process
 from trainers.comparison.recipe_overrides import override, read_overrides
-from trainers.comparison.results import read_results
+from trainers.comparison.results import read_run_results
 from trainers.comparison.table import HEAD, format_cells, markdown, summarise
 from trainers.data.batches import tensor_digest
 from trainers.provenance import differences, git_state
@@ -139,7 +139,7 @@ def test_a_resumed_comparison_runs_only_what_is_missing(split, tmp_path, here):
 
     with pytest.raises(KeyboardInterrupt):
         compare_rules(SMALL, split, tmp_path / "cut", report=stop_at_second)
-    kept = {(r.rule, r.seed) for r in read_results(tmp_path / "cut")}
+    kept = {(r.rule, r.seed) for r in read_run_results(tmp_path / "cut")}
     assert len(kept) == 2
     here.clear()
     assert outcome(compare_rules(SMALL, split, tmp_path / "cut")) == whole
@@ -356,15 +356,15 @@ def test_a_comparison_that_is_killed_repeatedly_has_the_same_results(tmp_path):
     command = [sys.executable, "-m", "trainers", "compare", "--rules", "dfa,softhebb", "--seeds", "2"]
     command += ["--epochs", "3", "--hidden", "8", "--out"]
     subprocess.run([*command, tmp_path / "whole"], check=True, capture_output=True)
-    whole = read_results(tmp_path / "whole")
+    whole = read_run_results(tmp_path / "whole")
     assert len(whole) == 8
     cut, draws, killed = tmp_path / "cut", random.Random(0), 0
-    while len(read_results(cut)) < len(whole):
+    while len(read_run_results(cut)) < len(whole):
         running = subprocess.Popen(
             [*command, cut], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
-        before, start = len(read_results(cut)), time.monotonic()
-        while running.poll() is None and len(read_results(cut)) < before + draws.randint(1, 3):
+        before, start = len(read_run_results(cut)), time.monotonic()
+        while running.poll() is None and len(read_run_results(cut)) < before + draws.randint(1, 3):
             assert time.monotonic() - start < 120
             time.sleep(0.01)
         time.sleep(draws.uniform(0, 2))
@@ -373,4 +373,4 @@ def test_a_comparison_that_is_killed_repeatedly_has_the_same_results(tmp_path):
             killed += 1
         assert running.wait() in (0, -signal.SIGKILL)
     assert killed >= 2
-    assert outcome(read_results(cut)) == outcome(whole)
+    assert outcome(read_run_results(cut)) == outcome(whole)

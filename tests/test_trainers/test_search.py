@@ -12,7 +12,7 @@ from trainers import DataError, Split
 from trainers.comparison import compare as module, search as searching
 from trainers.comparison.compare import Comparison, compare_rules
 from trainers.comparison.experiment import Experiment
-from trainers.comparison.results import read_results
+from trainers.comparison.results import read_run_results
 from trainers.comparison.search import SearchResult, scale_rates, search_rates, split_training
 from trainers.recipes import Phase, Recipe
 
@@ -85,7 +85,7 @@ def test_a_comparison_searches_once_a_rule_and_uses_the_result(split, tmp_path, 
         results = compare_rules(comparison, split, tmp_path / "a")
     assert calls == ["backprop", "dfa"]
     assert [r.accuracy for r in results] == [2e-3] * 4  # twice the recipe's 1e-3
-    assert read_results(tmp_path / "a") == results
+    assert read_run_results(tmp_path / "a") == results
 
 
 def test_without_optuna_a_search_states_what_to_install(split, tmp_path, monkeypatch):

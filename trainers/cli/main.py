@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from trainers.cli.runs import compare_command, run_command, train_command
+from trainers.cli.runs import compare_rules_command, run_command, train_rule_command
 
 
 class _OneLine(click.Group):
@@ -26,8 +26,8 @@ def main() -> None:
     """Local learning rules for PyTorch models.  Research use only."""
 
 
-main.add_command(train_command)
-main.add_command(compare_command)
+main.add_command(train_rule_command)
+main.add_command(compare_rules_command)
 main.add_command(run_command)
 
 

@@ -31,7 +31,7 @@ _OUT = click.Path(file_okay=False, path_type=Path)
     help="Also log the angle between the updates of the rule and those of backprop; supervised rules.",
 )
 @training_options
-def train_command(
+def train_rule_command(
     rule: str,
     seed: int,
     out: Path | None,
@@ -90,7 +90,7 @@ def train_command(
     help="No run begins after this time; the same command resumes later.",
 )
 @training_options
-def compare_command(
+def compare_rules_command(
     rules: tuple[str, ...],
     seeds: int,
     out: Path,

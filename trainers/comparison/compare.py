@@ -19,7 +19,7 @@ from hebbian.registry import find_rule
 from trainers.comparison.experiment import Experiment, Net, Result, run_experiment
 from trainers.comparison.process import JobError, peak_memory, run_in_process, run_jobs
 from trainers.comparison.recipe_overrides import FINETUNE, Overrides, override
-from trainers.comparison.results import describe_result, open_folder, read_results, write_results
+from trainers.comparison.results import describe_result, open_folder, read_run_results, write_results
 from trainers.comparison.search import (
     SearchResult,
     describe_search,
@@ -192,7 +192,7 @@ def compare_rules(
             write_record(path, list(rates.values()))
             report(describe_search(best))
         experiments = [scale_rates(e, rates[e.rule]) for e in experiments if e.rule in rates]
-    results = {(r.rule, r.seed): r for r in read_results(out)}
+    results = {(r.rule, r.seed): r for r in read_run_results(out)}
     todo = [e for e in experiments if e.key not in results]
     for result in run(partial(_run, split=split, threads=threads), todo):
         results[result.rule, result.seed] = result

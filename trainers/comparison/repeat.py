@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from trainers.comparison.compare import Comparison, compare_rules
-from trainers.comparison.results import find_differences, read_results
+from trainers.comparison.results import find_differences, read_run_results
 from trainers.comparison.train import train_rules
 from trainers.data import load_data
 from trainers.errors import DataError
@@ -34,7 +34,7 @@ def repeat_run(record: Path, out: Path, *, folder: Path | None = None, jobs: int
     """
     before = read_record(record)
     comparison = Comparison.from_record(before)
-    expected = read_results(record.parent)
+    expected = read_run_results(record.parent)
     split = load_data(comparison.data, folder)
     if before["command"] == "train":
         train_rules(comparison, split, out)
@@ -42,7 +42,7 @@ def repeat_run(record: Path, out: Path, *, folder: Path | None = None, jobs: int
         compare_rules(comparison, split, out, jobs=jobs)
     if not expected:
         raise DataError(f"{record.parent} contains no results to compare with; see those in {out}")
-    lines = find_differences(expected, read_results(out))
+    lines = find_differences(expected, read_run_results(out))
     if lines:
         notes = differences(before, read_record(out / "run.json"))
         raise ResultsDiffer(len(lines), len(expected), [*lines, *(f"({note})" for note in notes)])

@@ -59,7 +59,7 @@ def open_folder(out: Path, run: dict[str, Any]) -> None:
     provenance.write_record(path, run)
 
 
-def read_results(out: Path) -> list[Result]:
+def read_run_results(out: Path) -> list[Result]:
     """Return the results in a folder; an empty list without a file of results.
 
     Raises

@@ -12,7 +12,7 @@ from trainers.callbacks import Progress
 from trainers.checkpoint import Checkpoint
 from trainers.comparison.compare import Comparison
 from trainers.comparison.experiment import WIDTHS, Experiment, Result, run_experiment
-from trainers.comparison.results import new_folder, open_folder, read_results, write_results
+from trainers.comparison.results import new_folder, open_folder, read_run_results, write_results
 from trainers.data.batches import Split
 from trainers.distributed import rank
 from trainers.errors import DataError
@@ -48,7 +48,7 @@ def train_rules(
         If ``out`` cannot be used, or a rule cannot be trained on these data.
     """
     torch.set_num_threads(comparison.threads)
-    results = {} if out is None else {(r.rule, r.seed): r for r in read_results(out)}
+    results = {} if out is None else {(r.rule, r.seed): r for r in read_run_results(out)}
     if out is not None and rank() == 0:
         if not resume:
             new_folder(out)
