@@ -40,6 +40,10 @@ class Calibration:
         return self.slope * np.asarray(score, float) + self.intercept + shift
 
 
+UNCALIBRATED = Calibration(1.0, 0.0, 0.5, 0)
+"""Leaves raw logits as they are; of a network trained elsewhere."""
+
+
 def fit_calibration(scores: np.ndarray, labels: np.ndarray) -> Calibration:
     """Fit Platt's sigmoid (Platt 1999, with his smoothed targets) to one score a subject.
 

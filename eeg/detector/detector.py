@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from eeg import large_arrays
 from eeg.detector import novelty
-from eeg.detector.calibration import Calibration, score_interval
+from eeg.detector.calibration import UNCALIBRATED, Calibration, score_interval
 from eeg.detector.conformal import ALPHA, Answer
 from eeg.detector.novelty import Gate
 from eeg.detector.prototypes import Prototypes
@@ -26,7 +26,7 @@ from eeg.detector.provenance import Provenance
 from eeg.labels import Labels
 from eeg.models.local_readout import build_network
 from eeg.models.pooling import POOLINGS, pool_logits
-from eeg.models.registry import is_user_code
+from eeg.models.registry import find_model, is_user_code
 from eeg.preprocessing.loading import Prepared, prepare
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.quality import Policy
@@ -61,6 +61,11 @@ class Decision:
     window_length: float  # s
     answer: Answer
     interval: tuple[float, float] | None = None
+
+    @property
+    def score(self) -> float:
+        """The score that reports state: ``probability``."""
+        return self.probability
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +120,76 @@ class Detector(DetectorSettings):
 
     network: nn.Module
     prototypes: Prototypes | None = None
+
+    @classmethod
+    def from_network(
+        cls,
+        network: nn.Module,
+        *,
+        preprocessing: Preprocessing,
+        window: float,
+        name: str | None = None,
+        labels: Labels = "recording",
+        aggregation: str = "mean",
+        calibration: Calibration = UNCALIBRATED,
+    ) -> Detector:
+        """Make a detector of a network that was trained elsewhere.
+
+        Without a calibration its scores are sigmoids of the raw logits, and no recording is assigned to a
+        group.
+
+        Parameters
+        ----------
+        network
+            Windows (N, C, T) float32 -> logits (N, 1) or scores per class (N, 2); put into evaluation mode.
+        preprocessing
+            The channels, rate, filters and unit that the network was trained with.
+        window
+            Length of a window in seconds.
+        name
+            The name in reports; ``package.module:function`` if the detector is to be saved and loaded.
+        labels
+            What the network learned; see `eeg.labels.LABEL_MODES`.
+        aggregation
+            How window scores become the score of a recording; see `eeg.models.pooling.POOLINGS`.
+        calibration
+            `eeg.detector.calibration.fit_calibration` of scores of subjects outside the training data.
+
+        Raises
+        ------
+        ValueError
+            If the network does not return one or two finite scores per window.
+
+        Examples
+        --------
+        >>> from torch import nn
+        >>> network = nn.Sequential(nn.Flatten(), nn.Linear(2 * 128, 1))
+        >>> settings = Preprocessing(("Cz", "O2"), sfreq=128.0)
+        >>> Detector.from_network(network, preprocessing=settings, window=1.0).is_calibrated
+        False
+        """
+        shape = len(preprocessing.inputs), round(window * preprocessing.sfreq)
+        with torch.no_grad():
+            scores = network.eval()(torch.zeros(2, *shape))
+        if tuple(scores.shape) not in ((2, 1), (2, 2)) or not scores.isfinite().all():
+            raise ValueError(
+                f"the network maps windows {(2, *shape)} to {tuple(scores.shape)}; "
+                "expected finite logits (2, 1) or scores per class (2, 2)"
+            )
+        return cls(
+            network=network if isinstance(network, nn.Sequential) else nn.Sequential(network),
+            model=name or type(network).__name__,
+            preprocessing=preprocessing,
+            window=window,
+            labels=labels,
+            aggregation=aggregation,
+            calibration=calibration,
+        )
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether scores are calibrated probabilities."""
+        return self.calibration.n > 0
 
     def open(self, source: str | Path | mne.io.BaseRaw) -> Recording:
         """Open a recording, with the electrodes that its reference needs."""
@@ -174,6 +249,10 @@ class Detector(DetectorSettings):
 
     def _answer(self, windows: np.ndarray, score: float, prevalence: float, alpha: float) -> Answer:
         conformal = self.calibration.conformal
+        if not self.is_calibrated:
+            return Answer(
+                None, alpha, 0, why="the detector is not calibrated; its score is not a probability"
+            )
         found = self.gate and self.gate.complaint(novelty.statistics(windows, self.preprocessing.sfreq))
         if found:
             return Answer(None, alpha, conformal.n, why=f"the recording is unlike the training data: {found}")
@@ -197,7 +276,18 @@ def network_logits(network: nn.Module, windows: np.ndarray, batch: int = 64) -> 
 
 
 def save_detector(detector: Detector, path: Path) -> None:
-    """Write a detector as one safetensors file, whole or not at all; the settings are JSON in its header."""
+    """Write a detector as one safetensors file, whole or not at all; the settings are JSON in its header.
+
+    Raises
+    ------
+    ValueError
+        If the model has no name to load it by: one in `eeg.models.registry.MODELS`, or
+        ``package.module:function``.
+    DataError
+        If the file cannot be written.
+    """
+    if not is_user_code(detector.model):
+        find_model(detector.model)  # a file that cannot be loaded again would be lost
     settings = {f.name: getattr(detector, f.name) for f in fields(DetectorSettings)}
     header = json.dumps({"format": FORMAT, **to_plain(settings)})
     tensors = {k: v.contiguous() for k, v in detector.network.state_dict().items()}

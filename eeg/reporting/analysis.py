@@ -9,6 +9,7 @@ from pathlib import Path
 import mne
 import numpy as np
 
+from eeg.detector.calibration import Calibration
 from eeg.detector.conformal import Conformal
 from eeg.detector.detector import Decision, Detector
 from eeg.evaluation.confounds import verdict
@@ -43,6 +44,16 @@ class ModelSummary:
     warnings: tuple[str, ...] = ()
 
 
+def describe_calibration(calibration: Calibration) -> str:
+    """Return one sentence on what the scores of a detector are calibrated on."""
+    if not calibration.n:
+        return "none: the score is the sigmoid of the raw logit, not a probability"
+    return (
+        f"Platt's sigmoid on one out-of-fold score of each of {calibration.n} subjects; "
+        f"{calibration.prevalence:.0%} of them had epilepsy"
+    )
+
+
 def summarize_model(detector: Detector, warnings: Sequence[str] = ()) -> ModelSummary:
     """Return the summary of a detector, with ``warnings`` before those about its training data."""
     training, calibration = detector.training, detector.calibration
@@ -60,8 +71,7 @@ def summarize_model(detector: Detector, warnings: Sequence[str] = ()) -> ModelSu
         f"windows of {detector.window:g} s, labels: {LABEL_MODES[detector.labels].description}",
         simulated=training.simulated,
         n_subjects=training.subjects,
-        calibration=f"Platt's sigmoid on one out-of-fold score of each of {calibration.n} subjects; "
-        f"{calibration.prevalence:.0%} of them had epilepsy",
+        calibration=describe_calibration(calibration),
         labels=detector.labels,
         warnings=(*warnings, *confounds),
     )

@@ -520,7 +520,7 @@ def usage(tmp_path: Path, cohort: Path, model: Path, recording: Path) -> dict[st
     return {
         "did you mean 'oja'": (*train, "--rule", "ojja"),
         "did you mean 'tvgg'": (*train, "--model", "tvg"),
-        "every link both ways and cannot use": (*train, "--rule", "eqprop", "--model", "shallow"),
+        "every link in both directions and cannot use": (*train, "--rule", "eqprop", "--model", "shallow"),
         "eeg compare DATA --model tangent-bands": (*train, "--model", "tangent-bands"),
         "has no effect: the band ends at 45 Hz": (*train, "--notch", "BE"),
         "unknown power-line frequency 'ZZ'": (*train, "--notch", "ZZ"),

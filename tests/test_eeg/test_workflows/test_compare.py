@@ -111,7 +111,11 @@ def test_the_command_compares_and_can_be_read_by_machines(cohort: Path, tmp_path
         (["--model", "tvgg-gap", "--rule", "ojja"], 2, "did you mean 'oja'"),
         (["--model", "tvgg-gap", "--labels", "bag", "--rule", "dfa"], 2, "need backprop, not dfa"),
         (["--model", "deep4", "--window", "0.5"], 2, "too short for its poolings"),
-        (["--model", "rf", "--window", "0.5", "--folds", "2"], 1, "rf: windows of 0.5 s tell no frequency"),
+        (
+            ["--model", "rf", "--window", "0.5", "--folds", "2"],
+            1,
+            "rf: windows of 0.5 s resolve no frequency",
+        ),
     ],
 )
 def test_bad_choices_are_one_line(cohort: Path, args: list[str], code: int, message: str) -> None:
