@@ -1,4 +1,4 @@
-"""What several `eeg` commands share: open a model, report to the terminal, exit codes."""
+"""Helpers of the `eeg` commands: open a model, report to the terminal, exit codes."""
 
 from __future__ import annotations
 

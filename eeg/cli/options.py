@@ -1,4 +1,4 @@
-"""Options that several `eeg` commands share."""
+"""Options shared by the `eeg` commands."""
 
 from __future__ import annotations
 
@@ -73,9 +73,7 @@ QUALITY = click.option("--quality", type=_POLICY, default="exclude", show_defaul
 TRAINED_QUALITY = click.option(
     "--quality", type=_POLICY, help=f"{_POLICIES}  [default: as in the training of MODEL]"
 )
-CACHE = click.option(
-    "--cache", type=FOLDER, help="A folder that keeps prepared recordings, to be used by later runs."
-)
+CACHE = click.option("--cache", type=FOLDER, help="A folder that stores preprocessed windows for later runs.")
 METHOD = click.option(
     "--method",
     type=MethodName(),

@@ -16,8 +16,8 @@ from eeg.detector.conformal import Conformal
 class Calibration:
     """An affine map of the raw logit, fitted on ``n`` subjects.
 
-    ``prevalence`` is the share of these subjects who had epilepsy, ``conformal`` their scores, by which
-    a recording is said to resemble a group.
+    ``prevalence`` is the proportion of these subjects with epilepsy, ``conformal`` their scores, which
+    assign a recording to a group.
     """
 
     slope: float
@@ -35,7 +35,7 @@ class Calibration:
         shift = 0.0
         if prevalence is not None:
             if not 0 < prevalence < 1:
-                raise ValueError(f"prevalence must lie between 0 and 1, got {prevalence}")
+                raise ValueError(f"prevalence = {prevalence}, expected a number between 0 and 1")
             shift = float(log_odds(prevalence) - log_odds(self.prevalence))
         return self.slope * np.asarray(score, float) + self.intercept + shift
 
@@ -45,10 +45,10 @@ UNCALIBRATED = Calibration(1.0, 0.0, 0.5, 0)
 
 
 def fit_calibration(scores: np.ndarray, labels: np.ndarray) -> Calibration:
-    """Fit Platt's sigmoid (Platt 1999, with his smoothed targets) to one score a subject.
+    """Fit Platt's sigmoid (Platt 1999, with smoothed targets) to one score per subject.
 
     ``scores`` (n,) and ``labels`` (n,) of 0 and 1 must come from subjects the network has not seen.
-    A score that ranks subjects the wrong way round says nothing: its slope is set to 0.
+    If the scores rank subjects in the wrong order, the slope is 0.
     """
     positive, negative = int(np.sum(labels == 1)), int(np.sum(labels == 0))
     if min(positive, negative) == 0:
@@ -83,13 +83,13 @@ def score_interval(
 ) -> tuple[float, float]:
     """Return the 95 % interval of the probability of a raw score: a bootstrap over calibrating subjects.
 
-    Each group is drawn by itself, and the sigmoid fitted anew.  How well the network was trained is no part
-    of it.
+    Each group is resampled separately and the sigmoid fitted again.  The uncertainty of the network's
+    training is not included.
 
     Raises
     ------
     ValueError
-        If the calibration remembers no subjects of one group.
+        If the calibration stores no subjects of one group.
     """
     kept = calibration.conformal
     labels = np.repeat([1, 0], [len(kept.epilepsy), len(kept.control)])

@@ -1,7 +1,7 @@
-"""Which group a recording resembles, or that nobody can say: conformal sets, calibrated on subjects.
+"""Assign a recording to a group, or to neither: conformal prediction sets, calibrated on subjects.
 
-A new subject is exchangeable with the calibrating ones of his class if he comes from where they came from.
-Across hospitals that does not hold by itself, and neither do the error rates.
+A new subject is exchangeable with the calibration subjects of the same class if both come from the same
+population.  Across hospitals this need not hold, and then neither do the error rates.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from trainers.errors import DataError
 
 ALPHA = 0.1
-"""Share of each group that may be taken for the other one, unless another is asked for."""
+"""Default error rate: the fraction of each group that may be assigned to the other one."""
 
 EXCHANGEABILITY = (
     "Error rates hold for subjects who come from where the calibrating ones came from; across hospitals, "
@@ -30,8 +30,8 @@ Group = Literal["epilepsy", "control"]
 class Answer:
     """Which group a recording resembles, None for neither, and then why.
 
-    ``expected`` is the share of those told this group who belong to it at the stated prevalence, as the
-    calibrating subjects have it; NaN where nobody can know.
+    ``expected`` is the predictive value at the stated prevalence, estimated on the calibration subjects: the
+    proportion of recordings assigned to this group that belong to it; NaN if unknown.
     """
 
     group: Group | None
@@ -51,7 +51,9 @@ class Answer:
         rests = f"At most {self.alpha:.0%} of each group are taken for the other, by n = {self.n} "
         rests += "calibrating subjects of the smaller group."
         if not math.isnan(self.expected):
-            rests += f" At the stated prevalence {self.expected:.0%} of those told this belong to that group."
+            rests += (
+                f" At the stated prevalence {self.expected:.0%} of those assigned to this group belong to it."
+            )
         return f"{rests} {EXCHANGEABILITY}"
 
 
@@ -73,7 +75,7 @@ class Conformal:
     def p_values(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return how usual scores (...) are among epilepsy and among controls, each (...) in (0, 1].
 
-        The share of calibrating subjects, the new one among them, whose score lies as far towards the
+        The fraction of calibration subjects, including the new one, whose score is as far towards the
         other group.  Ties count as far, which errs on the side of not deciding.
         """
         scores = np.asarray(scores, float)
@@ -82,7 +84,7 @@ class Conformal:
         return (low + 1) / (len(self.epilepsy) + 1), (high + 1) / (len(self.control) + 1)
 
     def check(self, alpha: float) -> None:
-        """Refuse an error rate that the number of subjects cannot bear.
+        """Refuse an error rate that the number of subjects does not support.
 
         Raises
         ------
@@ -96,7 +98,7 @@ class Conformal:
             )
 
     def too_few(self, alpha: float) -> str:
-        """Say why nobody can be told a group at this error rate, "" where there are subjects enough."""
+        """Return why no recording can be assigned at this error rate, "" if there are enough subjects."""
         if alpha >= 1 / (self.n + 1):
             return ""
         return f"n = {self.n} calibrating subjects of the smaller group are too few for alpha = {alpha:g}"
@@ -104,7 +106,7 @@ class Conformal:
     def group(self, score: float, alpha: float = ALPHA) -> Group | None:
         """Return the one group that a raw score is usual in, None where it is so in both or in neither.
 
-        At most a share ``alpha`` of each group is taken for the other one.
+        At most a fraction ``alpha`` of each group is assigned to the other one.
 
         Raises
         ------
@@ -118,7 +120,7 @@ class Conformal:
         return "epilepsy" if epilepsy else "control"
 
     def answer(self, score: float, prevalence: float, alpha: float = ALPHA) -> Answer:
-        """Say which group a raw score resembles, or that so few subjects permit no answer."""
+        """Return the group that a raw score is assigned to, or why it is not assigned."""
         if few := self.too_few(alpha):
             return Answer(None, alpha, self.n, why=few)
         group = self.group(score, alpha)
@@ -142,7 +144,7 @@ def calibrate(scores: np.ndarray, labels: np.ndarray) -> Conformal:
 
 @dataclass(frozen=True)
 class Rates:
-    """What became of the subjects of one group: shares that sum to 1."""
+    """The answers for the subjects of one group: fractions that sum to 1."""
 
     right: float
     wrong: float
@@ -151,9 +153,9 @@ class Rates:
 
 @dataclass(frozen=True)
 class Answers:
-    """How often unseen subjects were told a group, and rightly.
+    """How often unseen subjects are assigned to a group, and how often correctly.
 
-    ``alpha`` is None where there were too few subjects for `ALPHA`: then nobody is told anything.
+    ``alpha`` is None if there are too few subjects for `ALPHA`: then none is assigned.
     """
 
     alpha: float | None
@@ -162,9 +164,9 @@ class Answers:
     control: Rates
 
     def predictive(self, prevalence: float) -> tuple[float, float]:
-        """Return the share of those told "epilepsy" who have it, and of those told "control" who do not.
+        """Return the predictive values of the answers "epilepsy" and "control" at ``prevalence``.
 
-        At ``prevalence``, as Bayes has it; NaN where nobody is told that.
+        By Bayes' rule; NaN if the answer never occurs.
         """
         with_it, without = prevalence, 1 - prevalence
         return (
@@ -180,17 +182,16 @@ def _share(right: float, wrong: float) -> float:
 def answers(
     labels: np.ndarray, scores: np.ndarray, calibrations: Sequence[Conformal], alpha: float = ALPHA
 ) -> Answers:
-    """Count the answers for subjects with labels (n,) and raw scores (n,), each by his own calibration.
+    """Count the answers for subjects with labels (n,) and raw scores (n,), each with a calibration.
 
-    In cross-validation that of a subject holds the scores of the other folds (cross-conformal; Vovk 2015),
-    so that all are used and none for himself.
+    In cross-validation that of a subject contains the scores of the other folds (cross-conformal; Vovk 2015).
     """
     n = min(c.n for c in calibrations)
     enough = alpha >= 1 / (n + 1)
-    told = [c.group(float(s), alpha) if enough else None for s, c in zip(scores, calibrations, strict=True)]
+    groups = [c.group(float(s), alpha) if enough else None for s, c in zip(scores, calibrations, strict=True)]
 
     def rates(label: int, right: Group, wrong: Group) -> Rates:
-        mine = [t for t, y in zip(told, labels, strict=True) if y == label]
+        mine = [t for t, y in zip(groups, labels, strict=True) if y == label]
         return Rates(*(sum(t == kind for t in mine) / len(mine) for kind in (right, wrong, None)))
 
     return Answers(

@@ -253,7 +253,9 @@ class Detector(DetectorSettings):
             return Answer(
                 None, alpha, 0, why="the detector is not calibrated; its score is not a probability"
             )
-        found = self.gate and self.gate.complaint(novelty.statistics(windows, self.preprocessing.sfreq))
+        found = self.gate and self.gate.describe_novelty(
+            novelty.statistics(windows, self.preprocessing.sfreq)
+        )
         if found:
             return Answer(None, alpha, conformal.n, why=f"the recording is unlike the training data: {found}")
         return conformal.answer(score, prevalence, alpha)
@@ -310,8 +312,8 @@ def load_detector(path: Path, network: str | None = None) -> Detector:
     Raises
     ------
     DataError
-        If there is no such file, it is no detector, of a format that this version does not know, or names
-        code of somebody's own that ``network`` does not allow.
+        If the file is missing, is not a detector, has another format version, or names user code other than
+        ``network``.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; expected a model written by `eeg train`")
@@ -328,7 +330,7 @@ def load_detector(path: Path, network: str | None = None) -> Detector:
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError):
-        raise DataError(f"{path}: its settings or weights are damaged; copy or train it anew") from None
+        raise DataError(f"{path}: its settings or weights are damaged; copy or train it again") from None
 
 
 def _rebuild(facts: dict[str, Any], tensors: Mapping[str, Tensor], allowed: str | None) -> Detector:

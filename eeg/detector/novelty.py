@@ -1,4 +1,4 @@
-"""Is a recording like those that a detector was trained on?  If not, its score means nothing."""
+"""Novelty gate: detect recordings outside the distribution of the training recordings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TINY = 1e-12  # below any power: the logarithm of a flat channel stays finite
 
 
 def statistics(windows: np.ndarray, sfreq: float) -> dict[str, float]:
-    """Describe a recording by a few figures that artefacts in single windows do not move.
+    """Describe a recording by a few statistics that artefacts in single windows do not change.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class Gate:
 
     ``centre`` and ``spread`` are the median and the scaled median absolute deviation of each statistic,
     ``limit`` the farthest that any of the ``n`` recordings lay from the centre, in spreads.  Of recordings
-    like these about one in n + 1 lies farther.
+    such recordings about one in n + 1 is farther away.
     """
 
     centre: dict[str, float]
@@ -79,13 +79,13 @@ class Gate:
     n: int
 
     def deviation(self, found: dict[str, float]) -> tuple[str, float]:
-        """Return the statistic that lies farthest out, and how far, in spreads."""
+        """Return the statistic with the largest deviation, and this deviation in spreads."""
         far = {name: abs(found[name] - self.centre[name]) / self.spread[name] for name in self.centre}
         name = max(far, key=far.__getitem__)
         return name, far[name]
 
-    def complaint(self, found: dict[str, float]) -> str | None:
-        """Say in what a recording lies outside the training range, None where it lies within."""
+    def describe_novelty(self, found: dict[str, float]) -> str | None:
+        """Return the statistic in which a recording is outside the training range, None if it is inside."""
         name, far = self.deviation(found)
         if far <= self.limit:
             return None

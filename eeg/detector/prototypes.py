@@ -1,7 +1,7 @@
-"""Windows that a detector keeps of its training, for segments to be set beside.
+"""Training windows that a detector stores, to compare segments with.
 
-To keep EEG of people in a file is for its owner to decide; the windows go in without name, date or subject,
-but EEG can tell by itself whose it is.
+Whether EEG may be stored in a file is the decision of its owner; the windows contain no name, date or
+subject, but EEG can identify a person.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def choose(network: nn.Module, x: Tensor, y: Tensor, number: int, seed: int) -> 
 
 
 def directions(network: nn.Module, x: Tensor) -> Tensor:
-    """Return where windows (N, C, T) lie before the readout, vectors (N, D) of length 1 (0 stays 0)."""
+    """Return the unit vectors (N, D) of windows (N, C, T) before the readout (0 stays 0)."""
     return F.normalize(embed(network, x), dim=1)
 
 

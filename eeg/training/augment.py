@@ -1,9 +1,8 @@
-"""Augmentation of EEG windows: what tells a discharge stays, what tells whose EEG it is goes.
+"""Augmentation of EEG windows: keep what marks a discharge, remove what identifies a subject.
 
-Each takes windows (N, C, T) and a generator, gives windows of the same shape, and treats each by draws of
-its own.  Most worth is the turned head: a training set knows few foci, as many as it has patients.  Turning
-the head below its electrodes moves a focus elsewhere and leaves the time course of every source as it is
-(Krell & Kim 2017).
+Each maps windows (N, C, T) and a generator to windows of the same shape, with one random draw per window.
+The most useful is head-rotation: a training set contains only as many foci as patients, and rotating the head
+under its electrodes moves a focus without changing the time course of any source (Krell & Kim 2017).
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ def channel_dropout(x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def sign_flip(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Turn the sign of every second window: which way a focus points depends on the fold it lies in."""
+    """Change the sign of every second window: the polarity of a focus depends on the fold of its cortex."""
     return x * (1 - 2 * torch.randint(2, (len(x), 1, 1), generator=generator))
 
 
@@ -92,7 +91,7 @@ def whiten(x: Tensor, generator: torch.Generator) -> Tensor:
 
 @dataclass(frozen=True)
 class BackgroundMix:
-    """Windows with up to half of a window of somebody else's background added.
+    """Windows with up to half of a window of another subject's background added.
 
     ``backgrounds`` (M, C, T) are windows of controls: they hold no discharge, and are added to windows of
     both classes.

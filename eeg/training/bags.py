@@ -1,9 +1,8 @@
-"""Multiple-instance training: the diagnosis is the recording's, not that of each of its windows.
+"""Multiple-instance learning: the diagnosis belongs to the recording, not to each of its windows.
 
-With the diagnosis copied to every window a network must call the silent windows of a patient epilepsy, which
-it can by knowing whose they are and not otherwise.  Here it may call them what it likes: windows are pooled
-to one logit of the recording as they are at the end, and the loss sees that one (Ilse et al. 2018 review the
-poolings).  Recordings are drawn so that every subject and both classes count the same.
+With the diagnosis copied to every window, a network must call normal windows of a patient epilepsy, which it
+can only by recognising the subject.  Here windows are pooled to one logit per bag as in use, and the loss is
+that of the bag (Ilse et al. 2018 review the poolings).  All subjects and both classes count the same.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from trainers.data.batches import Augment
 class Pooled(nn.Module):
     """Bags of windows (B, W, C, T) -> one logit each (B, 1), by a network of one logit a window.
 
-    The threshold is learned besides: what is pooled needs no middle at 0, and a calibration finds it anew.
+    The threshold is a parameter too, since pooled logits need not be centred on 0; the calibration refits it.
     """
 
     def __init__(self, network: nn.Module, pooling: Pooling) -> None:
@@ -43,7 +42,7 @@ class Bags:
     Parameters
     ----------
     subjects
-        For each subject his windows (N, C, T), of all his recordings.
+        The windows (N, C, T) of each subject, of all recordings.
     labels
         (S,), 0 or 1.
     generator
@@ -51,7 +50,7 @@ class Bags:
     bags
         A batch, even.
     windows
-        A bag, or as many as the longest subject has; drawn anew for each, with replacement only where a
+        A bag, or as many as the longest subject has; drawn again for each, with replacement only where a
         subject has fewer.  They must be many: a patient with one discharge a minute has it in one of 30
         windows of 2 s, and a bag without any teaches that silence is epilepsy.
     augment

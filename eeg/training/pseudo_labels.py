@@ -27,7 +27,7 @@ Scorer = Callable[[np.ndarray], np.ndarray]
 FitScorer = Callable[[Sequence[Entry]], Scorer]
 """Recordings of subjects with a diagnosis -> a scorer trained on them."""
 
-FOLDS = 3
+CROSS_FIT_FOLDS = 3
 RARE = 0.02
 """Fraction of the controls' windows at or above the threshold."""
 
@@ -55,13 +55,13 @@ def make_pseudo_labels(
     """
     labels = list(splits.subjects_of(entries).values())
     rarest = min(labels.count(c) for c in (0, 1))
-    if rarest < FOLDS:
+    if rarest < CROSS_FIT_FOLDS:
         raise DataError(
-            f"{rarest} training subject(s) of one class; pseudo-labels need {FOLDS} of each; "
+            f"{rarest} training subject(s) of one class; pseudo-labels need {CROSS_FIT_FOLDS} of each; "
             "add subjects or use --labels bag"
         )
     located = {e: annotate(loaded[e], np.zeros(len(loaded[e].data), bool)) for e in entries if e.label == 0}
-    for train, test in splits.split_folds(entries, FOLDS, seed):
+    for train, test in splits.split_folds(entries, CROSS_FIT_FOLDS, seed):
         scorer = fit(train)
         height = {e: center_logits(scorer(loaded[e].data)) for e in test}
         controls = np.concatenate([height[e] for e in test if e.label == 0])

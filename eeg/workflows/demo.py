@@ -55,7 +55,7 @@ def run_demo(out: Path, seed: int, say: Say) -> None:
     say("3/4  The same network with each subject's diagnosis on every window instead, as in the paper")
     diagnosis = _by_recording_labels(run.plan, corpus, run.unseen)
     _report(run, diagnosis, say)
-    say("\n4/4  Detecting and explaining two recordings that no training has seen")
+    say("\n4/4  Detecting and explaining two held-out recordings")
     reports = []
     for label, group in ((1, "epilepsy"), (0, "control")):
         entry = next(s.entry for s in run.unseen if s.entry.label == label)

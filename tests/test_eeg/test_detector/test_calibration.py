@@ -38,7 +38,7 @@ def test_the_calibrated_logit_rises_with_score_and_prevalence(
 
 @pytest.mark.parametrize("prevalence", [-0.1, 0.0, 1.0, 1.5, math.nan])
 def test_a_prevalence_is_between_0_and_1(prevalence: float) -> None:
-    with pytest.raises(ValueError, match="prevalence must lie between 0 and 1"):
+    with pytest.raises(ValueError, match="expected a number between 0 and 1"):
         Calibration(1.0, 0.0, 0.5, 10).logit(0.0, prevalence)
 
 

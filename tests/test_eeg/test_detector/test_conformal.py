@@ -126,7 +126,9 @@ def rows(rng: np.random.Generator, n: int) -> list[dict[str, float]]:
 def test_about_one_in_n_plus_one_of_recordings_like_these_lies_farther_out() -> None:
     rng = np.random.default_rng(0)
     n = 24
-    alarms = [novelty.fit_novelty(rows(rng, n)).complaint(rows(rng, 1)[0]) is not None for _ in range(1500)]
+    alarms = [
+        novelty.fit_novelty(rows(rng, n)).describe_novelty(rows(rng, 1)[0]) is not None for _ in range(1500)
+    ]
     # A little more often: the centre is fitted to the same recordings.
     assert 0.8 / (n + 1) < np.mean(alarms) < 2 / (n + 1)
 
@@ -134,9 +136,9 @@ def test_about_one_in_n_plus_one_of_recordings_like_these_lies_farther_out() -> 
 def test_the_range_holds_all_that_it_was_fitted_to_and_names_what_lies_outside() -> None:
     fitted = rows(np.random.default_rng(1), 20)
     gate = novelty.fit_novelty(fitted)
-    assert all(gate.complaint(row) is None for row in fitted)
-    assert "its c lies" in str(gate.complaint({**fitted[0], "c": 100.0}))
-    assert "of the 20 training recordings" in str(gate.complaint({**fitted[0], "c": -100.0}))
+    assert all(gate.describe_novelty(row) is None for row in fitted)
+    assert "its c lies" in str(gate.describe_novelty({**fitted[0], "c": 100.0}))
+    assert "of the 20 training recordings" in str(gate.describe_novelty({**fitted[0], "c": -100.0}))
     with pytest.raises(ValueError, match="needs recordings"):
         novelty.fit_novelty([])
 
@@ -181,4 +183,4 @@ def test_a_flat_channel_is_finite_and_far_out() -> None:
     gate = novelty.fit_novelty([novelty.statistics(rng.normal(size=(4, 3, 256)), 128.0) for _ in range(12)])
     flat = rng.normal(size=(4, 3, 256))
     flat[:, 1] = 0
-    assert "spread of channels" in str(gate.complaint(novelty.statistics(flat, 128.0)))
+    assert "spread of channels" in str(gate.describe_novelty(novelty.statistics(flat, 128.0)))

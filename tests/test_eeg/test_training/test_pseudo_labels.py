@@ -17,7 +17,7 @@ from eeg.training import cross_validation, fit, pseudo_labels
 from eeg.training.fit import Loaded
 from eeg.training.plan import Plan
 from eeg.training.pseudo_labels import (
-    FOLDS,
+    CROSS_FIT_FOLDS,
     RARE,
     annotate,
     center_logits,
@@ -108,7 +108,7 @@ def test_nobody_is_judged_by_what_learned_from_him(recordings: int) -> None:
 
     def learn(entries: Sequence[Entry]):
         known = {e.subject for e in entries}
-        assert len(known) == 12 * (FOLDS - 1) // FOLDS
+        assert len(known) == 12 * (CROSS_FIT_FOLDS - 1) // CROSS_FIT_FOLDS
 
         def judge(x: np.ndarray) -> np.ndarray:
             judged.append(whose[x.tobytes()])
