@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,10 +86,18 @@ def detect_command(
 
 def _refuse_shared_folders(recordings: Sequence[Path], keep_names: bool) -> None:
     """Refuse recordings whose results would go to one folder."""
+    from eeg.datasets.fingerprint import file_hash
     from eeg.reporting.export.bids import is_bids
+    from eeg.workflows.analyse import output_name
 
-    stems = [path.name.split(".")[0] for path in recordings if path.exists()]
-    names = [stem for stem in stems if keep_names or is_bids(stem)]  # of others it depends on the content
+    present = [path for path in recordings if path.exists()]
+    stems = [path.name.split(".")[0] for path in present]
+    sizes = Counter(path.stat().st_size for path in present)
+    names = [
+        stem if keep_names or is_bids(stem) else output_name(path, file_hash(path))
+        for stem, path in zip(stems, present, strict=True)
+        if keep_names or is_bids(stem) or sizes[path.stat().st_size] > 1  # of others no content is equal
+    ]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise click.UsageError(
             f"several recordings would go to {', '.join(repeated)}; use another --out for each"

@@ -106,7 +106,7 @@ def analyse(
         measures=measures,
         comparisons=_comparisons(detector, windows.data, explanation),
         channel_names=_channel_names(recording),
-        name=_output_name(recording, opened.digest),
+        name=output_name(recording, opened.digest),
     )
 
 
@@ -165,7 +165,7 @@ def _channel_names(recording: str | Path | mne.io.BaseRaw) -> dict[str, str]:
     return {electrode: name for name, electrode in electrodes(recording.ch_names).items()}
 
 
-def _output_name(recording: str | Path | mne.io.BaseRaw, digest: str | None) -> str:
+def output_name(recording: str | Path | mne.io.BaseRaw, digest: str | None) -> str:
     """Return what a recording is called in outputs.
 
     Labels of BIDS are pseudonyms and stay.  Any other file name may be that of a person: the start of the
