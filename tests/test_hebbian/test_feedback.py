@@ -1,7 +1,6 @@
 """Feedback rules against backprop where they must equal it, and against their theory where not."""
 
 import copy
-from itertools import pairwise
 
 import pytest
 import torch
@@ -11,30 +10,9 @@ from torch import nn
 from hebbian import registry
 from hebbian.backprop import Backprop
 from hebbian.feedback import DirectFeedback, FeedbackAlignment, KolenPollack, SignSymmetry, WeightMirror
+from tests.test_hebbian.helpers import assert_same, batch, grads, mlp, seeded
 
 NAMES = ["fa", "usf", "brsf", "frsf", "kolen-pollack", "weight-mirror"]
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def mlp(*sizes, activation=nn.Tanh):
-    torch.manual_seed(0)
-    *hidden, (last, scores) = pairwise(sizes)
-    blocks = [nn.Sequential(nn.Linear(a, b), activation()) for a, b in hidden]
-    return nn.Sequential(*blocks, nn.Linear(last, scores)).double()
-
-
-def batch(*shape, classes=4):
-    x = torch.randn(shape, generator=generator(1), dtype=torch.float64)
-    return x, torch.randint(0, classes, (shape[0],), generator=generator(2))
-
-
-def grads(rule, x, y):
-    rule.zero_grad()
-    rule(x, y).backward()
-    return {n: p.grad.clone() for n, p in rule.named_parameters() if p.grad is not None}
 
 
 def feed_back_the_weights(rule):
@@ -42,16 +20,10 @@ def feed_back_the_weights(rule):
         rule.feedback[name].data.copy_(layer.weight)
 
 
-def same(a, b):
-    assert a.keys() == b.keys()
-    for k in b:
-        torch.testing.assert_close(a[k], b[k], rtol=1e-10, atol=1e-13)
-
-
 def test_feedback_alignment_written_out():
     model = mlp(6, 5, 7, 4)
     x, y = batch(8, 6)
-    rule = FeedbackAlignment(model, F.cross_entropy, generator())
+    rule = FeedbackAlignment(model, F.cross_entropy, seeded())
     b1, b2 = rule.feedback["1"], rule.feedback["2"]
     h0 = torch.tanh(model[0][0](x)).detach()
     h1 = torch.tanh(model[1][0](h0)).detach()
@@ -89,7 +61,7 @@ def test_feedback_by_the_weights_themselves_is_backprop_on_any_graph():
     x, y = batch(5, 2, 7, 6, classes=3)
     rule = FeedbackAlignment(model, F.cross_entropy)
     feed_back_the_weights(rule)
-    same(grads(rule, x, y), grads(Backprop(model, F.cross_entropy), x, y))
+    assert_same(grads(rule, x, y), grads(Backprop(model, F.cross_entropy), x, y))
 
 
 LAYERS = {
@@ -108,9 +80,9 @@ LAYERS = {
 @pytest.mark.parametrize(("layer", "shape"), LAYERS.values(), ids=LAYERS)
 def test_the_error_passes_a_layer_by_b_and_the_layer_learns_as_ever(layer, shape):
     model = nn.Sequential(copy.deepcopy(layer)).double()
-    x = torch.randn(shape, generator=generator(), dtype=torch.float64, requires_grad=True)
-    rule = FeedbackAlignment(model, lambda out, y: (out.sin() * y).sum(), generator(3))
-    y = torch.randn(model(x).shape, generator=generator(4), dtype=torch.float64)
+    x = torch.randn(shape, generator=seeded(), dtype=torch.float64, requires_grad=True)
+    rule = FeedbackAlignment(model, lambda out, y: (out.sin() * y).sum(), seeded(3))
+    y = torch.randn(model(x).shape, generator=seeded(4), dtype=torch.float64)
     found = grads(rule, x, y)
     error = (model(x).cos() * y).detach()
     by_b = copy.deepcopy(model)
@@ -124,7 +96,7 @@ def test_the_error_passes_a_layer_by_b_and_the_layer_learns_as_ever(layer, shape
 @pytest.mark.oracle("fa")
 def test_feedback_alignment_turns_towards_backprop():
     """Lillicrap 2016: a linear 30-20-10 net learning a linear map; the angle falls far below 90."""
-    g = generator(0)
+    g = seeded(0)
     model = nn.Sequential(nn.Linear(30, 20, bias=False), nn.Linear(20, 10, bias=False)).double()
     for layer in model:
         layer.weight.data.uniform_(-0.01, 0.01, generator=g)
@@ -151,7 +123,7 @@ def test_feedback_alignment_turns_towards_backprop():
 @pytest.mark.parametrize("magnitude", ["uniform", "batch", "fixed"])
 def test_sign_symmetry_keeps_the_signs_of_the_weights_as_they_are_now(magnitude):
     model = mlp(6, 5, 4)
-    rule = SignSymmetry(model, F.cross_entropy, magnitude, generator())
+    rule = SignSymmetry(model, F.cross_entropy, magnitude, seeded())
     layer = model[1]
     for _ in range(2):
         assert torch.equal(rule.backward_weight(layer).sign(), layer.weight.sign())
@@ -168,14 +140,16 @@ def test_uniform_sign_symmetry_is_backprop_where_all_weights_have_that_magnitude
         if p.ndim == 2:
             p.data.copy_(p.sign() * p.shape[1] ** -0.5)
     x, y = batch(8, 6)
-    same(grads(SignSymmetry(model, F.cross_entropy), x, y), grads(Backprop(model, F.cross_entropy), x, y))
+    assert_same(
+        grads(SignSymmetry(model, F.cross_entropy), x, y), grads(Backprop(model, F.cross_entropy), x, y)
+    )
 
 
 @pytest.mark.oracle("kolen-pollack")
 def test_kolen_pollack_teaches_feedback_and_weights_alike_and_decay_makes_them_one():
     model = nn.Sequential(nn.Conv1d(2, 3, 3), nn.Tanh(), nn.Flatten(), nn.Linear(3 * 4, 4)).double()
     x, y = batch(8, 2, 6)
-    rule = KolenPollack(model, F.cross_entropy, generator())
+    rule = KolenPollack(model, F.cross_entropy, seeded())
     optimizer = torch.optim.SGD(rule.parameters(), lr=0.1, weight_decay=0.5)
     layers = {model[0]: "0", model[3]: "1"}
     apart = {name: layer.weight.detach() - rule.feedback[name].detach() for layer, name in layers.items()}
@@ -194,7 +168,7 @@ def test_weight_mirror_becomes_the_weights_up_to_its_sampling_error():
     x, y = batch(8, 4, 6)
     torch.manual_seed(0)
     rate, samples = 0.02, 50
-    rule = WeightMirror(model, F.cross_entropy, rate, samples, generator())
+    rule = WeightMirror(model, F.cross_entropy, rate, samples, seeded())
 
     def cosines():
         return [
@@ -236,7 +210,7 @@ def test_deep_direct_feedback_by_the_product_of_the_weights_above_is_backprop_wh
     rule = DirectFeedback(model, F.cross_entropy, x)
     rule.feedback.get_buffer("1").copy_(model[2].weight.detach())
     rule.feedback.get_buffer("0").copy_((model[2].weight @ model[1][0].weight).detach())
-    same(grads(rule, x, y), grads(Backprop(model, F.cross_entropy), x, y))
+    assert_same(grads(rule, x, y), grads(Backprop(model, F.cross_entropy), x, y))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -252,7 +226,7 @@ def test_one_logit_on_a_residual_net(name):
 def test_feedback_comes_from_the_generator(name):
     states = [
         registry.build(
-            name, mlp(6, 5, 4), F.cross_entropy, example=None, classes=4, generator=generator(seed)
+            name, mlp(6, 5, 4), F.cross_entropy, example=None, classes=4, generator=seeded(seed)
         ).state_dict()
         for seed in (0, 0, 1)
     ]

@@ -10,10 +10,7 @@ from torch import nn
 
 from hebbian import Backprop, Hebbian, genomic, oja
 from hebbian.genomic import Genome, Innate, addresses, bake, compression, express
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
+from tests.test_hebbian.helpers import seeded
 
 
 def net():

@@ -13,6 +13,7 @@ from hebbian import registry
 from hebbian.contrastive import Clapp, hinge
 from hebbian.forward_forward import ForwardForward
 from hebbian.local import MonoForward, pred, predsim, sim, similarities
+from tests.test_hebbian.helpers import grads
 
 NAMES = ["pred", "sim", "predsim", "mono-forward", "forward-forward", "clapp"]
 K = 4
@@ -32,13 +33,6 @@ def batch(n=8, classes=K):
 
 def build(name, model, x, classes=K, **settings):
     return registry.build(name, model, F.cross_entropy, example=x, classes=classes, **settings)
-
-
-def grads(rule, x, y):
-    torch.manual_seed(3)
-    rule.zero_grad()
-    rule(x, y).backward()
-    return {n: p.grad.clone() for n, p in rule.named_parameters() if p.grad is not None}
 
 
 def similarities_by_loop(z):

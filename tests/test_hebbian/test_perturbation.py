@@ -9,6 +9,7 @@ from torch import nn
 
 from hebbian import Backprop, Hebbian
 from hebbian.perturbation import NodePerturbation, RewardModulatedHebb, WeightPerturbation, sample_losses
+from tests.test_hebbian.helpers import batch, grads
 
 LINEAR = (
     lambda: nn.Sequential(nn.Sequential(nn.Linear(20, 6), nn.Tanh()), nn.Linear(6, 4)),
@@ -23,22 +24,10 @@ CONV = (
 )
 
 
-def data(*shape, n=8):
-    g = torch.Generator().manual_seed(1)
-    return torch.randn(n, *shape, generator=g, dtype=torch.float64), torch.randint(0, 4, (n,), generator=g)
-
-
 def make(case):
     torch.manual_seed(0)
     build, shape = case
-    return build().double(), *data(*shape)
-
-
-def grads(rule, x, y, seed=0):
-    torch.manual_seed(seed)
-    rule.zero_grad()
-    rule(x, y).backward()
-    return {n: p.grad.clone() for n, p in rule.named_parameters() if p.grad is not None}
+    return build().double(), *batch(8, *shape)
 
 
 def flat(found):
@@ -48,7 +37,7 @@ def flat(found):
 @pytest.mark.oracle("weight-perturbation")
 def test_weight_perturbation_is_off_by_the_root_of_parameters_over_draws():
     torch.manual_seed(0)
-    model, (x, y) = nn.Linear(5, 4).double(), data(5)
+    model, (x, y) = nn.Linear(5, 4).double(), batch(8, 5)
     rule = WeightPerturbation(model, F.cross_entropy, sigma=1e-4)
     exact = flat(grads(Backprop(model, F.cross_entropy), x, y))
     draws = torch.stack([flat(grads(rule, x, y, seed)) for seed in range(2000)])
@@ -106,7 +95,7 @@ def test_node_perturbation_of_a_convolution_is_off_by_what_its_noisy_places_say(
     # carries it on, so that the squared error of one draw is |g|² |J|² + |J g|².
     torch.manual_seed(0)
     layer = nn.Conv2d(2, 3, 3, stride=2, padding=1, bias=False).double()
-    model, (x, y) = nn.Sequential(layer, nn.Flatten()), data(2, 6, 6, n=1)
+    model, (x, y) = nn.Sequential(layer, nn.Flatten()), batch(1, 2, 6, 6)
     slope = torch.randn(3, 3, 3, dtype=torch.float64)
 
     def linear(scores, y):
@@ -195,7 +184,7 @@ def test_reward_meets_the_trace_of_earlier_activity():
 
 
 def test_losses_one_by_one_are_those_without_reduction():
-    x, y = torch.randn(8, 4), data(4)[1]
+    x, y = torch.randn(8, 4), batch(8, 4)[1]
     torch.testing.assert_close(sample_losses(F.cross_entropy, x, y), F.cross_entropy(x, y, reduction="none"))
     z, t = torch.randn(8, 1), torch.randint(0, 2, (8, 1)).float()
     expected = F.binary_cross_entropy_with_logits(z, t, reduction="none")[:, 0]

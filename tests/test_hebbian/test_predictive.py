@@ -10,27 +10,7 @@ from torch import nn
 from hebbian import Backprop
 from hebbian.predictive import FixedPrediction, PredictiveCoding
 from hebbian.rule import block_outputs
-
-
-def net():
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Sequential(nn.Linear(20, 16), nn.Tanh()),
-        nn.Sequential(nn.Linear(16, 12), nn.Tanh()),
-        nn.Sequential(nn.Linear(12, 9), nn.Tanh()),
-        nn.Linear(9, 4),
-    ).double()
-
-
-def data(n=8):
-    g = torch.Generator().manual_seed(1)
-    return torch.randn(n, 20, generator=g, dtype=torch.float64), torch.randint(0, 4, (n,), generator=g)
-
-
-def grads(rule, x, y):
-    rule.zero_grad()
-    rule(x, y).backward()
-    return {n: p.grad.clone() for n, p in rule.named_parameters()}
+from tests.test_hebbian.helpers import batch, grads, half_squares, mlp
 
 
 def gap(rule, reference, x, y):
@@ -42,7 +22,7 @@ def gap(rule, reference, x, y):
 
 @pytest.mark.oracle("pc-fixed")
 def test_fixed_prediction_is_backprop_after_one_step_a_hidden_block():
-    model, (x, y) = net(), data()
+    model, (x, y) = mlp(20, 16, 12, 9, 4), batch(8, 20)
     assert gap(FixedPrediction(model, F.cross_entropy), Backprop(model, F.cross_entropy), x, y) < 1e-10
     assert gap(FixedPrediction(model, F.cross_entropy, 2), Backprop(model, F.cross_entropy), x, y) > 1e-3
     slow = FixedPrediction(model, F.cross_entropy, steps=150, rate=0.3)
@@ -61,10 +41,6 @@ def test_fixed_prediction_is_backprop_on_convolutions_and_one_logit():
     assert gap(FixedPrediction(model, bce), Backprop(model, bce), x, y) < 1e-10
     strict = PredictiveCoding(model, bce, precision=1e-6, steps=200, rate=0.1)
     assert gap(strict, Backprop(model, bce), x, y) < 1e-4
-
-
-def half_squares(scores, y):
-    return (scores - y).square().sum(1).mean() / 2
 
 
 @pytest.mark.parametrize("precision", [1.0, 0.2])
@@ -127,7 +103,7 @@ def test_the_default_rate_is_safe_where_blocks_stretch_fivefold(rate, falls):
 
 @pytest.mark.oracle("pc")
 def test_strict_coding_nears_backprop_as_the_output_weighs_less_and_only_then():
-    model, (x, y) = net(), data()
+    model, (x, y) = mlp(20, 16, 12, 9, 4), batch(8, 20)
 
     def distance(precision, criterion=F.cross_entropy):
         rule = PredictiveCoding(model, criterion, precision, steps=300, rate=0.1)
@@ -137,7 +113,7 @@ def test_strict_coding_nears_backprop_as_the_output_weighs_less_and_only_then():
     assert distance(0.001) < 0.01
 
     # A small error at the output does not help where the output is fully clamped.
-    near = net()(x).detach()
+    near = mlp(20, 16, 12, 9, 4)(x).detach()
     for scale in (1e-1, 1e-3):
         y = near + scale
         rule = PredictiveCoding(model, half_squares, steps=300, rate=0.1)
@@ -148,7 +124,7 @@ def test_strict_coding_nears_backprop_as_the_output_weighs_less_and_only_then():
 def test_a_call_gathers_running_statistics_once_and_leaves_the_modes(rule):
     model = nn.Sequential(nn.Sequential(nn.Linear(20, 6), nn.BatchNorm1d(6), nn.Dropout()), nn.Linear(6, 4))
     model[0][2].eval()
-    x, y = data()
+    x, y = batch(8, 20)
     rule(model, F.cross_entropy)(x, y).backward()
     assert model[0][1].num_batches_tracked == 1
     assert [m.training for m in model.modules()] == [True, True, True, True, False, True]
@@ -156,11 +132,11 @@ def test_a_call_gathers_running_statistics_once_and_leaves_the_modes(rule):
 
 def test_errors_say_what_is_wrong():
     with pytest.raises(ValueError, match="precision must be positive"):
-        PredictiveCoding(net(), F.cross_entropy, precision=0)
+        PredictiveCoding(mlp(20, 16, 12, 9, 4), F.cross_entropy, precision=0)
     with pytest.raises(ValueError, match="rate must be above 0"):
-        FixedPrediction(net(), F.cross_entropy, rate=2)
+        FixedPrediction(mlp(20, 16, 12, 9, 4), F.cross_entropy, rate=2)
     for rule in (PredictiveCoding, FixedPrediction):
         with pytest.raises(TypeError, match="got Linear; wrap the stages"):
             rule(nn.Linear(2, 2), F.cross_entropy)
         with pytest.raises(ValueError, match="needs targets"):
-            rule(net(), F.cross_entropy)(data()[0])
+            rule(mlp(20, 16, 12, 9, 4), F.cross_entropy)(batch(8, 20)[0])

@@ -7,22 +7,12 @@ from torch import nn
 
 from hebbian import Backprop, DirectFeedback
 from hebbian.recurrent import LeakyRNN, RandomFeedbackOnline
+from tests.test_hebbian.helpers import batch, grads
 
 
 def net(tau=3.0, classes=4):
     torch.manual_seed(0)
     return nn.Sequential(LeakyRNN(5, 7, tau), nn.Linear(7, classes)).double()
-
-
-def data(steps=6):
-    g = torch.Generator().manual_seed(1)
-    return torch.randn(8, steps, 5, generator=g, dtype=torch.float64), torch.randint(0, 4, (8,), generator=g)
-
-
-def grads(rule, x, y):
-    rule.zero_grad()
-    rule(x, y).backward()
-    return {n: p.grad.clone() for n, p in rule.named_parameters()}
 
 
 def symmetric(model, x):
@@ -33,7 +23,7 @@ def symmetric(model, x):
 
 
 def test_the_cell_written_out():
-    cell, (x, _) = net()[0], data()
+    cell, (x, _) = net()[0], batch(8, 6, 5)
     h = torch.zeros(8, 7, dtype=torch.float64)
     for t in range(6):
         u = h @ cell.recurrent.weight.T + x[:, t] @ cell.input.weight.T + cell.input.bias
@@ -42,7 +32,7 @@ def test_the_cell_written_out():
 
 
 def test_a_leaky_cell_without_leak_is_that_of_torch():
-    cell, (x, _) = net(tau=1.0)[0], data()
+    cell, (x, _) = net(tau=1.0)[0], batch(8, 6, 5)
     twin = nn.RNN(5, 7, batch_first=True).double()
     twin.weight_ih_l0.data.copy_(cell.input.weight)
     twin.weight_hh_l0.data.copy_(cell.recurrent.weight)
@@ -52,7 +42,7 @@ def test_a_leaky_cell_without_leak_is_that_of_torch():
 
 
 def test_the_update_is_error_times_eligibility_carried_forward():
-    model, (x, y), tau = net(), data(), 3.0
+    model, (x, y), tau = net(), batch(8, 6, 5), 3.0
     rule = RandomFeedbackOnline(model, F.cross_entropy, x)
     found = grads(rule, x, y)
     cell, readout = model
@@ -85,7 +75,7 @@ def test_the_update_is_error_times_eligibility_carried_forward():
 @pytest.mark.oracle("rflo")
 @pytest.mark.parametrize(("steps", "connected"), [(1, True), (6, False)], ids=["one step", "no recurrence"])
 def test_it_is_backprop_through_time_where_the_truncation_is_exact(steps, connected):
-    model, (x, y) = net(), data(steps)
+    model, (x, y) = net(), batch(8, steps, 5)
     if not connected:
         model[0].recurrent.weight.data.zero_()
     a, b = grads(symmetric(model, x), x, y), grads(Backprop(model, F.cross_entropy), x, y)
@@ -94,7 +84,7 @@ def test_it_is_backprop_through_time_where_the_truncation_is_exact(steps, connec
 
 
 def test_with_recurrence_it_only_points_that_way():
-    model, (x, y) = net(), data()
+    model, (x, y) = net(), batch(8, 6, 5)
     a = grads(symmetric(model, x), x, y)["model.0.recurrent.weight"].flatten()
     b = grads(Backprop(model, F.cross_entropy), x, y)["model.0.recurrent.weight"].flatten()
     assert 0.5 < F.cosine_similarity(a, b, dim=0) < 0.9999
@@ -103,7 +93,7 @@ def test_with_recurrence_it_only_points_that_way():
 def test_without_a_cell_it_is_direct_feedback():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Sequential(nn.Flatten(), nn.Linear(30, 7), nn.Tanh()), nn.Linear(7, 4)).double()
-    x, y = data()
+    x, y = batch(8, 6, 5)
     a, b = (
         grads(rule(model, F.cross_entropy, x, torch.Generator().manual_seed(0)), x, y)
         for rule in (RandomFeedbackOnline, DirectFeedback)
@@ -112,7 +102,7 @@ def test_without_a_cell_it_is_direct_feedback():
 
 
 def test_attaching_and_calling_leaves_the_gradients_of_the_model_alone():
-    model, (x, y) = net(), data()
+    model, (x, y) = net(), batch(8, 6, 5)
     before = grads(Backprop(model, F.cross_entropy), x, y)
     RandomFeedbackOnline(model, F.cross_entropy, x)(x, y)
     after = grads(Backprop(model, F.cross_entropy), x, y)
@@ -137,7 +127,7 @@ def test_it_remembers_the_first_step_of_a_sequence():
 
 
 def test_it_compiles_in_one_graph():
-    model, (x, y) = net(), data()
+    model, (x, y) = net(), batch(8, 6, 5)
     rule = RandomFeedbackOnline(model, F.cross_entropy, x)
     exact = grads(rule, x, y)
     torch._dynamo.reset()
@@ -151,4 +141,4 @@ def test_errors_say_what_is_wrong():
     with pytest.raises(ValueError, match="tau must be at least 1"):
         LeakyRNN(2, 3, tau=0.5)
     with pytest.raises(ValueError, match="needs targets"):
-        RandomFeedbackOnline(net(), F.cross_entropy, data()[0])(data()[0])
+        RandomFeedbackOnline(net(), F.cross_entropy, batch(8, 6, 5)[0])(batch(8, 6, 5)[0])

@@ -16,6 +16,8 @@ from hebbian import Backprop, DirectFeedback, Hebbian, Rule, oja, probabilities,
 from hebbian.rule import blocks
 from hebbian.rule_info import RuleInfo, register_rule, registered
 from hebbian.two_factor import register_plasticity
+from tests.test_hebbian import helpers
+from tests.test_hebbian.helpers import assert_same
 from tests.test_hebbian.oracles import oracle_tests
 
 NAMES = sorted(registry.list_rules())
@@ -57,17 +59,11 @@ def holds_for(**draws):
 
 
 def net(classes=4):
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Sequential(nn.Linear(20, 16), nn.Tanh()),
-        nn.Sequential(nn.Linear(16, 12), nn.Tanh()),
-        nn.Linear(12, classes),
-    )
+    return helpers.mlp(20, 16, 12, classes).float()
 
 
 def data(n=8, dtype=torch.float32, seed=1):
-    g = torch.Generator().manual_seed(seed)
-    return torch.randn(n, 20, generator=g, dtype=dtype), torch.randint(0, 4, (n,), generator=g)
+    return helpers.batch(n, 20, dtype=dtype, seed=seed)
 
 
 def build(name, model, **settings):
@@ -77,12 +73,8 @@ def build(name, model, **settings):
 
 
 def grads(rule, x, y, seed=2):
-    """Return minus the update; noise is the same each time, and what the rule remembers stays as it was."""
-    torch.manual_seed(seed)
-    rule = copy.deepcopy(rule)
-    rule.zero_grad()
-    rule(x, y).backward()
-    return {n: p.grad.clone() for n, p in rule.named_parameters() if p.grad is not None}
+    """Return minus the update of a copy of the rule, whose state does not change."""
+    return helpers.grads(copy.deepcopy(rule), x, y, seed)
 
 
 class Hushed(TorchDispatchMode):
@@ -102,12 +94,6 @@ class Hushed(TorchDispatchMode):
 def hushed(rule, x, y):
     with Hushed():
         return grads(rule, x, y)
-
-
-def assert_same(found, expected):
-    assert found.keys() == expected.keys()
-    for k in expected:
-        torch.testing.assert_close(found[k], expected[k], rtol=1e-9, atol=1e-12)
 
 
 def declares(name, trait):

@@ -7,10 +7,7 @@ from torch import nn
 
 from hebbian import Backprop
 from hebbian.target import DifferenceTarget
-
-
-def half_squares(scores, y):
-    return (scores - y).square().sum(1).mean() / 2
+from tests.test_hebbian.helpers import half_squares
 
 
 def linear_chain(draw):
