@@ -347,6 +347,15 @@ class Foldiak(Adaptive):
     decorrelated from the others.
 
     The inhibition acts in learning only and not in ``model(x)``; `respond` returns the sparse code.
+
+    Parameters
+    ----------
+    units
+        Number of units of the layer.
+    p
+        Fraction of inputs for which a unit fires.
+    alpha, gamma
+        Rates of the inhibition and of the thresholds.
     """
 
     inhibition: Tensor

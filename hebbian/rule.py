@@ -140,7 +140,17 @@ class TappedRule(Rule):
             layer.register_forward_hook(self._hook)
 
     def at(self, layer: nn.Module, x: Tensor, out: Tensor, ledger: list[Any]) -> Tensor:
-        """Return the replacement of the layer's output ``out``; may append to ``ledger``."""
+        """Return the replacement of the layer's output.
+
+        Parameters
+        ----------
+        layer
+            The hooked layer.
+        x, out
+            Its input and output.
+        ledger
+            A list to which the rule may append records of this pass.
+        """
         raise NotImplementedError
 
     def run(self, x: Tensor) -> tuple[Tensor, list[Any]]:
