@@ -47,11 +47,11 @@ class EquilibriumPropagation(Rule):
     The states s of the blocks settle by s <- clip(dPhi/ds, 0, 1); in the nudged phase beta (y - s) is added
     to dPhi/ds of the last block, which has one unit a class.  The weights ascend
 
-    - ``one-sided``: (Phi(s_beta) - Phi(s_0)) / beta, with an error of order beta,
+    - ``one-sided``: ``(Phi(s_beta) - Phi(s_0)) / beta``, with an error of order beta,
     - ``random-sign``: the same, with a new random sign of beta each call,
-    - ``symmetric``: (Phi(s_beta) - Phi(s_-beta)) / (2 beta), with an error of order beta².
+    - ``symmetric``: ``(Phi(s_beta) - Phi(s_-beta)) / (2 beta)``, with an error of order beta².
 
-    This descends the squared error |y - s|² / 2 of the free equilibrium, averaged over the batch.
+    This descends the squared error ``|y - s|² / 2`` of the free equilibrium, averaged over the batch.
 
     A link f_l is its block without pointwise activations, which the clip replaces: so ``predict``, which
     settles, is not ``model(x)``.  Linear and ConvNd layers, flattening and pooling are used in both

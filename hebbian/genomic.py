@@ -177,7 +177,7 @@ class Innate(nn.Module):
         )
 
     def forward(self, model: nn.Module) -> Tensor:
-        """Return the sum over layers of |W - weight of the genome|², a scalar."""
+        """Return the sum over layers of ``|W - weight of the genome|²``, a scalar."""
         gaps = zip(self.layers, self.genomes, strict=True)
         return torch.stack(
             [(synaptic(model, path).weight - genome()).square().sum() for path, genome in gaps]

@@ -197,7 +197,7 @@ class Similarity(nn.Module):
         self.embed = init_uniform(embed, h, generator)
 
     def forward(self, h: Tensor, y: Tensor) -> Tensor:
-        """Return the loss of ``h`` (N, units) or (N, channels, *space) and the targets."""
+        """Return the loss of ``h``, (N, units) or (N, channels, ...), and the targets."""
         z = self.embed(h)
         if z.ndim > 2:
             z = z.flatten(2).std(2, correction=0)

@@ -16,7 +16,7 @@ Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 Synaptic = nn.Linear | Convolution
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 CONVOLUTION_FOR: dict[int, type[Convolution]] = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}
-"""By the number of axes of its input (N, channels, *space)."""
+"""By the number of axes of its input (N, channels, ...)."""
 _WEIGHT_GRADIENT: dict[int, Callable[..., Tensor]] = {
     1: grad.conv1d_weight,
     2: grad.conv2d_weight,
@@ -51,7 +51,7 @@ def synaptic(model: nn.Module, path: str) -> Synaptic:
 
 
 def rows(u: Tensor, layer: Synaptic) -> Tensor:
-    """Reshape (N, out, *space) or (N, *time, out) to (samples, out)."""
+    """Reshape (N, out, ...) or (N, ..., out) to (samples, out)."""
     return (u if isinstance(layer, nn.Linear) else u.movedim(1, -1)).flatten(0, -2)
 
 

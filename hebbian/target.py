@@ -28,7 +28,7 @@ class DifferenceTarget(Rule):
         dθ_l = -d|h_l - t_l|²/dθ_l / 2; t_{l-1} = h_{l-1} + g(t_l) - g(h_l), t_L = h_L - dL/dh_L
 
     The difference compensates for the error of g.  The readout descends the criterion, and g_l the
-    reconstruction error |g_l(f_l(h + n)) - h - n|² / 2 with noise n around h = h_{l-1}.  All are one
+    reconstruction error ``|g_l(f_l(h + n)) - h - n|² / 2`` with noise n around h = h_{l-1}.  All are one
     objective; if g is the inverse and the weights are orthogonal, it is backprop (Meulemans 2020).  With
     one hidden block there is no inverse and it is backprop.
 
