@@ -2,8 +2,9 @@
 A confounded corpus and its audit
 =================================
 
-Patients and controls often differ in more than their disease. ``eeg audit``, here in Python, measures how well the
-diagnosis is predicted *without any EEG*. A confound with a high ROC-AUC can explain a high result of a network.
+Patients and controls often differ in more than their disease. ``eeg audit``, here in Python, measures how
+well the diagnosis is predicted *without any EEG*. A confound with a high ROC-AUC can explain a high result
+of a network.
 """
 
 from dataclasses import replace
@@ -25,8 +26,8 @@ for finding in simulated.findings[:3]:
     print(f"{finding.confound:16s} {finding.auc}  p = {finding.p:.3f}")
 
 # %%
-# Now a common accident: controls were recorded over two months, most patients later in a campaign of one week. The
-# signals are the same as before.
+# Now a common accident: controls were recorded over two months, most patients later in a campaign of one
+# week. The signals are the same as before.
 
 first_day = datetime(2024, 3, 1, 10, tzinfo=UTC)
 
@@ -44,8 +45,9 @@ for finding in audit.findings[:3]:
     print(f"{finding.confound:16s} {finding.auc}  p = {finding.p:.3f}")
 
 # %%
-# `eeg.train` makes this audit beside every result, states the verdict, and evaluates the network among subjects that
-# are alike in a strong confound. No choice of network can repair such a corpus; record both groups alike.
+# `eeg.train` makes this audit beside every result, states the verdict, and evaluates the network among
+# subjects that are alike in a strong confound. No choice of network can repair such a corpus; record both
+# groups alike.
 
 figure, axes = plt.subplots(figsize=(5, 3), layout="constrained")
 for findings, label, marker in ((simulated.findings, "as simulated", "o"), (audit.findings, "campaign", "s")):
