@@ -101,3 +101,23 @@ def test_every_package_and_its_data_are_installed():
             owner = next(parent for parent in path.parents if parent in folders)
             name = str(path.relative_to(owner))
             assert any(fnmatch(name, pattern) for pattern in patterns), f"{path} is in no wheel"
+
+
+def public_names(path):
+    """Yield the public names that a module defines at its top level."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
+        names = [target.id for target in targets if isinstance(target, ast.Name)]
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names = [node.name]
+        yield from (name for name in names if not name.startswith("_"))
+
+
+def test_a_public_name_is_defined_in_one_module():
+    modules = {}
+    for path in FILES:
+        for name in public_names(path):
+            modules.setdefault(name, set()).add(str(path.relative_to(ROOT)))
+    twice = {name: sorted(paths) for name, paths in modules.items() if len(paths) > 1}
+    twice.pop("main", None)  # the entry points of the two commands
+    assert not twice
