@@ -1,12 +1,12 @@
-"""Every model of `eeg` on the same subjects: the table of Uyttenhove et al. 2020, made anew.
+"""Every model of `eeg` on the same subjects: the table of Uyttenhove et al. 2020 repeated.
 
     python benchmarks/eeg_models.py simulated --data FOLDER [--budget-minutes N]
     python benchmarks/eeg_models.py guinea-bissau --data FOLDER [--budget-minutes N]
 
-``simulated``: 200 subjects of 5 minutes, kept in FOLDER, in windows of 2 s; one split by subject, 60 % to
-train, 20 % to choose by, 20 % to judge.  ``guinea-bissau``: windows of 10 s; five folds by subject, choices
-made among the training subjects of each.  One thread.  What is done is kept in results/eeg_models_*.jsonl
-and not done again.
+``simulated``: 200 subjects of 5 minutes, stored in FOLDER, in windows of 2 s; one split by subject, 60 % to
+train, 20 % for choices, 20 % for testing.  ``guinea-bissau``: windows of 10 s; five folds by subject, choices
+made among the training subjects of each.  One thread.  Finished runs are stored in results/eeg_models_*.jsonl
+and not repeated.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from eeg.workflows.corpus import default_channels, load_corpus
 from trainers.comparison.table import text
 from trainers.trainer import Trainer, predict
 
-SUBJECTS, FOLDS, INNER, KEPT, SHUFFLES = 200, 5, 4, 0.25, 20
+SUBJECTS, FOLDS, INNER, VALIDATION, SHUFFLES = 200, 5, 4, 0.25, 20
 RATE = 128.0  # Hz, of both corpora
 PATHS = {name: RESULTS / f"eeg_models_{name}.jsonl" for name in ("simulated", "guinea-bissau")}
 CLOSED = "subjects whose eyes were closed first"
@@ -62,9 +62,9 @@ SETTINGS: Mapping[str, Sequence[Mapping[str, float]]] = {
 """What is chosen of a feature model, by inner folds."""
 
 Parts = Sequence[splits.SubjectSplit]
-Judged = tuple[Mapping[str, float], dict[str, Any]]
-"""A score of each subject, and what else is to be told."""
-Task = Callable[[Loaded, Parts, int], Judged]
+Outcome = tuple[Mapping[str, float], dict[str, Any]]
+"""A score of each subject, and further results."""
+Task = Callable[[Loaded, Parts, int], Outcome]
 """Recordings, their splits and a seed -> what was found."""
 
 
@@ -72,7 +72,7 @@ def main() -> None:
     """Do what is not done yet, and show all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("corpus", choices=PATHS)
-    parser.add_argument("--data", type=Path, required=True, help="where it lies; made for `simulated`")
+    parser.add_argument("--data", type=Path, required=True, help="corpus folder; created for `simulated`")
     parser.add_argument("--only", nargs="*", metavar="NAME", help="of the table's first column")
     parser.add_argument("--budget-minutes", type=float, default=60.0, help="begin no training after that")
     args = parser.parse_args()
@@ -105,19 +105,19 @@ def load(corpus: str, folder: Path) -> tuple[Preprocessing, Loaded]:
 
 
 def simulated(settings: Preprocessing) -> Iterator[tuple[str, int, Task]]:
-    """Give the runs on the simulated cohort: name, seed, and what does it."""
+    """Yield the runs on the simulated cohort: name, seed and task."""
     yield "amplitude", 0, loudest
     yield from ((name, 0, partial(nested, name)) for name in SETTINGS)
-    told = Plan(settings, "recording", 2.0, "chosen")
-    gap = [replace(told, rule=rule) for rule in RULES]
-    for plan in [*gap, *(replace(told, model=model) for model in NETWORKS)]:
+    plan_by_diagnosis = Plan(settings, "recording", 2.0, "chosen")
+    gap = [replace(plan_by_diagnosis, rule=rule) for rule in RULES]
+    for plan in [*gap, *(replace(plan_by_diagnosis, model=model) for model in NETWORKS)]:
         yield f"{describe_model(plan)}, diagnoses", 0, partial(chosen, plan)
     for plan in gap:
         yield f"{describe_model(plan)}, discharges", 0, partial(chosen, replace(plan, labels="events"))
 
 
 def guinea_bissau(settings: Preprocessing, folder: Path) -> Iterator[tuple[str, int, Task]]:
-    """Give the runs on Guinea-Bissau: name, seed, and what does it."""
+    """Yield the runs on Guinea-Bissau: name, seed and task."""
     plan = Plan(settings, "recording", 10.0, "mean")
     first = closed_first(folder)
     yield CLOSED, 0, lambda *_: (first, {})
@@ -145,12 +145,12 @@ def guinea_bissau(settings: Preprocessing, folder: Path) -> Iterator[tuple[str, 
 
 
 def one_split(entries: Sequence[Entry], seed: int) -> Parts:
-    """Keep a fifth of the subjects to judge."""
+    """Hold out a fifth of the subjects."""
     return [splits.hold_out(entries, 0.2, seed)]
 
 
 def five_folds(entries: Sequence[Entry], seed: int) -> Parts:
-    """Judge every subject once."""
+    """Hold out every subject once."""
     return splits.split_folds(entries, FOLDS, seed)
 
 
@@ -164,7 +164,7 @@ def measured(name: str, seed: int, task: Task, loaded: Loaded, parts: Parts) -> 
     return Scores(name, seed, [labels[n] for n in names], [float(scores[n]) for n in names], seconds, facts)
 
 
-def loudest(loaded: Loaded, parts: Parts, seed: int) -> Judged:
+def loudest(loaded: Loaded, parts: Parts, seed: int) -> Outcome:
     """Score subjects by the statistic of amplitude that is best among the training subjects."""
     values = {e: amplitude.amplitude_scores(windows) for e, windows in loaded.items()}
     found: dict[str, float] = {}
@@ -178,7 +178,7 @@ def loudest(loaded: Loaded, parts: Parts, seed: int) -> Judged:
     return found, {"chosen": taken}
 
 
-def nested(model: str, loaded: Loaded, parts: Parts, seed: int) -> Judged:
+def nested(model: str, loaded: Loaded, parts: Parts, seed: int) -> Outcome:
     """Let a feature model score subjects, with the settings that are best in folds of the training ones."""
     features = FEATURES[model](RATE, seed).features
     rows = {e: features(windows.data) for e, windows in loaded.items()}
@@ -222,19 +222,19 @@ def ranked(scores: Mapping[Entry, float]) -> float:
 
 
 def by_subject(scores: Mapping[Entry, float]) -> dict[str, float]:
-    """Return each subject's mean over his recordings."""
+    """Return each subject's mean over the recordings."""
     found: dict[str, list[float]] = {}
     for entry, score in scores.items():
         found.setdefault(entry.subject, []).append(score)
     return {name: float(np.mean(values)) for name, values in found.items()}
 
 
-def plain(plan: Plan, loaded: Loaded, parts: Parts, seed: int) -> Judged:
+def plain(plan: Plan, loaded: Loaded, parts: Parts, seed: int) -> Outcome:
     """Let a network score subjects: a fixed length, all training subjects, nothing to choose."""
     return means(cross_validation.cross_validate(replace(plan, seed=seed), loaded, parts)), {}
 
 
-def chosen(plan: Plan, loaded: Loaded, parts: Parts, seed: int, early: bool = False) -> Judged:
+def chosen(plan: Plan, loaded: Loaded, parts: Parts, seed: int, early: bool = False) -> Outcome:
     """Let a network score subjects, with the aggregation that is best for subjects set aside.
 
     ``early``: as the network was after the epoch that was best for these.
@@ -243,7 +243,7 @@ def chosen(plan: Plan, loaded: Loaded, parts: Parts, seed: int, early: bool = Fa
     found: dict[str, float] = {}
     taken = []
     for train, test in parts:
-        most, kept = splits.hold_out(train, KEPT, seed)
+        most, kept = splits.hold_out(train, VALIDATION, seed)
         best = Best(loaded, kept)
         network = fit.train_network(plan, loaded, most, [best] if early else [])
         if early:
@@ -282,20 +282,20 @@ class Best:
 
 
 def closed_first(folder: Path) -> dict[str, float]:
-    """Return for each subject 1 if his eyes were closed first, 0 if they were open."""
+    """Return for each subject 1 if the eyes were closed first, 0 if they were open."""
     rows = read_table(folder / "metadata_guineabissau.csv", {"subject.id", "Eyes.condition"}, delimiter=",")
     return {row["subject.id"]: float(row["Eyes.condition"].startswith("closed")) for row in rows}
 
 
-def confounds(subjects: Collection[str], loaded: Loaded, parts: Parts, seed: int) -> Judged:
-    """Audit what tells the diagnoses of ``subjects`` without any EEG."""
+def confounds(subjects: Collection[str], loaded: Loaded, parts: Parts, seed: int) -> Outcome:
+    """Audit the confounds of ``subjects``."""
     known = read_confounds(e for e in loaded if e.subject in subjects)
     audit = audit_recordings(known, folds=FOLDS, seed=seed)
     return {}, {f.confound: [f.auc.value, f.auc.low, f.auc.high, f.p] for f in audit.findings}
 
 
-def day(model: str, loaded: Loaded, parts: Parts, seed: int) -> Judged:
-    """Tell controls of the first days from those of the last, parted as evenly as whole days allow."""
+def day(model: str, loaded: Loaded, parts: Parts, seed: int) -> Outcome:
+    """Separate controls of the first days from those of the last, split at a day as evenly as possible."""
     dates = {e: e.recorded.date() for e in loaded if e.label == 0 and e.recorded}
     days = np.array(list(dates.values()))
     middle = min(days, key=lambda first: abs(np.mean(days >= first) - 0.5))
@@ -304,15 +304,15 @@ def day(model: str, loaded: Loaded, parts: Parts, seed: int) -> Judged:
     return found, {"labels": splits.subjects_of(asked)}
 
 
-def shuffled(model: str, loaded: Loaded, parts: Parts, seed: int) -> Judged:
-    """Judge a feature model on diagnoses dealt out anew: chance, the whole way."""
-    dealt = dict(zip(splits.permute_labels(list(loaded), seed), loaded.values(), strict=True))
-    found, _ = nested(model, dealt, splits.split_folds(list(dealt), FOLDS, seed), seed)
-    return found, {"labels": splits.subjects_of(dealt)}
+def shuffled(model: str, loaded: Loaded, parts: Parts, seed: int) -> Outcome:
+    """Evaluate a feature model on permuted diagnoses: chance is expected."""
+    permuted = dict(zip(splits.permute_labels(list(loaded), seed), loaded.values(), strict=True))
+    found, _ = nested(model, permuted, splits.split_folds(list(permuted), FOLDS, seed), seed)
+    return found, {"labels": splits.subjects_of(permuted)}
 
 
 def row(found: Scores) -> tuple[str, ...]:
-    """Return what stands in a line of the table."""
+    """Return a row of the table."""
     value = str(found.auc()) if found.scores else str(found.facts)
     return found.name, str(found.seed), value, f"{found.seconds:.0f} s"
 

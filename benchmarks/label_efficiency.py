@@ -1,12 +1,12 @@
-"""How many subjects somebody must label, with and without learning from the others first.
+"""How many labelled subjects are needed, with and without pre-training on the others.
 
     python benchmarks/label_efficiency.py simulated --data FOLDER [--budget-minutes N]
     python benchmarks/label_efficiency.py guinea-bissau --data FOLDER [--budget-minutes N]
 
 t-VGG GAP learns from 5, 10, 20 or all training subjects; the rest of them lend their EEG without a label.
-In each of five draws a third of the subjects is kept to judge by, and the labelled ones are drawn from the
+In each of five draws a third of the subjects is held out, and the labelled ones are drawn from the
 others.  On the simulated cohort the labelled subjects' discharges are annotated, on Guinea-Bissau their
-diagnosis is known.  One thread.  What is done is kept in results/label_efficiency_*.jsonl and not done again.
+diagnosis is known.  One thread.  Finished runs are stored in results/label_efficiency_*.jsonl.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from trainers.phases import RunOptions, train_rule
 PATHS = {name: RESULTS / f"label_efficiency_{name}.jsonl" for name in ("simulated", "guinea-bissau")}
 LABELLED: Sequence[int | None] = (5, 10, 20, None)
 """Subjects; None for all."""
-DRAWS, JUDGED = 5, 1 / 3
+DRAWS, HELD_OUT = 5, 1 / 3
 WAYS = ("from scratch", "random features", "SoftHebb first")
 
 
@@ -46,7 +46,7 @@ def main() -> None:
     """Do what is not done yet, and show all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("corpus", choices=PATHS)
-    parser.add_argument("--data", type=Path, required=True, help="where it lies; made for `simulated`")
+    parser.add_argument("--data", type=Path, required=True, help="corpus folder; created for `simulated`")
     parser.add_argument("--budget-minutes", type=float, default=60.0, help="begin no training after that")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -55,7 +55,7 @@ def main() -> None:
     events = args.corpus == "simulated"
     plan = Plan(settings, "events", 2.0, "top") if events else Plan(settings, "recording", 10.0, "mean")
     for draw in range(DRAWS):
-        most, test = splits.hold_out(list(loaded), JUDGED, draw)
+        most, test = splits.hold_out(list(loaded), HELD_OUT, draw)
         seeded = replace(plan, seed=draw)
         first = cache(partial(features, seeded, [loaded[e] for e in most]))
         for count, way in ((n, way) for n in LABELLED for way in WAYS):
@@ -63,8 +63,8 @@ def main() -> None:
             if (name, draw) in read(path) or time.monotonic() - start > 60 * args.budget_minutes:
                 continue
             began = time.monotonic()
-            told = [loaded[e] for e in some(most, count, draw)]
-            network = learned(seeded, way, told, first)
+            labelled = [loaded[e] for e in some(most, count, draw)]
+            network = learned(seeded, way, labelled, first)
             scored = cross_validation.score_recordings(network, loaded, test, "kept", plan.aggregation)
             scores, labels, _ = cross_validation.subject_scores(scored)
             found = Scores(name, draw, labels.tolist(), scores.tolist(), time.monotonic() - began)
@@ -78,16 +78,16 @@ State = Mapping[str, Tensor]
 
 
 def features(plan: Plan, windows: Sequence[Windows]) -> State:
-    """Return the weights that SoftHebb gives a new network, which sees all training subjects and no label."""
+    """Return the weights of a new network pre-trained by SoftHebb on all training subjects without labels."""
     x = torch.from_numpy(np.concatenate([w.data for w in windows]))
     network = new(plan, x)
     fit.pretrain(replace(plan, rule="softhebb"), network, x, augmented(plan))
     return network.state_dict()
 
 
-def learned(plan: Plan, way: str, told: Sequence[Windows], first: Callable[[], State]) -> nn.Module:
+def learned(plan: Plan, way: str, labelled: Sequence[Windows], first: Callable[[], State]) -> nn.Module:
     """Return a network that has learned from labelled windows."""
-    x, y, _ = fit.stack_examples(told, plan.labels)
+    x, y, _ = fit.stack_examples(labelled, plan.labels)
     network = new(plan, x)
     if way == "SoftHebb first":
         network.load_state_dict(first())
@@ -114,7 +114,7 @@ def augmented(plan: Plan) -> Augment:
 
 
 def some(entries: Sequence[Entry], count: int | None, seed: int) -> Sequence[Entry]:
-    """Return the recordings of ``count`` subjects, both classes in their shares."""
+    """Return the recordings of ``count`` subjects, stratified by class."""
     if count is None:
         return entries
     subjects = len({e.subject for e in entries})

@@ -1,11 +1,11 @@
-"""What helps a network that is told each subject's diagnosis and nothing else: each ingredient alone.
+"""What helps a network that is trained on diagnoses alone: each ingredient by itself.
 
     python benchmarks/recording_labels.py --work /tmp/recording_labels
 
 simulates 200 subjects of 5 minutes, trains t-VGG GAP on windows of 2 s from 120 of them, once for each
-ingredient, and judges the other 80.  All start from the network that learns by heart whose EEG it is: the
+ingredient, and tests on the other 80.  The baseline memorises its training subjects: the
 diagnosis on every window, nothing augmented.  One thread; about 2 minutes for the cohort, 1 or 2 a
-training and 5 to find discharges.  What is done is kept in results/recording_labels.jsonl and not done again.
+training and 5 to find discharges.  Finished runs are stored in results/recording_labels.jsonl.
 Settings were tried on the cohorts of seeds 101 and 102; seed 0 is for the report.
 """
 
@@ -82,7 +82,7 @@ class Outcome:
 def main() -> None:
     """Do what is not done yet, and show all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True, help="where the cohort lies")
+    parser.add_argument("--work", type=Path, required=True, help="folder of the cohort")
     parser.add_argument("--seed", type=int, default=0, help="of the cohort, the split and the training")
     parser.add_argument("--only", nargs="*", metavar="NAME", help=f"some of: {'; '.join(INGREDIENTS)}")
     parser.add_argument("--budget-minutes", type=float, default=60.0, help="begin no training after that")
@@ -111,7 +111,7 @@ def cohort(work: Path, seed: int) -> Loaded:
 
 
 def measured(name: str, seed: int, loaded: Loaded) -> Outcome:
-    """Train with one ingredient and judge the subjects that were kept from it."""
+    """Train with one ingredient and test on the held-out subjects."""
     plan = replace(BASELINE, seed=seed, **INGREDIENTS[name])
     train, test = splits.hold_out(list(loaded), TESTED, seed)
     start = time.monotonic()

@@ -62,6 +62,7 @@ sphinx_gallery_conf = {
     "filename_pattern": "/plot_",
     "download_all_examples": False,
     "show_signature": False,
+    "capture_repr": (),
     "remove_config_comments": True,
     "abort_on_example_error": True,
     "matplotlib_animations": False,
