@@ -206,7 +206,7 @@ def test_a_rule_that_reads_out_by_itself_is_explained_by_its_answers() -> None:
 @pytest.mark.parametrize("method", GRADIENTS)
 def test_methods_of_gradients_refuse_a_function_of_scores(method: str) -> None:
     network = small()
-    with pytest.raises(Refused, match=f"{method} needs a network .* use occlusion") as caught:
+    with pytest.raises(Refused, match=f"{method} needs a network, got .*; use occlusion") as caught:
         evidence(lambda x: network(x), drawn(1, 4, 256), method)
     assert "\n" not in str(caught.value)
 

@@ -25,7 +25,7 @@ from eeg.preprocessing.recording import Recording
 from eeg.reporting.export.edf import write_annotated_edf
 from eeg.workflows.detect import detect
 from eeg.workflows.inspect import inspect_corpus
-from eeg.workflows.train import left_out
+from eeg.workflows.corpus import describe_exclusions
 from tests.test_eeg.helpers import clean_raw, windows_from
 from tests.test_eeg.recordings import write_edf
 from trainers.errors import DataError
@@ -92,9 +92,9 @@ def test_windows_are_those_of_each_piece_as_a_file(suffix: str, tmp_path: Path) 
     at = [PIECES[i][0] + one.onset for i, one in zip(LONG, apart, strict=True)]
     np.testing.assert_allclose(got.onset, np.concatenate(at), atol=0.5 / 128)  # a half sample of the new rate
     assert got.short == got.account()["short"] == 1
-    message = left_out({Entry(tmp_path / name, name, 0): got for name in "ab"})
+    message = describe_exclusions({Entry(tmp_path / name, name, 0): got for name in "ab"})
     windows = 2 * len(got.data)
-    assert message == f"Left out of {windows} windows: 2 stretch(es) between gaps that are too short."
+    assert message == f"Excluded of {windows} windows: 2 stretch(es) between gaps that are too short."
 
 
 def test_one_scale_for_all_stretches(tmp_path: Path) -> None:

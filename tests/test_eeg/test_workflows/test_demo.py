@@ -1,17 +1,17 @@
-"""The demo replaces what it made itself, and nothing else."""
+"""The demo replaces its own output and nothing else."""
 
 from pathlib import Path
 
 import pytest
 
-from eeg.workflows.demo import run
+from eeg.workflows.demo import run_demo
 from trainers.errors import DataError
 
 
-def test_a_training_of_somebody_else_is_not_replaced(tmp_path: Path) -> None:
+def test_a_training_run_of_the_user_is_not_replaced(tmp_path: Path) -> None:
     mine = tmp_path / "run" / "model.safetensors"
     mine.parent.mkdir()
     mine.write_bytes(b"weeks of work")
-    with pytest.raises(DataError, match="is of no demo"):
-        run(tmp_path, 0, print)
+    with pytest.raises(DataError, match="not from a demo"):
+        run_demo(tmp_path, 0, print)
     assert mine.read_bytes() == b"weeks of work"
