@@ -23,9 +23,9 @@ from eeg.preprocessing.pipeline import Preprocessing, scale
 from eeg.preprocessing.quality import examine
 from eeg.preprocessing.recording import Recording
 from eeg.reporting.export.edf import write_annotated_edf
+from eeg.workflows.corpus import describe_exclusions
 from eeg.workflows.detect import detect
 from eeg.workflows.inspect import inspect_corpus
-from eeg.workflows.corpus import describe_exclusions
 from tests.test_eeg.helpers import clean_raw, windows_from
 from tests.test_eeg.recordings import write_edf
 from trainers.errors import DataError

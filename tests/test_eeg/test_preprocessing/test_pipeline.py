@@ -324,7 +324,7 @@ def test_a_mastoid_that_is_not_finite_is_no_reference() -> None:
     "wrong", [{"reference": "nose"}, {"reference": "bipolar", "channels": ("Fp1", "O2")}]
 )
 def test_references_that_cannot_be(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="reference|expected both electrodes of a bipolar pair"):
+    with pytest.raises(ValueError, match=r"reference|expected both electrodes of a bipolar pair"):
         dataclasses.replace(Preprocessing(FOUR), **wrong)  # type: ignore[arg-type]
 
 
