@@ -1,4 +1,4 @@
-"""Buettner's random forest on the Bonn set, and why its accuracy says nothing about epilepsy in scalp EEG.
+"""Buettner's random forest on the Bonn set, and why its accuracy is not evidence about epilepsy in scalp EEG.
 
     python benchmarks/bonn.py --data FOLDER
 

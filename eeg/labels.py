@@ -1,4 +1,4 @@
-"""What a model learns: one row per kind of label, with the settings that suit it."""
+"""Kinds of labels that a model learns from, with the settings recommended for each."""
 
 from __future__ import annotations
 

@@ -30,6 +30,21 @@ class _Carry(torch.autograd.Function):
         b: Tensor,
         geometry: _Geometry | None,
     ) -> Tensor:
+        """Return ``out``.
+
+        Parameters
+        ----------
+        ctx
+            Stores what the backward pass needs.
+        out, x
+            Output and input of the layer.
+        w, bias
+            Its weight and bias.
+        b
+            The weight of the backward pass, in the shape of ``w``.
+        geometry
+            Stride, padding, dilation and groups of a convolution; None for a Linear layer.
+        """
         ctx.save_for_backward(x, b)
         ctx.geometry = geometry
         return out.clone()  # later modules may work in place
@@ -92,7 +107,13 @@ class _Feedback(TappedRule):
         raise NotImplementedError
 
     def at(self, layer: Any, x: Tensor, out: Tensor, ledger: list[Any]) -> Tensor:
-        """Return ``out`` with another backward pass."""
+        """Return ``out`` with another backward pass.
+
+        Parameters
+        ----------
+        layer, x, out, ledger
+            As in `TappedRule.at`.
+        """
         geometry = None
         if not isinstance(layer, nn.Linear):
             x, padding = padded(layer, x)

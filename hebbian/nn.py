@@ -1,4 +1,4 @@
-"""Layers used in the papers and missing in torch."""
+"""Layers of the papers that torch does not provide."""
 
 from __future__ import annotations
 

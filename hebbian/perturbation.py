@@ -93,7 +93,13 @@ class _Exploring(TappedRule):
         self.criterion, self.sigma = criterion, _positive(sigma)
 
     def at(self, layer: Any, x: Tensor, out: Tensor, ledger: list[Any]) -> Tensor:
-        """Pass a noisy output on, detached."""
+        """Return a noisy output, detached.
+
+        Parameters
+        ----------
+        layer, x, out, ledger
+            As in `TappedRule.at`.
+        """
         noise = self.sigma * torch.randn_like(out)
         ledger.append((layer, x.detach(), out, noise))
         return (out + noise).detach()

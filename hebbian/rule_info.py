@@ -1,4 +1,4 @@
-"""What is known about a rule, stated by a decorator where the rule is defined.
+"""Facts about a rule, stated by a decorator where the rule is defined.
 
 `hebbian.registry` collects these facts from the modules of this package and from other packages.
 """

@@ -116,7 +116,13 @@ class SpikeTiming(TappedRule):
         self.steps, self.peak, self.leak = steps, peak, leak
 
     def at(self, layer: Any, x: Tensor, out: Tensor, ledger: list[Any]) -> Tensor:
-        """Record the spikes before and after the layer; pass its output on, detached."""
+        """Record the spikes before and after the layer; return its output, detached.
+
+        Parameters
+        ----------
+        layer, x, out, ledger
+            As in `TappedRule.at`.
+        """
         with torch.no_grad():
             pre = self.encode(x)
             arrived = current(layer, pre.flatten(0, 1), layer.weight).unflatten(0, pre.shape[:2])

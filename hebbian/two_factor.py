@@ -163,7 +163,7 @@ class Hebbian(TappedRule):
         if reduction not in ("mean", "sum"):
             raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
         if not plasticity and criterion is None:
-            raise ValueError("nothing would learn: name a layer in `plasticity` or give a criterion")
+            raise ValueError("nothing to train: name a layer in `plasticity` or give a criterion")
         at: dict[Synaptic, Plasticity] = {synaptic(model, path): p for path, p in plasticity.items()}
         for layer, p in at.items():
             if hasattr(p, "check"):
@@ -178,7 +178,13 @@ class Hebbian(TappedRule):
         self.memories = nn.ModuleList(stateful)
 
     def at(self, layer: Any, x: Tensor, out: Tensor, ledger: list[Any]) -> Tensor:
-        """Record the layer's objective and pass its output on, detached."""
+        """Record the layer's objective; return its output, detached.
+
+        Parameters
+        ----------
+        layer, x, out, ledger
+            As in `TappedRule.at`.
+        """
         with torch.autocast(x.device.type, enabled=False):  # near convergence growth and decay almost cancel
             change = update(layer, x.detach(), out.detach(), self.plasticity[layer], self.reduction)
         ledger.append(surrogate(layer.weight, change))

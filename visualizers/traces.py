@@ -113,7 +113,7 @@ def eeg_page(
         _mark_on_page(axes, span, heights, start, _PAGE)
     _draw_scale_bar(axes, min(heights.values()), scale)
     axes.set_title(
-        f"montage: {montage}   ·   {scale:g} µV a division, negative up",
+        f"montage: {montage}   ·   {scale:g} µV per division, negative up",
         loc="left",
         fontsize=9,
         color=FAINT,

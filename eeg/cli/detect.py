@@ -175,7 +175,7 @@ def _echo_after(detector: Detector, alpha: float, figures: Path | None) -> None:
     else:
         click.echo(
             f"Recordings are assigned to groups with an error rate of at most {alpha:g} each, by n = "
-            f"{subjects.n} calibrating subjects of\nthe smaller group. {EXCHANGEABILITY}"
+            f"{subjects.n} calibration subjects of\nthe smaller group. {EXCHANGEABILITY}"
         )
     if figures is not None:
         click.echo(f"Figures: tensorboard --logdir {figures}")

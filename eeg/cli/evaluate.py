@@ -1,4 +1,4 @@
-"""The `eeg` commands that report the quality of a model: its results and its card."""
+"""The `eeg` commands that report on a model: its results and its card."""
 
 from __future__ import annotations
 

@@ -131,5 +131,5 @@ NETWORK = click.option(
 PREVALENCE = click.option(
     "--prevalence",
     type=FloatRange(0, 1, min_open=True, max_open=True),
-    help="Of epilepsy among those who are examined.  [default: that of the training subjects]",
+    help="Of epilepsy among the examined subjects.  [default: that of the training subjects]",
 )

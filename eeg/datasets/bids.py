@@ -152,7 +152,7 @@ def _has_discharges(events: Path) -> bool:
 
 
 def _description(path: Path) -> tuple[str, bool]:
-    """Return the name of the corpus, and whether its name or origin says that it is simulated.
+    """Return the name of the corpus, and whether its name or origin identifies it as simulated.
 
     A missing name is not replaced by the folder's, which may name a person.
     """

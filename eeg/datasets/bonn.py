@@ -2,7 +2,7 @@
 
 Sets Z and O were recorded from the scalp of healthy people, N, F and S from the brain of patients, S during
 seizures.  The classes were recorded in different ways and the subject of a segment is unknown: a score on
-this set says nothing about epilepsy in scalp EEG.
+this set is not evidence about epilepsy in scalp EEG.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What every reader of a corpus returns."""
+"""The value that every reader of a corpus returns."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,9 +7,9 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Entry:
-    """One recording of a corpus: its file, its subject and what the corpus says about it.
+    """One recording of a corpus: its file, its subject and its metadata in the corpus.
 
-    What only the recording's own header says is read by `eeg.evaluation.recording_metadata.entry_header`.
+    Facts in the recording's header only are read by `eeg.evaluation.recording_metadata.entry_header`.
     """
 
     path: Path

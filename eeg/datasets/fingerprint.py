@@ -1,4 +1,4 @@
-"""Hashes by which recordings, corpora and cached results are recognised; none of them holds a name."""
+"""Hashes that identify recordings, corpora and cached results; none contains a name."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """EEG data from Guinea-Bissau (van Hees et al. 2018, https://zenodo.org/records/1252141).
 
 One recording per subject, 14 channels of an Emotiv EPOC at 128 Hz.  The day of recording alone nearly
-separates the groups; interpret a score on this corpus only beside that.
+separates the groups; compare every score on this corpus with that.
 """
 
 from datetime import datetime

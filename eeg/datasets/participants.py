@@ -1,4 +1,4 @@
-"""What tables of participants write for diagnosis, sex and age."""
+"""Values of diagnosis, sex and age in tables of participants."""
 
 import math
 

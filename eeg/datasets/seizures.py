@@ -33,8 +33,8 @@ def seizures_among(marks: Iterable[Mark], total: float = math.inf) -> list[tuple
     Parameters
     ----------
     marks
-        Those whose text says seizure, ictal or the like count.  One without a duration starts a seizure
-        that lasts until the next mark that says its end, or to the end of the recording.
+        Those whose text contains seizure, ictal or a synonym count.  One without a duration starts a seizure
+        that lasts until the next mark of its end, or to the end of the recording.
     total
         End of the recording, s.
 

@@ -3,8 +3,8 @@
 Version 1:      ``v1.0.0/edf/epilepsy/01_tcp_ar/084/00008476/s003_2012_10_22/00008476_s003_t003.edf``
 Versions 2, 3:  ``v2.0.1/00_epilepsy/aaaaaanr/s001_2003/02_tcp_le/aaaaaanr_s001_t001.edf``
 
-The native sampling rate alone separates the groups with an AUC of 0.73 (files of version 3); interpret a
-score on this corpus only beside that.
+The native sampling rate alone separates the groups with an AUC of 0.73 (files of version 3); compare
+every score on this corpus with that.
 """
 
 import re

@@ -47,7 +47,7 @@ UNCALIBRATED = Calibration(1.0, 0.0, 0.5, 0)
 def fit_calibration(scores: np.ndarray, labels: np.ndarray) -> Calibration:
     """Fit Platt's sigmoid (Platt 1999, with smoothed targets) to one score per subject.
 
-    ``scores`` (n,) and ``labels`` (n,) of 0 and 1 must come from subjects the network has not seen.
+    ``scores`` (n,) and ``labels`` (n,) of 0 and 1 must come from subjects outside the network's training.
     If the scores rank subjects in the wrong order, the slope is 0.
     """
     positive, negative = int(np.sum(labels == 1)), int(np.sum(labels == 0))
@@ -81,10 +81,21 @@ def score_interval(
     seed: int = 0,
     resamples: int = 200,
 ) -> tuple[float, float]:
-    """Return the 95 % interval of the probability of a raw score: a bootstrap over calibrating subjects.
+    """Return the 95 % interval of the probability of a raw score: a bootstrap over calibration subjects.
 
     Each group is resampled separately and the sigmoid fitted again.  The uncertainty of the network's
     training is not included.
+
+    Parameters
+    ----------
+    calibration
+        Stores the scores of its subjects.
+    score
+        The raw score.
+    prevalence
+        Of epilepsy where the model is used; default: that of the calibration.
+    seed, resamples
+        Of the bootstrap.
 
     Raises
     ------

@@ -19,8 +19,8 @@ ALPHA = 0.1
 """Default error rate: the fraction of each group that may be assigned to the other one."""
 
 EXCHANGEABILITY = (
-    "Error rates hold for subjects who come from where the calibrating ones came from; across hospitals, "
-    "recorders and times that does not hold by itself."
+    "Error rates hold for subjects of the same population as the calibration subjects; they may not hold for "
+    "another hospital, recorder or period."
 )
 
 Group = Literal["epilepsy", "control"]
@@ -36,7 +36,7 @@ class Answer:
 
     group: Group | None
     alpha: float
-    n: int  # calibrating subjects of the smaller group
+    n: int  # calibration subjects of the smaller group
     expected: float = math.nan
     why: str = ""
 
@@ -47,19 +47,21 @@ class Answer:
 
     @property
     def grounds(self) -> str:
-        """What the answer rests on."""
-        rests = f"At most {self.alpha:.0%} of each group are taken for the other, by n = {self.n} "
-        rests += "calibrating subjects of the smaller group."
+        """The evidence for the answer: error rate, number of subjects, predictive value."""
+        sentence = (
+            f"At most {self.alpha:.0%} of each group are assigned to the other one, estimated on "
+            f"n = {self.n} calibration subjects of the smaller group."
+        )
         if not math.isnan(self.expected):
-            rests += (
+            sentence += (
                 f" At the stated prevalence {self.expected:.0%} of those assigned to this group belong to it."
             )
-        return f"{rests} {EXCHANGEABILITY}"
+        return f"{sentence} {EXCHANGEABILITY}"
 
 
 @dataclass(frozen=True)
 class Conformal:
-    """The raw scores of the calibrating subjects, one each, from networks that had not seen them.
+    """The raw scores of the calibration subjects, one each, from networks not trained on them (out-of-fold).
 
     Sets are made for each class by itself (Vovk 2012), so that their error rates hold at any prevalence.
     """
@@ -69,7 +71,7 @@ class Conformal:
 
     @property
     def n(self) -> int:
-        """The number of subjects of the smaller group: what the error rates rest on."""
+        """The number of subjects of the smaller group: what limits the error rates."""
         return min(len(self.epilepsy), len(self.control))
 
     def p_values(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -101,7 +103,7 @@ class Conformal:
         """Return why no recording can be assigned at this error rate, "" if there are enough subjects."""
         if alpha >= 1 / (self.n + 1):
             return ""
-        return f"n = {self.n} calibrating subjects of the smaller group are too few for alpha = {alpha:g}"
+        return f"n = {self.n} calibration subjects of the smaller group are too few for alpha = {alpha:g}"
 
     def group(self, score: float, alpha: float = ALPHA) -> Group | None:
         """Return the one group that a raw score is usual in, None where it is so in both or in neither.
@@ -130,7 +132,7 @@ class Conformal:
         return Answer(group, alpha, self.n, expected[group])
 
     def rates(self, alpha: float = ALPHA) -> Answers:
-        """Return how often the calibrating subjects are answered, each by all the others."""
+        """Return how often calibration subjects are assigned, leaving each out of the calibration."""
         labels = np.repeat([1, 0], [len(self.epilepsy), len(self.control)])
         scores = np.array([*self.epilepsy, *self.control])
         others = [calibrate(np.delete(scores, i), np.delete(labels, i)) for i in range(len(scores))]
@@ -159,7 +161,7 @@ class Answers:
     """
 
     alpha: float | None
-    n: int  # calibrating subjects of the smaller group; the fewest of all parts
+    n: int  # calibration subjects of the smaller group; the fewest of all parts
     epilepsy: Rates
     control: Rates
 
@@ -170,12 +172,12 @@ class Answers:
         """
         with_it, without = prevalence, 1 - prevalence
         return (
-            _share(with_it * self.epilepsy.right, without * self.control.wrong),
-            _share(without * self.control.right, with_it * self.epilepsy.wrong),
+            _fraction(with_it * self.epilepsy.right, without * self.control.wrong),
+            _fraction(without * self.control.right, with_it * self.epilepsy.wrong),
         )
 
 
-def _share(right: float, wrong: float) -> float:
+def _fraction(right: float, wrong: float) -> float:
     return right / (right + wrong) if right + wrong else math.nan
 
 
@@ -185,6 +187,15 @@ def answers(
     """Count the answers for subjects with labels (n,) and raw scores (n,), each with a calibration.
 
     In cross-validation that of a subject contains the scores of the other folds (cross-conformal; Vovk 2015).
+
+    Parameters
+    ----------
+    labels, scores
+        Of the subjects, (n,) each.
+    calibrations
+        (n,) one per subject, of other subjects.
+    alpha
+        The error rate.
     """
     n = min(c.n for c in calibrations)
     enough = alpha >= 1 / (n + 1)

@@ -1,4 +1,4 @@
-"""The saved thing: preprocessing, weights and calibration in one safe file."""
+"""The detector: preprocessing, weights and calibration in one safetensors file."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Decision:
     ``window_onset`` (N,) in seconds and ``window_logit`` (N,) are the network's raw evidence;
     ``logit`` is the recording's calibrated logit at ``prevalence`` and ``probability`` its sigmoid;
     ``answer`` is the group that the recording resembles, if any; ``interval`` holds the 95 % interval of the
-    probability over calibrating subjects, None where the calibration does not remember any.
+    probability over calibration subjects, None where the calibration stores none.
     """
 
     probability: float
@@ -322,7 +322,7 @@ def load_detector(path: Path, network: str | None = None) -> Detector:
             header = (file.metadata() or {}).get(_KEY)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError:
-        raise DataError(f"{path}: no safetensors file; expected a model written by `eeg train`") from None
+        raise DataError(f"{path}: not a safetensors file; expected a model written by `eeg train`") from None
     if header is None:
         raise DataError(f"{path}: holds weights but no detector; expected a model written by `eeg train`")
     try:
@@ -353,5 +353,5 @@ def _prototypes(tensors: Mapping[str, Tensor], shape: tuple[int, int]) -> Protot
         return None
     kept = Prototypes(*(tensors[name] for name in _PROTOTYPES))
     if not all(len(held) and held.shape[1:] == shape for held in (kept.epilepsy, kept.control)):
-        raise ValueError(f"prototypes are no windows of shape {shape}")
+        raise ValueError(f"prototypes: expected windows of shape {shape}")
     return kept

@@ -30,7 +30,7 @@ def statistics(windows: np.ndarray, sfreq: float) -> dict[str, float]:
     Returns
     -------
     Medians over windows (5000 of them where there are more) and channels: the log power of the bands and of
-    what lies above them, the kurtosis, how alike channels are, and how different their amplitudes.
+    the power above them, the kurtosis, how alike channels are, and how different their amplitudes.
     """
     parts = [
         _of_windows(few, sfreq) for few in large_arrays.row_blocks(large_arrays.subsample(windows, _LOOKS))
@@ -90,7 +90,7 @@ class Gate:
         if far <= self.limit:
             return None
         return (
-            f"its {name} lies {far:.1f} robust deviations from that of the {self.n} training recordings, "
+            f"its {name} is {far:.1f} robust deviations from that of the {self.n} training recordings, "
             f"of which none lay farther than {self.limit:.1f}"
         )
 
@@ -104,7 +104,7 @@ def fit_novelty(rows: Sequence[dict[str, float]]) -> Gate:
         If there is none.
     """
     if not rows:
-        raise ValueError("a training range needs recordings")
+        raise ValueError("no training recordings; the novelty gate needs at least one")
     values = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     centre = {name: float(np.median(v)) for name, v in values.items()}
     spread = {name: 1.4826 * float(np.median(np.abs(v - centre[name]))) + _TINY for name, v in values.items()}

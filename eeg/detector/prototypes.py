@@ -1,4 +1,4 @@
-"""Training windows that a detector stores, to compare segments with.
+"""Training windows stored in a detector for comparison with segments.
 
 Whether EEG may be stored in a file is the decision of its owner; the windows contain no name, date or
 subject, but EEG can identify a person.

@@ -1,4 +1,4 @@
-"""What a detector was trained on, and what that training measured."""
+"""Training data, settings and results of a detector."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""How good a detector is, and what else could explain its figures."""
+"""Evaluation of detectors: metrics, significance, confounds and localization."""

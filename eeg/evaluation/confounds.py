@@ -1,6 +1,6 @@
 """Confounds: facts of how a recording was made that predict the label without any EEG.
 
-Each is evaluated by itself, as a model is: on subjects that it was not fitted to.  Confounds that are not
+Each is evaluated separately, like a model: on subjects that it was not fitted to.  Confounds that are not
 recorded cannot be ruled out.
 """
 

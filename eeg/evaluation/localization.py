@@ -1,4 +1,4 @@
-"""How well explanations localize annotated discharges, beside chance and amplitude."""
+"""How well explanations localize annotated discharges, compared with chance and amplitude."""
 
 from __future__ import annotations
 

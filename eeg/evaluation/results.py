@@ -1,4 +1,4 @@
-"""Results on unseen subjects: metrics of their scores, and the controls beside them."""
+"""Results on unseen subjects: metrics of their scores, and controls."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ def describe_answers(results: Results) -> str:
     answers = results.answers
     if answers.alpha is None:
         return (
-            f"answers: none; n = {answers.n} calibrating subjects of the smaller group are too few for "
+            f"answers: none; n = {answers.n} calibration subjects of the smaller group are too few for "
             f"alpha = {conformal.ALPHA:g}."
         )
     groups = ", ".join(

@@ -1,1 +1,1 @@
-"""Which segments drove a decision, and whether that is true."""
+"""Which segments drove a decision, and how faithful that explanation is."""

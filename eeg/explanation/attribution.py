@@ -1,4 +1,4 @@
-"""Attribution: what each moment of EEG windows adds to a network's decision, by Captum's methods.
+"""Attribution: what each sample of EEG windows adds to a network's decision, by Captum's methods.
 
 All methods return one unit: the sum over a part of a window is what this part adds to the logit.  It is
 exact for methods that are `complete`; the others remove one part at a time.
@@ -33,7 +33,7 @@ from hebbian.rule import evaluating
 from trainers.errors import DataError
 
 Scores = Callable[[Tensor], Tensor]
-"""Windows (N, C, T) -> scores (N, K): a network, or `Rule.predict` of a rule with a readout of its own."""
+"""Windows (N, C, T) -> scores (N, K): a network, or `Rule.predict` of a rule with its own readout."""
 
 OCCLUDED, STEP = 0.25, 0.0625  # s: about a discharge, and the step between positions
 SEGMENT_SECONDS = 0.25  # s: the part of a channel that ablation removes
@@ -121,7 +121,15 @@ METHODS: dict[str, Method] = {}
 def register_method(
     name: str, *, gradients: bool = False, complete: bool = False, channels: bool = True
 ) -> Callable[[_A], _A]:
-    """Return a decorator that adds a function to `METHODS`; see `Method` for the flags."""
+    """Return a decorator that adds a function to `METHODS`.
+
+    Parameters
+    ----------
+    name
+        Of the method.
+    gradients, complete, channels
+        As in `Method`.
+    """
 
     def add(attribute: _A) -> _A:
         METHODS[name] = Method(attribute, gradients, complete, channels)
@@ -131,7 +139,7 @@ def register_method(
 
 
 @register_method("grad-cam", gradients=True, channels=False)
-def grad_cam(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, batch: int) -> Tensor:
+def _grad_cam(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, batch: int) -> Tensor:
     """LayerGradCam (Selvaraju et al. 2017) at the last convolution, interpolated linearly.
 
     It uses no baseline.  Captum's default is the nearest cell, in steps as wide as the network pools.
@@ -142,7 +150,7 @@ def grad_cam(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, 
 
 
 @register_method("integrated-gradients", gradients=True, complete=True)
-def integrated_gradients(
+def _integrated_gradients(
     contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, batch: int
 ) -> Tensor:
     """Integrated gradients (Sundararajan et al. 2017) in 50 steps."""
@@ -151,7 +159,7 @@ def integrated_gradients(
 
 
 @register_method("gradient-shap", gradients=True, complete=True)
-def gradient_shap(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, batch: int) -> Tensor:
+def _gradient_shap(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, batch: int) -> Tensor:
     """GradientShap (Lundberg & Lee 2017): gradients between a window and baselines drawn from all.
 
     Captum holds all samples of all windows at once; here one of each at a time.
@@ -162,7 +170,7 @@ def gradient_shap(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Mont
 
 
 @register_method("deeplift", gradients=True, complete=True)
-def deeplift(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, batch: int) -> Tensor:
+def _deeplift(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, batch: int) -> Tensor:
     """DeepLift's rescale rule (Shrikumar et al. 2017), refused if it does not add up.
 
     Captum handles only activations that are separate modules, each used once; for others its result is wrong
@@ -190,7 +198,7 @@ _INSTEAD = "use occlusion or integrated-gradients"
 
 
 @register_method("occlusion", channels=False)
-def occlusion(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, batch: int) -> Tensor:
+def _occlusion(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, batch: int) -> Tensor:
     """Occlusion (Zeiler & Fergus 2014): all channels are removed for 0.25 s, every 62.5 ms.
 
     The evidence of a sample is the mean over the positions that cover it.
@@ -218,7 +226,21 @@ def ablation(
     *,
     length: float = SEGMENT_SECONDS,
 ) -> Tensor:
-    """Remove one part at a time: ``length`` seconds of a channel."""
+    """Return the evidence when one part is removed at a time: ``length`` seconds of a channel.
+
+    Parameters
+    ----------
+    contrast
+        The number that is explained.
+    x, baseline
+        Windows and what replaces the removed part, (n, C, T) each.
+    montage
+        Names and sampling rate of the channels.
+    batch
+        Largest number of windows in one forward pass.
+    length
+        Of a part, s.
+    """
     mask = _mask(montage, x, regions=False, length=length)
     lost = FeatureAblation(contrast).attribute(
         x,
@@ -231,7 +253,7 @@ def ablation(
 
 
 @register_method("shapley", complete=True)
-def shapley(
+def _shapley(
     contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, batch: int, *, regions: bool = True
 ) -> Tensor:
     """Shapley values (Castro et al. 2009) of half seconds of a region or a channel, from 10 random orders."""
@@ -247,7 +269,7 @@ def shapley(
     return found / mask.flatten().bincount()[mask]
 
 
-register_method("channel-shapley", complete=True)(partial(shapley, regions=False))
+register_method("channel-shapley", complete=True)(partial(_shapley, regions=False))
 
 
 def _mask(montage: Montage, x: Tensor, regions: bool, length: float) -> Tensor:
@@ -272,7 +294,7 @@ def attribute(
     batch: int = 64,
     seed: int = 0,
 ) -> Tensor:
-    """Return what each moment of windows adds to the decision for class ``target``.
+    """Return what each sample of windows adds to the decision for class ``target``.
 
     Parameters
     ----------
@@ -282,7 +304,7 @@ def attribute(
     x, baseline
         (N, C, T) each: the windows, and what replaces removed signal; see `eeg.explanation.baselines`.
     montage
-        What the channels are and how fast they were sampled.
+        Names and sampling rate of the channels.
     method
         One of `METHODS`.
     target
@@ -345,7 +367,17 @@ def attribute_each(
 
 
 def channel_effects(scores: Scores, x: Tensor, emptied: Tensor, montage: Montage) -> Tensor:
-    """Return what the logits of windows (N, C, T) lose when each channel is replaced by ``emptied``, (C,)."""
+    """Return the decrease of the logits of windows when each channel is replaced, (C,).
+
+    Parameters
+    ----------
+    scores
+        As in `attribute`.
+    x, emptied
+        Windows and what replaces them, (N, C, T) each.
+    montage
+        Names and sampling rate of the channels.
+    """
     contrast = Contrast(scores)
     with evaluating(contrast):
         whole = x.shape[2] / montage.sfreq

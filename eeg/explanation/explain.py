@@ -1,8 +1,8 @@
-"""Which segments of a recording drove its decision, and does the decision need them.
+"""Which segments of a recording drove its decision, and whether the decision depends on them.
 
 Evidence over time comes from a method of `eeg.explanation.attribution`; its peaks become segments of at
 most one second.  Each is then removed from the recording to measure what the decision loses.  An explanation
-whose segments the decision needs no more than random ones is refused.
+is refused if removing its segments changes the decision no more than removing random ones.
 """
 
 from __future__ import annotations
@@ -268,7 +268,7 @@ class SpanRemoval:
         return float(before - after)
 
     def check(self, spans: Sequence[SampleSpan], baseline: str, rng: np.random.Generator) -> Check:
-        """Replace ``spans``, and random ones instead, by another baseline than the one that found them."""
+        """Replace ``spans``, and random ones instead, by another baseline than the one that ranked them."""
         name = "zero" if baseline == "phase" else "phase"
         filled, whole = BASELINES[name](self.windows, rng), float(self.detector.score(self.logits))
 
@@ -286,7 +286,23 @@ class SpanRemoval:
         baselines: Mapping[str, Baseline],
         rng: np.random.Generator,
     ) -> np.ndarray:
-        """Return how often each of ``spans`` is among the first ``shown``, with noise and other baselines."""
+        """Return how often each span is among the first ones with noise and other baselines.
+
+        Parameters
+        ----------
+        spans
+            (n,) candidates, in samples.
+        shown
+            The number of spans that a report shows.
+        baselines
+            The baselines, by name; each repeat uses the next one.
+        rng
+            Draws the noise.
+
+        Returns
+        -------
+        (n,) frequencies from 0 to 1.
+        """
         spread = _NOISE * np.median(np.abs(large_arrays.subsample(self.windows, _LOOKS)))
         stayed = np.zeros(len(spans))
         touched, own = remove_spans(self.windows, self.windows, spans)

@@ -1,4 +1,4 @@
-"""Is an explanation faithful to its network?  Measures without ground truth, on batches of windows."""
+"""Faithfulness of explanations to their network: measures without ground truth, on batches of windows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a recording is explained."""
+"""Options of an explanation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from eeg.explanation.attribution import DEFAULT_METHOD
 
 @dataclass(frozen=True)
 class ExplanationOptions:
-    """How a recording is explained.
+    """Options of an explanation.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Evidence for a recording's logit, which is pooled from those of its windows."""
+"""Evidence for a recording's logit, pooled from the logits of its windows."""
 
 from __future__ import annotations
 

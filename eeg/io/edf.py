@@ -144,7 +144,7 @@ def _times(path: Path, header: EdfHeader) -> tuple[np.ndarray, list[_Note]]:
         onsets.append(float(tals[0][1]))
         notes += [note for tal in tals for note in _annotations(tal)]
     if not onsets:
-        raise DataError(f"{path}: holds no data record; expected EEG")
+        raise DataError(f"{path}: contains no data record; expected EEG")
     return np.array(onsets), notes
 
 

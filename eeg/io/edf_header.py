@@ -1,4 +1,4 @@
-"""The header of an EDF or BDF file: facts that readers of signals skip, and faults that they miss.
+"""The header of an EDF or BDF file: facts and faults that readers of signals do not report.
 
 Source: Kemp et al. 1992 (EDF); Kemp and Olivan 2003 (EDF+).
 """
@@ -71,7 +71,7 @@ def read_edf_header(path: Path) -> EdfHeader:
             if header_bytes != 256 * (1 + count) or not 0 <= seconds < math.inf:
                 raise ValueError
         except (KeyError, ValueError):
-            raise DataError(f"{path}: not an EDF or BDF file (its header is not one)") from None
+            raise DataError(f"{path}: not an EDF or BDF file (invalid header); export it again") from None
     if not seconds:
         raise DataError(f"{path}: its data records last 0 s, so it has no sampling rate; export it again")
     record_bytes = sum(samples) * sample_bytes

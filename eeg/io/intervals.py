@@ -73,7 +73,13 @@ def overlaps(
 def contained_fraction(
     onset: np.ndarray, length: float, event_onset: np.ndarray, event_duration: np.ndarray
 ) -> np.ndarray:
-    """Return the largest fraction of an event that is in each window, (N,) from 0 to 1; see `overlaps`."""
+    """Return the largest fraction of an event that is in each window, (N,) from 0 to 1.
+
+    Parameters
+    ----------
+    onset, length, event_onset, event_duration
+        As in `overlaps`, with one length for all windows.
+    """
     start, stop = onset[:, None], onset[:, None] + length
     duration = np.maximum(event_duration, _INSTANT)
     inside = np.minimum(stop, event_onset + duration) - np.maximum(start, event_onset)
@@ -83,9 +89,14 @@ def contained_fraction(
 def contains_half(
     onset: np.ndarray, length: float, event_onset: np.ndarray, event_duration: np.ndarray
 ) -> np.ndarray:
-    """Return which windows contain at least half of some event, (N,) bool; see `overlaps`.
+    """Return which windows contain at least half of some event, (N,) bool.
 
     An event that is cut in two equal halves counts for both windows; one of more than twice the window's
     length counts for none.
+
+    Parameters
+    ----------
+    onset, length, event_onset, event_duration
+        As in `overlaps`, with one length for all windows.
     """
     return contained_fraction(onset, length, event_onset, event_duration) >= 0.5 - ROUNDING

@@ -1,4 +1,4 @@
-"""Reading a recording: any EEG format in; volts and one naming of electrodes out."""
+"""Reading a recording: any EEG format, converted to volts and one set of electrode names."""
 
 import re
 from collections import Counter

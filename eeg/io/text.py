@@ -57,7 +57,7 @@ def read_emotiv(path: Path) -> mne.io.RawArray:
             raise DataError(f"{path}: not the CSV of an Emotiv EPOC (no column {names})")
         rows = file.readlines()
     if not rows:
-        raise DataError(f"{path}: holds no sample")
+        raise DataError(f"{path}: contains no sample; expected EEG")
     wanted = [columns.index(name) for name in _EMOTIV_CHANNELS]
     microvolts = np.loadtxt(rows, delimiter=",", quotechar='"', usecols=wanted, ndmin=2).T
     centred = microvolts - np.median(microvolts, axis=1, keepdims=True)
@@ -77,7 +77,7 @@ def read_bonn(path: Path) -> mne.io.RawArray:
     except ValueError as error:
         raise DataError(f"{path}: not a segment of the Bonn set ({error})") from None
     if microvolts.shape != (1, _BONN_SAMPLES):
-        raise DataError(f"{path}: holds {microvolts.size} numbers; expected {_BONN_SAMPLES}, one per line")
+        raise DataError(f"{path}: contains {microvolts.size} numbers; expected {_BONN_SAMPLES}, one per line")
     return _raw(path, microvolts, ["EEG"], _BONN_RATE)
 
 

@@ -168,7 +168,7 @@ def _check(name: str, n_channels: int, n_times: int, n_outputs: int, length: int
         raise ValueError(f"{name} needs channels and outputs, got {n_channels} and {n_outputs}")
     if length < 1:
         raise ValueError(
-            f"{name}: windows of {n_times} samples are too short for its poolings; lengthen them"
+            f"{name}: windows of {n_times} samples are too short for its poolings; use longer windows"
         )
 
 

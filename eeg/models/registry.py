@@ -114,7 +114,9 @@ def find_model(name: str) -> Builder:
         try:
             return getattr(importlib.import_module(module), function)
         except (ImportError, AttributeError, ValueError) as error:
-            raise ValueError(f"no model {name!r}: {error}; expected package.module:function") from error
+            raise ValueError(
+                f"cannot import the model {name!r} ({error}); expected package.module:function"
+            ) from error
     if name not in MODELS:
         near = difflib.get_close_matches(name, MODELS, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""

@@ -22,6 +22,17 @@ def read_cached(folder: Path, name: str) -> tuple[np.ndarray, dict[str, Any]] | 
 def write_cached(folder: Path, name: str, array: np.ndarray, facts: dict[str, Any]) -> None:
     """Write an array and facts about it; the facts last, so that no reader finds a part.
 
+    Parameters
+    ----------
+    folder
+        The cache; created if it does not exist.
+    name
+        Of the entry, without suffix.
+    array
+        Any shape, no objects.
+    facts
+        What JSON can hold.
+
     Raises
     ------
     DataError
@@ -30,7 +41,7 @@ def write_cached(folder: Path, name: str, array: np.ndarray, facts: dict[str, An
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"{folder}: cannot be made ({error.strerror}); choose another --cache") from error
+        raise DataError(f"{folder}: cannot be created ({error.strerror}); choose another --cache") from error
     for path in (folder / f"{name}.npy", folder / f"{name}.json"):
         sweep(path)
     with replacing(folder / f"{name}.npy") as part:

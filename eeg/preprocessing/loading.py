@@ -251,7 +251,7 @@ def _cached(entry: Entry, settings: Preprocessing, length: float, policy: Policy
         cache.write_cached(folder, name, windows.data, facts)
         found = cache.read_cached(folder, name)
     if found is None:
-        raise DataError(f"{folder}: what was written cannot be read; choose another --cache")
+        raise DataError(f"{folder}: the cached recording cannot be read back; choose another --cache")
     data, facts = found
     return Windows(
         data,

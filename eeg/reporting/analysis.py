@@ -1,4 +1,4 @@
-"""What a detector finds in one recording: the value that reports and exports are written from."""
+"""The analysis of one recording by a detector: the value from which reports and exports are written."""
 
 from __future__ import annotations
 

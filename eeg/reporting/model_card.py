@@ -1,4 +1,4 @@
-"""The model card: what a detector is, how it was evaluated, and what is untested."""
+"""The model card: a detector's intended use, data and results, and what is untested."""
 
 from __future__ import annotations
 
@@ -95,7 +95,9 @@ def _facts(detector: Detector) -> dict[str, Any]:
         "windows": f"{detector.window:g} s, aggregated by: {detector.aggregation}",
         "excluded": f"windows that touch {', '.join((*EXCLUDED[detector.quality], 'seizure'))}",
         "calibration": f"on one out-of-fold score of each of {calibration.n} subjects, "
-        f"{calibration.prevalence:.0%} of them with epilepsy",
+        f"{calibration.prevalence:.0%} of them with epilepsy"
+        if calibration.n
+        else "not calibrated",
         "training windows in the file": _describe_prototypes(detector),
         "versions": ", ".join(f"{k} {v}" for k, v in training.versions.items()) or UNKNOWN,
     }

@@ -200,5 +200,5 @@ Simulated EEG: no person was recorded.  Research use only.
 Background activity (1/f and alpha) and transients of known place and time, seen by the 19 electrodes of
 the 10-20 system through a sphere model of brain, fluid, skull and scalp; eyes, muscle and electrodes
 beside them.  Both groups share everything but the interictal discharges, which only the group "epilepsy"
-has.  Every event stands in the events.tsv of its recording, the innocent ones too.
+has.  The events.tsv of a recording lists every event, including benign ones.
 """

@@ -27,19 +27,31 @@ _ORDER, _TERMS, _RIDGE = 4, 50, 1e-5  # Perrin et al. 1989: m, and how far the s
 
 @dataclass(frozen=True)
 class HeadRotation:
-    """Windows (N, C, T) as electrodes would see them on a head turned by up to ``most`` degrees.
+    """Windows (N, C, T) as electrodes would record them on a rotated head.
 
-    The axis is drawn at random, every second head is mirrored as well.  ``maps`` (M, C, C) holds the
-    turns to draw from; each window gets its own.
+    The axis is drawn at random, and every second head is mirrored as well.  ``maps`` (M, C, C) holds the
+    rotations, of which one is drawn for each window.
     """
 
     maps: Tensor
 
     @classmethod
-    def drawn(
+    def draw(
         cls, channels: Sequence[str], rng: np.random.Generator, most: float = 90.0, turns: int = 256
     ) -> HeadRotation:
-        """Draw ``turns`` turns of at most ``most`` degrees for these channels."""
+        """Draw rotations for these channels.
+
+        Parameters
+        ----------
+        channels
+            (C,) names of 10-10 electrodes.
+        rng
+            Draws the axes and angles.
+        most
+            Largest angle, degrees.
+        turns
+            Number of rotations.
+        """
         places = _on_sphere(channels)
         maps = []
         for i in range(turns):
@@ -50,7 +62,7 @@ class HeadRotation:
         return cls(torch.from_numpy(np.stack(maps)).float())
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Turn every window by a map of its own."""
+        """Rotate each window by a map drawn for it."""
         drawn = torch.randint(len(self.maps), (len(x),), generator=generator)
         return torch.bmm(self.maps[drawn], x)
 
@@ -84,7 +96,7 @@ def whiten(x: Tensor, generator: torch.Generator) -> Tensor:
     """
     spectrum = torch.fft.rfft(x)
     shape = avg_pool1d(spectrum.abs().mean(1, keepdim=True), 9, 1, 4, count_include_pad=False)
-    floor = 0.02 * shape.amax(-1, keepdim=True)  # what the band's filter has taken out stays out
+    floor = 0.02 * shape.amax(-1, keepdim=True)  # do not amplify what the band-pass filter removed
     flat = torch.fft.irfft(spectrum / shape.clamp_min(floor) ** _uniform(x, generator, 0, 1), x.shape[-1])
     return flat * (_rms(x) / _rms(flat))
 
@@ -151,7 +163,7 @@ def augmentation(
 
     def one(name: str) -> Augment:
         if name == "head-rotation":
-            return HeadRotation.drawn(channels, rng)
+            return HeadRotation.draw(channels, rng)
         return BackgroundMix(backgrounds) if name == "background-mix" else simple[name]
 
     return Compose(tuple(one(name) for name in names))

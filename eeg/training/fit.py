@@ -86,7 +86,13 @@ def fit_model(
 def train_network(
     plan: Plan, loaded: Loaded, entries: Sequence[Entry], callbacks: Sequence[object] = ()
 ) -> nn.Module:
-    """Train the plan's network on the recordings in ``entries``; see `fit_network`."""
+    """Train the plan's network on the recordings in ``entries``; see `fit_network`.
+
+    Parameters
+    ----------
+    plan, loaded, entries, callbacks
+        As in `fit_model`.
+    """
     unlabelled = [loaded[e].data for e in without_diagnosis(loaded, entries)]
     weights = None if plan.labels == "bag" else subject_weights(entries)
     if plan.labels != "pseudo":
@@ -226,7 +232,21 @@ def _augmentation(plan: Plan, training: Sequence[Windows]) -> Augment:
 def pretrain(
     plan: Plan, network: nn.Module, x: Tensor, augment: Augment, callbacks: Sequence[object] = ()
 ) -> None:
-    """Train a network on windows ``x`` (N, C, T) by the plan's rule, which has no labels."""
+    """Train a network on windows ``x`` (N, C, T) by the plan's rule, which has no labels.
+
+    Parameters
+    ----------
+    plan
+        The rule and its recipe.
+    network
+        Trained in place.
+    x
+        Windows (N, C, T).
+    augment
+        Applied to every batch.
+    callbacks
+        Of the trainer.
+    """
     phase = recipe(plan).learn
     with _seeded(plan.seed) as generator:
         batches = Batches(x, None, phase.batch, generator, drop_last=len(x) >= phase.batch, augment=augment)

@@ -1,4 +1,4 @@
-"""What is trained and how: everything that repeats a training."""
+"""The plan of a training: all settings needed to repeat it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Pseudo-labels: locate discharges where only the diagnosis of each subject is known.
 
-A diagnosis says that a recording contains discharges, not where.  The subjects are split into folds; a
+A diagnosis indicates that a recording contains discharges, not where.  The subjects are split into folds; a
 network trained on the bags (`eeg.training.bags`) of the other folds scores the windows of each fold, so that
 what it memorises of its training subjects does not help.  Scores are centred on the median of each recording.
 Windows of a patient above nearly all windows of the fold's controls become positive, those below the median

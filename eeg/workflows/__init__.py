@@ -1,1 +1,1 @@
-"""One module a command: what the command does, as a Python function."""
+"""One module per command: the command as a Python function."""

@@ -1,4 +1,4 @@
-"""From the settings of a user and a corpus to a plan."""
+"""The plan of a training from the user's settings and a corpus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole pipeline on simulated EEG: what `make demo` runs."""
+"""The whole pipeline on simulated EEG: run by `make demo`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def run_demo(out: Path, seed: int, say: Say) -> None:
     """
     folder = out / "run"
     if folder.exists() and not any(out.glob("cohort-*")):
-        raise DataError(f"{folder}: not from a demo, which would replace it; name another --out")
+        raise DataError(f"{folder}: exists and was not written by a demo; choose another --out")
     say(f"Everything here is SIMULATED and shows how the software works.  {RESEARCH_USE}\n")
     cohort = out / f"cohort-{seed}"
     if not cohort.exists():

@@ -1,4 +1,4 @@
-"""What `eeg detect` writes of recordings: the report, and files that other programs read."""
+"""The output of `eeg detect`: the report, and files for other programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Evaluate a detector on subjects that it was not trained on: what `eeg evaluate` and `eeg.evaluate` do."""
+"""Evaluate a detector on subjects that it was not trained on: `eeg evaluate` and `eeg.evaluate`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `eeg explain` writes of a recording: its segments, and how faithful the explanation is."""
+"""The output of `eeg explain`: segments of a recording, and the faithfulness of the explanation."""
 
 from __future__ import annotations
 

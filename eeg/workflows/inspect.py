@@ -46,7 +46,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class RecordingSummary:
-    """One recording; unknown facts are None, and ``problems`` says why."""
+    """One recording; unknown facts are None, and ``problems`` gives the reasons."""
 
     number: int
     group: str

@@ -62,7 +62,8 @@ def _balanced(
     with_one, without = np.flatnonzero(y), np.flatnonzero(~y)
     if not 0 < len(with_one) <= len(without):
         raise DataError(
-            f"{len(with_one)} windows with a discharge, {len(without)} without; expected some, and no more"
+            f"{len(with_one)} windows with a discharge and {len(without)} without; "
+            "expected at least one with, and as many without"
         )
     chosen = np.sort(np.concatenate([with_one, rng.choice(without, len(with_one), replace=False)]))
     return torch.from_numpy(x[chosen]), torch.from_numpy(y[chosen].astype(np.int64))

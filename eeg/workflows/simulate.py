@@ -1,4 +1,4 @@
-"""A simulated corpus to try everything on: `eeg simulate`."""
+"""Write a simulated corpus: `eeg simulate`."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Train a detector on a corpus: what `eeg train` and `eeg.train` do."""
+"""Train a detector on a corpus: `eeg train` and `eeg.train`."""
 
 from __future__ import annotations
 

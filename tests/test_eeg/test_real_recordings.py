@@ -1,4 +1,4 @@
-"""Recordings as PhysioNet has them, judged by models of 19 and of 14 channels."""
+"""Recordings from PhysioNet, scored by models of 19 and of 14 channels."""
 
 import json
 from collections.abc import Callable
@@ -67,8 +67,8 @@ def test_detecting_writes_all_its_files(file: Path, detector: Detector, tmp_path
     analysis, folder = detect(detector, DATA / file, tmp_path, keep_name=True)
     names = {"report.html", "result.json", "annotated.edf", "szcore.tsv", "quality.json"}
     assert {path.name for path in folder.iterdir()} == names
-    told = json.loads((folder / "quality.json").read_text())
-    assert told["windows"] == len(analysis.decision.window_onset)
+    quality = json.loads((folder / "quality.json").read_text())
+    assert quality["windows"] == len(analysis.decision.window_onset)
     assert 0 < analysis.decision.probability < 1
 
 

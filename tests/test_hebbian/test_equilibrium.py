@@ -124,7 +124,7 @@ def test_normalisation_gathers_in_the_first_sweep_and_settles_with_what_it_has()
 
 
 @pytest.mark.parametrize(
-    ("error", "last", "settings", "says"),
+    ("error", "last", "settings", "message"),
     [
         (ValueError, nn.Linear(5, 1), {}, "one unit a class"),
         (ValueError, nn.Linear(5, 3), {"beta": 0}, "beta must be positive"),
@@ -132,8 +132,8 @@ def test_normalisation_gathers_in_the_first_sweep_and_settles_with_what_it_has()
         (TypeError, nn.Sequential(nn.Linear(5, 3), nn.Softmax(1)), {}, "cannot use Softmax"),
     ],
 )
-def test_errors_say_what_is_wrong(error, last, settings, says):
-    with pytest.raises(error, match=says):
+def test_errors_state_the_cause(error, last, settings, message):
+    with pytest.raises(error, match=message):
         EquilibriumPropagation(nn.Sequential(nn.Linear(6, 5), last), torch.zeros(2, 6), **settings)
 
 

@@ -237,7 +237,7 @@ def test_feedback_comes_from_the_generator(name):
 
 
 @pytest.mark.parametrize(
-    ("make", "says"),
+    ("make", "message"),
     [
         (lambda m: SignSymmetry(m, F.cross_entropy, "none"), "'uniform', 'batch' or 'fixed'"),
         (lambda m: WeightMirror(m, F.cross_entropy, rate=0), "rate must be above 0"),
@@ -245,6 +245,6 @@ def test_feedback_comes_from_the_generator(name):
         (lambda m: FeedbackAlignment(m, F.cross_entropy)(torch.zeros(1, 6).double()), "needs targets"),
     ],
 )
-def test_errors_say_what_is_wrong(make, says):
-    with pytest.raises(ValueError, match=says):
+def test_errors_state_the_cause(make, message):
+    with pytest.raises(ValueError, match=message):
         make(mlp(6, 5, 4))

@@ -347,7 +347,7 @@ def test_what_is_drawn_at_the_start_comes_from_the_generator(name):
 
 
 @pytest.mark.parametrize(
-    ("make", "says"),
+    ("make", "message"),
     [
         (lambda m, x: ForwardForward(m, x, 1), "one unit a class"),
         (lambda m, x: ForwardForward(m, x, K, strength=0.0), "strength and slope must be positive"),
@@ -359,6 +359,6 @@ def test_what_is_drawn_at_the_start_comes_from_the_generator(name):
         (lambda m, x: ForwardForward(m, x, K)(x), "needs targets"),
     ],
 )
-def test_errors_say_what_is_wrong(make, says):
-    with pytest.raises(ValueError, match=says):
+def test_errors_state_the_cause(make, message):
+    with pytest.raises(ValueError, match=message):
         make(mlp(), batch()[0])

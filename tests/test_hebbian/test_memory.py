@@ -105,16 +105,16 @@ def test_an_empty_memory_leaves_every_cue_and_the_state_dict_carries_a_full_one(
 
 
 @pytest.mark.parametrize(
-    ("bad", "says"),
+    ("bad", "message"),
     [
         (torch.ones(3), r"must be \(P, 4\), got \(3,\)"),
         (torch.ones(2, 3), r"got \(2, 3\)"),
         (torch.zeros(2, 4), "-1 and 1 only"),
     ],
 )
-def test_bad_patterns_are_refused(bad, says):
+def test_bad_patterns_are_refused(bad, message):
     memory = Hopfield(4)
     for use in (memory.store, memory.recall):
-        with pytest.raises(ValueError, match=says):
+        with pytest.raises(ValueError, match=message):
             use(bad)
     assert not memory.weight.any()

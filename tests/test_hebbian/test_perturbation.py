@@ -1,4 +1,4 @@
-"""Perturbation rules: right on average, as far off as theory says, and written out draw by draw."""
+"""Perturbation rules: unbiased, with the variance of theory, and equal to their formula for each draw."""
 
 import math
 

@@ -294,13 +294,13 @@ def test_the_update_keeps_its_precision_under_autocast():
 
 
 @pytest.mark.parametrize(
-    ("make", "says"),
+    ("make", "message"),
     [
         (lambda: SoftHebb(0), "temperature must be positive"),
         (lambda: Krotov(k=0), "k must be at least 1"),
         (lambda: Krotov(p=0.5), "p must be at least 1"),
         (lambda: Hebbian(nn.Sequential(nn.Linear(2, 2)), {"1": oja}), "no layer at '1'"),
-        (lambda: Hebbian(nn.Sequential(nn.Linear(2, 2)), {}), "nothing would learn"),
+        (lambda: Hebbian(nn.Sequential(nn.Linear(2, 2)), {}), "nothing to train"),
         (lambda: Hebbian(nn.Sequential(nn.Linear(2, 2)), {"0": oja}, reduction="max"), "'mean' or 'sum'"),
         (lambda: Hebbian(nn.Sequential(nn.Linear(2, 2)), {"0": Krotov(3)}), "has 2"),
         (lambda: Hebbian(nn.Sequential(nn.Linear(2, 2)), {"0": Instar(3)}), "has 2"),
@@ -318,8 +318,8 @@ def test_the_update_keeps_its_precision_under_autocast():
         ),
     ],
 )
-def test_errors_say_what_is_wrong(make, says):
-    with pytest.raises(ValueError, match=says):
+def test_errors_state_the_cause(make, message):
+    with pytest.raises(ValueError, match=message):
         make()
 
 

@@ -158,7 +158,7 @@ def test_one_logit_and_convolutions():
 
 
 @pytest.mark.parametrize(
-    ("make", "says"),
+    ("make", "message"),
     [
         (lambda: PairSTDP(tau_plus=0), "time constants must be positive"),
         (lambda: SpikeTiming(nn.Linear(2, 2), [""], steps=1), "at least 2 steps"),
@@ -167,6 +167,6 @@ def test_one_logit_and_convolutions():
         (lambda: RewardSpikeTiming(model(), ["0.0"])(torch.rand(2, 6).double()), "needs targets"),
     ],
 )
-def test_errors_say_what_is_wrong(make, says):
-    with pytest.raises(ValueError, match=says):
+def test_errors_state_the_cause(make, message):
+    with pytest.raises(ValueError, match=message):
         make()

@@ -1,4 +1,4 @@
-"""Two-factor rules against what their theory says they become."""
+"""Two-factor rules converge to the solutions of their theory."""
 
 import pytest
 import torch

@@ -75,9 +75,9 @@ def test_a_split_refuses_what_cannot_be_paired():
         Split(x, y, x[:, :1], y)
     with pytest.raises(ValueError, match="training or the test data are empty"):
         Split(x, y, x[:0], y[:0])
-    for train, test, says in (
+    for train, test, message in (
         ([0, -1, 1], [0, 0, 0], "training: classes range from -1 to 1; expected 0 to 1"),
         ([0, 1, 1], [0, 2, 1], "test: classes range from 0 to 2; expected 0 to 1"),
     ):
-        with pytest.raises(ValueError, match=says):
+        with pytest.raises(ValueError, match=message):
             Split(x, torch.tensor(train), x, torch.tensor(test))

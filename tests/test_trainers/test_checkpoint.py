@@ -333,7 +333,7 @@ def test_a_foreign_or_damaged_file_is_refused_and_unchanged(content, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "change"),
     [
         ({"seed": 1}, "seed was 0, is 1"),
         ({"augment": None}, "augment was .*noisy, is None"),
@@ -341,10 +341,10 @@ def test_a_foreign_or_damaged_file_is_refused_and_unchanged(content, tmp_path):
         ({"name": "dfa"}, "rule was backprop, is dfa"),
     ],
 )
-def test_other_settings_are_named(changed, said, tmp_path):
+def test_other_settings_are_named(changed, change, tmp_path):
     path = tmp_path / "a.pt"
     trained("backprop", Checkpoint(path))
-    with pytest.raises(DataError, match=rf"a.pt: a checkpoint of another run: {said}\. Use the settings"):
+    with pytest.raises(DataError, match=rf"a.pt: a checkpoint of another run: {change}\. Use the settings"):
         trained(**{"name": "backprop", "checkpoint": Checkpoint(path), **changed})
 
 

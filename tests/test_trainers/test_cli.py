@@ -49,7 +49,7 @@ def test_rules_describes_one_rule(name):
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "says"),
+    ("words", "code", "message"),
     [
         (["rules", "krotv"], 2, "did you mean 'krotov'?"),
         (["train", "--rule", "krotv"], 2, "did you mean 'krotov'?"),
@@ -70,10 +70,10 @@ def test_rules_describes_one_rule(name):
         (["run", "nowhere.json", "--out", "new"], 1, "nowhere.json: cannot be read"),
     ],
 )
-def test_errors_are_one_line_with_their_exit_code(words, code, says):
+def test_errors_are_one_line_with_their_exit_code(words, code, message):
     result = call_hebbian(*words)
     assert result.exit_code == code
-    assert says in complaint(result)
+    assert message in complaint(result)
 
 
 def test_an_output_folder_that_cannot_be_used_is_refused_before_training(tmp_path):
@@ -223,7 +223,7 @@ def test_every_rule_reads_digits(name):
     result = call_hebbian("train", "--rule", name, "--no-controls")
     assert result.exit_code == 0, result.output
     # A perceptron with 100 random features is above 0.9.  Hebb and Oja without competition approach
-    # one common feature, as theory says, and fall below it; chance is 0.1.
+    # one common feature, as theory predicts, and fall below it; chance is 0.1.
     assert accuracies(result.output)[name] > (0.8 if name in ("hebb", "oja", "covariance") else 0.9)
 
 

@@ -96,16 +96,16 @@ def test_frozen_features_update_the_readout_alone(split):
 
 
 @pytest.mark.parametrize(
-    ("net", "sample", "says"),
+    ("net", "sample", "message"),
     [
         ("convnet", (5,), r"is for images, the samples have the shape \(5,\)"),
         ("lenet", (3, 28, 28), "grey images of 28 x 28"),
         ("convnet", (4, 4), "too small"),
     ],
 )
-def test_a_network_that_does_not_fit_the_data_is_refused(net, sample, says):
+def test_a_network_that_does_not_fit_the_data_is_refused(net, sample, message):
     x, y = torch.zeros(4, *sample), torch.tensor([0, 1, 0, 1])
-    with pytest.raises(ValueError, match=says):
+    with pytest.raises(ValueError, match=message):
         compare_rules(replace(SMALL, net=net, widths=()), Split(x, y, x, y), Path("unused"))
     assert not Path("unused").exists()
 
@@ -130,11 +130,11 @@ def test_a_resumed_comparison_runs_only_what_is_missing(split, tmp_path, here):
     whole = outcome(compare_rules(SMALL, split, tmp_path / "whole"))
     assert here == [("dfa", 0), ("softhebb", 0), ("dfa", 1), ("softhebb", 1)]
     here.clear()
-    said = []
+    lines = []
 
     def stop_at_second(line):
-        said.append(line)
-        if len(said) == 2:
+        lines.append(line)
+        if len(lines) == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -161,12 +161,12 @@ def test_a_folder_takes_more_rules_and_seeds_and_nothing_else(split, tmp_path, h
     assert set(noted["recipes"]) == {"dfa", "softhebb", "frozen"}
     other = Split(split.x_train + 1, split.y_train, split.x_test, split.y_test)
     changed = {"dfa": {"learn": {"lr": 0.5}}}
-    for comparison, data, says in (
+    for comparison, data, message in (
         (replace(SMALL, epochs=2), split, "settings.epochs was 1, is 2"),
         (replace(SMALL, overrides=changed), split, "recipes.dfa.recipe.learn.optimizer.lr was 0.001, is 0.5"),
         (SMALL, other, "data was"),
     ):
-        with pytest.raises(DataError, match=says):
+        with pytest.raises(DataError, match=message):
             compare_rules(comparison, data, tmp_path / "a")
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "letter").touch()
@@ -256,7 +256,7 @@ def test_options_that_are_pairs_or_have_no_default_are_taken():
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "message"),
     [
         ({"rate": 1}, "unknown setting 'rate'; expected one of learn, readout"),
         ({"learn": {"rate": 1}}, "unknown setting 'rate'; expected one of epochs, batch, least_steps, lr"),
@@ -270,10 +270,10 @@ def test_options_that_are_pairs_or_have_no_default_are_taken():
         ({"scale": "log"}, "scale = 'log'; expected none, mean, standard"),
     ],
 )
-def test_a_mistake_in_the_file_is_refused(changes, says):
-    with pytest.raises(DataError, match=says):
+def test_a_mistake_in_the_file_is_refused(changes, message):
+    with pytest.raises(DataError, match=message):
         override(recommended("softhebb"), changes)
-    with pytest.raises(DataError, match=f"^softhebb: {says}"):
+    with pytest.raises(DataError, match=f"^softhebb: {message}"):
         Comparison(("softhebb",), overrides={"softhebb": changes}).experiments()
 
 

@@ -119,18 +119,18 @@ def test_cifar_comes_from_its_binary_batches_in_order(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("damage", "says"),
+    ("damage", "message"),
     [
         (lambda blob: b"", ": 0 bytes"),
         (lambda blob: blob[:-1], r": 12291 bytes; expected a multiple of 3073"),
         (lambda blob: b"\x0a" + blob[1:], "a label is 10"),
     ],
 )
-def test_a_damaged_batch_of_cifar_is_named_in_one_line(tmp_path, damage, says):
+def test_a_damaged_batch_of_cifar_is_named_in_one_line(tmp_path, damage, message):
     write_cifar(tmp_path)
     path = tmp_path / "data_batch_3.bin"
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(DataError, match=says) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         load_images("cifar10", tmp_path)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)

@@ -39,11 +39,11 @@ def test_centred_maps_have_mean_0_and_variance_1_before_each_convolution():
 
 
 @pytest.mark.parametrize(
-    ("image", "kernels", "says"),
+    ("image", "kernels", "message"),
     [((1, 28, 28), [], "kernels is empty"), ((1, 12, 12), [4, 4], "too small for 2 convolutions")],
 )
-def test_errors_state_the_cause(image, kernels, says):
-    with pytest.raises(ValueError, match=says):
+def test_errors_state_the_cause(image, kernels, message):
+    with pytest.raises(ValueError, match=message):
         convnet(image, kernels, 10)
 
 

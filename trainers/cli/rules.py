@@ -1,4 +1,4 @@
-"""What `hebbian rules` prints."""
+"""The output of `hebbian rules`."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Many rules on the same model, data and seeds, beside their controls."""
+"""Comparison of rules and controls on the same model, data and seeds."""

@@ -1,4 +1,4 @@
-"""Each job in its own process: its peak memory is its own, and its death does not affect other jobs."""
+"""Each job in its own process: peak memory is measured per job, and a crash does not affect other jobs."""
 
 from __future__ import annotations
 

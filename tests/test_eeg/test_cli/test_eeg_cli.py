@@ -44,15 +44,15 @@ def eeg(*arguments: object) -> Result:
 
 
 def refused(code: int, *arguments: object) -> str:
-    """Run a command that must fail, and return the one line that says why."""
+    """Run a command that must fail, and return the one line that states the reason."""
     result = eeg(*arguments)
     assert result.exit_code == code, result.output
-    said = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
-    assert len(said) == 1, result.stderr
+    message = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert len(message) == 1, result.stderr
     assert "Traceback" not in result.output
     if code == 1:
-        assert result.stderr == said[0] + "\n"
-    return said[0]
+        assert result.stderr == message[0] + "\n"
+    return message[0]
 
 
 def write_edf(path: Path, data: np.ndarray, channels: tuple[str, ...] = TEN_TWENTY, name: str = "X") -> Path:
@@ -86,7 +86,7 @@ def recording(tmp_path: Path) -> Path:
 
 @dataclass(frozen=True)
 class Trained:
-    """A run of `eeg train` and what it said."""
+    """A run of `eeg train` and its output."""
 
     out: Path
     result: Result
@@ -101,9 +101,9 @@ def trained(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 def test_train_writes_a_model_and_tells_its_figures(trained: Trained) -> None:
     assert trained.result.exit_code == 0
-    said = trained.result.output
+    output = trained.result.output
     for words in ("SIMULATED", RESEARCH_USE, "labels: events", "amplitude (", "Held-out subjects", "p = "):
-        assert words in said
+        assert words in output
     names = {path.name for path in trained.out.iterdir()}
     assert names == {
         "card.md",
@@ -124,8 +124,8 @@ def test_a_training_that_is_finished_is_shown_again_and_no_other_goes_on_in_its_
     assert shown.exit_code == 0
     assert shown.output in trained.result.output
     assert "hold_out was 0.25, is 0.0; name a new folder" in refused(1, *again)
-    said = refused(1, *again, "--hold-out", 0.25, "--seed", 1, "--rule", "dfa")
-    assert said.endswith("belongs to another training: plan.rule was backprop, is dfa; name a new folder")
+    message = refused(1, *again, "--hold-out", 0.25, "--seed", 1, "--rule", "dfa")
+    assert message.endswith("belongs to another training: plan.rule was backprop, is dfa; name a new folder")
 
 
 needs_locks = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
@@ -143,7 +143,7 @@ def test_a_second_training_keeps_out_of_a_folder_where_one_is_at_work(
         assert "another run is writing to this folder; name a new folder" in refused(1, *again)
         assert half_written.exists()
     (tmp_path / "letter.txt").touch()
-    assert "is not empty" in refused(2, *again)  # whoever was at work is forgotten
+    assert "is not empty" in refused(2, *again)  # a lock left behind by a dead process does not count
     assert not half_written.exists()
 
 
@@ -183,7 +183,7 @@ def test_a_training_of_data_that_has_changed_is_not_shown_again(
         "--hold-out",
         0.25,
     )
-    assert eeg(*again).exit_code == 0  # wherever it lies
+    assert eeg(*again).exit_code == 0  # in any location
     first = sorted(folder.glob("sub-*/eeg/*_eeg.edf"))[0]
     if change == "samples":
         first.write_bytes(first.read_bytes()[:-1] + b"\1")
@@ -194,8 +194,8 @@ def test_a_training_of_data_that_has_changed_is_not_shown_again(
         relabelled(folder, {"*": "epilepsy"})
     else:
         shutil.rmtree(first.parents[1])
-    said = refused(1, *again)
-    assert said.endswith("annotations or diagnoses have changed since; name a new folder")
+    message = refused(1, *again)
+    assert message.endswith("annotations or diagnoses have changed since; name a new folder")
 
 
 def test_machines_are_told_the_same_and_nothing_else(trained: Trained, cohort: Path, tmp_path: Path) -> None:
@@ -206,10 +206,10 @@ def test_machines_are_told_the_same_and_nothing_else(trained: Trained, cohort: P
     assert shown["statement"] == RESEARCH_USE
     assert shown["card"] == str(trained.out / "card.md")
     assert json.loads(eeg("evaluate", trained.out, "--json").stdout)["results"] == shown["results"]
-    judged = json.loads(eeg("evaluate", trained.out, cohort, "--method", "grad-cam", "--json").stdout)
-    assert judged["results"] == shown["results"]["held_out"]
-    assert (judged["left_out_as_seen"], judged["against"]) == (6, None)
-    assert set(judged["precision"]) == {"explanation", "amplitude", "chance"}
+    evaluated = json.loads(eeg("evaluate", trained.out, cohort, "--method", "grad-cam", "--json").stdout)
+    assert evaluated["results"] == shown["results"]["held_out"]
+    assert (evaluated["left_out_as_seen"], evaluated["against"]) == (6, None)
+    assert set(evaluated["precision"]) == {"explanation", "amplitude", "chance"}
     one, bad = next(cohort.glob("sub-*/eeg/*.edf")), bad_recording("text", tmp_path)
     detected = eeg(
         "detect", trained.out, bad, one, "--out", tmp_path / "out", "--method", "grad-cam", "--json"
@@ -217,12 +217,12 @@ def test_machines_are_told_the_same_and_nothing_else(trained: Trained, cohort: P
     assert detected.exit_code == 1
     found = json.loads(detected.stdout)
     assert found["simulated"] is True
-    (told,) = found["recordings"]
-    written = json.loads((Path(told["folder"]) / "result.json").read_text())
-    assert told["recording"] == 2
-    assert told["score"] == pytest.approx(written["score"], abs=1e-4)
-    assert told["answer"] == written["answer"]["text"]
-    assert told["segments"] == len(written["explanation"]["segments"])
+    (entry,) = found["recordings"]
+    written = json.loads((Path(entry["folder"]) / "result.json").read_text())
+    assert entry["recording"] == 2
+    assert entry["score"] == pytest.approx(written["score"], abs=1e-4)
+    assert entry["answer"] == written["answer"]["text"]
+    assert entry["segments"] == len(written["explanation"]["segments"])
 
 
 def test_named_subjects_are_held_out_and_a_run_is_resumed_from_nothing(cohort: Path, tmp_path: Path) -> None:
@@ -241,9 +241,9 @@ def test_named_subjects_are_held_out_and_a_run_is_resumed_from_nothing(cohort: P
         re.findall(r'"(?:sub-)?([^"]*)"', record)
     )  # whole strings: digests hold digits
     table.write_text("subject\nMueller\n")
-    said = refused(1, "train", cohort, "--out", tmp_path / "new", "--hold-out", table)
-    assert "1 of its 1 subjects are not in the data" in said
-    assert "Mueller" not in said
+    message = refused(1, "train", cohort, "--out", tmp_path / "new", "--hold-out", table)
+    assert "1 of its 1 subjects are not in the data" in message
+    assert "Mueller" not in message
 
 
 def test_evaluate_shows_the_figures_again_and_judges_on_unseen_recordings(
@@ -253,13 +253,13 @@ def test_evaluate_shows_the_figures_again_and_judges_on_unseen_recordings(
     assert shown.exit_code == 0
     table = shown.output.split("\n\n")[0]
     assert table in trained.result.output
-    judged = eeg("evaluate", trained.out, cohort)
-    assert judged.exit_code == 0
-    assert "6 recording(s) of training subjects are excluded" in judged.output
-    assert "precision at R of the explanation (occlusion)" in judged.output
+    evaluated = eeg("evaluate", trained.out, cohort)
+    assert evaluated.exit_code == 0
+    assert "6 recording(s) of training subjects are excluded" in evaluated.output
+    assert "precision at R of the explanation (occlusion)" in evaluated.output
     held = shown.output.split("Held-out subjects, not used in any training:\n")[1].splitlines()[1]
     assert held.startswith("ROC-AUC")
-    assert held in judged.output
+    assert held in evaluated.output
 
 
 def test_two_models_are_compared_on_subjects_new_to_both(trained: Trained, cohort: Path, model: Path) -> None:
@@ -303,9 +303,9 @@ def test_an_audit_that_is_the_same_is_printed_once(
     figures = read_results(trained.out)["cross_validated"]
     plan = plan_of(load_detector(trained.out / "model.safetensors"))
     echo_results({"cross_validated": figures, "held_out": figures}, plan)
-    said = capsys.readouterr().out
-    assert said.count("Verdict: ") == said.count("Confounds: as above.") == 1
-    assert said.count("ROC-AUC of amplitude") == 2
+    output = capsys.readouterr().out
+    assert output.count("Verdict: ") == output.count("Confounds: as above.") == 1
+    assert output.count("ROC-AUC of amplitude") == 2
 
 
 def test_who_interrupts_a_training_is_told_how_it_goes_on(
@@ -342,7 +342,7 @@ def test_sites_are_left_out_and_diagnoses_shuffled(cohort: Path, tmp_path: Path)
 def test_detect_answers_or_says_that_it_cannot(model: Path, recording: Path, tmp_path: Path) -> None:
     result = eeg("detect", model, recording, "--out", tmp_path / "out", "--alpha", 0.2)
     assert result.exit_code == 0
-    assert "error rate of at most 0.2 each, by n = 8 calibrating subjects" in result.output
+    assert "error rate of at most 0.2 each, by n = 8 calibration subjects" in result.output
     assert "does not hold by itself" in result.output
     answer = json.loads(next((tmp_path / "out").glob("*/result.json")).read_text())["answer"]
     assert answer["text"] in result.output
@@ -350,7 +350,7 @@ def test_detect_answers_or_says_that_it_cannot(model: Path, recording: Path, tmp
     report = next((tmp_path / "out").glob("*/report.html")).read_text()
     assert answer["text"].split(":")[0] in report
     again = eeg("detect", model, recording, "--out", tmp_path / "again")
-    assert "Cannot say: n = 8 calibrating subjects" in again.output  # 0.1 needs nine
+    assert "Cannot say: n = 8 calibration subjects" in again.output  # 0.1 needs nine
     assert "No recording is assigned to a group: n = 8" in again.output
     assert "error rate of at most" not in again.output
     assert "n = 8" in refused(1, "detect", model, recording, "--out", tmp_path / "no", "--alpha", 0.1)
@@ -393,7 +393,7 @@ def test_detecting_again_gives_the_same_bytes(model: Path, recording: Path, tmp_
 
 
 def test_a_patients_name_goes_nowhere(model: Path, tmp_path: Path) -> None:
-    """Neither that of the file nor that in its header, in any byte that is written or said."""
+    """Neither that of the file nor that in its header, in any byte that is written or printed."""
     path = write_edf(tmp_path / "Mueller_Zebulon.edf", noise(), name="Mueller_Zebulon")
     result = eeg("detect", model, path, "--out", tmp_path / "out")
     assert result.exit_code == 0
@@ -449,9 +449,9 @@ def test_a_bad_recording_is_told_in_one_line_and_leaves_nothing(
     kind: str, model: Path, tmp_path: Path
 ) -> None:
     path = bad_recording(kind, tmp_path)
-    said = refused(1, "detect", model, path, "--out", tmp_path / "out")
-    assert path.name in said
-    assert BAD[kind] in said
+    message = refused(1, "detect", model, path, "--out", tmp_path / "out")
+    assert path.name in message
+    assert BAD[kind] in message
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -509,7 +509,7 @@ def test_a_fault_while_writing_leaves_nothing_half_written(
 def test_a_model_that_is_none(tmp_path: Path, recording: Path) -> None:
     out = tmp_path / "out"
     assert "no such file" in refused(1, "detect", tmp_path / "none", recording, "--out", out)
-    assert "no safetensors file" in refused(1, "detect", recording, recording, "--out", out)
+    assert "not a safetensors file" in refused(1, "detect", recording, recording, "--out", out)
     assert "no such file" in refused(1, "evaluate", tmp_path)
     assert not out.exists()
 

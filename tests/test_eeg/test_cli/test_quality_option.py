@@ -1,4 +1,4 @@
-"""A model judges the same windows in use as in training, unless --quality says otherwise."""
+"""A model scores the same windows in use as in training, unless --quality specifies otherwise."""
 
 import json
 from dataclasses import replace
@@ -41,43 +41,43 @@ def recording(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("trained", "said", "flawed"),
+    ("trained", "options", "flawed"),
     [("exclude", (), 3), ("keep", (), 0), ("keep", ("--quality", "exclude"), 3)],
 )
-def test_detect_judges_what_the_training_would_have(
-    detector: Detector, recording: Path, tmp_path: Path, trained: str, said: tuple[str, ...], flawed: int
+def test_detect_scores_the_windows_that_training_would_use(
+    detector: Detector, recording: Path, tmp_path: Path, trained: str, options: tuple[str, ...], flawed: int
 ) -> None:
     save_detector(replace(detector, quality=trained), tmp_path / "m.safetensors")
-    eeg("detect", tmp_path / "m.safetensors", recording, "--out", tmp_path / "out", *said)
+    eeg("detect", tmp_path / "m.safetensors", recording, "--out", tmp_path / "out", *options)
     (written,) = tmp_path.glob("out/*/quality.json")
     found = json.loads(written.read_text())
     assert (found["windows"], found["flawed"]) == (SECONDS // 2 - flawed, flawed)
 
 
-@pytest.mark.parametrize(("said", "first"), [((), FLAT), (("--quality", "keep"), 0.0)])
+@pytest.mark.parametrize(("options", "first"), [((), FLAT), (("--quality", "keep"), 0.0)])
 def test_explain_uses_the_windows_that_detect_scores_and_reports_their_time(
     detector: Detector,
     recording: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    said: tuple[str, ...],
+    options: tuple[str, ...],
     first: float,
 ) -> None:
     save_detector(detector, tmp_path / "m.safetensors")
-    looked_at: list[np.ndarray] = []
+    explained: list[np.ndarray] = []
 
-    def the_very_first_second(
+    def first_second(
         detector: Detector, windows: Windows, logits: np.ndarray, *how: object, **more: object
     ) -> Explanation:
-        looked_at.append(windows.data)
+        explained.append(windows.data)
         times = np.arange(windows.data.shape[0] * windows.data.shape[2]) / 128
         segment = Segment(*in_recording(windows, (0, 128), 128), ("Cz",), 0.1, 0.1)
         return Explanation("occlusion", (segment,), times, 0 * times, contribution=0 * logits)
 
-    monkeypatch.setattr("eeg.workflows.analyse.explain", the_very_first_second)
+    monkeypatch.setattr("eeg.workflows.analyse.explain", first_second)
     for command in ("detect", "explain"):
-        eeg(command, tmp_path / "m.safetensors", recording, "--out", tmp_path / command, *said)
-    np.testing.assert_array_equal(*looked_at)
+        eeg(command, tmp_path / "m.safetensors", recording, "--out", tmp_path / command, *options)
+    np.testing.assert_array_equal(*explained)
     (written,) = tmp_path.glob("explain/*/explanation.json")
     (segment,) = json.loads(written.read_text())["segments"]
     assert segment["onset"] == first
@@ -85,13 +85,13 @@ def test_explain_uses_the_windows_that_detect_scores_and_reports_their_time(
 
 def test_training_keeps_its_policy_and_evaluation_takes_it_up(cohort: Path, tmp_path: Path) -> None:
     options = ("--epochs", 1, "--folds", 2, "--hold-out", 0.25, "--quality", "strict")
-    told = eeg("train", cohort, "--out", tmp_path / "run", *options).output
+    output = eeg("train", cohort, "--out", tmp_path / "run", *options).output
     assert load_detector(tmp_path / "run" / "model.safetensors").quality == "strict"
     assert json.loads((tmp_path / "run" / "run.json").read_text())["plan"]["quality"] == "strict"
     assert (
         "windows that touch flat, clipped, muscle, blink, seizure" in (tmp_path / "run/card.md").read_text()
     )
-    (left_out,) = [line for line in told.splitlines() if line.startswith("Excluded of")]
+    (left_out,) = [line for line in output.splitlines() if line.startswith("Excluded of")]
     assert " with artefacts" in left_out
     assert "within seizures" not in left_out
     evaluate = ("evaluate", tmp_path / "run", cohort, "--method", "grad-cam")

@@ -37,7 +37,7 @@ def test_with_ties_no_more_than_alpha_of_a_group_are_missed(values: list[int], a
 
 
 def test_the_miss_rate_of_a_calibration_is_beta_distributed() -> None:
-    """Given n calibrating scores, the share missed is Beta(l, n + 1 - l), l = floor(alpha (n + 1))."""
+    """Given n calibration scores, the fraction missed is Beta(l, n + 1 - l), l = floor(alpha (n + 1))."""
     n, alpha = 19, 0.2
     rng = np.random.default_rng(0)
     grid = (np.arange(2000) + 0.5) / 2000  # of scores that are uniform
@@ -83,31 +83,31 @@ def test_rates_are_those_of_leaving_each_out(seed: int) -> None:
     labels = np.repeat([1, 0], [15, 12])
     scores = 2 * labels + rng.normal(size=27)
     found = calibrate(scores, labels).rates(0.15)
-    told: dict[int, list[str | None]] = {0: [], 1: []}
+    groups: dict[int, list[str | None]] = {0: [], 1: []}
     for i, (s, y) in enumerate(zip(scores, labels, strict=True)):
         others = [(t, z) for j, (t, z) in enumerate(zip(scores, labels, strict=True)) if j != i]
         patients, controls = [t for t, z in others if z == 1], [t for t, z in others if z == 0]
         like_patient = (1 + sum(t <= s for t in patients)) / (1 + len(patients)) > 0.15
         like_control = (1 + sum(t >= s for t in controls)) / (1 + len(controls)) > 0.15
         group = None if like_patient == like_control else "epilepsy" if like_patient else "control"
-        told[int(y)].append(group)
+        groups[int(y)].append(group)
     for rates, label, right in ((found.epilepsy, 1, "epilepsy"), (found.control, 0, "control")):
-        n = len(told[label])
-        assert rates.right == pytest.approx(told[label].count(right) / n)
-        assert rates.unsaid == pytest.approx(told[label].count(None) / n)
+        n = len(groups[label])
+        assert rates.right == pytest.approx(groups[label].count(right) / n)
+        assert rates.unsaid == pytest.approx(groups[label].count(None) / n)
         assert rates.right + rates.wrong + rates.unsaid == pytest.approx(1)
     assert found.n == 11
 
 
-def test_what_an_answer_is_worth_at_a_prevalence_is_bayes() -> None:
-    """Of 1000 people 100 have epilepsy: 80 of them and 90 of the others are told so."""
+def test_predictive_values_follow_bayes() -> None:
+    """Of 1000 people 100 have epilepsy: 80 of them and 90 of the others are assigned to epilepsy."""
     found = Answers(0.1, 30, Rates(0.8, 0.05, 0.15), Rates(0.6, 0.1, 0.3))
     epilepsy, control = found.predictive(0.1)
     assert epilepsy == pytest.approx(80 / (80 + 90))
     assert control == pytest.approx(540 / (540 + 5))
 
 
-def test_every_subject_is_answered_by_his_own_calibration() -> None:
+def test_each_subject_is_assigned_by_the_calibration_of_the_subject() -> None:
     high = Conformal(tuple(np.arange(100.0, 120.0)), tuple(np.arange(20.0)))
     low = Conformal(tuple(np.arange(-20.0, 0.0)), tuple(np.arange(-120.0, -100.0)))
     found = answers(np.array([1, 1, 0, 0]), np.array([110.0, -10, 10, -110]), [high, low, high, low])
@@ -123,7 +123,7 @@ def rows(rng: np.random.Generator, n: int) -> list[dict[str, float]]:
     return [dict(zip("abcde", rng.normal(size=5).tolist(), strict=True)) for _ in range(n)]
 
 
-def test_about_one_in_n_plus_one_of_recordings_like_these_lies_farther_out() -> None:
+def test_about_one_in_n_plus_one_recordings_of_the_distribution_is_out_of_range() -> None:
     rng = np.random.default_rng(0)
     n = 24
     alarms = [
@@ -133,11 +133,11 @@ def test_about_one_in_n_plus_one_of_recordings_like_these_lies_farther_out() -> 
     assert 0.8 / (n + 1) < np.mean(alarms) < 2 / (n + 1)
 
 
-def test_the_range_holds_all_that_it_was_fitted_to_and_names_what_lies_outside() -> None:
+def test_training_recordings_are_in_range_and_the_outlying_feature_is_named() -> None:
     fitted = rows(np.random.default_rng(1), 20)
     gate = novelty.fit_novelty(fitted)
     assert all(gate.describe_novelty(row) is None for row in fitted)
-    assert "its c lies" in str(gate.describe_novelty({**fitted[0], "c": 100.0}))
+    assert "its c is" in str(gate.describe_novelty({**fitted[0], "c": 100.0}))
     assert "of the 20 training recordings" in str(gate.describe_novelty({**fitted[0], "c": -100.0}))
     with pytest.raises(ValueError, match="needs recordings"):
         novelty.fit_novelty([])

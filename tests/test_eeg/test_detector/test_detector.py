@@ -146,7 +146,7 @@ def test_what_is_no_detector_is_refused(tmp_path: Path) -> None:
         load_detector(tmp_path)
     for content in (b"", b"hello", b"a text file of more than eight bytes\n" * 50):
         (tmp_path / "text").write_bytes(content)
-        with pytest.raises(DataError, match=r"text: no safetensors file"):
+        with pytest.raises(DataError, match=r"text: not a safetensors file"):
             load_detector(tmp_path / "text")
     save_file({"w": torch.zeros(3)}, tmp_path / "foreign")
     with pytest.raises(DataError, match="holds weights but no detector"):
@@ -212,7 +212,7 @@ def test_a_file_that_tells_no_policy_was_trained_with_the_default(saved: Path) -
 
 def test_a_truncated_file_is_refused(saved: Path) -> None:
     saved.write_bytes(saved.read_bytes()[:-100])
-    with pytest.raises(DataError, match="no safetensors file"):
+    with pytest.raises(DataError, match="not a safetensors file"):
         load_detector(saved)
 
 

@@ -1,4 +1,4 @@
-"""Training windows that a detector keeps: who stands for whom, what is nearest, and that nobody is named."""
+"""Training windows stored in a detector: their choice, their similarity, and that they contain no names."""
 
 import json
 import shutil

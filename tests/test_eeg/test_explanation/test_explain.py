@@ -134,7 +134,7 @@ def test_peaks_are_short_apart_and_in_order(values: list[int], longest: int, mos
         assert (relevance[start:stop] >= relevance[start:stop].max() / 2).all()
         taken[start:stop] += 1
     assert taken.max(initial=0) <= 1
-    if len(found) < most:  # nothing that speaks for epilepsy is left away from a segment's peak
+    if len(found) < most:  # no evidence for epilepsy remains outside the segments
         tops = [a + int(relevance[a:b].argmax()) for a, b in found]
         for i in np.flatnonzero(relevance > 0):
             assert min(abs(i - top) for top in tops) <= longest // 2

@@ -158,9 +158,9 @@ def test_a_corrupt_header_is_read_or_refused_in_one_line(
     content[place : place + len(junk)] = junk
     path.write_bytes(content)
     for look in (entry_header, lambda entry: read_recording(entry.path)):
-        said = complaint(look, path)
-        assert said.startswith(f"{path}: ")
-        assert "\n" not in said
+        message = complaint(look, path)
+        assert message.startswith(f"{path}: ")
+        assert "\n" not in message
 
 
 def complaint(look: Callable[[Entry], object], path: Path) -> str:

@@ -143,8 +143,10 @@ def test_annotations_and_seizures_keep_the_time_of_the_file(tmp_path: Path) -> N
     notes = "+3605.5\x1514.5\x14Seizure\x14\0+32\x14Muskelkr\xe4mpf\x14blink\x14\0"
     path = write_with_gaps(tmp_path / "gaps.edf", four_pieces(), notes, clock=0.5)
     raw = read_recording(path, preload=False)
-    said = [(a["onset"], a["duration"], a["description"]) for a in raw.annotations if a["description"] != GAP]
-    assert said == [(31.5, 0, "Muskelkr\u00e4mpf"), (31.5, 0, "blink"), (3605, 14.5, "Seizure")]
+    annotations = [
+        (a["onset"], a["duration"], a["description"]) for a in raw.annotations if a["description"] != GAP
+    ]
+    assert annotations == [(31.5, 0, "Muskelkr\u00e4mpf"), (31.5, 0, "blink"), (3605, 14.5, "Seizure")]
     assert [float(value) for (value,) in seizures(raw)] == [3605, 14.5]
     windows = read_windows(Entry(path, "a", None), SETTINGS, 2.0)
     assert windows.ictal == 8  # from the third window of the last piece, 3604 to 3606 s, to that of 3618 s

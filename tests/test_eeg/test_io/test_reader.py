@@ -143,7 +143,7 @@ def test_electrodes_identified_by_all_names_together(names: list[str], found: li
         (["EEG FP1-LE", "EEG T3-Le"], "LE"),
         (["Fp1", "T7."], ""),
         (["Fp1-A1", "Fp2-A2"], "A1/A2"),
-        (["Fp1-M2", "ECG", "Fp1-F7"], "M2"),  # what is no electrode says nothing
+        (["Fp1-M2", "ECG", "Fp1-F7"], "M2"),  # channels other than electrodes are ignored
         (["Fp1", "Cz-REF"], "?/REF"),
         (["Fp1-Cz", "F3-CZ", "ECG"], "CZ"),
         ([], ""),
@@ -325,7 +325,7 @@ def test_the_header_of_fif(tmp_path: Path) -> None:
     assert "Mueller" not in repr(facts)
 
 
-# --- amplitude, and channels that are made up
+# --- amplitude, and channels that are interpolated
 
 
 def ten_twenty(seconds: int = 20) -> mne.io.RawArray:
@@ -539,7 +539,7 @@ def test_another_csv_names_the_missing_columns(tmp_path: Path) -> None:
 
 
 def test_a_csv_without_samples(tmp_path: Path) -> None:
-    expect_one_line(write_emotiv(tmp_path, samples=0), "holds no sample")
+    expect_one_line(write_emotiv(tmp_path, samples=0), "contains no sample")
 
 
 def test_a_csv_with_a_cell_that_is_not_a_number(tmp_path: Path) -> None:

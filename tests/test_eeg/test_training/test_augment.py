@@ -49,7 +49,7 @@ def test_no_turn_changes_nothing_but_for_the_ridge(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_potential_that_is_the_same_everywhere_stays_it() -> None:
-    turned = HeadRotation.drawn(TEN_TWENTY, np.random.default_rng(0), turns=20)
+    turned = HeadRotation.draw(TEN_TWENTY, np.random.default_rng(0), turns=20)
     x = torch.full((8, len(TEN_TWENTY), 5), 3.0)
     torch.testing.assert_close(turned(x, torch.Generator().manual_seed(0)), x, rtol=0, atol=1e-3)
 
@@ -89,7 +89,7 @@ def test_a_mirrored_head_swaps_left_and_right() -> None:
 
 def test_a_turn_is_no_more_than_asked_for() -> None:
     """The smallest turns leave every electrode next to itself; every second one is mirrored."""
-    turned = HeadRotation.drawn(TEN_TWENTY, np.random.default_rng(0), most=0.0, turns=4).maps
+    turned = HeadRotation.draw(TEN_TWENTY, np.random.default_rng(0), most=0.0, turns=4).maps
     torch.testing.assert_close(turned[0], torch.from_numpy(spline(PLACES, PLACES)).float())
     torch.testing.assert_close(turned[0], turned[2])
     torch.testing.assert_close(turned[1], turned[3])
@@ -97,8 +97,8 @@ def test_a_turn_is_no_more_than_asked_for() -> None:
 
 
 def test_each_window_gets_a_map_of_its_own_and_the_generators_decide() -> None:
-    turned = HeadRotation.drawn(TEN_TWENTY, np.random.default_rng(0), turns=50)
-    again = HeadRotation.drawn(TEN_TWENTY, np.random.default_rng(0), turns=50)
+    turned = HeadRotation.draw(TEN_TWENTY, np.random.default_rng(0), turns=50)
+    again = HeadRotation.draw(TEN_TWENTY, np.random.default_rng(0), turns=50)
     torch.testing.assert_close(turned.maps, again.maps, rtol=0, atol=0)
     x = torch.randn(1, 19, 30, generator=torch.Generator().manual_seed(1)).expand(40, -1, -1)
     y = turned(x, torch.Generator().manual_seed(2))
@@ -111,7 +111,7 @@ def test_each_window_gets_a_map_of_its_own_and_the_generators_decide() -> None:
 
 def test_an_electrode_without_a_place_is_refused() -> None:
     with pytest.raises(KeyError):
-        HeadRotation.drawn(("Cz", "nowhere"), np.random.default_rng(0))
+        HeadRotation.draw(("Cz", "nowhere"), np.random.default_rng(0))
 
 
 # --- what takes away whose EEG it is

@@ -46,7 +46,7 @@ def loaded(corpus: Corpus) -> Loaded:
 
 @pytest.fixture(scope="module")
 def whole(corpus: Corpus, loaded: Loaded, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A training that nobody interrupted."""
+    """An uninterrupted training."""
     out = tmp_path_factory.mktemp("whole")
     train_plan(PLAN, corpus, loaded, DESIGN, out=out)
     return out

@@ -1,4 +1,4 @@
-"""Who judges whom, which windows count as what, and that planted discharges come to light."""
+"""Pseudo-labels: cross-fitting, thresholds, and recovery of planted discharges."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -101,44 +101,44 @@ def test_each_window_is_an_example_of_what_it_was_told_whatever_the_rounding(
 
 
 @pytest.mark.parametrize("recordings", [1, 2])
-def test_nobody_is_judged_by_what_learned_from_him(recordings: int) -> None:
+def test_no_subject_is_scored_by_a_network_trained_on_the_subject(recordings: int) -> None:
     loaded = cohort(recordings=recordings)
     whose = {w.data.tobytes(): e.subject for e, w in loaded.items()}
-    judged = []
+    scored = []
 
     def learn(entries: Sequence[Entry]):
         known = {e.subject for e in entries}
         assert len(known) == 12 * (CROSS_FIT_FOLDS - 1) // CROSS_FIT_FOLDS
 
-        def judge(x: np.ndarray) -> np.ndarray:
-            judged.append(whose[x.tobytes()])
-            assert judged[-1] not in known
+        def score(x: np.ndarray) -> np.ndarray:
+            scored.append(whose[x.tobytes()])
+            assert scored[-1] not in known
             return x.mean((1, 2))
 
-        return judge
+        return score
 
     make_pseudo_labels(loaded, list(loaded), learn, seed=0)
-    assert sorted(judged) == sorted(e.subject for e in loaded)
+    assert sorted(scored) == sorted(e.subject for e in loaded)
 
 
-def test_annotations_and_who_is_not_named_are_not_looked_at() -> None:
+def test_annotations_and_unlisted_recordings_are_not_used() -> None:
     loaded = cohort()
     truth = np.array([3.2]), np.array([0.1])
     known = {e: replace(w, events=truth) for e, w in loaded.items()}
-    stranger = Entry(Path("u.edf"), "u", None)
+    unlisted = Entry(Path("u.edf"), "u", None)
 
     def learn(entries: Sequence[Entry]):
-        assert stranger not in entries
+        assert unlisted not in entries
         return lambda x: x.max((1, 2))
 
     expected = make_pseudo_labels(loaded, list(loaded), learn, seed=0)
-    some = make_pseudo_labels({**known, stranger: recording(0, 99)}, list(loaded), learn, seed=0)
+    some = make_pseudo_labels({**known, unlisted: recording(0, 99)}, list(loaded), learn, seed=0)
     for one, other in zip(some, expected, strict=True):
         np.testing.assert_array_equal(one.data, other.data)
         assert starts(one) == starts(other)
 
 
-def test_what_a_sharp_judge_sees_is_found_and_controls_keep_all_as_silence() -> None:
+def test_clear_scores_give_the_planted_windows_and_controls_keep_all_windows_as_negative() -> None:
     loaded = cohort(subjects=6, planted=(4, 9))
     some = make_pseudo_labels(
         loaded, list(loaded), lambda entries: lambda x: (np.ptp(x, -1).max(-1) > 8) * 1.0, seed=0
@@ -146,10 +146,10 @@ def test_what_a_sharp_judge_sees_is_found_and_controls_keep_all_as_silence() -> 
     for windows, entry in zip(some, loaded, strict=True):
         assert windows.label == entry.label
         assert starts(windows) == ([4, 9] if entry.label else [])
-        assert len(windows.data) == 20  # all that does not stand out lies at the median here
+        assert len(windows.data) == 20  # all other windows are at the median here
 
 
-def test_too_few_subjects_are_told() -> None:
+def test_too_few_subjects_are_refused() -> None:
     loaded = cohort(subjects=5)
     with pytest.raises(
         DataError, match=r"2 training subject.* need 3 of each; add subjects or use --labels bag"
@@ -157,7 +157,7 @@ def test_too_few_subjects_are_told() -> None:
         make_pseudo_labels(loaded, list(loaded), lambda entries: lambda x: x.mean((1, 2)), seed=0)
 
 
-def test_finding_needs_to_know_whose_recordings_they_are() -> None:
+def test_pseudo_labels_need_the_subject_of_each_recording() -> None:
     with pytest.raises(ValueError, match="call train_network"):
         fit.fit_network(PLAN, list(cohort().values()))
 
@@ -165,7 +165,7 @@ def test_finding_needs_to_know_whose_recordings_they_are() -> None:
 def test_networks_find_planted_discharges_and_the_last_one_learns_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Two of twenty windows of a patient hold a bump, and nobody says which."""
+    """Two of twenty windows of a patient contain a bump; the labels do not locate it."""
     loaded = cohort(subjects=24, planted=(4, 9))
     last = {}
     original = pseudo_labels.make_pseudo_labels

@@ -227,7 +227,7 @@ def test_bags_train_the_network_itself_and_repeatably() -> None:
 
 @pytest.mark.slow
 def test_bags_find_the_windows_that_make_the_difference() -> None:
-    """Two of eight windows of a patient hold a bump: only these can tell, and nobody says which."""
+    """Two of eight windows of a patient contain a bump: only these differ, and no label locates it."""
     data = [windows_of(i % 2, i, 8) for i in range(24)]
     network = fit.fit_network(replace(BAG, aggregation="top", epochs=60), data)
     unseen = [windows_of(1, 100 + i, 8) for i in range(6)]
@@ -396,7 +396,7 @@ def test_an_aggregation_is_chosen_by_training_subjects_alone(monkeypatch: pytest
 
 
 def test_scores_of_different_aggregations_are_pooled_calibrated() -> None:
-    """The largest windows are 1000 higher than the means of the other fold, whoever it is."""
+    """The largest windows are 1000 higher than the means of the other fold, for any subject."""
     rng = np.random.default_rng(0)
     scored = []
     for s in made_up(1):
@@ -458,7 +458,7 @@ def test_figures_of_all_three_levels_are_those_of_their_rows() -> None:
         assert found.levels[level]["roc_auc"].value == pytest.approx(roc_auc_score(*zip(*pairs, strict=True)))
         assert found.levels[level]["roc_auc"].low <= found.levels[level]["roc_auc"].high
     assert found.baselines[next(iter(found.baselines))].value == 1  # the bumps are easily seen by amplitude
-    assert found.audit.findings == ()  # no dates, no cues
+    assert found.audit.findings == ()  # no dates, no confounds
 
 
 def test_without_a_calibration_a_fold_is_decided_by_the_others() -> None:
@@ -502,7 +502,7 @@ def test_discharges_in_no_window_leave_the_windows_without_figures() -> None:
 
 
 def test_the_share_that_errs_is_told_of_the_share_that_was_decided() -> None:
-    """Four fifths are as sure as each other: of a quarter of all nothing can be said."""
+    """Four fifths are as sure as each other: a quarter of all has no defined risk."""
     found = compute_results(PLAN, made_up(1), None, folds=2, confounds={})
     tied = replace(found, coverage=(0.8, 1.0), risk=(0.25, 0.5))
     assert describe_risk(tied) == "errors at even prevalence: 25% of the most certain 80%, 50% of all"
