@@ -1,4 +1,4 @@
-"""What several test files share: one small simulated cohort and one small detector."""
+"""Fixtures: a small simulated cohort and a small detector."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What several test modules share."""
+"""Helpers of several test packages."""
 
 from pathlib import Path
 

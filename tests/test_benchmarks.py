@@ -94,7 +94,7 @@ def test_the_conclusions_on_guinea_bissau_follow_from_the_results():
     assert network < best < runs["confounds"][0].facts["recording date"][0]
 
 
-def test_pretraining_by_softhebb_does_not_help_as_the_page_says():
+def test_pretraining_by_softhebb_does_not_help_as_stated_in_the_docs():
     for corpus in ("simulated", "guinea-bissau"):
         runs = tables.runs(f"label_efficiency_{corpus}.jsonl")
         for count in tables.LABELLED:

@@ -34,7 +34,7 @@ def test_the_code_of_the_guide_to_local_learning_runs():
     assert names["scores"].shape == (64, 10)
 
 
-def test_the_calls_of_mne_in_the_docs_give_the_same():
+def test_the_calls_of_mne_in_the_docs_are_equivalent():
     page = (ROOT / "docs" / "preprocessing.md").read_text()
     calls = next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "raw" in block)
     volts = np.random.default_rng(0).normal(0, 2e-5, (19, 30 * 250))

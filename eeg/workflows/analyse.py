@@ -29,7 +29,7 @@ from eeg.reporting.analysis import RecordingAnalysis, summarize_model
 from eeg.reporting.export.bids import is_bids
 from eeg.reporting.model_card import render_card
 
-SEEN = "This recording was in the training data of the model: its score is optimistic."
+SEEN = "This recording was in the training data of the model: its score is optimistically biased."
 
 
 def analyse(

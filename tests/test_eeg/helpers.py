@@ -1,10 +1,12 @@
-"""What several test modules of `eeg` share."""
+"""Helpers of the tests of `eeg`."""
 
 import json
 from typing import Any
 
 import mne
 import numpy as np
+import torch
+from torch import Tensor
 
 from eeg.detector.detector import Detector
 from eeg.explanation.explain import Explanation, explain
@@ -15,6 +17,11 @@ from eeg.preprocessing.pipeline import Preprocessing, clean, scale
 from eeg.preprocessing.recording import Recording
 from eeg.preprocessing.windows import Windows
 from tests.helpers import ROOT
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    """Return values from N(0, 1), the same ones for each seed."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def clean_raw(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw:

@@ -42,7 +42,7 @@ def of(detector: Detector, channels: tuple[str, ...]) -> Detector:
     ("file", "channels", "written"),
     [(MMIDB, TEN_TWENTY, as_mmidb_writes), (MMIDB, EPOC, as_mmidb_writes), (MAT, TEN_TWENTY, as_mat_writes)],
 )
-def test_what_a_model_sees_is_what_mne_makes_of_the_file(
+def test_the_input_of_a_model_equals_the_result_of_mne(
     file: Path, channels: tuple[str, ...], written: Callable[[str], str], detector: Detector
 ) -> None:
     peer = mne.io.read_raw_edf(DATA / file, preload=True, verbose="error")

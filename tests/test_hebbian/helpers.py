@@ -1,4 +1,4 @@
-"""Nets, data and gradients that several tests of rules share."""
+"""Networks, data and gradients for the tests of rules."""
 
 from itertools import pairwise
 

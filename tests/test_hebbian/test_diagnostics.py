@@ -180,7 +180,7 @@ def test_projections_of_a_linear_chain_are_the_products_of_its_weights():
 
 
 @pytest.mark.parametrize("inplace", [False, True])
-def test_a_unit_below_enters_a_projection_by_the_share_of_inputs_at_which_its_gate_is_open(inplace):
+def test_a_unit_below_is_weighted_in_a_projection_by_the_fraction_of_inputs_with_an_open_gate(inplace):
     model = nn.Sequential(
         nn.Linear(12, 5), nn.ReLU(inplace=inplace), nn.Linear(5, 4), nn.ReLU(inplace=inplace)
     )

@@ -117,7 +117,7 @@ def test_the_update_of_a_block_is_autograd_of_its_own_loss_alone(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_lies_above_a_block_changes_not_a_bit_of_its_update(name):
+def test_blocks_above_do_not_change_the_update_of_a_block(name):
     x, y = batch()
     rule = build(name, mlp(), x)
     other = copy.deepcopy(rule)
@@ -223,7 +223,7 @@ def test_forward_forward_written_out_sample_by_sample(monkeypatch):
     assert "model.2.weight" not in found
 
 
-def test_a_label_is_written_over_a_whole_sample_as_strongly_as_told():
+def test_a_label_is_added_to_the_whole_sample_with_the_given_strength():
     x = torch.randn(6, 2, 30, 40)
     model = nn.Sequential(nn.Flatten(), nn.Linear(2400, K))
     rule = ForwardForward(model, x, K, strength=0.5)
@@ -334,7 +334,7 @@ def test_a_view_has_whole_patches_with_all_their_channels(shape, patch):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_drawn_at_the_start_comes_from_the_generator(name):
+def test_initial_weights_are_drawn_from_the_generator(name):
     x, _ = batch()
     states = [
         build(name, mlp(), x, generator=torch.Generator().manual_seed(seed)).state_dict()

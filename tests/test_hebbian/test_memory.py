@@ -85,7 +85,7 @@ def test_a_damaged_pattern_is_repaired(make):
     assert torch.equal(memory.recall(damaged), stored)
 
 
-def test_each_sweep_lowers_the_energy_until_it_stands():
+def test_each_sweep_lowers_the_energy_until_convergence():
     memory, _ = of_load(Hopfield, 0.3, 100)
     states = [patterns(8, 100, seed=1)]
     for _ in range(30):
@@ -96,7 +96,7 @@ def test_each_sweep_lowers_the_energy_until_it_stands():
     assert torch.equal(memory.recall(states[0], steps=30), states[-1])
 
 
-def test_an_empty_memory_leaves_every_cue_and_the_state_dict_carries_a_full_one():
+def test_an_empty_memory_returns_every_input_and_the_state_dict_restores_a_full_one():
     damaged = patterns(2, 10)
     assert torch.equal(Hopfield(10).recall(damaged), damaged)
     full, other = filled(Hopfield, damaged), Hopfield(10)

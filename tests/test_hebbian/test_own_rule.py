@@ -76,7 +76,7 @@ def test_an_installed_rule_learns_installed_data_like_any_other(package, tmp_pat
     assert accuracy["rectified-oja"] > 0.7  # chance is a half
 
 
-def test_the_rule_of_the_page_is_the_one_it_says(package, monkeypatch):
+def test_the_rule_of_the_page_is_equal_to_the_built_in_one(package, monkeypatch):
     monkeypatch.syspath_prepend(package)
     model = torch.nn.Sequential(torch.nn.Linear(4, 3, bias=False), torch.nn.Linear(3, 2))
     x = torch.randn(7, 4)
@@ -96,7 +96,7 @@ def test_names_that_are_taken_and_wrong_things_are_refused(tmp_path, monkeypatch
         data.data_sets()
 
 
-def test_what_gives_no_split_is_refused(tmp_path, monkeypatch):
+def test_an_entry_point_that_returns_no_split_is_refused(tmp_path, monkeypatch):
     points = {"hebbian.data": {"odd": "my_odd:give"}}
     code = "def give(folder):\n    return [folder]\n"
     install(tmp_path, {"name": "odd", "version": "1", "entry-points": points}, my_odd=code)

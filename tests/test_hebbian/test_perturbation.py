@@ -90,7 +90,7 @@ def test_node_perturbation_is_the_gradient_on_average(case):
     assert (found @ exact / (exact @ exact)).item() == pytest.approx(1, abs=0.05)
 
 
-def test_node_perturbation_of_a_convolution_is_off_by_what_its_noisy_places_say():
+def test_node_perturbation_of_a_convolution_has_the_variance_of_its_noisy_positions():
     # The noise n meets the slope g of the loss as n nᵀ g / sigma², of covariance |g|² + g gᵀ; the weights' J
     # carries it on, so that the squared error of one draw is |g|² |J|² + |J g|².
     torch.manual_seed(0)
@@ -192,7 +192,7 @@ def test_losses_one_by_one_are_those_without_reduction():
 
 
 @pytest.mark.parametrize("rule", [WeightPerturbation, NodePerturbation, RewardModulatedHebb])
-def test_one_logit_learns_and_errors_say_what_is_wrong(rule):
+def test_one_logit_learns_and_errors_state_the_cause(rule):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1))
     x = torch.randn(256, 2)

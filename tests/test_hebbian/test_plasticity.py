@@ -262,7 +262,7 @@ def test_any_convolution_learns_as_a_linear_layer_on_its_patches(case, rule):
 
 @settings(max_examples=30, deadline=None)
 @given(convolutions(st.just(1)), st.sampled_from([Sanger(), Subspace(), Sanger(torch.relu), *NEAREST]))
-def test_rules_whose_units_share_the_input_do_so_too_without_groups(case, rule):
+def test_rules_that_need_a_common_input_accept_layers_without_groups(case, rule):
     learns_as_on_its_patches(*case, rule)
 
 

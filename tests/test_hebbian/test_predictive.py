@@ -130,7 +130,7 @@ def test_a_call_gathers_running_statistics_once_and_leaves_the_modes(rule):
     assert [m.training for m in model.modules()] == [True, True, True, True, False, True]
 
 
-def test_errors_say_what_is_wrong():
+def test_errors_state_the_cause():
     with pytest.raises(ValueError, match="precision must be positive"):
         PredictiveCoding(mlp(20, 16, 12, 9, 4), F.cross_entropy, precision=0)
     with pytest.raises(ValueError, match="rate must be above 0"):

@@ -137,7 +137,7 @@ def test_it_compiles_in_one_graph():
         torch.testing.assert_close(p.grad, exact[k])
 
 
-def test_errors_say_what_is_wrong():
+def test_errors_state_the_cause():
     with pytest.raises(ValueError, match="tau must be at least 1"):
         LeakyRNN(2, 3, tau=0.5)
     with pytest.raises(ValueError, match="needs targets"):

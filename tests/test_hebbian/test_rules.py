@@ -280,7 +280,7 @@ def test_the_gradients_of_a_batch_are_the_mean_over_its_parts(name, seed, sizes)
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - set(without("batch statistics"))))
-def test_the_gradients_of_a_batch_that_is_looked_at_as_one_are_not(name):
+def test_gradients_of_rules_with_batch_statistics_are_not(name):
     with pytest.raises(AssertionError):
         assert_mean_over_parts(name, seed=1, n=40, first=20)
 
@@ -526,7 +526,7 @@ def test_the_error_of_direct_feedback_passes_no_forward_weight():
     assert torch.equal(grads(rule, x, y)["model.0.0.weight"], before)
 
 
-def test_a_rule_of_blocks_says_how_to_wrap():
+def test_the_error_of_a_rule_of_blocks_explains_how_to_wrap():
     class Odd(nn.Module):
         pass
 
@@ -647,7 +647,7 @@ def test_settings_reach_the_plasticity():
             registry.build(name, net(), None, example=data()[0], classes=4, unheard=1)
 
 
-def test_single_layers_have_settings_where_a_plasticity_acts_and_nowhere_else():
+def test_only_rules_with_plasticities_accept_settings_for_single_layers():
     layers = {"0.0": {"k": 3}, "1.0": {}}
     rule = registry.build("krotov", net(), None, example=data()[0], classes=4, layers=layers, k=4)
     assert [p.k for p in rule.plasticity.values()] == [3, 4]

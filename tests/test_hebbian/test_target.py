@@ -94,7 +94,7 @@ def test_feedback_fits_convolutions_with_stride_padding_and_pooling_and_one_logi
     assert all(p.grad.abs().sum() > 0 for p in rule.parameters())
 
 
-def test_feedback_is_drawn_from_the_generator_and_targets_are_asked_for():
+def test_feedback_is_drawn_from_the_generator_and_targets_are_required():
     x = torch.randn(3, 6)
     model = nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 4), nn.Linear(4, 2))
     a, b = (

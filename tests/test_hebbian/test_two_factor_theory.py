@@ -213,7 +213,7 @@ def bars(n, generator):
 
 
 @pytest.mark.oracle("foldiak")
-def test_foldiak_gives_each_bar_a_unit_of_its_own():
+def test_foldiak_has_one_unit_for_each_bar():
     g = torch.Generator().manual_seed(0)
     layer = units(16, 64)
     layer.weight.data.copy_(F.normalize(torch.rand(16, 64, generator=g, dtype=torch.float64)))

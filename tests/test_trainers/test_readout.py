@@ -40,7 +40,7 @@ def test_folding_keeps_the_scores(kind):
     torch.testing.assert_close(readout(h), expected, rtol=1e-12, atol=1e-12)
 
 
-def test_scalings_are_what_their_names_say():
+def test_scalings_have_the_statistics_of_their_names():
     h = torch.rand(50, 7, dtype=torch.float64) * 3 + torch.arange(7)
     assert torch.equal(fit_scaling(h, "none")(h), h)
     assert fit_scaling(h, "mean")(h).mean().item() == pytest.approx(1)

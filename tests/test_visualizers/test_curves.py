@@ -44,7 +44,7 @@ def test_curves_are_drawn_as_given() -> None:
             np.testing.assert_array_equal(line.get_data(), [[0, 0.5, 1], curve])
 
 
-def test_a_recording_stands_among_both_groups() -> None:
+def test_a_recording_is_shown_with_both_groups() -> None:
     axes = score_distribution(np.array([1.0, 2.0]), np.array([-1.0, 0.0, 0.5]), 0.75).axes[0]
     control, epilepsy, here = axes.lines
     assert (list(control.get_xdata()), list(epilepsy.get_xdata())) == ([-1, 0, 0.5], [1, 2])

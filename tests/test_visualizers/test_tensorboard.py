@@ -142,7 +142,7 @@ def test_whoever_looks_changes_nothing(tmp_path, make):
     assert all(torch.equal(alone[key], watched[key]) for key in alone)
 
 
-def test_a_large_held_out_set_is_judged_whole_at_the_end_of_a_phase_only(tmp_path):
+def test_a_large_held_out_set_is_evaluated_whole_at_the_end_of_a_phase_only(tmp_path):
     model = net()
     x, _ = data(2002)
     y = model(x).argmax(1)
@@ -233,7 +233,7 @@ class Interrupt:
 
 @pytest.mark.parametrize("every", [0, math.inf])  # written each step, or at the end of a phase only
 @pytest.mark.parametrize("after", [[3, 6], [7, 2, 8], [13], [20, 3]])
-def test_who_goes_on_writes_what_an_uninterrupted_training_does(tmp_path, after, every):
+def test_a_resumed_training_writes_the_same_as_an_uninterrupted_one(tmp_path, after, every):
     def fit(folder, *riders, checkpoint=None):
         x, y = data(40)
         model = net()
@@ -298,7 +298,7 @@ def test_a_run_that_failed_has_no_final_metric(tmp_path):
     assert events.Tags()["scalars"] == []
 
 
-def test_the_card_tells_what_was_trained_and_how(tmp_path):
+def test_the_card_reports_the_model_the_rule_and_the_settings(tmp_path):
     rule = Backprop(net(), F.cross_entropy)
     fit(rule, tmp_path, 1, "train", settings={"rule": "backprop", "data": "noise", "seed": 3})
     (event,) = read(tmp_path).Tensors("train/card/text_summary")
@@ -383,7 +383,7 @@ def test_receptive_fields_show_the_first_units_only():
         receptive_fields(np.ones((3, 4)))
 
 
-def test_three_channels_are_colours_and_others_lie_one_above_the_other():
+def test_three_channels_are_colours_and_others_are_stacked():
     w = np.zeros((1, 3, 1, 2))
     w[0, :, 0, 0] = [2.0, -2.0, 0.0]
     np.testing.assert_allclose(receptive_fields(w), [[[1, 0.5]], [[0, 0.5]], [[0.5, 0.5]]])

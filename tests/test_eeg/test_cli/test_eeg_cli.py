@@ -99,7 +99,7 @@ def trained(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     return Trained(out, eeg("train", cohort, "--out", out, *options))
 
 
-def test_train_writes_a_model_and_tells_its_figures(trained: Trained) -> None:
+def test_train_writes_a_model_and_reports_its_results(trained: Trained) -> None:
     assert trained.result.exit_code == 0
     output = trained.result.output
     for words in ("SIMULATED", RESEARCH_USE, "labels: events", "amplitude (", "Held-out subjects", "p = "):
@@ -116,7 +116,7 @@ def test_train_writes_a_model_and_tells_its_figures(trained: Trained) -> None:
     assert load_detector(trained.out / "model.safetensors").training.subjects == 6
 
 
-def test_a_training_that_is_finished_is_shown_again_and_no_other_goes_on_in_its_folder(
+def test_a_finished_training_is_reported_again_and_its_folder_accepts_no_other(
     trained: Trained, cohort: Path
 ) -> None:
     again = ("train", cohort, "--out", trained.out, "--resume", "--epochs", 1, "--folds", 2)
@@ -148,7 +148,7 @@ def test_a_second_training_keeps_out_of_a_folder_where_one_is_at_work(
 
 
 @needs_locks
-def test_disks_and_systems_without_locks_keep_nobody_out(
+def test_disks_and_systems_without_locks_do_not_block_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_locks(*args: object) -> None:
@@ -198,7 +198,9 @@ def test_a_training_of_data_that_has_changed_is_not_shown_again(
     assert message.endswith("annotations or diagnoses have changed since; name a new folder")
 
 
-def test_machines_are_told_the_same_and_nothing_else(trained: Trained, cohort: Path, tmp_path: Path) -> None:
+def test_json_output_has_the_same_content_and_nothing_else(
+    trained: Trained, cohort: Path, tmp_path: Path
+) -> None:
     options = ("--resume", "--epochs", 1, "--folds", 2, "--hold-out", 0.25)
     shown = json.loads(eeg("train", cohort, "--out", trained.out, *options, "--json").stdout)
     record = json.loads((trained.out / "run.json").read_text())
@@ -246,7 +248,7 @@ def test_named_subjects_are_held_out_and_a_run_is_resumed_from_nothing(cohort: P
     assert "Mueller" not in message
 
 
-def test_evaluate_shows_the_figures_again_and_judges_on_unseen_recordings(
+def test_evaluate_reports_the_results_again_and_evaluates_held_out_recordings(
     trained: Trained, cohort: Path
 ) -> None:
     shown = eeg("evaluate", trained.out)
@@ -269,7 +271,7 @@ def test_two_models_are_compared_on_subjects_new_to_both(trained: Trained, cohor
     assert "0.000 (0.000-0.000), n = 8, p = 1 (DeLong), 1 (scores swapped" in result.output
 
 
-def test_evaluate_tells_the_rule_that_the_model_was_trained_by(
+def test_evaluate_reports_the_rule_that_the_model_was_trained_by(
     trained: Trained, cohort: Path, tmp_path: Path
 ) -> None:
     detector = load_detector(trained.out / "model.safetensors")
@@ -308,7 +310,7 @@ def test_an_audit_that_is_the_same_is_printed_once(
     assert output.count("ROC-AUC of amplitude") == 2
 
 
-def test_who_interrupts_a_training_is_told_how_it_goes_on(
+def test_an_interrupted_training_reports_how_to_resume(
     cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*args: object, **named: object) -> None:
@@ -339,7 +341,7 @@ def test_sites_are_left_out_and_diagnoses_shuffled(cohort: Path, tmp_path: Path)
     assert json.loads((run / "run.json").read_text())["by_site"] is True
 
 
-def test_detect_answers_or_says_that_it_cannot(model: Path, recording: Path, tmp_path: Path) -> None:
+def test_detect_answers_or_states_that_it_cannot(model: Path, recording: Path, tmp_path: Path) -> None:
     result = eeg("detect", model, recording, "--out", tmp_path / "out", "--alpha", 0.2)
     assert result.exit_code == 0
     assert "error rate of at most 0.2 each, by n = 8 calibration subjects" in result.output
@@ -392,7 +394,7 @@ def test_detecting_again_gives_the_same_bytes(model: Path, recording: Path, tmp_
         assert (first / name).read_bytes() == (other / name).read_bytes()
 
 
-def test_a_patients_name_goes_nowhere(model: Path, tmp_path: Path) -> None:
+def test_no_output_contains_the_name_of_a_patient(model: Path, tmp_path: Path) -> None:
     """Neither that of the file nor that in its header, in any byte that is written or printed."""
     path = write_edf(tmp_path / "Mueller_Zebulon.edf", noise(), name="Mueller_Zebulon")
     result = eeg("detect", model, path, "--out", tmp_path / "out")
@@ -445,7 +447,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_a_bad_recording_is_told_in_one_line_and_leaves_nothing(
+def test_a_bad_recording_is_reported_in_one_line_and_writes_nothing(
     kind: str, model: Path, tmp_path: Path
 ) -> None:
     path = bad_recording(kind, tmp_path)
@@ -455,7 +457,7 @@ def test_a_bad_recording_is_told_in_one_line_and_leaves_nothing(
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_two_missing_channels_are_interpolated_and_said_to_be(model: Path, tmp_path: Path) -> None:
+def test_two_missing_channels_are_interpolated_and_reported(model: Path, tmp_path: Path) -> None:
     write_edf(tmp_path / "a.edf", noise()[:17], TEN_TWENTY[:17])
     assert eeg("detect", model, tmp_path / "a.edf", "--out", tmp_path / "out").exit_code == 0
     (folder,) = told_of(tmp_path / "out")
@@ -475,7 +477,7 @@ def test_the_others_go_on_after_a_bad_recording(model: Path, recording: Path, tm
     assert {file.name for file in folder.iterdir()} == OUTPUTS
 
 
-def test_channels_that_are_not_finite_are_interpolated_and_said_to_be(model: Path, tmp_path: Path) -> None:
+def test_channels_that_are_not_finite_are_interpolated_and_reported(model: Path, tmp_path: Path) -> None:
     """One that the model uses, and one that it does not; an EDF copy can hold neither."""
     data = np.vstack([noise(), noise(channels=1)])
     data[3, 5] = np.nan
@@ -587,7 +589,7 @@ def test_one_class_only(cohort: Path, tmp_path: Path) -> None:
         (("compare", "--folds", 5), "5 folds need 5 subjects of each class, found 4"),
     ],
 )
-def test_subjects_that_cannot_be_split_so_are_told_before_any_is_loaded(
+def test_subjects_that_cannot_be_split_are_reported_before_loading(
     cohort: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -606,7 +608,7 @@ def test_a_folder_that_is_no_corpus(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_a_bad_recording_of_a_corpus_is_left_out_and_said(cohort: Path, tmp_path: Path) -> None:
+def test_a_bad_recording_of_a_corpus_is_excluded_and_reported(cohort: Path, tmp_path: Path) -> None:
     folder = copied(cohort, tmp_path)
     first = sorted(folder.glob("sub-*/eeg/*.edf"))[0]
     first.write_bytes(first.read_bytes()[:-4000])

@@ -162,7 +162,7 @@ def test_too_few_subjects_for_the_folds() -> None:
 
 
 @pytest.mark.parametrize("share", [0.01, 0.99])
-def test_a_share_that_leaves_a_class_out_is_refused(share: float) -> None:
+def test_a_fraction_without_both_classes_is_refused(share: float) -> None:
     with pytest.raises(DataError, match="cannot hold out"):
         hold_out(entries_of(5, 5, [1]), share, 0)
 

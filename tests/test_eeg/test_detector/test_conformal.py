@@ -70,7 +70,7 @@ def test_an_alpha_that_so_few_subjects_cannot_bear_is_refused_with_their_number(
             few.check(alpha)
 
 
-def test_scores_that_say_nothing_are_not_answered() -> None:
+def test_uninformative_scores_are_not_assigned() -> None:
     c = Conformal((0.0,) * 20, (0.0,) * 20)
     assert c.rates() == Answers(0.1, 19, Rates(0, 0, 1), Rates(0, 0, 1))
     assert all(math.isnan(v) for v in c.rates().predictive(0.3))

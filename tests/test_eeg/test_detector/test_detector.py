@@ -203,7 +203,7 @@ def test_what_windows_may_not_touch_travels_in_the_file(
     assert load_detector(saved).quality == policy
 
 
-def test_a_file_that_tells_no_policy_was_trained_with_the_default(saved: Path) -> None:
+def test_a_file_without_a_quality_policy_has_the_default(saved: Path) -> None:
     with safe_open(str(saved), framework="pt") as file:
         facts = json.loads(file.metadata()["eeg.detector"])
     del facts["quality"]

@@ -58,7 +58,7 @@ def test_of_fewer_windows_all_are_kept() -> None:
     assert within(found.control, windows(3)) == [1]
 
 
-def test_each_kind_of_window_has_one_that_stands_for_it() -> None:
+def test_each_kind_of_window_has_a_prototype() -> None:
     """Three directions far apart, with a little noise on each: one window of each is kept."""
     kinds = torch.eye(64)[[3, 17, 40]].view(3, 2, 32)
     x = kinds[torch.arange(60) % 3] + 0.01 * windows(60)
@@ -162,7 +162,7 @@ def test_what_is_no_window_of_the_network_is_refused(
 
 
 @pytest.mark.slow
-def test_a_training_keeps_them_on_request_and_names_nobody(cohort: Path, tmp_path: Path) -> None:
+def test_a_training_stores_them_on_request_without_names(cohort: Path, tmp_path: Path) -> None:
     listing = tmp_path / "people.csv"
     rows = []
     for number, entry in enumerate(open_corpus(cohort).entries):
@@ -182,7 +182,7 @@ def test_a_training_keeps_them_on_request_and_names_nobody(cohort: Path, tmp_pat
         assert name not in (out / "model.safetensors").read_bytes().lower()
 
 
-def test_a_network_without_a_linear_readout_keeps_none_and_says_so_before_anything_is_loaded(
+def test_a_network_without_a_linear_readout_is_refused_before_loading(
     cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("eeg.workflows.train.load_corpus", lambda *args, **how: pytest.fail("loaded"))

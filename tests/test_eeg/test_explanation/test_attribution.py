@@ -17,6 +17,7 @@ from eeg.explanation.attribution import METHODS, Contrast, Montage, Refused, att
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.models.registry import build_model
 from hebbian.forward_forward import ForwardForward
+from tests.test_eeg.helpers import normal
 
 RATE = 128
 FOUR = Montage(("Fp1", "T7", "Cz", "O2"), RATE)
@@ -38,10 +39,6 @@ class WeightedSum(nn.Module):
         """Give one logit, or two scores of that difference."""
         total = (x * self.weights).sum((1, 2))[:, None]
         return total if self.outputs == 1 else torch.cat([-0.25 * total, 0.75 * total], 1)
-
-
-def drawn(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def small(activation: Callable[[], nn.Module] = nn.ReLU) -> nn.Sequential:
@@ -69,7 +66,7 @@ def evidence(scores: Any, x: Tensor, method: str, montage: Montage = FOUR, **opt
 @pytest.mark.parametrize("outputs", [1, 2])
 @pytest.mark.parametrize("method", ["integrated-gradients", "gradient-shap", "deeplift"])
 def test_of_a_sum_each_sample_is_given_its_term(method: str, outputs: int) -> None:
-    weights, x = drawn(4, 256), drawn(3, 4, 256, seed=1)
+    weights, x = normal(4, 256), normal(3, 4, 256, seed=1)
     terms = x * weights
     if method == "gradient-shap":  # every point of the line has the same gradient
         torch.testing.assert_close(evidence(WeightedSum(weights, outputs), x, method), terms)
@@ -79,7 +76,7 @@ def test_of_a_sum_each_sample_is_given_its_term(method: str, outputs: int) -> No
 
 
 def test_of_a_sum_each_part_is_given_its_terms() -> None:
-    weights, x = drawn(4, 256), drawn(3, 4, 256, seed=1)
+    weights, x = normal(4, 256), normal(3, 4, 256, seed=1)
     found = evidence(WeightedSum(weights), x, "ablation")
     parts = (x * weights).unflatten(2, (-1, 32)).mean(3, keepdim=True).expand(-1, -1, -1, 32)
     torch.testing.assert_close(found, parts.flatten(2), rtol=1e-3, atol=1e-4)
@@ -88,7 +85,7 @@ def test_of_a_sum_each_part_is_given_its_terms() -> None:
 @pytest.mark.parametrize(("method", "rows"), [("shapley", 2), ("channel-shapley", 1)])
 def test_shapley_values_of_a_sum_are_its_terms_by_half_second(method: str, rows: int) -> None:
     montage = Montage(("F3", "F4", "O1", "O2"), RATE)  # two regions of two rows
-    weights, x = drawn(4, 256), drawn(2, 4, 256, seed=1)
+    weights, x = normal(4, 256), normal(2, 4, 256, seed=1)
     found = evidence(WeightedSum(weights), x, method, montage)
     terms = (x * weights).unflatten(1, (-1, rows)).unflatten(3, (4, 64))
     expected = terms.mean((2, 4), keepdim=True).expand_as(terms).flatten(3).flatten(1, 2)
@@ -97,7 +94,7 @@ def test_shapley_values_of_a_sum_are_its_terms_by_half_second(method: str, rows:
 
 @pytest.mark.parametrize("outputs", [1, 2])
 def test_occlusion_is_the_known_drop_averaged_over_the_positions_that_cover_a_sample(outputs: int) -> None:
-    weights, x = drawn(4, 256), drawn(3, 4, 256, seed=1)
+    weights, x = normal(4, 256), normal(3, 4, 256, seed=1)
     found = evidence(WeightedSum(weights, outputs), x, "occlusion")
     assert found.shape == (3, 1, 256)
     size, step = 32, 8
@@ -115,7 +112,7 @@ def test_grad_cam_of_a_gap_head_is_its_readout_applied_to_the_activations(detect
 
     Cells of 16 samples have their middle between the eighth and the ninth.
     """
-    x, network = drawn(2, 19, 256), detector.network
+    x, network = normal(2, 19, 256), detector.network
     seen: list[Tensor] = []
     handle = network.last_convolution.register_forward_hook(lambda m, i, out: seen.append(out.detach()))
     network(x)
@@ -144,7 +141,7 @@ def test_grad_cam_looks_at_the_last_convolution_also_of_images() -> None:
 
 @pytest.mark.parametrize("method", COMPLETE)
 def test_complete_methods_add_up_to_the_logit(method: str) -> None:
-    network, x = small(), drawn(6, 4, 256)
+    network, x = small(), normal(6, 4, 256)
     difference = (network(x) - network(torch.zeros_like(x)))[:, 0].detach()
     missed = (evidence(network, x, method).sum((1, 2)) - difference).abs().sum() / difference.abs().sum()
     assert missed < {"integrated-gradients": 0.03, "gradient-shap": 0.3}.get(method, 1e-4)
@@ -166,13 +163,13 @@ def test_ablation_does_not_add_up_where_parts_need_each_other() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_of_one_logit_the_other_class_is_told_the_opposite(method: str) -> None:
-    network, x = small(), drawn(2, 4, 256)
+def test_the_two_classes_of_one_logit_have_opposite_evidence(method: str) -> None:
+    network, x = small(), normal(2, 4, 256)
     torch.testing.assert_close(evidence(network, x, method, target=0), -evidence(network, x, method))
 
 
-def test_of_several_classes_one_is_held_against_the_mean_of_the_others() -> None:
-    scores = drawn(5, 3)
+def test_one_of_several_classes_is_contrasted_with_the_mean_of_the_others() -> None:
+    scores = normal(5, 3)
     contrast = Contrast(lambda x: x, target=2)
     torch.testing.assert_close(contrast(scores)[:, 0], scores[:, 2] - scores[:, :2].mean(1))
     two = Contrast(lambda x: x[:, :2])(scores)[:, 0]
@@ -187,11 +184,11 @@ def test_a_class_that_there_is_not_is_refused(classes: int, target: int) -> None
 
 def test_an_unknown_method_is_named() -> None:
     with pytest.raises(ValueError, match="unknown method 'saliency'; expected one of grad-cam"):
-        evidence(small(), drawn(1, 4, 256), "saliency")
+        evidence(small(), normal(1, 4, 256), "saliency")
 
 
 def test_a_rule_that_reads_out_by_itself_is_explained_by_its_answers() -> None:
-    x = drawn(2, 4, 256)
+    x = normal(2, 4, 256)
     chain = nn.Sequential(nn.Sequential(nn.Flatten(), nn.Linear(1024, 16), nn.ReLU()), nn.Linear(16, 2))
     rule = ForwardForward(chain, x, 2).eval()
     with torch.no_grad():
@@ -207,13 +204,13 @@ def test_a_rule_that_reads_out_by_itself_is_explained_by_its_answers() -> None:
 def test_methods_of_gradients_refuse_a_function_of_scores(method: str) -> None:
     network = small()
     with pytest.raises(Refused, match=f"{method} needs a network, got .*; use occlusion") as caught:
-        evidence(lambda x: network(x), drawn(1, 4, 256), method)
+        evidence(lambda x: network(x), normal(1, 4, 256), method)
     assert "\n" not in str(caught.value)
 
 
 def test_grad_cam_refuses_a_network_without_a_convolution() -> None:
     with pytest.raises(Refused, match="needs a convolution"):
-        evidence(nn.Sequential(nn.Flatten(), nn.Linear(1024, 1)), drawn(1, 4, 256), "grad-cam")
+        evidence(nn.Sequential(nn.Flatten(), nn.Linear(1024, 1)), normal(1, 4, 256), "grad-cam")
 
 
 # --- traps
@@ -227,7 +224,7 @@ def test_deeplift_is_right_behind_relu_and_max_pooling_where_captum_is_not() -> 
         for layer in network.modules():
             if isinstance(layer, nn.BatchNorm1d):
                 nn.init.normal_(layer.bias)
-    x = drawn(8, 19, 256)
+    x = normal(8, 19, 256)
     difference = (network(x) - network(torch.zeros_like(x)))[:, 0].detach()
     _, missing = DeepLift(network).attribute(x, torch.zeros_like(x), target=0, return_convergence_delta=True)
     assert float(missing.abs().sum() / difference.abs().sum()) > 0.01  # the trap is still there
@@ -250,14 +247,14 @@ SHARED = nn.ReLU()
 
 
 @pytest.mark.parametrize("network", [Functional(), small(lambda: SHARED)])
-def test_deeplift_refuses_activations_that_it_cannot_see_or_sees_twice(network: nn.Module) -> None:
+def test_deeplift_refuses_functional_and_reused_activations(network: nn.Module) -> None:
     with pytest.raises(Refused, match="deeplift"):
-        evidence(network, drawn(8, 4, 256), "deeplift")
+        evidence(network, normal(8, 4, 256), "deeplift")
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_activations_in_place_change_nothing(method: str) -> None:
-    x = drawn(4, 4, 256)
+    x = normal(4, 4, 256)
     network = small(lambda: nn.ReLU(inplace=True))
     torch.testing.assert_close(evidence(network, x, method), evidence(small(), x, method))
     assert all(m.inplace for m in network if isinstance(m, nn.ReLU))
@@ -276,13 +273,13 @@ def test_no_method_shows_the_network_more_windows_at_once_than_it_may(method: st
             Counting.largest = max(Counting.largest, len(x))
             return self.chain(x)
 
-    evidence(Counting(), drawn(11, 4, 256), method, batch=6)
+    evidence(Counting(), normal(11, 4, 256), method, batch=6)
     assert 1 <= Counting.largest <= 6
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name not in DRAWN])
 def test_evidence_does_not_depend_on_the_batch(method: str) -> None:
-    network, x = small(), drawn(5, 4, 256)
+    network, x = small(), normal(5, 4, 256)
     torch.testing.assert_close(evidence(network, x, method, batch=2), evidence(network, x, method))
 
 
@@ -296,8 +293,8 @@ def test_explaining_leaves_network_and_generators_as_they_were(method: str) -> N
     expected = torch.rand(1), np.random.rand()  # noqa: NPY002
     torch.manual_seed(3)
     np.random.seed(3)  # noqa: NPY002
-    first = evidence(network, drawn(2, 4, 256), method)
-    torch.testing.assert_close(evidence(network, drawn(2, 4, 256), method), first, rtol=0, atol=0)
+    first = evidence(network, normal(2, 4, 256), method)
+    torch.testing.assert_close(evidence(network, normal(2, 4, 256), method), first, rtol=0, atol=0)
     assert (torch.rand(1), np.random.rand()) == expected  # noqa: NPY002
     assert [m.training for m in network.modules()] == modes
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())

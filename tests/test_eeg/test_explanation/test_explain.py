@@ -84,7 +84,7 @@ def test_baselines_have_the_shape_of_the_windows_and_leave_them(samples: int) ->
     np.testing.assert_allclose(flat, np.repeat(x.mean(2, keepdims=True), samples, 2), rtol=1e-5)
 
 
-def test_a_bank_gives_its_own_windows_and_refuses_others() -> None:
+def test_a_bank_accepts_windows_of_its_shape_only() -> None:
     healthy = np.random.default_rng(0).normal(size=(5, 4, 16))
     found = control_baseline(healthy)(np.zeros((40, 4, 16)), np.random.default_rng(1))
     rows = [int(np.flatnonzero((healthy == window).all((1, 2)))[0]) for window in found]
@@ -243,7 +243,7 @@ def test_a_segment_across_two_windows_counts_in_both(detector: Detector) -> None
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_what_speaks_against_epilepsy_is_no_segment(detector: Detector, method: str) -> None:
+def test_evidence_against_epilepsy_is_not_a_segment(detector: Detector, method: str) -> None:
     x = np.random.default_rng(0).normal(size=(2, 19, 256)).astype(np.float32)
     for segment in explain_windows(detector, x, method=method, max_segments=4).segments:
         assert segment.attribution > 0
@@ -304,7 +304,7 @@ def test_a_check_needs_more_than_chance() -> None:
     assert "failed" not in str(Check(1.0, 0.5, "phase"))
 
 
-def test_stability_is_high_for_what_stands_out_and_low_among_equals(detector: Detector) -> None:
+def test_stability_is_high_for_distinct_segments_and_low_among_equals(detector: Detector) -> None:
     detector, x = planted(detector)
     assert [s.stability for s in explain_windows(detector, x, max_segments=3).segments] == [1.0, 1.0, 1.0]
     equal = noise(6, 3, scale=0.01)
@@ -325,7 +325,7 @@ def test_an_explanation_can_be_repeated(detector: Detector) -> None:
 
 
 @pytest.mark.parametrize("baseline", BASELINES)
-def test_an_explanation_is_the_same_where_windows_lie_on_disk(
+def test_an_explanation_is_the_same_for_windows_on_disk(
     detector: Detector, baseline: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     detector, x = planted(detector)

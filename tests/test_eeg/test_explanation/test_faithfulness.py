@@ -19,6 +19,7 @@ from eeg.explanation.faithfulness import (
     measure,
     rank_agreement,
 )
+from tests.test_eeg.helpers import normal
 
 MONTAGE = Montage(("Fp1", "T7", "Cz", "O2"), 128.0)
 CELL = 16  # samples of 125 ms
@@ -29,14 +30,10 @@ def total(x: Tensor) -> Tensor:
     return x.sum((1, 2))[:, None]
 
 
-def drawn(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
 @pytest.mark.parametrize("times", [128, 120])
 def test_curves_take_out_and_put_in_the_strongest_cells_first(times: int) -> None:
-    x, baseline = 0.02 * drawn(3, 4, times), 0.02 * drawn(3, 4, times, seed=1)
-    evidence = drawn(3, 4, times, seed=2)
+    x, baseline = 0.02 * normal(3, 4, times), 0.02 * normal(3, 4, times, seed=1)
+    evidence = normal(3, 4, times, seed=2)
     deletion, insertion = deletion_insertion_curves(total, x, baseline, evidence, MONTAGE, batch=2)
     for n in range(3):
         parts = [slice(a, min(a + CELL, times)) for a in range(0, times, CELL)]
@@ -53,7 +50,7 @@ def test_curves_of_several_classes_are_of_the_class_that_is_asked_for() -> None:
     def scores(x: Tensor) -> Tensor:
         return torch.stack([x[:, k].sum(1) for k in range(3)], 1)
 
-    x = 0.1 * drawn(2, 4, 64)
+    x = 0.1 * normal(2, 4, 64)
     deletion, _ = deletion_insertion_curves(scores, x, torch.zeros_like(x), x, MONTAGE, target=2)
     torch.testing.assert_close(deletion[:, 0], torch.softmax(scores(x), 1)[:, 2])
     torch.testing.assert_close(deletion[:, -1], torch.full((2,), 1 / 3))
@@ -64,7 +61,7 @@ def test_area_by_hand() -> None:
 
 
 def test_evidence_that_is_exact_has_no_infidelity_whatever_its_unit() -> None:
-    x, zero = drawn(3, 4, 256), torch.zeros(3, 4, 256)
+    x, zero = normal(3, 4, 256), torch.zeros(3, 4, 256)
     rng = np.random.default_rng
     for unit in (1.0, 1e-6, 300.0):
         found = infidelity(total, x, zero, unit * x, MONTAGE, rng(0))
@@ -73,8 +70,8 @@ def test_evidence_that_is_exact_has_no_infidelity_whatever_its_unit() -> None:
     torch.testing.assert_close(nothing, torch.ones(3))
 
 
-def test_infidelity_is_captums_normalised_one_as_a_share() -> None:
-    x, zero, evidence = drawn(2, 4, 256), torch.zeros(2, 4, 256), drawn(2, 1, 256, seed=1)
+def test_infidelity_equals_captums_normalised_one() -> None:
+    x, zero, evidence = normal(2, 4, 256), torch.zeros(2, 4, 256), normal(2, 1, 256, seed=1)
     found = infidelity(total, x, zero, evidence, MONTAGE, np.random.default_rng(0))
     rng, lost = np.random.default_rng(0), []
 
@@ -95,7 +92,7 @@ def test_infidelity_is_captums_normalised_one_as_a_share() -> None:
 
 
 def test_max_sensitivity_of_the_signal_itself_is_that_of_the_noise() -> None:
-    x = drawn(3, 4, 256)
+    x = normal(3, 4, 256)
     found = max_sensitivity(lambda x: x, x, np.random.default_rng(0))
     rng, radius = np.random.default_rng(0), 0.1 * float(x.abs().median())
     noises = [rng.uniform(-radius, radius, x.shape) for _ in range(4)]
@@ -113,7 +110,7 @@ def test_max_sensitivity_is_not_a_number_where_nothing_is_explained() -> None:
 
 
 def test_agreement_is_spearmans_over_cells() -> None:
-    one, other = drawn(3, 4, 128), drawn(3, 1, 128, seed=1)
+    one, other = normal(3, 4, 128), normal(3, 1, 128, seed=1)
     cells = [e.sum(1).unflatten(1, (-1, CELL)).sum(2).numpy() for e in (one, other)]
     expected = [spearmanr(a, b).statistic for a, b in zip(*cells, strict=True)]
     np.testing.assert_allclose(rank_agreement(one, other, MONTAGE), expected, atol=1e-6)
@@ -163,7 +160,7 @@ def test_evidence_of_a_linear_network_is_forgotten_with_its_only_layer(magnitude
 
 
 def test_the_cascade_of_t_vgg_goes_through_its_seven_blocks(detector: Detector) -> None:
-    x = drawn(3, 19, 256)
+    x = normal(3, 19, 256)
     answers = [
         network.eval()(x) for network in cascade_randomization(detector.network, np.random.default_rng(0))
     ]
@@ -176,9 +173,9 @@ def test_exact_evidence_is_more_faithful_than_random_evidence() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return 0.05 * x.sum((1, 2))[:, None]
 
-    x = drawn(4, 4, 256).numpy()
+    x = normal(4, 4, 256).numpy()
     exact = measure(Total(), x, MONTAGE, lambda x, baseline: x - baseline)
-    chance = measure(Total(), x, MONTAGE, lambda x, baseline: drawn(len(x), 1, 256, seed=5))
+    chance = measure(Total(), x, MONTAGE, lambda x, baseline: normal(len(x), 1, 256, seed=5))
     assert exact.deletion < chance.deletion
     assert exact.insertion > chance.insertion
     assert exact.infidelity < 0.01 < chance.infidelity

@@ -21,7 +21,7 @@ def test_shares_add_up_to_what_the_recording_gains(name: str) -> None:
     assert pooling_weights(name, logits, nothing) @ (logits - nothing) == pytest.approx(gained, rel=0.01)
 
 
-def test_of_a_mean_all_windows_have_the_same_share() -> None:
+def test_all_windows_have_the_same_weight_in_a_mean() -> None:
     found = pooling_weights("mean", np.arange(8.0), np.zeros(8))
     np.testing.assert_allclose(found, 1 / 8, rtol=1e-6)
 

@@ -70,7 +70,7 @@ def test_what_is_cached_is_what_would_be_prepared(
 
 
 @pytest.mark.parametrize("change", ["signal", "settings", "policy", "seizures", "bad channels"])
-def test_whatever_matters_is_prepared_anew(
+def test_a_changed_file_or_setting_is_prepared_again(
     change: str, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded(corpus, tmp_path / "cache")

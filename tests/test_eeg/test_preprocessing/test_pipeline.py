@@ -42,7 +42,7 @@ def gain(frequency: float, sfreq: float, wanted: Preprocessing) -> float:
 
 
 @pytest.mark.parametrize("sfreq", [128.0, 160.0, 250.0, 256.0, 500.0])
-def test_the_band_passes_and_the_mains_do_not(sfreq: float) -> None:
+def test_the_band_passes_and_the_power_line_does_not(sfreq: float) -> None:
     wanted = Preprocessing(PAIR)
     assert gain(10, sfreq, wanted) == pytest.approx(1, abs=0.01)
     assert gain(40, sfreq, wanted) == pytest.approx(1, abs=0.02)
@@ -83,7 +83,7 @@ def test_the_offset_is_gone() -> None:
 @pytest.mark.parametrize(
     ("sfreq", "band"), [(250, (0.5, 45)), (500, (0.5, 45)), (250, (0.5, 124)), (128, (0.5, 63))]
 )
-def test_white_noise_keeps_the_share_of_its_power_that_the_band_has(
+def test_white_noise_keeps_the_fraction_of_its_power_in_the_band(
     sfreq: int, band: tuple[float, float]
 ) -> None:
     wanted = (
@@ -362,7 +362,7 @@ def test_blocks_keep_time_at_any_rate(sfreq: float, monkeypatch: pytest.MonkeyPa
     np.testing.assert_allclose(got, 1e-5 * np.sin(2 * np.pi * 11.3 * at + 0.4), atol=1e-7)
 
 
-def test_a_large_array_lies_in_a_file_and_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_array_is_in_a_file_and_equal(monkeypatch: pytest.MonkeyPatch) -> None:
     raw, wanted = recording(noise(60), FOUR, 256), Preprocessing(FOUR)
     small = prepare_raw(raw, wanted)
     monkeypatch.setattr("eeg.large_arrays.LARGE", 1000)
@@ -376,12 +376,12 @@ def test_a_large_array_lies_in_a_file_and_is_the_same(monkeypatch: pytest.Monkey
     ("place", "expected"),
     [("BE", 50), ("us", 60), ("GW", 50), ("NG", 50), ("BR", 60), ("60", 60), ("50", 50)],
 )
-def test_the_mains_of_a_country(place: str, expected: float) -> None:
+def test_the_power_line_frequency_of_a_country(place: str, expected: float) -> None:
     assert parse_line_frequency(place) == expected
 
 
 @pytest.mark.parametrize("place", ["JP", "Belgium", "", "55", "ZZ", "UK"])
-def test_no_mains(place: str) -> None:
+def test_an_unknown_power_line_frequency_is_refused(place: str) -> None:
     with pytest.raises(ValueError, match=r"frequency|expected"):
         parse_line_frequency(place)
 

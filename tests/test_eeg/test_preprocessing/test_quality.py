@@ -84,7 +84,7 @@ def test_clipping_is_where_the_range_ends() -> None:
     assert not any(f.kind == "clipped" for f in found(recording(volts)).flaws)
 
 
-def test_the_line_has_the_share_that_it_was_given() -> None:
+def test_line_noise_has_the_simulated_fraction() -> None:
     volts = background()
     low = np.abs(np.fft.rfftfreq(volts.shape[1], 1 / RATE)) < 1
     spectrum = np.fft.rfft(volts)
@@ -100,7 +100,7 @@ def test_the_line_is_unknown_where_the_rate_is_too_low() -> None:
     assert found(recording(background(rate=100), 100)).line is None
 
 
-def test_muscle_is_found_and_not_looked_for_at_low_rates() -> None:
+def test_muscle_is_detected_except_at_low_rates() -> None:
     volts = background()
     rng = np.random.default_rng(1)
     burst = mne.filter.filter_data(rng.standard_normal((19, 2 * RATE)), RATE, 60, 120, verbose="error")
@@ -234,7 +234,7 @@ def test_a_channel_that_the_model_does_not_use_may_be_anything() -> None:
     assert windows.quality.not_finite == (TEN_TWENTY[3],)
 
 
-def test_windows_with_flat_signal_go_unless_they_are_kept() -> None:
+def test_windows_with_flat_signal_are_excluded_unless_quality_is_keep() -> None:
     volts = background(20)
     volts[7, round(7.9 * RATE) : round(8.3 * RATE)] = 0
     raw = recording(volts)
@@ -288,7 +288,7 @@ def annotated(*annotations: tuple[float, float, str]) -> mne.io.BaseRaw:
 
 
 @pytest.mark.parametrize("text", ["seizure", "Seizure 3", "ICTAL", "sz", "FNSZ", "seiz", "EEG seizure F7"])
-def test_who_says_seizure(text: str) -> None:
+def test_annotations_of_seizures(text: str) -> None:
     onset, duration = seizures(annotated((4.0, 3.0, text)))
     assert (onset.tolist(), duration.tolist()) == ([4.0], [3.0])
 
@@ -301,7 +301,7 @@ def test_who_does_not(text: str) -> None:
 
 
 @pytest.mark.parametrize("date", [None, datetime(2020, 1, 1, tzinfo=UTC)])
-def test_time_counts_from_the_start_of_what_is_left(date: datetime | None) -> None:
+def test_time_counts_from_the_start_of_the_crop(date: datetime | None) -> None:
     """MNE lets a recording begin at any sample, and annotations count from before it."""
     raw = recording(background(30)).set_meas_date(date)
     raw.set_annotations(mne.Annotations(14.0, 3.0, "seizure")).crop(10)

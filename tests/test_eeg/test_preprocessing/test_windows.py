@@ -41,7 +41,7 @@ def test_windows_are_the_signal_in_order(channels: int, total: int, sfreq: float
         np.testing.assert_array_equal(window, data[:, first : first + size])
 
 
-def test_too_short_says_what_was_found_and_needed() -> None:
+def test_too_short_recordings_report_their_length_and_the_minimum() -> None:
     with pytest.raises(DataError, match=r"1\.5 s long; expected at least one window of 2 s"):
         cut_windows(np.zeros((2, 192)), 128, 2.0)
 
@@ -92,12 +92,12 @@ def test_windows_of_an_annotated_recording(corpus: Corpus) -> None:
     )
 
 
-def test_where_nobody_annotated_there_are_no_negatives(corpus: Corpus) -> None:
+def test_unannotated_recordings_have_no_negatives(corpus: Corpus) -> None:
     assert read_windows(corpus.entries[1], SETTINGS, 2.0).positive is None
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_load_tells_of_the_bad_and_goes_on(
+def test_load_reports_bad_recordings_and_continues(
     corpus: Corpus, jobs: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     errors: list[tuple[str, str]] = []
@@ -118,7 +118,7 @@ def test_load_tells_of_the_bad_and_goes_on(
     assert capsys.readouterr() == ("", "")
 
 
-def test_load_stops_at_the_first_bad_one_when_nobody_listens(corpus: Corpus) -> None:
+def test_load_stops_at_the_first_bad_recording_without_a_callback(corpus: Corpus) -> None:
     with pytest.raises(DataError, match=r"c_raw\.fif: flat signal in T7"):
         load_windows(corpus, SETTINGS, 10.0, progress=False)
 
@@ -136,7 +136,7 @@ def test_nothing_usable_is_an_error(corpus: Corpus) -> None:
 # --- what is left out
 
 
-def test_nothing_is_made_up_where_a_window_was_left_out() -> None:
+def test_no_window_spans_an_excluded_one() -> None:
     signal = np.arange(12 * 4, dtype=np.float32).reshape(1, -1)
     data, onset = cut_windows(signal, 4, 2.0)
     left = np.array([True, True, False, True, True, True])

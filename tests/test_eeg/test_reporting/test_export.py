@@ -95,7 +95,7 @@ def test_edf_is_the_same_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len(edfio.read_edf(tmp_path / "blocks.edf").signals[0].data) == 11 * 128
 
 
-def test_edf_says_microvolts(tmp_path: Path) -> None:
+def test_edf_has_the_unit_microvolt(tmp_path: Path) -> None:
     write_annotated_edf(Recording.scan(recording()), (), tmp_path / "copy.edf")
     header = (tmp_path / "copy.edf").read_bytes()[256:]
     n_signals = len(CHANNELS) + 1  # and the annotations
@@ -273,7 +273,7 @@ def test_a_derivative_is_placed_as_bids_specifies(tmp_path: Path, name: str, pla
     assert RESEARCH_USE in description["GeneratedBy"][0]["Description"]
 
 
-def test_szcore_columns_say_that_no_mark_is_a_seizure(tmp_path: Path) -> None:
+def test_szcore_columns_state_that_no_mark_is_a_seizure(tmp_path: Path) -> None:
     write_szcore(SEGMENTS, 10.0, tmp_path / "szcore.tsv")
     with (tmp_path / "szcore.tsv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))

@@ -211,7 +211,7 @@ def test_segments_are_shown_beside_similar_training_windows(tmp_path: Path) -> N
     assert "eeg train --prototypes" not in text
 
 
-def test_a_model_without_training_windows_says_how_to_get_them(page: str, tmp_path: Path) -> None:
+def test_a_model_without_training_windows_explains_how_to_store_them(page: str, tmp_path: Path) -> None:
     assert "eeg train --prototypes 8" in body(page)
     assert "--prototypes" not in body(report(tmp_path / "r.html", segments=())), "nothing could be compared"
 
@@ -305,7 +305,7 @@ def test_a_recording_shorter_than_a_page_has_one_page() -> None:
     assert page_starts([MarkedSpan(1.0, 0.5), MarkedSpan(5.5, 0.5)], 6.0) == [0.0]
 
 
-def test_channels_stand_as_on_a_head() -> None:
+def test_channels_are_arranged_as_on_the_head() -> None:
     names = [f"{site}{number}" for number in (4, 8, "z", 7, 3) for site in ("P", "T", "C", "F")]
     names = [name for name in names if name not in {"Tz", "T3", "T4", "C7", "C8"}] + [
         "A2-A1",
@@ -410,7 +410,7 @@ def test_the_overview_of_a_day_shows_its_least_and_greatest_and_no_more_than_can
     assert attribution.get_xlim() == (0, 86_400)
 
 
-def test_windows_stand_side_by_side_to_one_scale() -> None:
+def test_windows_are_side_by_side_with_one_scale() -> None:
     first, other = np.zeros((4, 200)), np.zeros((4, 200))
     other[2, 50] = -6.0  # T7 at 0.5 s
     panels = [("one", first, MarkedSpan(-0.25, 0.5, ("T7",), "1")), ("other", other, None)]

@@ -76,7 +76,7 @@ def test_a_model_without_results_has_a_card_that_claims_nothing(detector: Detect
     assert "simulated" not in text
 
 
-def test_it_says_whether_eeg_of_people_is_in_the_file(detector: Detector) -> None:
+def test_the_card_states_whether_the_file_contains_eeg_of_people(detector: Detector) -> None:
     assert "training windows in the file: none" in render_card(detector)
     kept = Prototypes(torch.zeros(3, 19, 256), torch.zeros(2, 19, 256))
     keeping = replace(detector, prototypes=kept)

@@ -35,7 +35,7 @@ def recording(number: int) -> Scored:
 SCORED = [recording(number) for number in range(6)]
 
 
-def test_points_are_what_the_readout_sees() -> None:
+def test_points_are_the_input_of_the_readout() -> None:
     points, rows = embed_windows(NETWORK, SCORED)
     x = torch.from_numpy(np.concatenate([s.windows.data for s in SCORED]))
     last = find_readout(NETWORK)

@@ -368,7 +368,7 @@ def test_an_edf_round_trip(folder):
         assert (sidecar["SamplingFrequency"], sidecar["RecordingDuration"]) == (256, 30)
 
 
-def test_the_cohort_is_bids_and_says_that_it_is_simulated(folder):
+def test_the_cohort_is_bids_and_marked_as_simulated(folder):
     description = json.loads((folder / "dataset_description.json").read_text(encoding="utf-8"))
     assert {"Name", "BIDSVersion", "GeneratedBy"} <= description.keys()
     assert "simulated" in description["Name"].lower()

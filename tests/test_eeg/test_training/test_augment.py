@@ -61,7 +61,7 @@ def test_a_smooth_field_is_turned_as_the_field_itself_is() -> None:
     np.testing.assert_allclose(spline(PLACES, turned) @ (PLACES @ moment), turned @ moment, atol=0.05)
 
 
-def test_places_point_where_their_names_say() -> None:
+def test_electrode_positions_match_their_names() -> None:
     place = dict(zip(TEN_TWENTY, PLACES, strict=True))
     np.testing.assert_allclose(np.linalg.norm(PLACES, axis=1), 1)
     assert place["Fp1"][0] < 0 < place["Fp2"][0]

@@ -15,7 +15,7 @@ def bags(sizes: list[int], labels: list[int], **settings: int) -> Bags:
     return Bags(subjects, torch.tensor(labels), generator, **settings)
 
 
-def test_a_bag_is_judged_by_its_windows_alone() -> None:
+def test_the_score_of_a_bag_depends_on_its_windows_only() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(24, 1))
     x = torch.randn(4, 5, 3, 8)
     pooled = Pooled(network, POOLINGS["mean"])

@@ -142,7 +142,7 @@ def test_other_settings_or_data_than_the_folders_are_refused_by_the_first_that_d
 # --- the folder
 
 
-def test_a_folder_tells_what_was_begun_and_what_was_finished(tmp_path: Path) -> None:
+def test_a_folder_records_which_folds_are_finished(tmp_path: Path) -> None:
     assert not started(tmp_path)
     assert not finished(tmp_path)
     parts = begin(tmp_path, {"seed": 1})

@@ -74,7 +74,7 @@ def test_a_patient_without_anything_rare_has_one_discharge() -> None:
     assert some.onset.tolist() == [0, 1, 2, 3]
 
 
-def test_whose_a_recording_is_does_not_make_it_stand_out() -> None:
+def test_scores_are_centred_per_recording() -> None:
     logits = np.random.default_rng(0).normal(size=31)
     np.testing.assert_allclose(center_logits(logits + 7), center_logits(logits), atol=1e-12)
     assert np.median(center_logits(logits)) == 0
@@ -85,7 +85,7 @@ def test_whose_a_recording_is_does_not_make_it_stand_out() -> None:
     length=st.floats(0.3, 10.0),
     first=st.floats(0, 1000),
 )
-def test_each_window_is_an_example_of_what_it_was_told_whatever_the_rounding(
+def test_each_window_has_its_label_in_spite_of_rounding(
     positive: list[bool], length: float, first: float
 ) -> None:
     n = len(positive)

@@ -34,6 +34,7 @@ from eeg.workflows import evaluate
 from eeg.workflows.corpus import default_channels, load_corpus
 from eeg.workflows.train import TrainingRun, read_results, train_plan
 from hebbian.registry import list_rules
+from tests.helpers import same_state
 from trainers.data.batches import Batches, TrainingData
 from trainers.errors import DataError
 from trainers.phases import descend
@@ -61,11 +62,6 @@ def tiny(subjects: int = 8, recordings: int = 1) -> Loaded:
     }
 
 
-def same(one: nn.Module, other: nn.Module) -> bool:
-    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
-    return all(torch.equal(a, b) for a, b in pairs)
-
-
 # --- one network
 
 
@@ -85,8 +81,8 @@ def test_the_same_plan_gives_the_same_weights_bit_for_bit(
     torch.manual_seed(2)
     again = fit.fit_network(plan, data)
     assert torch.equal(torch.rand(1), drawn)  # the caller's generator stays where it was
-    assert same(once, again)
-    assert not same(once, fit.fit_network(replace(plan, seed=1), data))
+    assert same_state(once, again)
+    assert not same_state(once, fit.fit_network(replace(plan, seed=1), data))
     assert not again.training
 
 
@@ -199,7 +195,7 @@ def test_every_registered_rule_trains_t_vgg(rule: str) -> None:
     trains(rule)
 
 
-def test_a_training_that_diverged_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_diverged_training_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = tiny(2)
     monkeypatch.setattr(cross_validation, "network_logits", lambda network, x: np.full(len(x), np.nan))
     with pytest.raises(DataError, match="fold 2: the training diverged"):
@@ -219,9 +215,9 @@ def test_bags_train_the_network_itself_and_repeatably() -> None:
     torch.manual_seed(2)
     once = fit.fit_network(BAG, data)
     assert torch.equal(torch.rand(1), drawn)
-    assert same(once, fit.fit_network(BAG, data))
-    assert not same(once, fit.fit_network(replace(BAG, seed=1), data))
-    assert not same(once, fit.fit_network(replace(BAG, aggregation="noisy-or"), data))
+    assert same_state(once, fit.fit_network(BAG, data))
+    assert not same_state(once, fit.fit_network(replace(BAG, seed=1), data))
+    assert not same_state(once, fit.fit_network(replace(BAG, aggregation="noisy-or"), data))
     assert fit.network_logits(once, data[0].data).shape == (6,)
 
 
@@ -235,7 +231,7 @@ def test_bags_find_the_windows_that_make_the_difference() -> None:
         assert set(np.argsort(fit.network_logits(network, w.data))[-2:]) == {0, 2}
 
 
-def test_a_subject_has_one_bag_however_many_his_recordings() -> None:
+def test_a_subject_has_one_bag_for_any_number_of_recordings() -> None:
     loaded = tiny(4, recordings=3)
     bags = fit.training_windows(BAG, loaded, list(loaded))
     assert [len(w.data) for w in bags] == [18] * 4
@@ -310,7 +306,7 @@ def test_recordings_without_a_diagnosis_are_for_pre_training_only(monkeypatch: p
     np.testing.assert_array_equal(seen["unlabelled"], [loaded[unknown].data])
 
 
-def test_nothing_is_learned_from_who_is_judged_be_it_a_recording_without_a_diagnosis(
+def test_no_recording_of_a_test_subject_is_trained_on_with_or_without_a_diagnosis(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     known = dict(tiny(4))
@@ -431,7 +427,7 @@ def made_up(recordings: int = 2) -> list[Scored]:
     ]
 
 
-def test_a_subjects_score_is_the_mean_over_his_recordings() -> None:
+def test_the_score_of_a_subject_is_the_mean_over_recordings() -> None:
     scored = made_up()
     scores, labels, names = cross_validation.subject_scores([replace(s, aggregation="mean") for s in scored])
     assert names == [f"s{i}" for i in range(8)]
@@ -501,7 +497,7 @@ def test_discharges_in_no_window_leave_the_windows_without_figures() -> None:
     assert "nan" in describe_results(found, PLAN)
 
 
-def test_the_share_that_errs_is_told_of_the_share_that_was_decided() -> None:
+def test_risk_is_reported_at_each_coverage() -> None:
     """Four fifths are as sure as each other: a quarter of all has no defined risk."""
     found = compute_results(PLAN, made_up(1), None, folds=2, confounds={})
     tied = replace(found, coverage=(0.8, 1.0), risk=(0.25, 0.5))
@@ -539,7 +535,7 @@ def test_a_run_writes_down_what_it_can_be_repeated_from(ran: tuple[TrainingRun, 
     assert len(done.unseen) == 2
 
 
-def test_predictions_are_every_windows_once_and_name_nobody(
+def test_predictions_have_every_window_once_and_no_names(
     ran: tuple[TrainingRun, Loaded, Path],
 ) -> None:
     done, loaded, out = ran
@@ -564,7 +560,7 @@ def test_no_file_of_a_run_holds_a_path_or_a_recordings_name(
             assert b"sub-0" not in blob
 
 
-def test_a_detector_knows_again_what_it_was_trained_on(
+def test_a_detector_recognises_its_training_recordings(
     ran: tuple[TrainingRun, Loaded, Path], corpus: Corpus
 ) -> None:
     done, loaded, _ = ran
@@ -582,7 +578,7 @@ def test_a_detector_knows_again_what_it_was_trained_on(
 
 
 @pytest.mark.slow
-def test_a_detector_knows_again_what_it_was_pre_trained_on(corpus: Corpus) -> None:
+def test_a_detector_recognises_its_pre_training_recordings(corpus: Corpus) -> None:
     plan = Plan(Preprocessing(TEN_TWENTY), "events", 2.0, "top", rule="softhebb", finetune=True, epochs=1)
     first, *rest = corpus.entries
     unknown = replace(first, label=None)
@@ -591,7 +587,7 @@ def test_a_detector_knows_again_what_it_was_pre_trained_on(corpus: Corpus) -> No
     assert file_hash(first.path) in done.detector.training.recordings
 
 
-def test_judging_again_gives_the_held_out_figures(ran: tuple[TrainingRun, Loaded, Path]) -> None:
+def test_a_second_evaluation_has_the_held_out_results(ran: tuple[TrainingRun, Loaded, Path]) -> None:
     done, _, _ = ran
     assert evaluate.evaluate_scored(done.detector, done.unseen) == done.held_out
     assert evaluate.plan_of(done.detector).rule == "backprop"

@@ -33,11 +33,6 @@ class Peaks(nn.Module):
 
 
 @pytest.fixture
-def recording(cohort: Path) -> Path:
-    return sorted(cohort.glob("sub-*/eeg/*_eeg.edf"))[0]
-
-
-@pytest.fixture
 def peaky(detector: Detector) -> Detector:
     return replace(detector, network=Peaks())
 
@@ -101,7 +96,7 @@ def test_a_file_is_hashed_parsed_and_scanned_once(
     assert analysis.recording.digest is not None
 
 
-def test_a_recording_of_mne_gives_what_its_file_gives(peaky: Detector, recording: Path) -> None:
+def test_a_recording_of_mne_has_the_same_analysis_as_its_file(peaky: Detector, recording: Path) -> None:
     opened = mne.io.read_raw(recording, verbose="error")
     names = opened.ch_names.copy()
     by_raw, by_path = analyse(peaky, opened), analyse(peaky, recording)

@@ -55,7 +55,7 @@ def test_each_model_has_its_own_figure_and_is_tested_against_the_first(loaded: L
     assert "12 subjects, the same folds for all" in lines[-1]
 
 
-def test_what_is_kept_is_not_made_again(
+def test_stored_folds_are_not_trained_again(
     loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parts = split_folds(list(loaded), 3, 0)
@@ -83,7 +83,7 @@ def test_what_is_kept_is_not_made_again(
     assert not any("s1" in file.read_text() for file in kept.iterdir())
 
 
-def test_names_tell_the_rule_and_what_follows_it() -> None:
+def test_names_contain_the_rule_and_the_fine_tuning() -> None:
     assert describe_model(PLAN) == "tangent"
     tuned = replace(PLAN, model="eegnet", rule="oja", finetune=True)
     assert describe_model(tuned) == "eegnet by oja, then backprop"

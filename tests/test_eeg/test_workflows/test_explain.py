@@ -30,11 +30,6 @@ def model(detector: Detector, tmp_path: Path) -> Path:
     return tmp_path / "model.safetensors"
 
 
-@pytest.fixture
-def recording(cohort: Path) -> Path:
-    return sorted(cohort.glob("sub-*/eeg/*_eeg.edf"))[0]
-
-
 def explained(*words: str | Path) -> Result:
     return CliRunner().invoke(main, ["explain", *map(str, words)])
 
@@ -84,7 +79,7 @@ def test_windows_of_a_control_can_be_the_baseline(
         (["--baseline", "noise"], "'noise' is not one of"),
     ],
 )
-def test_it_names_what_it_does_not_know(
+def test_unknown_names_are_reported(
     model: Path, recording: Path, tmp_path: Path, words: list[str], expected: str
 ) -> None:
     done = explained(model, recording, "--out", tmp_path / "out", *words)
@@ -92,7 +87,7 @@ def test_it_names_what_it_does_not_know(
     assert expected in done.output
 
 
-def test_a_refused_explanation_says_so_and_shows_nothing(detector: Detector) -> None:
+def test_a_refused_explanation_states_the_reason_and_no_segments(detector: Detector) -> None:
     refused = Explanation(
         "occlusion", (), torch.arange(3).numpy(), torch.ones(3).numpy(), "zero", Check(0, 1, "phase")
     )
@@ -103,7 +98,7 @@ def test_a_refused_explanation_says_so_and_shows_nothing(detector: Detector) -> 
     assert "No evidence for epilepsy in this recording." in format_explanation(silent, {})
 
 
-def test_methods_that_do_not_add_up_say_so() -> None:
+def test_methods_that_do_not_add_up_are_marked() -> None:
     shown = Explanation("occlusion", (), torch.arange(3).numpy(), torch.ones(3).numpy())
     assert "do not add up" in explanation_notes(shown)[0]
     assert explanation_notes(replace(shown, method="deeplift")) == []
