@@ -27,7 +27,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def detector() -> Detector:
-    """An untrained t-VGG GAP of windows of 2 s, with everything around it."""
+    """An untrained t-VGG GAP of windows of 2 s, with all other parts of a detector."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = build_model("tvgg-gap", len(TEN_TWENTY), 256).eval()

@@ -30,7 +30,7 @@ def clean_raw(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw:
 
 
 def prepare_raw(raw: mne.io.BaseRaw, settings: Preprocessing) -> np.ndarray:
-    """All of a recording as a network sees it, (C, T)."""
+    """The whole recording as the input of a network, (C, T)."""
     cleaned = clean_raw(raw, settings)
     return scale(cleaned, stretches(cleaned), settings)
 

@@ -51,7 +51,7 @@ def conv_net():
 
 
 def loss_through_time(links, x, y, steps=120):
-    """Squared error at the free equilibrium, written out so that autograd sees every step of it."""
+    """Squared error at the free equilibrium, written out so that autograd records every step."""
     s = []
     for link in links:
         s.append(link(s[-1] if s else x).clamp(0, 1))

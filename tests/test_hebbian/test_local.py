@@ -77,7 +77,7 @@ def test_similarity_of_maps_is_that_of_each_channels_spread_over_space():
 
 
 def local_losses(name, rule, x, y):
-    """Return each hidden block's loss written out, each block fed what the trained chain gives it."""
+    """Return each hidden block's loss written out, each block with its input in the trained chain."""
     inputs = [x, rule.model[0](x).detach()]
     result = []
     for i, h in enumerate(rule.model[i](inputs[i]) for i in range(2)):

@@ -139,7 +139,7 @@ RULES = {
 
 
 def unfold(layer, x):
-    """Every patch that a group of the layer sees, by plain indexing: (groups, samples, in)."""
+    """Every input patch of a group of the layer, by plain indexing: (groups, samples, in)."""
     if isinstance(layer, nn.Linear):
         return x.flatten(0, -2)[None]
     n = len(layer.stride)

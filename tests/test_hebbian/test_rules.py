@@ -286,7 +286,7 @@ def test_gradients_of_rules_with_batch_statistics_are_not(name):
 
 
 def assert_alike(name, one, other, x, y):
-    """Two models whose weights are the same numbers in other shapes are taught the same."""
+    """Two models whose weights are the same numbers in other shapes have the same updates."""
     one, other = build(name, one.double()), build(name, other.double())
     state = one.state_dict()
     other.load_state_dict({k: state[k].view_as(v) for k, v in other.state_dict().items()})
@@ -308,7 +308,7 @@ def test_a_convolution_with_a_kernel_as_large_as_its_input_is_a_linear_layer(nam
 
 
 class Patches(nn.Module):
-    """What ``conv`` sees, by plain indexing: (N, C, *space) -> (N, places, values)."""
+    """The input patches of ``conv``, by plain indexing: (N, C, *space) -> (N, places, values)."""
 
     def __init__(self, conv):
         super().__init__()
@@ -363,7 +363,7 @@ GROUPED = {
 
 
 def assert_alike_on_patches(name, conv, shape, patches, layer, to_maps):
-    """A convolution is taught what ``layer`` is, which sees ``patches``; ``to_maps`` puts these in place."""
+    """A convolution has the update of ``layer`` on ``patches``; ``to_maps`` arranges these."""
     values, maps = shape.numel(), conv(torch.zeros(1, *shape))
     folded = nn.Unflatten(1, shape), nn.Identity(), conv, nn.Identity(), nn.Tanh()
     unfolded = nn.Unflatten(1, shape), patches, layer, to_maps(maps.shape[2:]), nn.Tanh()

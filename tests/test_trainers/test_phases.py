@@ -159,7 +159,7 @@ def test_a_greedy_chain_may_have_blocks_without_weights():
 
 
 def passes(layer):
-    """Count the samples that a layer sees."""
+    """Count the samples at the input of a layer."""
     seen = []
     layer.register_forward_hook(lambda module, args, out: seen.append(len(out)))
     return seen

@@ -148,7 +148,7 @@ def test_a_name_that_breaks_the_rules_of_bids(tmp_path: Path) -> None:
 
 
 def test_what_mne_bids_writes(tmp_path: Path) -> None:
-    """The peer's writer makes the corpus, and its reader gives the same signals."""
+    """The writer of another package writes the corpus, and its reader returns the same signals."""
     volts = 30e-6 * np.random.default_rng(0).standard_normal((3, 1280))
     for number in ("01", "02"):
         raw = mne.io.RawArray(volts, mne.create_info(["T3", "Cz", "EOG"], 128, "eeg"), verbose="error")

@@ -139,7 +139,7 @@ def test_training_recordings_are_in_range_and_the_outlying_feature_is_named() ->
     assert all(gate.describe_novelty(row) is None for row in fitted)
     assert "its c is" in str(gate.describe_novelty({**fitted[0], "c": 100.0}))
     assert "of the 20 training recordings" in str(gate.describe_novelty({**fitted[0], "c": -100.0}))
-    with pytest.raises(ValueError, match="needs recordings"):
+    with pytest.raises(ValueError, match="needs at least one"):
         novelty.fit_novelty([])
 
 

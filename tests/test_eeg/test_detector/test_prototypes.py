@@ -59,7 +59,7 @@ def test_of_fewer_windows_all_are_kept() -> None:
 
 
 def test_each_kind_of_window_has_a_prototype() -> None:
-    """Three directions far apart, with a little noise on each: one window of each is kept."""
+    """Three directions far apart, with a little noise on each: one window of each is stored."""
     kinds = torch.eye(64)[[3, 17, 40]].view(3, 2, 32)
     x = kinds[torch.arange(60) % 3] + 0.01 * windows(60)
     found = choose(NETWORK, x, torch.ones(60, 1), 3, seed=0)

@@ -36,13 +36,13 @@ class WeightedSum(nn.Module):
         self.weights, self.outputs = weights, outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        """Give one logit, or two scores of that difference."""
+        """Return one logit, or two scores of that difference."""
         total = (x * self.weights).sum((1, 2))[:, None]
         return total if self.outputs == 1 else torch.cat([-0.25 * total, 0.75 * total], 1)
 
 
 def small(activation: Callable[[], nn.Module] = nn.ReLU) -> nn.Sequential:
-    """Give a chain whose first ReLU is followed by max-pooling."""
+    """Return a chain whose first ReLU is followed by max-pooling."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return nn.Sequential(

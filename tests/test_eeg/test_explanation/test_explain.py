@@ -174,7 +174,7 @@ def test_evidence_over_time_is_what_125_ms_around_add() -> None:
 
 
 def planted(detector: Detector) -> tuple[Detector, np.ndarray]:
-    """Give a network that sums the squares at T7 and, more weakly, at Cz, and three transients for it."""
+    """Return a network that sums the squares at T7 and, more weakly, at Cz, and three transients for it."""
 
     class Energy(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
@@ -265,7 +265,7 @@ def test_the_check_of_planted_transients_passes(detector: Detector, method: str)
 
 
 class Spiky(nn.Module):
-    """Sees flat stretches, and nothing else: what a baseline of zero puts there counts against epilepsy."""
+    """A network that responds to flat stretches only: a baseline of zero lowers its logit."""
 
     def forward(self, x: Tensor) -> Tensor:
         return -(x == 0).float().sum((1, 2))[:, None]

@@ -26,7 +26,7 @@ CELL = 16  # samples of 125 ms
 
 
 def total(x: Tensor) -> Tensor:
-    """Give the sum of a window as its logit."""
+    """Return the sum of a window as its logit."""
     return x.sum((1, 2))[:, None]
 
 

@@ -133,7 +133,7 @@ def _store_for_ever(folder: Path) -> None:
 
 
 def test_killed_while_it_writes(tmp_path: Path) -> None:
-    """Killed at moments that it does not choose, it leaves the whole or nothing."""
+    """Killed at random moments, it leaves the complete files or none."""
     start = multiprocessing.get_context("spawn")
     for delay in (0.0, 0.003, 0.011):
         writer = start.Process(target=_store_for_ever, args=(tmp_path,))

@@ -26,7 +26,7 @@ SETTINGS = Preprocessing(TEN_TWENTY)
 
 
 def background(seconds: float = 60.0, rate: int = RATE, seed: int = 0) -> np.ndarray:
-    """Pink noise that neighbours share, (19, T) V."""
+    """Pink noise that is correlated between neighbours, (19, T) V."""
     rng = np.random.default_rng(seed)
     size = round(seconds * rate)
     spectrum = np.fft.rfft(rng.standard_normal((19, size))) / np.sqrt(np.maximum(np.fft.rfftfreq(size), 1e-3))

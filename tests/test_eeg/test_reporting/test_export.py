@@ -302,7 +302,7 @@ MODEL = ModelSummary(
 
 
 def document(folder: Path, interval: tuple[float, float] | None = (0.5, 0.875)) -> dict[str, Any]:
-    """The document of a case with everything, or where ``interval`` is None with as little as can be."""
+    """The document of a case with all optional parts, or with none where ``interval`` is None."""
     onset, logit = np.arange(3) * 2.0, np.array([-1.5, 0.25, 3.0], dtype=np.float32)
     answer = Answer("control", 0.1, 20, 0.9)
     decision = Decision(np.float32(0.75), 0.5, 1.0986, onset, logit, 2.0, answer, interval)

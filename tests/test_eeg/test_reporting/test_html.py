@@ -89,7 +89,7 @@ def case(
 
 
 def compared() -> RecordingAnalysis:
-    """A case of a model that keeps training windows, with everything that was measured."""
+    """A case of a model that stores training windows, with all measurements."""
     window = 5 * np.random.default_rng(1).standard_normal((4, 256)).astype(np.float32)
     like = SimilarWindows(window, 0.5, Neighbour(3, window, 0.97, (0.25, 0.5)), Neighbour(1, -window, 0.42))
     own, chance = Faithfulness(0.21, 0.83, 0.125, 0.375, 0.9), Faithfulness(0.52, 0.56, 1.0, 0.75, 0.01)

@@ -55,7 +55,7 @@ def test_a_potential_that_is_the_same_everywhere_stays_it() -> None:
 
 
 def test_a_smooth_field_is_turned_as_the_field_itself_is() -> None:
-    """A dipole at the centre gives a potential linear in the direction, known everywhere."""
+    """The potential of a dipole at the centre is linear in the direction, in closed form."""
     moment = np.array([0.3, -0.5, 0.8])
     turned = Rotation.from_rotvec([0.1, 0.3, -0.2]).apply(PLACES)
     np.testing.assert_allclose(spline(PLACES, turned) @ (PLACES @ moment), turned @ moment, atol=0.05)
@@ -88,7 +88,7 @@ def test_a_mirrored_head_swaps_left_and_right() -> None:
 
 
 def test_a_turn_is_no_more_than_asked_for() -> None:
-    """The smallest turns leave every electrode next to itself; every second one is mirrored."""
+    """The smallest rotations leave every electrode next to itself; every second one is mirrored."""
     turned = HeadRotation.draw(TEN_TWENTY, np.random.default_rng(0), most=0.0, turns=4).maps
     torch.testing.assert_close(turned[0], torch.from_numpy(spline(PLACES, PLACES)).float())
     torch.testing.assert_close(turned[0], turned[2])

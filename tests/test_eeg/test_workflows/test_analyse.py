@@ -21,7 +21,7 @@ from eeg.workflows.analyse import analyse
 
 
 class Peaks(nn.Module):
-    """The logit is the mean fourth power, for which transients count; every input is kept."""
+    """The logit is the mean fourth power, which depends on transients; every input is recorded."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -23,7 +23,7 @@ FIELDS = {"rank", "onset", "duration", "channels", "attribution", "change", "sta
 
 @pytest.fixture
 def model(detector: Detector, tmp_path: Path) -> Path:
-    """A detector whose network has something to see: its readout is not near 0."""
+    """A detector whose readout weights are not near 0."""
     with torch.no_grad():
         detector.network[-1][-1].weight.mul_(30)
     save_detector(detector, tmp_path / "model.safetensors")
