@@ -37,7 +37,7 @@ class WeightedSum(nn.Module):
         self.weights = weights
 
     def forward(self, x: Tensor) -> Tensor:
-        """Give one logit."""
+        """Return one logit."""
         return (x * self.weights).sum((1, 2))[:, None]
 
 
@@ -374,7 +374,7 @@ class Loudness(nn.Module):
     """The logit is the mean square."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Give one logit."""
+        """Return one logit."""
         return x.square().mean((1, 2))[:, None]
 
 
