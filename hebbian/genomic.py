@@ -134,7 +134,7 @@ def compression(model: nn.Module) -> float:
     """
     genomes = [genome for _, genome in _expressed(model)]
     if not genomes:
-        raise ValueError("no layer of the model has a genome; see `express`")
+        raise ValueError("no layer of the model has a genome; call `express` first")
     weights = sum(genome.shape.numel() for genome in genomes)
     return weights / sum(p.numel() for genome in genomes for p in genome.parameters())
 

@@ -107,7 +107,7 @@ class Trainer:
     ) -> None:
         if isinstance(optimizer, torch.optim.LBFGS):
             raise TypeError(
-                "LBFGS evaluates the rule several times a step, which noise forbids; use SGD or Adam"
+                "LBFGS needs a rule without noise, which it evaluates several times a step; use SGD or Adam"
             )
         if accumulate < 1:
             raise ValueError(f"accumulate must be at least 1, got {accumulate}")

@@ -79,7 +79,7 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def made(out: Path) -> Path:
+def create_out(out: Path) -> Path:
     """Make a folder that can be written."""
     from eeg.workflows.run_folder import make_folder
 

@@ -54,7 +54,7 @@ def inspect_command(path: Path, machine: bool, show_ids: bool) -> None:
 @MACHINE
 @JOBS
 def audit_command(data: Path, folds: int, seed: int, machine: bool, jobs: int) -> None:
-    """Evaluate how well the diagnoses in DATA are predicted by how its recordings were made, without any EEG.
+    """Evaluate how well facts of the recording predict the diagnoses in DATA, without any EEG.
 
     Date, hour, site, sex, age, device, sampling rate, duration, channels, filters and the band of the
     signal, one at a time, cross-validated by subject.  Values are compared and never shown.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eeg.cli.common import echo_json, end, made, one_thread, opened
+from eeg.cli.common import create_out, echo_json, end, one_thread, opened
 from eeg.cli.options import (
     BASELINE,
     BATCH,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("recordings", nargs=-1, required=True, type=click.Path(path_type=Path))
 @NETWORK
-@click.option("--out", type=FOLDER, required=True, help="One folder per recording is made below it.")
+@click.option("--out", type=FOLDER, required=True, help="One folder per recording is created in it.")
 @PREVALENCE
 @click.option(
     "--alpha",
@@ -68,7 +68,7 @@ def detect_command(
     _refuse_shared_folders(recordings, keep_names)
     detector = opened(model, network, quality)
     stated = _stated(detector, prevalence, alpha)
-    made(out)
+    create_out(out)
     if not machine:
         _echo_before(detector, stated["prevalence"])
     how = {"prevalence": prevalence, "alpha": stated["alpha"], "keep_name": keep_names}
@@ -85,7 +85,7 @@ def detect_command(
 
 
 def _refuse_shared_folders(recordings: Sequence[Path], keep_names: bool) -> None:
-    """Refuse recordings whose results would go to one folder."""
+    """Refuse recordings whose results would be written to one folder."""
     from eeg.datasets.fingerprint import file_hash
     from eeg.reporting.export.bids import is_bids
     from eeg.workflows.analyse import output_name
@@ -100,7 +100,7 @@ def _refuse_shared_folders(recordings: Sequence[Path], keep_names: bool) -> None
     ]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise click.UsageError(
-            f"several recordings would go to {', '.join(repeated)}; use another --out for each"
+            f"several recordings would be written to {', '.join(repeated)}; use another --out for each"
         )
 
 
@@ -186,7 +186,7 @@ def _echo_after(detector: Detector, alpha: float, figures: Path | None) -> None:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("recording", type=click.Path(path_type=Path))
 @NETWORK
-@click.option("--out", type=FOLDER, required=True, help="A folder for the recording is made below it.")
+@click.option("--out", type=FOLDER, required=True, help="A folder for the recording is created in it.")
 @PREVALENCE
 @METHOD
 @BASELINE
@@ -220,7 +220,7 @@ def explain_command(
     one_thread()
     detector, options = opened(model, network, quality), _options(**explanation)
     how: dict[str, Any] = {"prevalence": prevalence, "healthy": healthy, "keep_name": keep_names}
-    analysis, folder = explain_recording(detector, recording, made(out), options, **how)
+    analysis, folder = explain_recording(detector, recording, create_out(out), options, **how)
     found = analysis.explanation
     click.echo(f"{found.method}, baseline {found.baseline}: {folder}.  {RESEARCH_USE}")
     click.echo(format_explanation(found, analysis.measures or {}))

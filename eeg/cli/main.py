@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from eeg.cli.common import made, one_thread
+from eeg.cli.common import create_out, one_thread
 from eeg.cli.data import audit_command, inspect_command, simulate_command
 from eeg.cli.detect import detect_command, explain_command
 from eeg.cli.evaluate import card_command, evaluate_command
@@ -63,4 +63,4 @@ def demo_command(out: Path, seed: int) -> None:
     from eeg.workflows.demo import run_demo
 
     one_thread()
-    run_demo(made(out), seed, click.echo)
+    run_demo(create_out(out), seed, click.echo)

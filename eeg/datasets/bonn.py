@@ -28,7 +28,7 @@ def is_bonn(path: Path) -> bool:
 def open_bonn(path: Path) -> Corpus:
     """List the segments, each set as one subject.
 
-    Each set holds segments of five people without saying which: only a split that keeps whole sets together
+    Each set contains segments of five people, not identified: only a split that keeps whole sets together
     is sure to keep people together.
 
     Raises

@@ -63,7 +63,7 @@ class Answer:
 class Conformal:
     """The raw scores of the calibration subjects, one each, from networks not trained on them (out-of-fold).
 
-    Sets are made for each class by itself (Vovk 2012), so that their error rates hold at any prevalence.
+    Sets are formed for each class separately (Vovk 2012), so that their error rates hold at any prevalence.
     """
 
     epilepsy: tuple[float, ...] = ()
@@ -75,7 +75,7 @@ class Conformal:
         return min(len(self.epilepsy), len(self.control))
 
     def p_values(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return how usual scores (...) are among epilepsy and among controls, each (...) in (0, 1].
+        """Return the conformal p-values of scores (...) for epilepsy and for control, each (...) in (0, 1].
 
         The fraction of calibration subjects, including the new one, whose score is as far towards the
         other group.  Ties count as far, which errs on the side of not deciding.
@@ -91,7 +91,7 @@ class Conformal:
         Raises
         ------
         DataError
-            If ``alpha`` is below 1 / (n + 1) or not below 1: no score could ever be decided, or all are.
+            If ``alpha`` is below 1 / (n + 1) or not below 1: no score could be assigned, or all are.
         """
         if not 1 / (self.n + 1) <= alpha < 1:
             raise DataError(
@@ -106,7 +106,7 @@ class Conformal:
         return f"n = {self.n} calibration subjects of the smaller group are too few for alpha = {alpha:g}"
 
     def group(self, score: float, alpha: float = ALPHA) -> Group | None:
-        """Return the one group that a raw score is usual in, None where it is so in both or in neither.
+        """Return the only group whose p-value of a raw score exceeds alpha, None for both or neither.
 
         At most a fraction ``alpha`` of each group is assigned to the other one.
 
@@ -127,7 +127,7 @@ class Conformal:
             return Answer(None, alpha, self.n, why=few)
         group = self.group(score, alpha)
         if group is None:
-            return Answer(None, alpha, self.n, why="such a score is usual in both groups, or in neither")
+            return Answer(None, alpha, self.n, why="the score is typical of both groups, or of neither")
         expected = dict(zip(("epilepsy", "control"), self.rates(alpha).predictive(prevalence), strict=True))
         return Answer(group, alpha, self.n, expected[group])
 

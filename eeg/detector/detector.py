@@ -103,7 +103,9 @@ class DetectorSettings:
 
     def __post_init__(self) -> None:
         if self.aggregation not in POOLINGS:
-            raise ValueError(f"unknown aggregation {self.aggregation!r}; known: {', '.join(POOLINGS)}")
+            raise ValueError(
+                f"unknown aggregation {self.aggregation!r}; expected one of {', '.join(POOLINGS)}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -324,7 +326,7 @@ def load_detector(path: Path, network: str | None = None) -> Detector:
     except SafetensorError:
         raise DataError(f"{path}: not a safetensors file; expected a model written by `eeg train`") from None
     if header is None:
-        raise DataError(f"{path}: holds weights but no detector; expected a model written by `eeg train`")
+        raise DataError(f"{path}: contains weights but no detector; expected a model written by `eeg train`")
     try:
         return _rebuild(json.loads(header), tensors, network)
     except DataError as error:
@@ -340,7 +342,7 @@ def _rebuild(facts: dict[str, Any], tensors: Mapping[str, Tensor], allowed: str 
     if is_user_code(settings.model) and settings.model != allowed:
         raise DataError(
             f"its network is {settings.model}, code that is not in the file; "
-            f"if you trust that code, say --network {settings.model}"
+            f"if you trust that code, add --network {settings.model}"
         )
     shape = len(settings.preprocessing.inputs), round(settings.window * settings.preprocessing.sfreq)
     network = build_network(settings.model, settings.readout, *shape)

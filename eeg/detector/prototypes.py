@@ -18,7 +18,7 @@ from eeg.models.embedding import embed
 
 @dataclass(frozen=True)
 class Prototypes:
-    """Training windows of each class, (P, C, T) and (Q, C, T) float32, as the network gets them.
+    """Training windows of each class, (P, C, T) and (Q, C, T) float32, as in the network's input.
 
     The classes are windows with and without an annotated discharge where these were learned; else, also where
     networks had to find them, windows of patients and of controls.

@@ -1,6 +1,6 @@
 """Baselines without learning: statistics of amplitude.
 
-Each takes windows (N, C, T) and returns (N,), its value in the channel where it is largest.
+Each maps windows (N, C, T) to (N,): the value of the channel where it is largest.
 """
 
 from __future__ import annotations

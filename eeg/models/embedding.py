@@ -26,7 +26,9 @@ def embed(network: nn.Module, x: Tensor, batch: int = 64) -> Tensor:
     """
     last = find_readout(network)
     if last is None:
-        raise ValueError(f"{type(network).__name__} has no linear readout, which an embedding needs")
+        raise ValueError(
+            f"{type(network).__name__} has no linear readout; expected a network that ends in nn.Linear"
+        )
     inputs: list[Tensor] = []
     hook = last.register_forward_pre_hook(lambda _, args: inputs.append(args[0].flatten(1)))
     try:

@@ -102,7 +102,7 @@ class RecordingAnalysis:
     measures
         The same in numbers: of the method, and of `eeg.explanation.faithfulness.RANDOM` evidence.
     comparisons
-        The training windows most similar to each segment, None where the model keeps none.
+        The training windows most similar to each segment, None where the model stores none.
     recording
         The recording as opened.
     channel_names

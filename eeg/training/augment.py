@@ -152,7 +152,9 @@ def augmentation(
         If a name is unknown.
     """
     if unknown := set(names) - set(AUGMENTATIONS):
-        raise ValueError(f"no augmentation {sorted(unknown)}; known: {', '.join(AUGMENTATIONS)}")
+        raise ValueError(
+            f"unknown augmentation {sorted(unknown)}; expected some of {', '.join(AUGMENTATIONS)}"
+        )
     simple: dict[str, Augment] = {
         "gain": gain,
         "channel-dropout": channel_dropout,

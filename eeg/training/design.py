@@ -22,7 +22,7 @@ class Design:
     by_site
         Leave one site out per fold instead.
     prototypes
-        Number of training windows per class that the detector keeps, to compare segments with.
+        Number of training windows per class that the detector stores for comparison with segments.
     """
 
     folds: int = 5

@@ -151,7 +151,7 @@ def _warnings(detector: Detector, recording: Recording, interpolated: Sequence[s
 def recording_warnings(
     *, seen: bool = False, interpolated: Sequence[str] = (), problems: Sequence[str] = ()
 ) -> list[str]:
-    """Return what a reader must know of a recording before its score."""
+    """Return the warnings that precede the score of a recording."""
     warnings = [SEEN] if seen else []
     if interpolated:
         warnings.append(f"Interpolated from the other electrodes, not recorded: {', '.join(interpolated)}.")

@@ -7,7 +7,7 @@ from eeg.evaluation.recording_metadata import audit_recordings, read_confounds
 
 
 def audit(corpus: Corpus, *, folds: int = 5, seed: int = 0, jobs: int = 1) -> Audit:
-    """Predict the diagnoses of a corpus from how its recordings were made.
+    """Predict the diagnoses of a corpus from facts of the recording, without any EEG.
 
     Date, hour, site, sex, age, device, sampling rate, duration, channels, filters and the band of the
     signal are evaluated one at a time, cross-validated by subject.

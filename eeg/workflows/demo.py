@@ -38,7 +38,7 @@ def run_demo(out: Path, seed: int, say: Say) -> None:
     Raises
     ------
     DataError
-        If ``out`` holds a ``run`` that is not from a demo.
+        If ``out`` holds a ``run`` that was not written by a demo.
     """
     folder = out / "run"
     if folder.exists() and not any(out.glob("cohort-*")):
@@ -59,9 +59,9 @@ def run_demo(out: Path, seed: int, say: Say) -> None:
     reports = []
     for label, group in ((1, "epilepsy"), (0, "control")):
         entry = next(s.entry for s in run.unseen if s.entry.label == label)
-        analysis, made = detect(run.detector, entry.path, out / "detections")
+        analysis, written = detect(run.detector, entry.path, out / "detections")
         say(f"     score {analysis.decision.probability:.2f} for a simulated subject of the {group} group")
-        reports.append(made / "report.html")
+        reports.append(written / "report.html")
     say(f"\n{NORMAL_EEG}  {RESEARCH_USE}\nOpen these:")
     for report in reports:
         say(f"  {report}")

@@ -82,7 +82,7 @@ def _document(analysis: RecordingAnalysis) -> dict[str, object]:
 
 
 def explanation_notes(explanation: Explanation) -> list[str]:
-    """Return what a reader must know to interpret the figures of an explanation."""
+    """Return the notes needed to interpret an explanation."""
     additive = [] if METHODS[explanation.method].complete else [NOT_ADDITIVE]
     return additive if explanation.check is None else [*additive, str(explanation.check)]
 

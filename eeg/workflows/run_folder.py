@@ -53,7 +53,7 @@ def open_run_folder(out: Path, resume: bool, record: Mapping[str, Any], corpus: 
     Parameters
     ----------
     out
-        The folder; made if necessary.
+        The folder; created if it does not exist.
     resume
         Accept a folder with the same training.
     record

@@ -108,7 +108,7 @@ def train(
         The fraction of subjects, the names of the subjects, or a table with the column ``subject``, that no
         training uses.
     prototypes
-        Number of training windows per class that the detector keeps, to compare segments with.
+        Number of training windows per class that the detector stores for comparison with segments.
     shuffle_labels
         A seed to permute the diagnoses across subjects: a negative control, expected at chance level.
     out

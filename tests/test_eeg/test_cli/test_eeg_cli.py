@@ -543,7 +543,7 @@ def usage(tmp_path: Path, cohort: Path, model: Path, recording: Path) -> dict[st
         "0 is not in the range x>=1": (*detect, "--segments", 0),
         "cannot be written": ("detect", model, recording, "--out", recording / "below"),
         "is a file": ("detect", model, recording, "--out", recording),
-        "several recordings would go to": (*detect[:3], recording, *detect[3:]),
+        "several recordings would be written to": (*detect[:3], recording, *detect[3:]),
         "Missing option '--out'": ("detect", model, recording),
         "Missing argument 'RECORDINGS": ("detect", model),
         "inf is not a finite number": ("simulate", tmp_path / "new", "--minutes", "inf"),

@@ -53,8 +53,8 @@ def test_the_answer_is_the_group_that_the_score_is_usual_in() -> None:
     assert far.group(15.0) == "epilepsy"
     assert far.group(-15.0) == "control"
     assert far.group(0.0) is None  # usual in neither
-    assert Conformal((1.0,) * 9, (1.0,) * 9).group(1.0) is None  # usual in both
-    assert "usual in both groups, or in neither" in str(far.answer(0.0, 0.5))
+    assert Conformal((1.0,) * 9, (1.0,) * 9).group(1.0) is None  # typical of both
+    assert "typical of both groups, or of neither" in str(far.answer(0.0, 0.5))
 
 
 def test_an_alpha_that_so_few_subjects_cannot_bear_is_refused_with_their_number() -> None:

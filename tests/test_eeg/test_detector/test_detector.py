@@ -149,7 +149,7 @@ def test_what_is_no_detector_is_refused(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"text: not a safetensors file"):
             load_detector(tmp_path / "text")
     save_file({"w": torch.zeros(3)}, tmp_path / "foreign")
-    with pytest.raises(DataError, match="holds weights but no detector"):
+    with pytest.raises(DataError, match="contains weights but no detector"):
         load_detector(tmp_path / "foreign")
 
 
@@ -229,7 +229,7 @@ def test_code_that_a_file_names_is_run_only_if_it_is_allowed(
     monkeypatch.syspath_prepend(tmp_path)
     save_detector(replace(detector, model="mine_detected:net"), tmp_path / "m.safetensors")
     for allowed in (None, "eeg.models.tvgg:TVGG"):
-        with pytest.raises(DataError, match="trust that code, say --network mine_detected:net"):
+        with pytest.raises(DataError, match="trust that code, add --network mine_detected:net"):
             load_detector(tmp_path / "m.safetensors", allowed)
     assert not (tmp_path / "mine_detected.ran").exists()
     windows = np.random.default_rng(0).normal(size=(3, 19, 256)).astype(np.float32)
