@@ -23,7 +23,7 @@ _UNSAFE = (
     *("html", "link", "image_link", "image_reference", "reference", "short_reference"),
     *("short_image_ref", "autolink", "automail"),
 )
-"""What a Markdown text may not bring into a report: elements of its own, and addresses."""
+"""HTML elements and links in Markdown, which are escaped in a report."""
 
 
 def write_report(analysis: RecordingAnalysis, path: Path) -> None:

@@ -112,7 +112,7 @@ class BackgroundMix:
     backgrounds: Tensor
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Add a window of its own to every window."""
+        """Add another background to every window."""
         drawn = torch.randint(len(self.backgrounds), (len(x),), generator=generator)
         return x + _uniform(x, generator, 0, 0.5) * self.backgrounds[drawn]
 

@@ -54,7 +54,7 @@ class Bags:
         subject has fewer.  They must be many: a patient with one discharge a minute has it in one of 30
         windows of 2 s, and a bag without any teaches that silence is epilepsy.
     augment
-        What is done to each window, by a draw of its own.
+        Augmentation of the windows, with one draw per window.
 
     Raises
     ------

@@ -308,7 +308,7 @@ def read_results(out: Path) -> dict[str, Results]:
     Raises
     ------
     DataError
-        If the folder holds no record of a run.
+        If the folder contains no record of a run.
     """
     path = out / RECORD
     try:
