@@ -129,9 +129,15 @@ def register_method(
         Of the method.
     gradients, complete, channels
         As in `Method`.
+
+    Returns
+    -------
+    A decorator that raises `ValueError` if the name is taken.
     """
 
     def add(attribute: _A) -> _A:
+        if name in METHODS:
+            raise ValueError(f"two attribution methods are named {name!r}; rename one")
         METHODS[name] = Method(attribute, gradients, complete, channels)
         return attribute
 

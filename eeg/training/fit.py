@@ -204,11 +204,12 @@ def _fit(
     if plan.labels == "bag":
         fit_bags(plan, network, training, recipe(plan).learn, callbacks)
         return network.eval()
+    criterion: nn.Module = nn.BCEWithLogitsLoss(pos_weight=torch.tensor((1 - positive) / positive))
     if classes == 2:  # their losses have no class weights: draw the rarer class more often
         y = y[:, 0].long()
         rarity = torch.tensor([1 / (1 - positive), 1 / positive])[y]
         weights = rarity if weights is None else weights * rarity
-    criterion = nn.BCEWithLogitsLoss(pos_weight=torch.tensor((1 - positive) / positive))
+        criterion = nn.CrossEntropyLoss()
     data = TrainingData(x, y, classes, criterion, augment=augment, weights=weights)
     rule = train_rule(plan.rule, network, data, recipe(plan), RunOptions(plan.seed, callbacks))
     return OwnReadout(rule).eval() if has_own_readout(plan.rule) else network.eval()

@@ -83,8 +83,9 @@ def _document(analysis: RecordingAnalysis) -> dict[str, object]:
 
 def explanation_notes(explanation: Explanation) -> list[str]:
     """Return the notes needed to interpret an explanation."""
-    additive = [] if METHODS[explanation.method].complete else [NOT_ADDITIVE]
-    return additive if explanation.check is None else [*additive, str(explanation.check)]
+    method = METHODS[explanation.method]
+    notes = [] if method.complete or method.gradients else [NOT_ADDITIVE]
+    return notes if explanation.check is None else [*notes, str(explanation.check)]
 
 
 def format_explanation(explanation: Explanation, measures: Mapping[str, Faithfulness]) -> str:

@@ -23,12 +23,13 @@ from eeg.detector.detector import Detector, load_detector, save_detector
 from eeg.disclaimers import NORMAL_EEG, RESEARCH_USE
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.preprocessing.pipeline import Preprocessing
+from eeg.reporting.export import WRITERS
 from eeg.workflows.evaluate import plan_of
 from eeg.workflows.run_folder import alone
 from eeg.workflows.train import read_results
 from tests.test_eeg.recordings import DATA, needs_data
 
-OUTPUTS = {"report.html", "result.json", "annotated.edf", "szcore.tsv", "quality.json"}
+OUTPUTS = set(WRITERS)
 EVENTS = "_desc-attribution_events"
 
 
