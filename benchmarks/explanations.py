@@ -1,4 +1,4 @@
-"""Are explanations true?  python benchmarks/explanations.py --work FOLDER [--rules NAME ...] [--speed].
+"""Faithfulness of explanations: python benchmarks/explanations.py --work FOLDER [--rules NAME ...] [--speed].
 
 t-VGG GAP on the simulated cohort of `eeg demo` (seed 0), trained on 48 of its 80 subjects.  Unseen are its
 other subjects with discharges and, of the same simulation, those among 120 more; a second network learns

@@ -1,4 +1,4 @@
-"""What the TensorBoard callback costs: python benchmarks/logging_cost.py --repetitions 3.
+"""Cost of the TensorBoard callback: python benchmarks/logging_cost.py --repetitions 3.
 
 On MNIST ($HEBBIAN_DATA/mnist, batches of 32, ten epochs, its whole test set held out): 784-500-10, and two
 convolutions of 16 and 32 kernels 5 x 5 with pooling.  They learn by backprop with plain SGD, the cheapest

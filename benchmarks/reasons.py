@@ -1,4 +1,4 @@
-"""Why rules stay behind random features, measured: python benchmarks/reasons.py [--rules NAME ...].
+"""Why some rules perform worse than random features: python benchmarks/reasons.py [--rules NAME ...].
 
 Each reason is one measurement on the nets, images and settings of benchmarks/rules.py with seed 0,
 evaluated on the 2,000 training images that it holds out.  benchmarks/results/reasons.json stores them for

@@ -1,4 +1,4 @@
-"""What helps a network that is trained on diagnoses alone: each ingredient by itself.
+"""Training on diagnoses alone: the effect of each ingredient separately.
 
     python benchmarks/recording_labels.py --work /tmp/recording_labels
 

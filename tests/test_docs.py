@@ -1,4 +1,4 @@
-"""The code of the README, the guides and the examples runs as it stands."""
+"""The code of the README, the guides and the examples runs unchanged."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""The packages and rooms: which may import which, and what importing their faces costs."""
+"""The packages: allowed imports between them, and the cost of importing them."""
 
 import ast
 import configparser

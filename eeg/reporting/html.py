@@ -23,7 +23,7 @@ _UNSAFE = (
     *("html", "link", "image_link", "image_reference", "reference", "short_reference"),
     *("short_image_ref", "autolink", "automail"),
 )
-"""HTML elements and links in Markdown, which are escaped in a report."""
+"""Rules for HTML and links in Markdown, disabled in a report."""
 
 
 def write_report(analysis: RecordingAnalysis, path: Path) -> None:

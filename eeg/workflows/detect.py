@@ -32,7 +32,7 @@ def detect(
     keep_name: bool = False,
     tensorboard: bool = False,
 ) -> tuple[RecordingAnalysis, Path]:
-    """Analyse one recording and write the results to a new folder below ``out``.
+    """Analyse one recording and write the results to a separate folder below ``out``.
 
     The folder holds the files of `eeg.reporting.export.WRITERS`.  The segments also go to a derivative
     dataset of BIDS below ``out``.

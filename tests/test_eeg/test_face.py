@@ -1,4 +1,4 @@
-"""The Python face: the README's block runs, and a network trained elsewhere becomes a detector."""
+"""The Python interface: the code of the README runs, and an external network becomes a detector."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Arrays on disk hold what arrays in memory hold, and are let go of piece by piece."""
+"""Arrays on disk equal arrays in memory, and are released in parts."""
 
 import mmap
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Numbers about units and updates, against theory and against slow, obvious ways to get them."""
+"""Statistics of units and updates, against theory and slow reference implementations."""
 
 import pytest
 import torch

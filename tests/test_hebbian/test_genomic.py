@@ -1,4 +1,4 @@
-"""The genomic bottleneck: what the addresses are, what is counted, and that it can learn and be baked."""
+"""The genomic bottleneck: addresses, compression, training and baking."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""Associative memory: storage written out, energy that only falls, and capacities from theory."""
+"""Associative memory: storage written out, energy that never rises, and capacities from theory."""
 
 import pytest
 import torch

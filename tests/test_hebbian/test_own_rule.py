@@ -1,4 +1,4 @@
-"""Rules and data of other installed packages are found; the page that shows how is what is tested."""
+"""Rules and data of other installed packages are found, as in the code of the documentation page."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""One contract for every rule that the registry knows, and the oracles of those that use labels."""
+"""One contract for every registered rule, and the oracles of those that use labels."""
 
 import copy
 import inspect

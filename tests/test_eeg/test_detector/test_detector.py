@@ -1,4 +1,4 @@
-"""The saved detector: the same answer after loading, one clear line for anything else, nothing hidden."""
+"""The saved detector: the same scores after loading, one clear line for other files, no hidden content."""
 
 import json
 import pickletools

@@ -1,4 +1,4 @@
-"""Measures of faithfulness on networks whose answers are known, and beside Captum's and SciPy's own."""
+"""Measures of faithfulness on networks with known results, and against those of Captum and SciPy."""
 
 import numpy as np
 import pytest

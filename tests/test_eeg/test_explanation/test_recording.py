@@ -1,4 +1,4 @@
-"""Evidence for the logit of a recording adds up to it, whatever puts the windows together."""
+"""Evidence for the logit of a recording adds up to it for every pooling."""
 
 from dataclasses import replace
 

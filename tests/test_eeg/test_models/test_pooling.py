@@ -1,4 +1,4 @@
-"""Poolings against their loops, their derivatives, and what they must not depend on."""
+"""Poolings against loops, their derivatives, and their invariances."""
 
 import math
 

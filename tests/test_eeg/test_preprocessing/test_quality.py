@@ -1,4 +1,4 @@
-"""What is wrong with a recording is planted here, and then found where it was planted."""
+"""Flaws of a recording are simulated, then detected at the simulated place."""
 
 from collections import Counter
 from dataclasses import replace

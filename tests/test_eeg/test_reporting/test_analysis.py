@@ -1,4 +1,4 @@
-"""What an analysis holds beside its segments, on a network whose output is known by hand."""
+"""The parts of an analysis other than segments, for a network with a known output."""
 
 import numpy as np
 import pytest

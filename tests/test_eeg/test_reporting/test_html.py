@@ -1,4 +1,4 @@
-"""The report and its figures: they contain what a reader must see, and load and leak nothing."""
+"""The report and its figures: required contents, no external resources, no personal data."""
 
 import re
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The card states what a user must know, and no name or date of a subject."""
+"""The card contains the required facts, and no name or date of a subject."""
 
 from dataclasses import replace
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""The simulated cohort against the forward model's physics, the numbers it promises and peer readers."""
+"""The simulated cohort against the forward model's physics, the documented numbers and other readers."""
 
 import csv
 import json

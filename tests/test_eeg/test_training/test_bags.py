@@ -1,4 +1,4 @@
-"""Bags without anybody's advantage, and a task that needs both."""
+"""Bags: subjects and classes have equal weight; and a task that needs bags."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""A training that was killed goes on where it was, and ends as it would have, bit for bit."""
+"""A killed training resumes where it was and ends with identical results, bit for bit."""
 
 import json
 from collections import Counter

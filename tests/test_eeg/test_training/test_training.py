@@ -1,4 +1,4 @@
-"""From a corpus to figures: nothing leaks, everything can be repeated, and the figures are what they say."""
+"""Training and cross-validation: no leakage between subjects, reproducibility, and correct results."""
 
 import copy
 import csv

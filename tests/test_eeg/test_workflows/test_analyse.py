@@ -1,4 +1,4 @@
-"""One analysis of a recording: each step is done once, and MNE's objects go in and come out."""
+"""One analysis of a recording: each step runs once, and MNE objects are accepted and returned."""
 
 from collections import Counter
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Models on the same folds: the figures are theirs, the tests are those of significance, scores are kept."""
+"""Models on the same folds: their metrics, the significance tests, and the stored scores."""
 
 import json
 from dataclasses import replace
