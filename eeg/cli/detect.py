@@ -79,6 +79,8 @@ def detect_command(
             _echo_recording(facts, len(recordings))
     if machine:
         echo_json({**stated, "recordings": results})
+    elif not results:
+        click.echo("No recording could be scored.")
     else:
         _echo_after(detector, stated["alpha"], out / "tensorboard" if tensorboard else None)
     end(len(results) < len(recordings))
@@ -133,9 +135,10 @@ def _detect_each(
 def _facts(number: int, analysis: RecordingAnalysis, folder: Path) -> dict[str, Any]:
     return {
         "recording": number,
-        "score": analysis.decision.probability,
+        "score": analysis.decision.score,
         "answer": str(analysis.decision.answer),
         "segments": len(analysis.segments),
+        "refused": str(analysis.explanation.check) if analysis.explanation.refused else None,
         "folder": str(folder),
     }
 
@@ -153,7 +156,10 @@ def _simulated(detector: Detector) -> bool:
 def _echo_before(detector: Detector, prevalence: float) -> None:
     from eeg.disclaimers import RESEARCH_USE
 
-    click.echo(f"Score for epilepsy-like EEG at a stated prevalence of {prevalence:.2f}.  {RESEARCH_USE}")
+    stated = f"at a stated prevalence of {prevalence:.2f}" if detector.is_calibrated else "(not calibrated)"
+    click.echo(f"Score for epilepsy-like EEG {stated}.  {RESEARCH_USE}")
+    if warning := detector.calibration.warning:
+        click.echo(f"Warning: {warning}")
     if _simulated(detector):
         click.echo("The model was trained on simulated EEG: its scores mean nothing for a real person.")
 
@@ -163,6 +169,8 @@ def _echo_recording(facts: dict[str, Any], total: int) -> None:
     place = f"{facts['recording']}/{total}"
     click.echo(f"{place}  {facts['score']:.2f}  {facts['segments']} segment(s)  {report}")
     click.echo(f"     {facts['answer']}")
+    if facts["refused"]:
+        click.echo(f"     {facts['refused']}")
 
 
 def _echo_after(detector: Detector, alpha: float, figures: Path | None) -> None:
@@ -170,7 +178,9 @@ def _echo_after(detector: Detector, alpha: float, figures: Path | None) -> None:
     from eeg.disclaimers import NORMAL_EEG
 
     subjects = detector.calibration.conformal
-    if few := subjects.too_few(alpha):
+    if not detector.is_calibrated:
+        click.echo("No recording is assigned to a group: the model is not calibrated.")
+    elif few := subjects.too_few(alpha):
         click.echo(f"No recording is assigned to a group: {few}.")
     else:
         click.echo(

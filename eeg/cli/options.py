@@ -61,9 +61,9 @@ class MethodName(click.ParamType[str]):
 FOLDER = click.Path(file_okay=False, path_type=Path)
 DATA = click.Path(path_type=Path)  # a corpus, or the table of one
 JOBS = click.option(
-    "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes that work at once."
+    "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Number of parallel processes."
 )
-MACHINE = click.option("--json", "machine", is_flag=True, help="For machines.")
+MACHINE = click.option("--json", "machine", is_flag=True, help="Print the result as JSON.")
 _POLICY = click.Choice(["keep", "exclude", "strict"])
 _POLICIES = (
     "Keep all windows, exclude those with flat or clipped signal, or also those with blinks and muscle, "
@@ -83,12 +83,17 @@ METHOD = click.option(
 )
 RULE_HELP = "See `hebbian rules`."
 MODEL_HELP = "A network, e.g. eegnet (an unknown name lists all), or a package.module:function of yours."
+_LABEL_MODE = RenamedChoice(list(LABEL_MODES))
+_LABEL_MODES = "What is learned.  " + "  ".join(
+    f"{k}: {mode.description}." for k, mode in LABEL_MODES.items()
+)
 LABELS = click.option(
     "--labels",
-    type=RenamedChoice(list(LABEL_MODES)),
-    help="What is learned.  "
-    + "  ".join(f"{name}: {mode.description}." for name, mode in LABEL_MODES.items())
-    + "  [default: events if every recording is annotated, else recording]",
+    type=_LABEL_MODE,
+    help=f"{_LABEL_MODES}  [default: events if every recording is annotated, else recording]",
+)
+RECORDING_LABELS = click.option(
+    "--labels", type=_LABEL_MODE, default="recording", show_default=True, help=_LABEL_MODES
 )
 AUGMENT = click.option(
     "--augment",
@@ -115,7 +120,7 @@ BATCH = click.option(
     type=click.IntRange(1),
     default=64,
     show_default=True,
-    help="Windows that the network sees at once: fewer need less memory.",
+    help="Windows per forward pass; fewer need less memory.",
 )
 SEGMENTS = click.option(
     "--segments", type=click.IntRange(1), default=10, show_default=True, help="Maximum number of segments."
@@ -126,10 +131,10 @@ KEEP_NAMES = click.option(
 NETWORK = click.option(
     "--network",
     metavar="CODE",
-    help="package.module:function that MODEL may run, where it was trained with that.",
+    help="package.module:function: allow MODEL to run this code, which defines its network.",
 )
 PREVALENCE = click.option(
     "--prevalence",
     type=FloatRange(0, 1, min_open=True, max_open=True),
-    help="Of epilepsy among the examined subjects.  [default: that of the training subjects]",
+    help="Prevalence of epilepsy among the examined subjects.  [default: that of the training subjects]",
 )

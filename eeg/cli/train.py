@@ -20,6 +20,7 @@ from eeg.cli.options import (
     MACHINE,
     MODEL_HELP,
     QUALITY,
+    RECORDING_LABELS,
     RULE_HELP,
     SEED,
     WINDOW,
@@ -162,7 +163,7 @@ def _echo_run(run: TrainingRun, out: Path, machine: bool) -> None:
     show_default=True,
     help=f"{RULE_HELP}  Repeatable.",
 )
-@LABELS
+@RECORDING_LABELS
 @WINDOW
 @FOLDS
 @EPOCHS
@@ -171,18 +172,16 @@ def _echo_run(run: TrainingRun, out: Path, machine: bool) -> None:
 @QUALITY
 @CACHE
 @JOBS
-def compare_command(data: Path, machine: bool, labels: str | None, **options: Any) -> None:
+def compare_command(data: Path, machine: bool, **options: Any) -> None:
     """Cross-validate models on the same folds of DATA: every network with every rule, and feature models.
 
-    All are tested against the first.  The default of --labels is recording.
+    All are tested against the first.
     """
     from eeg.datasets import open_corpus
     from eeg.workflows.compare import compare_models
 
     one_thread()
     reporter = Reporter(machine)
-    comparison = compare_models(
-        open_corpus(data), labels=labels or "recording", **options, **reporter.callbacks
-    )
+    comparison = compare_models(open_corpus(data), **options, **reporter.callbacks)
     echo_json(vars(comparison)) if machine else click.echo(str(comparison))
     end(reporter.failed)

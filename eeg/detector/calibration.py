@@ -26,6 +26,11 @@ class Calibration:
     n: int
     conformal: Conformal = field(default_factory=Conformal)
 
+    @property
+    def warning(self) -> str:
+        """`NOT_SEPARATED` if the slope is 0, else ""."""
+        return "" if self.slope else NOT_SEPARATED
+
     def logit(self, score: np.ndarray | float, prevalence: float | None = None) -> np.ndarray:
         """Return the calibrated logit at ``prevalence`` (0 to 1; the training subjects' by default).
 
@@ -39,6 +44,9 @@ class Calibration:
             shift = float(log_odds(prevalence) - log_odds(self.prevalence))
         return self.slope * np.asarray(score, float) + self.intercept + shift
 
+
+NOT_SEPARATED = "The calibration scores do not separate the groups: the score is only the prevalence."
+"""Warning of a calibration that does not use the network's score."""
 
 UNCALIBRATED = Calibration(1.0, 0.0, 0.5, 0)
 """Leaves raw logits as they are; of a network trained elsewhere."""

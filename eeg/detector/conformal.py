@@ -1,7 +1,7 @@
 """Assign a recording to a group, or to neither: conformal prediction sets, calibrated on subjects.
 
 A new subject is exchangeable with the calibration subjects of the same class if both come from the same
-population.  Across hospitals this need not hold, and then neither do the error rates.
+population.  Subjects of another hospital may differ; then the error rates may not hold.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Literal
 
 import numpy as np
@@ -24,6 +25,14 @@ EXCHANGEABILITY = (
 )
 
 Group = Literal["epilepsy", "control"]
+
+
+def required_subjects(alpha: float) -> int:
+    """Return the smallest number n of calibration subjects per group for which 1 / (n + 1) <= ``alpha``.
+
+    The smallest p-value of n subjects is 1 / (n + 1): with fewer subjects no group can be excluded.
+    """
+    return next(n for n in count(max(1, math.ceil(1 / alpha) - 2)) if alpha >= 1 / (n + 1))
 
 
 @dataclass(frozen=True)
@@ -47,9 +56,14 @@ class Answer:
 
     @property
     def grounds(self) -> str:
-        """The evidence for the answer: error rate, number of subjects, predictive value."""
+        """The evidence for the answer: error rate, number of subjects, predictive value.
+
+        Empty if there are too few subjects for any error rate to hold.
+        """
+        if self.n < required_subjects(self.alpha):
+            return ""
         sentence = (
-            f"At most {self.alpha:.0%} of each group are assigned to the other one, estimated on "
+            f"At most {self.alpha:.0%} of each group are assigned to the other group, estimated on "
             f"n = {self.n} calibration subjects of the smaller group."
         )
         if not math.isnan(self.expected):
@@ -78,7 +92,7 @@ class Conformal:
         """Return the conformal p-values of scores (...) for epilepsy and for control, each (...) in (0, 1].
 
         The fraction of calibration subjects, including the new one, whose score is as far towards the
-        other group.  Ties count as far, which errs on the side of not deciding.
+        other group.  Ties count as equally far: they increase the p-value.
         """
         scores = np.asarray(scores, float)
         low = (scores[..., None] >= np.array(self.epilepsy)).sum(-1)
@@ -101,9 +115,12 @@ class Conformal:
 
     def too_few(self, alpha: float) -> str:
         """Return why no recording can be assigned at this error rate, "" if there are enough subjects."""
-        if alpha >= 1 / (self.n + 1):
+        if self.n >= (required := required_subjects(alpha)):
             return ""
-        return f"n = {self.n} calibration subjects of the smaller group are too few for alpha = {alpha:g}"
+        return (
+            f"n = {self.n} calibration subjects of the smaller group are too few for alpha = {alpha:g}; "
+            f"at least {required} per group are needed"
+        )
 
     def group(self, score: float, alpha: float = ALPHA) -> Group | None:
         """Return the only group whose p-value of a raw score exceeds alpha, None for both or neither.

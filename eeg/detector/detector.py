@@ -48,12 +48,12 @@ class Decision:
     """The answer for one recording.
 
     ``window_onset`` (N,) in seconds and ``window_logit`` (N,) are the network's raw evidence;
-    ``logit`` is the recording's calibrated logit at ``prevalence`` and ``probability`` its sigmoid;
+    ``logit`` is the recording's calibrated logit at ``prevalence`` and ``score`` its sigmoid;
     ``answer`` is the group that the recording resembles, if any; ``interval`` holds the 95 % interval of the
-    probability over calibration subjects, None where the calibration stores none.
+    score over calibration subjects, None where the calibration stores none.
     """
 
-    probability: float
+    score: float
     prevalence: float
     logit: float
     window_onset: np.ndarray
@@ -61,11 +61,6 @@ class Decision:
     window_length: float  # s
     answer: Answer
     interval: tuple[float, float] | None = None
-
-    @property
-    def score(self) -> float:
-        """The score that reports state: ``probability``."""
-        return self.probability
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,7 +224,7 @@ class Detector(DetectorSettings):
         logits
             (N,) the network's logits of these windows.
         prevalence
-            The prevalence at which the probability is given; that of the training subjects by default.
+            The prevalence that the score assumes; that of the training subjects by default.
         alpha
             At most this fraction of each group is assigned to the other one.
         """
@@ -237,7 +232,7 @@ class Detector(DetectorSettings):
         calibrated = float(self.calibration.logit(score, prevalence))
         stated = self.calibration.prevalence if prevalence is None else prevalence
         return Decision(
-            probability=float(expit(calibrated)),
+            score=float(expit(calibrated)),
             prevalence=stated,
             logit=calibrated,
             window_onset=windows.onset,

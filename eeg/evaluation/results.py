@@ -55,7 +55,7 @@ class Results:
     baselines: Mapping[str, Estimate]  # ROC-AUC of subjects, without a network
     answers: Answers
     coverage: tuple[float, ...]  # fraction of subjects decided, the most certain first,
-    risk: tuple[float, ...]  # and its fraction of errors at even prevalence
+    risk: tuple[float, ...]  # and their error rate at prevalence 0.5
     audit: Audit
 
 
@@ -252,7 +252,10 @@ def describe_risk(results: Results) -> str:
     """
     places = {int(np.searchsorted(results.coverage, fraction - 1e-9)) for fraction in (0.25, 0.5, 0.75)}
     points = [
-        f"{results.risk[i]:.0%} of the most certain {results.coverage[i]:.0%}"
-        for i in sorted(places - {len(results.coverage) - 1})
+        f"{results.risk[i]:.0%} at coverage {results.coverage[i]:.0%}"
+        for i in sorted({*places, len(results.coverage) - 1})
     ]
-    return f"errors at even prevalence: {', '.join([*points, f'{results.risk[-1]:.0%} of all'])}"
+    return (
+        "selective risk (error rate of the most certain fraction of the decisions, at prevalence 0.5): "
+        + ", ".join(points)
+    )

@@ -60,9 +60,9 @@ class Check:
 
     def __str__(self) -> str:
         text = (
-            f"replaced by the {self.baseline} baseline, the segments take {self.lost:.3g} from the "
-            f"recording's logit; segments of the same lengths anywhere take less than {self.by_chance:.3g} "
-            f"in {_QUANTILE:.0%} of {_DRAWS} draws"
+            f"replacing the segments by the {self.baseline} baseline reduces the recording's logit by "
+            f"{self.lost:.3g}; replacing random segments of the same lengths reduces it by less than "
+            f"{self.by_chance:.3g} in {_QUANTILE:.0%} of {_DRAWS} draws"
         )
         return text if self.passed else f"The explanation failed its check and is not shown: {text}."
 

@@ -42,6 +42,7 @@ class ModelSummary:
     calibration: str
     labels: Labels
     warnings: tuple[str, ...] = ()
+    is_calibrated: bool = True
 
 
 def describe_calibration(calibration: Calibration) -> str:
@@ -55,7 +56,7 @@ def describe_calibration(calibration: Calibration) -> str:
 
 
 def summarize_model(detector: Detector, warnings: Sequence[str] = ()) -> ModelSummary:
-    """Return the summary of a detector, with ``warnings`` before those about its training data."""
+    """Return the summary of a detector, with ``warnings`` before those about its training."""
     training, calibration = detector.training, detector.calibration
     confounds = [
         line
@@ -67,13 +68,14 @@ def summarize_model(detector: Detector, warnings: Sequence[str] = ()) -> ModelSu
         rule=training.rule,
         montage=REFERENCE_TITLES[detector.preprocessing.reference],
         channels=detector.preprocessing.inputs,
-        training=f"{training.corpus}; {training.subjects} subjects, "
+        training=f"{training.corpus}; {training.subjects or 'unknown number of'} subjects, "
         f"windows of {detector.window:g} s, labels: {LABEL_MODES[detector.labels].description}",
         simulated=training.simulated,
         n_subjects=training.subjects,
         calibration=describe_calibration(calibration),
         labels=detector.labels,
-        warnings=(*warnings, *confounds),
+        warnings=(*warnings, *filter(None, [calibration.warning]), *confounds),
+        is_calibrated=detector.is_calibrated,
     )
 
 

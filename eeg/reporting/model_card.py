@@ -97,7 +97,7 @@ def _facts(detector: Detector) -> dict[str, Any]:
         "calibration": f"on one out-of-fold score of each of {calibration.n} subjects, "
         f"{calibration.prevalence:.0%} of them with epilepsy"
         if calibration.n
-        else "not calibrated",
+        else "none; the score is not a probability",
         "training windows in the file": _describe_prototypes(detector),
         "versions": ", ".join(f"{k} {v}" for k, v in training.versions.items()) or UNKNOWN,
     }

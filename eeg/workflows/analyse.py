@@ -76,7 +76,7 @@ def analyse(
 
         raw = mne.io.read_raw("recording.edf")
         analysis = analyse(detector, raw)
-        analysis.decision.probability, analysis.segments
+        analysis.decision.score, analysis.segments
         raw.set_annotations(raw.annotations + analysis.to_annotations())
         analysis.report("report.html")
     """

@@ -60,7 +60,7 @@ def run_demo(out: Path, seed: int, say: Say) -> None:
     for label, group in ((1, "epilepsy"), (0, "control")):
         entry = next(s.entry for s in run.unseen if s.entry.label == label)
         analysis, written = detect(run.detector, entry.path, out / "detections")
-        say(f"     score {analysis.decision.probability:.2f} for a simulated subject of the {group} group")
+        say(f"     score {analysis.decision.score:.2f} for a simulated subject of the {group} group")
         reports.append(written / "report.html")
     say(f"\n{NORMAL_EEG}  {RESEARCH_USE}\nOpen these:")
     for report in reports:

@@ -50,7 +50,9 @@ class Foreign(nn.Module):
 
 
 @pytest.mark.parametrize("outputs", [1, 2])
-def test_a_network_trained_elsewhere_is_analysed_and_not_called_calibrated(outputs: int) -> None:
+def test_a_network_trained_elsewhere_is_analysed_and_not_called_calibrated(
+    outputs: int, tmp_path: Path
+) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = Foreign(outputs)
@@ -68,6 +70,13 @@ def test_a_network_trained_elsewhere_is_analysed_and_not_called_calibrated(outpu
     assert analysis.decision.interval is None
     assert analysis.model.name == "Foreign"
     assert analysis.model.calibration.startswith("none")
+    analysis.report(tmp_path / "r.html")
+    page = " ".join((tmp_path / "r.html").read_text(encoding="utf-8").split())
+    assert "<tr><th>Training data</th><td>unknown</td></tr>" in page
+    assert "It is not calibrated" in page
+    assert "calibration: none" in page
+    for untrue in ("At most", "n = 0", "stated prevalence", "a fraction of", "0 subjects", "eeg train"):
+        assert untrue not in page, untrue
 
 
 def test_a_network_of_another_shape_is_refused_and_one_without_a_name_is_not_saved(tmp_path: Path) -> None:

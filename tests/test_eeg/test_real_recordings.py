@@ -69,7 +69,7 @@ def test_detecting_writes_all_its_files(file: Path, detector: Detector, tmp_path
     assert {path.name for path in folder.iterdir()} == names
     quality = json.loads((folder / "quality.json").read_text())
     assert quality["windows"] == len(analysis.decision.window_onset)
-    assert 0 < analysis.decision.probability < 1
+    assert 0 < analysis.decision.score < 1
 
 
 @needs_data

@@ -39,7 +39,7 @@ def build_result(analysis: RecordingAnalysis) -> dict[str, Any]:
     return {
         "schema": _SCHEMA,
         "statements": [RESEARCH_USE, NORMAL_EEG, NOT_A_FINDING],
-        "score": float(decision.probability),
+        "score": float(decision.score),
         "interval": None if decision.interval is None else list(decision.interval),
         "prevalence": float(decision.prevalence),
         "logit": float(decision.logit),

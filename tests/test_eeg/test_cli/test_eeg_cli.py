@@ -19,8 +19,10 @@ from eeg.cli.common import echo_results
 from eeg.cli.main import main
 from eeg.datasets import open_corpus
 from eeg.datasets.fingerprint import file_hash
+from eeg.detector.calibration import NOT_SEPARATED
 from eeg.detector.detector import Detector, load_detector, save_detector
 from eeg.disclaimers import NORMAL_EEG, RESEARCH_USE
+from eeg.explanation.explain import Check
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.reporting.export import WRITERS
@@ -356,8 +358,41 @@ def test_detect_answers_or_states_that_it_cannot(model: Path, recording: Path, t
     assert "Cannot say: n = 8 calibration subjects" in again.output  # 0.1 needs nine
     assert "No recording is assigned to a group: n = 8" in again.output
     assert "error rate of at most" not in again.output
+    assert "at least 9 per group" in again.output
+    result = json.loads(next((tmp_path / "again").glob("*/result.json")).read_text())
+    assert result["answer"]["grounds"] == "", "no error rate holds"
     assert "n = 8" in refused(1, "detect", model, recording, "--out", tmp_path / "no", "--alpha", 0.1)
     assert not (tmp_path / "no").exists()
+
+
+def test_detect_warns_of_a_calibration_that_does_not_separate_the_groups(
+    model: Path, recording: Path, tmp_path: Path
+) -> None:
+    detector = load_detector(model / "model.safetensors")
+    flat = replace(detector, calibration=replace(detector.calibration, slope=0.0, intercept=0.0))
+    save_detector(flat, tmp_path / "model.safetensors")
+    result = eeg("detect", tmp_path / "model.safetensors", recording, "--out", tmp_path / "out")
+    assert result.exit_code == 0
+    assert f"Warning: {NOT_SEPARATED}" in result.output
+    (folder,) = told_of(tmp_path / "out")
+    assert NOT_SEPARATED in json.loads((folder / "result.json").read_text())["model"]["warnings"]
+    assert NOT_SEPARATED in (folder / "report.html").read_text()
+    assert NOT_SEPARATED not in eeg("detect", model, recording, "--out", tmp_path / "other").output
+
+
+def test_detect_states_why_an_explanation_is_not_shown(
+    model: Path, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Check, "passed", False)
+    result = eeg("detect", model, recording, "--out", tmp_path / "out")
+    assert "0 segment(s)" in result.output
+    assert "The explanation failed its check and is not shown: replacing the segments" in result.output
+
+
+def test_compare_states_its_default_labels_once() -> None:
+    text = " ".join(eeg("compare", "--help").output.split())
+    assert "[default: recording]" in text
+    assert "events if every recording is annotated" not in text
 
 
 def test_detect_scores_and_explains_and_warns_of_what_it_was_trained_on(
@@ -456,6 +491,9 @@ def test_a_bad_recording_is_reported_in_one_line_and_writes_nothing(
     assert path.name in message
     assert BAD[kind] in message
     assert list((tmp_path / "out").iterdir()) == []
+    again = eeg("detect", model, path, "--out", tmp_path / "out")
+    assert "No recording could be scored." in again.output
+    assert "assigned" not in again.output
 
 
 def test_two_missing_channels_are_interpolated_and_reported(model: Path, tmp_path: Path) -> None:

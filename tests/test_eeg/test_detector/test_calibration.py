@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from eeg.detector.calibration import Calibration, fit_calibration
+from eeg.detector.calibration import NOT_SEPARATED, Calibration, fit_calibration
 
 calibrations = st.builds(
     Calibration, st.floats(0.01, 10), st.floats(-5, 5), st.floats(0.05, 0.95), st.just(10)
@@ -81,3 +81,13 @@ def test_an_uninformative_score_has_the_prior(scores: np.ndarray) -> None:
 def test_calibration_needs_both_classes(label: int) -> None:
     with pytest.raises(ValueError, match="calibration needs both classes"):
         fit_calibration(np.arange(4.0), np.full(4, label))
+
+
+def test_a_calibration_on_scores_in_the_wrong_order_is_only_the_prevalence_and_has_a_warning() -> None:
+    labels = np.repeat([1, 0], [10, 30])
+    found = fit_calibration(-labels + np.linspace(0, 0.1, 40), labels)
+    assert found.warning == NOT_SEPARATED
+    for score in (-100.0, 100.0):
+        assert expit(found.logit(score)) == pytest.approx(0.25)
+        assert expit(found.logit(score, 0.1)) == pytest.approx(0.1)
+    assert fit_calibration(labels + np.linspace(0, 0.1, 40), labels).warning == ""

@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 from scipy import stats
 
 from eeg.detector import novelty
-from eeg.detector.conformal import Answers, Conformal, Rates, answers, calibrate
+from eeg.detector.conformal import Answers, Conformal, Rates, answers, calibrate, required_subjects
 from trainers.errors import DataError
 
 whole = st.lists(st.integers(-5, 5), min_size=2, max_size=20)
@@ -57,6 +57,21 @@ def test_the_answer_is_the_group_that_the_score_is_usual_in() -> None:
     assert "typical of both groups, or of neither" in str(far.answer(0.0, 0.5))
 
 
+def far_apart(n: int) -> Conformal:
+    return Conformal((1.0,) * n, (-1.0,) * n)
+
+
+@given(st.floats(0.005, 0.99) | st.integers(2, 200).map(lambda n: 1 / n))
+def test_the_required_number_of_subjects_is_the_smallest_that_excludes_a_group(alpha: float) -> None:
+    """By counting p-values: no calibration score is as extreme as the new one."""
+    n = required_subjects(alpha)
+    assert far_apart(n).p_values(np.array(-2.0))[0] <= alpha
+    assert far_apart(n).answer(2.0, 0.5, alpha).group == "epilepsy"
+    if n > 1:
+        assert far_apart(n - 1).p_values(np.array(-2.0))[0] > alpha
+        assert far_apart(n - 1).answer(2.0, 0.5, alpha).group is None
+
+
 def test_an_alpha_that_so_few_subjects_cannot_bear_is_refused_with_their_number() -> None:
     few = Conformal(tuple(range(8)), tuple(range(30)))
     with pytest.raises(DataError, match=r"n = 8 .* at least 1/\(n\+1\) = 0.111"):
@@ -65,6 +80,9 @@ def test_an_alpha_that_so_few_subjects_cannot_bear_is_refused_with_their_number(
     answer = few.answer(3.0, 0.5, 0.1)
     assert (answer.group, answer.n) == (None, 8)
     assert str(answer).startswith("Cannot say: n = 8")
+    assert "at least 9 per group are needed" in str(answer)
+    assert answer.grounds == "", "no error rate holds"
+    assert far_apart(9).answer(0.5, 0.5, 0.1).grounds.startswith("At most 10% of each group")
     for alpha in (0.0, 1.0, math.nan):
         with pytest.raises(DataError, match="alpha"):
             few.check(alpha)

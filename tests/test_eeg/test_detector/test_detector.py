@@ -44,7 +44,7 @@ def test_a_loaded_detector_answers_bit_for_bit_the_same(
     np.testing.assert_array_equal(again.prepare(again.open(raw)).windows.data, windows)
     np.testing.assert_array_equal(again.logits(windows), detector.logits(windows))
     one, other = (d.decide(found, d.logits(windows), 0.1) for d in (again, detector))
-    assert one.probability == other.probability
+    assert one.score == other.score
     assert replace(again, network=detector.network) == detector
     assert not again.network.training
 
@@ -76,11 +76,11 @@ def test_a_decision_is_the_calibrated_sigmoid_of_the_aggregated_logits(
     np.testing.assert_allclose(decision.window_logit, logits, rtol=1e-4, atol=1e-6)
     raw_logit = 1.5 * max(logits) - 0.25  # 8 % of ten windows are one
     assert decision.logit == pytest.approx(raw_logit, rel=1e-4)
-    assert decision.probability == pytest.approx(float(expit(raw_logit)), rel=1e-4)
+    assert decision.score == pytest.approx(float(expit(raw_logit)), rel=1e-4)
     assert decision.prevalence == 0.4
     moved = detector.decide(found, detector.logits(windows), 0.02)
     odds = np.exp(raw_logit) / (0.4 / 0.6) * (0.02 / 0.98)
-    assert moved.probability == pytest.approx(odds / (1 + odds), rel=1e-4)
+    assert moved.score == pytest.approx(odds / (1 + odds), rel=1e-4)
     assert moved.prevalence == 0.02
 
 

@@ -500,11 +500,10 @@ def test_discharges_in_no_window_leave_the_windows_without_figures() -> None:
 def test_risk_is_reported_at_each_coverage() -> None:
     """Four fifths are as sure as each other: a quarter of all has no defined risk."""
     found = compute_results(PLAN, made_up(1), None, folds=2, confounds={})
+    risk = "selective risk (error rate of the most certain fraction of the decisions, at prevalence 0.5): "
     tied = replace(found, coverage=(0.8, 1.0), risk=(0.25, 0.5))
-    assert describe_risk(tied) == "errors at even prevalence: 25% of the most certain 80%, 50% of all"
-    assert (
-        describe_risk(replace(found, coverage=(1.0,), risk=(0.5,))) == "errors at even prevalence: 50% of all"
-    )
+    assert describe_risk(tied) == f"{risk}25% at coverage 80%, 50% at coverage 100%"
+    assert describe_risk(replace(found, coverage=(1.0,), risk=(0.5,))) == f"{risk}50% at coverage 100%"
 
 
 # --- a run

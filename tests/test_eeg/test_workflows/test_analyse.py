@@ -101,7 +101,7 @@ def test_a_recording_of_mne_has_the_same_analysis_as_its_file(peaky: Detector, r
     names = opened.ch_names.copy()
     by_raw, by_path = analyse(peaky, opened), analyse(peaky, recording)
     assert by_raw.segments == by_path.segments
-    assert by_raw.decision.probability == by_path.decision.probability
+    assert by_raw.decision.score == by_path.decision.score
     assert by_raw.recording.digest is None
     assert by_raw.name == "recording"
     assert by_raw.recording.header is not None
