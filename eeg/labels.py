@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -74,4 +74,21 @@ RENAMED = {
     "shift": "time-shift",
     "mix": "background-mix",
 }
-"""Former names of label modes and augmentations on the command line."""
+"""Former names of label modes and augmentations."""
+
+
+def check_name(kind: str, name: str, known: Collection[str]) -> None:
+    """Raise `ValueError` if ``name`` is unknown; of a former name it states the present one.
+
+    Examples
+    --------
+    >>> check_name("labels", "found", LABEL_MODES)
+    Traceback (most recent call last):
+    ValueError: labels 'found' are now called 'pseudo'
+    """
+    if name in known:
+        return
+    if RENAMED.get(name) in known:
+        verb = "are" if kind.endswith("s") else "is"
+        raise ValueError(f"{kind} {name!r} {verb} now called {RENAMED[name]!r}")
+    raise ValueError(f"unknown {kind} {name!r}; expected one of {', '.join(known)}")

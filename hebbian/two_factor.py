@@ -164,6 +164,13 @@ class Hebbian(TappedRule):
             raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
         if not plasticity and criterion is None:
             raise ValueError("nothing to train: name a layer in `plasticity` or give a criterion")
+        for path, p in plasticity.items():
+            if isinstance(p, type) or not callable(p):
+                given = f"the class {p.__name__}" if isinstance(p, type) else repr(p)
+                raise TypeError(
+                    f"plasticity of layer {path!r} is {given}; expected a function such as oja, or an "
+                    "instance such as SoftHebb()"
+                )
         at: dict[Synaptic, Plasticity] = {synaptic(model, path): p for path, p in plasticity.items()}
         for layer, p in at.items():
             if hasattr(p, "check"):

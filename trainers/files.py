@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from trainers.errors import DataError
+from trainers.errors import DataError, SettingsError
 
 
 @contextmanager
@@ -33,6 +33,12 @@ def replacing(path: Path) -> Iterator[Path]:
             f"{path} cannot be written ({error.strerror or error}); "
             "specify an existing, writable folder with free space"
         ) from error
+
+
+def refuse_content(out: Path) -> None:
+    """Raise `SettingsError` if a path exists and is not an empty folder."""
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise SettingsError(f"{out}: not empty; expected a new or empty folder")
 
 
 def sweep(path: Path) -> None:

@@ -23,7 +23,7 @@ def opened(model: Path, network: str | None, quality: Policy | None = None) -> D
 
     from eeg.detector.detector import load_detector
 
-    detector = load_detector(model / "model.safetensors" if model.is_dir() else model, network)
+    detector = load_detector(model, network)
     return detector if quality is None else replace(detector, quality=quality)
 
 

@@ -87,20 +87,19 @@ def detect_command(
 
 
 def _refuse_shared_folders(recordings: Sequence[Path], keep_names: bool) -> None:
-    """Refuse recordings whose results would be written to one folder."""
+    """Refuse recordings with the same content, or whose results would be written to one folder."""
     from eeg.datasets.fingerprint import file_hash
+    from eeg.io.suffixes import is_plain_folder
     from eeg.reporting.export.bids import is_bids
-    from eeg.workflows.analyse import output_name
 
-    present = [path for path in recordings if path.exists()]
-    stems = [path.name.split(".")[0] for path in present]
+    present = [path for path in recordings if path.exists() and not is_plain_folder(path)]
     sizes = Counter(path.stat().st_size for path in present)
-    names = [
-        stem if keep_names or is_bids(stem) else output_name(path, file_hash(path))
-        for stem, path in zip(stems, present, strict=True)
-        if keep_names or is_bids(stem) or sizes[path.stat().st_size] > 1  # of others no content is equal
-    ]
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
+    first: dict[str, Path] = {}
+    for path in present:
+        if sizes[path.stat().st_size] > 1 and (other := first.setdefault(file_hash(path), path)) is not path:
+            raise click.UsageError(f"{other} and {path} have the same content; give one of them")
+    names = Counter(path.name.split(".")[0] for path in present)
+    if repeated := [name for name, count in names.items() if count > 1 and (keep_names or is_bids(name))]:
         raise click.UsageError(
             f"several recordings would be written to {', '.join(repeated)}; use another --out for each"
         )

@@ -17,17 +17,19 @@ if TYPE_CHECKING:
 
 
 @click.command("evaluate", short_help="Evaluate a model on new subjects.")
-@click.argument("run", type=FOLDER)
+@click.argument("model", type=FOLDER)
 @click.argument("data", type=DATA, required=False)
 @NETWORK
-@click.option("--against", type=FOLDER, metavar="RUN", help="Another model, to compare on the same subjects.")
+@click.option(
+    "--against", type=FOLDER, metavar="MODEL", help="Another model, to compare on the same subjects."
+)
 @METHOD
 @TRAINED_QUALITY
 @CACHE
 @JOBS
 @MACHINE
 def evaluate_command(
-    run: Path,
+    model: Path,
     data: Path | None,
     network: str | None,
     against: Path | None,
@@ -35,7 +37,7 @@ def evaluate_command(
     machine: bool,
     **options: Any,
 ) -> None:
-    """Evaluate the model of RUN on the recordings in DATA that it was not trained on.
+    """Evaluate MODEL, a folder that `eeg train` wrote, on the recordings in DATA that it was not trained on.
 
     Without DATA, show the results of its training again.
     """
@@ -43,10 +45,10 @@ def evaluate_command(
     from eeg.workflows.evaluate import evaluate
 
     one_thread()
-    detector = opened(run, network, quality)
+    detector = opened(model, network, quality)
     rival = None if against is None else opened(against, network, quality)
     if data is None:
-        _echo_training(detector, run, rival, machine)
+        _echo_training(detector, model, rival, machine)
         return
     reporter = Reporter(machine)
     evaluation = evaluate(detector, open_corpus(data), against=rival, **options, **reporter.callbacks)

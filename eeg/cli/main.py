@@ -13,6 +13,7 @@ from eeg.cli.detect import detect_command, explain_command
 from eeg.cli.evaluate import card_command, evaluate_command
 from eeg.cli.options import FOLDER, SEED
 from eeg.cli.train import compare_command, train_command
+from trainers.cli.options import usage_error
 from trainers.errors import DataError, SettingsError
 
 
@@ -26,7 +27,7 @@ class _OneLine(click.Group):
         except DataError as error:
             raise click.ClickException(str(error)) from error
         except SettingsError as error:
-            raise click.UsageError(str(error), ctx) from error
+            raise usage_error(ctx, error) from error
 
 
 @click.group(cls=_OneLine, context_settings={"help_option_names": ["-h", "--help"]})

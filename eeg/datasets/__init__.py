@@ -11,6 +11,7 @@ from eeg.datasets.guinea_bissau import is_guinea_bissau, open_guinea_bissau
 from eeg.datasets.listing import open_listing
 from eeg.datasets.seizures import read_seizures
 from eeg.datasets.tuep import is_tuep, open_tuep
+from eeg.io.suffixes import is_recording
 from trainers.errors import DataError
 
 __all__ = ["READERS", "Corpus", "Entry", "find_reader", "open_corpus", "read_events", "read_seizures"]
@@ -62,6 +63,8 @@ def open_corpus(path: str | Path) -> Corpus:
     path = Path(path)
     if not path.exists():
         raise DataError(f"{path}: no such folder or table; give an existing one")
+    if path.is_file() and is_recording(path):
+        raise DataError(f"{path}: an EEG recording; expected a corpus folder or a table of recordings")
     reader = find_reader(path)
     if reader is None:
         raise DataError(f"{path}: unknown layout; expected {', '.join(sign for sign, _, _ in READERS)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -23,10 +24,10 @@ from eeg.detector.conformal import ALPHA, Answer
 from eeg.detector.novelty import Gate
 from eeg.detector.prototypes import Prototypes
 from eeg.detector.provenance import Provenance
-from eeg.labels import Labels
+from eeg.labels import LABEL_MODES, Labels, check_name
 from eeg.models.local_readout import build_network
 from eeg.models.pooling import POOLINGS, pool_logits
-from eeg.models.registry import find_model, is_user_code
+from eeg.models.registry import MODELS, find_model, is_user_code
 from eeg.preprocessing.loading import Prepared, prepare
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.quality import Policy
@@ -97,10 +98,8 @@ class DetectorSettings:
     readout: str | None = None
 
     def __post_init__(self) -> None:
-        if self.aggregation not in POOLINGS:
-            raise ValueError(
-                f"unknown aggregation {self.aggregation!r}; expected one of {', '.join(POOLINGS)}"
-            )
+        check_name("labels", self.labels, LABEL_MODES)
+        check_name("aggregation", self.aggregation, POOLINGS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,8 +153,10 @@ class Detector(DetectorSettings):
 
         Raises
         ------
+        TypeError
+            If ``network`` is not a module.
         ValueError
-            If the network does not return one or two finite scores per window.
+            If a setting is invalid, or the network does not return one or two finite scores per window.
 
         Examples
         --------
@@ -165,6 +166,10 @@ class Detector(DetectorSettings):
         >>> Detector.from_network(network, preprocessing=settings, window=1.0).is_calibrated
         False
         """
+        if not isinstance(network, nn.Module):
+            raise TypeError(f"network is a {type(network).__name__}; expected a torch.nn.Module")
+        if not 1 / preprocessing.sfreq <= window < math.inf:
+            raise ValueError(f"window is {window} s; expected a positive length of at least one sample")
         shape = len(preprocessing.inputs), round(window * preprocessing.sfreq)
         with torch.no_grad():
             scores = network.eval()(torch.zeros(2, *shape))
@@ -274,7 +279,7 @@ def network_logits(network: nn.Module, windows: np.ndarray, batch: int = 64) -> 
     return logits
 
 
-def save_detector(detector: Detector, path: Path) -> None:
+def save_detector(detector: Detector, path: str | Path) -> None:
     """Write a detector as one safetensors file, whole or not at all; the settings are JSON in its header.
 
     Raises
@@ -285,24 +290,27 @@ def save_detector(detector: Detector, path: Path) -> None:
     DataError
         If the file cannot be written.
     """
-    if not is_user_code(detector.model):
-        find_model(detector.model)  # a file that cannot be loaded again would be lost
+    if not is_user_code(detector.model) and detector.model not in MODELS:  # could not be loaded again
+        raise ValueError(
+            f"the network is named {detector.model!r}, which cannot be loaded again; to save the detector, "
+            "make it with name='package.module:function', a function that returns the network"
+        )
     settings = {f.name: getattr(detector, f.name) for f in fields(DetectorSettings)}
     header = json.dumps({"format": FORMAT, **to_plain(settings)})
     tensors = {k: v.contiguous() for k, v in detector.network.state_dict().items()}
     if (kept := detector.prototypes) is not None:
         tensors |= dict(zip(_PROTOTYPES, (kept.epilepsy, kept.control), strict=True))
-    with replacing(path) as part:
+    with replacing(Path(path)) as part:
         save_file(tensors, part, metadata={_KEY: header})
 
 
-def load_detector(path: Path, network: str | None = None) -> Detector:
+def load_detector(path: str | Path, network: str | None = None) -> Detector:
     """Read a detector; runs no code from the file.
 
     Parameters
     ----------
     path
-        What `save_detector` wrote.
+        What `save_detector` wrote, or a folder that `eeg train` wrote.
     network
         The code ``package.module:function`` that may be run where the file names it as its network.
 
@@ -312,6 +320,9 @@ def load_detector(path: Path, network: str | None = None) -> Detector:
         If the file is missing, is not a detector, has another format version, or names user code other than
         ``network``.
     """
+    path = Path(path)
+    if path.is_dir():
+        path /= "model.safetensors"
     if not path.is_file():
         raise DataError(f"{path}: no such file; expected a model written by `eeg train`")
     try:
@@ -337,8 +348,13 @@ def _rebuild(facts: dict[str, Any], tensors: Mapping[str, Tensor], allowed: str 
     if is_user_code(settings.model) and settings.model != allowed:
         raise DataError(
             f"its network is {settings.model}, code that is not in the file; "
-            f"if you trust that code, add --network {settings.model}"
+            f"if you trust that code, add network={settings.model!r} (--network {settings.model})"
         )
+    if is_user_code(settings.model):
+        try:
+            find_model(settings.model)
+        except ValueError as error:
+            raise DataError(error) from error
     shape = len(settings.preprocessing.inputs), round(settings.window * settings.preprocessing.sfreq)
     network = build_network(settings.model, settings.readout, *shape)
     network.load_state_dict({name: value for name, value in tensors.items() if name not in _PROTOTYPES})

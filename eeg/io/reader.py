@@ -21,6 +21,7 @@ from eeg.io.electrodes import (
 )
 from eeg.io.gaps import sample_starts, stretches
 from eeg.io.header import Header, header_from_edf, header_from_raw
+from eeg.io.suffixes import is_plain_folder
 from eeg.io.tables import read_table
 from eeg.io.text import is_bonn_segment, is_emotiv, read_bonn, read_emotiv
 from trainers.errors import DataError
@@ -108,6 +109,8 @@ def reading(path: Path) -> Iterator[None]:
     """Convert any error while reading a recording to a `DataError` of one line."""
     if not path.exists():
         raise DataError(f"{path}: no such file")
+    if is_plain_folder(path):
+        raise DataError(f"{path}: a folder; give recordings (files)")
     if path.is_file() and not path.stat().st_size:
         raise DataError(f"{path}: empty, 0 bytes; copy or export it again")
     try:

@@ -113,7 +113,12 @@ def find_model(name: str) -> Builder:
         module, _, function = name.partition(":")
         try:
             return getattr(importlib.import_module(module), function)
-        except (ImportError, AttributeError, ValueError) as error:
+        except ImportError as error:
+            raise ValueError(
+                f"cannot import the model {name!r} ({error}); expected package.module:function of an "
+                "installed package or of a folder in PYTHONPATH: install it, or set PYTHONPATH"
+            ) from error
+        except (AttributeError, ValueError) as error:
             raise ValueError(
                 f"cannot import the model {name!r} ({error}); expected package.module:function"
             ) from error

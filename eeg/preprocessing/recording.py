@@ -105,8 +105,12 @@ def open_recording(source: str | Path | mne.io.BaseRaw, *, ears: bool = False) -
     ------
     DataError
         As `eeg.io.reader.read_recording`.
+    TypeError
+        If ``source`` is neither a path nor a recording.
     """
     if isinstance(source, mne.io.BaseRaw):
         return Recording.scan(from_raw(source, ears=ears), header_from_raw(source))
+    if not isinstance(source, str | Path):
+        raise TypeError(f"recording is a {type(source).__name__}; expected a path or an mne.io.Raw")
     raw, header = read_with_header(Path(source), ears=ears)
     return Recording.scan(raw, header, file_hash(Path(source)))

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from eeg.io.tables import write_table
 from eeg.simulation.cohort import LINE, Simulated, check_settings, draw_labels, simulate_subject
 from trainers.errors import DataError
+from trainers.files import refuse_content
 
 _STEP = 0.1  # µV, the resolution of the EDF's 16 bits; the simulated signals are far within their range
 
@@ -51,7 +52,9 @@ def write_cohort(
     Raises
     ------
     DataError
-        `out` is not empty or cannot be written.
+        `out` cannot be written.
+    SettingsError
+        `out` is not empty.
     ValueError
         There are fewer than 2 subjects, or as `simulate_subject`.
     """
@@ -59,8 +62,7 @@ def write_cohort(
         raise ValueError(f"subjects is {subjects}, expected at least 2, one for each group")
     check_settings(minutes, sfreq)
     try:
-        if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-            raise DataError(f"{out}: is not empty; expected a new or empty folder: name another")
+        refuse_content(out)
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as unfinished:
             folder = Path(unfinished) / "cohort"

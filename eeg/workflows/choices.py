@@ -9,7 +9,7 @@ from typing import Literal
 from eeg.datasets import Corpus
 from eeg.disclaimers import RESEARCH_USE
 from eeg.io.electrodes import electrode, harmonise
-from eeg.labels import LABEL_MODES, Labels
+from eeg.labels import AUGMENTATIONS, LABEL_MODES, Labels, check_name
 from eeg.models.embedding import find_readout
 from eeg.models.features import FEATURES
 from eeg.models.local_readout import build_network, has_own_readout
@@ -85,6 +85,12 @@ def make_plan(
         If a setting is unknown or excludes another.
     """
     labels = labels or ("events" if all(e.events for e in corpus.entries) else "recording")
+    try:
+        check_name("labels", labels, LABEL_MODES)
+        for name in augment or ():
+            check_name("augmentation", name, AUGMENTATIONS)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
     mode = LABEL_MODES[labels]
     names = _electrodes(channels) if channels else default_channels(corpus)
     try:

@@ -21,15 +21,12 @@ from eeg.io.electrodes import TEN_TWENTY, electrodes
 from eeg.io.gaps import stretches
 from eeg.io.header import MIN_SFREQ, Header
 from eeg.io.reader import PLAUSIBLE, amplitude, read_recording, sample
+from eeg.io.suffixes import SUFFIXES, is_recording
 from eeg.preprocessing.interpolation import INTERPOLATED, missing_channels
 from eeg.preprocessing.pipeline import Preprocessing, kernel
 from eeg.preprocessing.quality import MIN_CLEAN_FRACTION, find_clipped
 from trainers.errors import DataError
 
-_SUFFIXES = (
-    *(".bdf", ".cdt", ".cnt", ".csv.gz", ".edf", ".eeg", ".fif", ".fif.gz", ".gdf", ".lay", ".mff", ".nxe"),
-    *(".set", ".vhdr"),
-)
 _BOTH_GROUPS = ("its subject is labelled both epilepsy and control",)
 _MAX_NAMED = 6  # up to so many missing electrodes are named
 
@@ -108,18 +105,12 @@ def _open(path: Path) -> tuple[Corpus, bool]:
     """Open a corpus or list files; return whether their subjects are known."""
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
-    if not _is_recording(path) and find_reader(path) is not None:
+    if not is_recording(path) and find_reader(path) is not None:
         return open_corpus(path), True
-    files = [path] if _is_recording(path) else sorted(p for p in path.rglob("*") if _is_recording(p))
+    files = [path] if is_recording(path) else sorted(p for p in path.rglob("*") if is_recording(p))
     if not files:
-        raise DataError(f"{path}: no recording; expected {', '.join(sorted(_SUFFIXES))}")
+        raise DataError(f"{path}: no recording; expected {', '.join(sorted(SUFFIXES))}")
     return Corpus("recordings of no known corpus", tuple(Entry(file, "", None) for file in files)), False
-
-
-def _is_recording(path: Path) -> bool:
-    name = path.name.lower()
-    signals_of_brainvision = name.endswith(".eeg") and path.with_suffix(".vhdr").exists()
-    return name.endswith(_SUFFIXES) and not name.startswith(".") and not signals_of_brainvision
 
 
 def _subjects(entries: Sequence[Entry]) -> dict[str, int]:

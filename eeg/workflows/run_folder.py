@@ -13,7 +13,7 @@ from typing import Any
 from eeg.datasets import Corpus
 from eeg.datasets.fingerprint import corpus_digest
 from trainers.errors import DataError, SettingsError
-from trainers.files import sweep
+from trainers.files import refuse_content, sweep
 from trainers.provenance import differences, read_record, to_plain, write_record
 
 RECORD = "run.json"
@@ -73,10 +73,8 @@ def open_run_folder(out: Path, resume: bool, record: Mapping[str, Any], corpus: 
         if resume and started(out):
             refuse_other(out, record)
             refuse_changed(out, corpus_digest(corpus))
-        elif any(out.iterdir()):
-            raise SettingsError(
-                f"{out} is not empty; name a new folder, or resume the interrupted training there (--resume)"
-            )
+        else:
+            refuse_content(out)
         yield
 
 

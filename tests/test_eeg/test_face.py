@@ -11,6 +11,7 @@ from torch import nn
 import eeg
 from eeg.io.electrodes import TEN_TWENTY
 from tests.helpers import ROOT
+from trainers.errors import SettingsError
 
 
 def block() -> str:
@@ -84,6 +85,16 @@ def test_a_network_of_another_shape_is_refused_and_one_without_a_name_is_not_sav
     with pytest.raises(ValueError, match=r"to \(2, 3\); expected finite logits"):
         eeg.Detector.from_network(Foreign(3), preprocessing=settings, window=2.0)
     detector = eeg.Detector.from_network(Foreign(1), preprocessing=settings, window=2.0)
-    with pytest.raises(ValueError, match="Foreign"):
+    with pytest.raises(ValueError, match=r"named 'Foreign'.*with name='package\.module:function'"):
         eeg.save_detector(detector, tmp_path / "m.safetensors")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_former_name_of_a_setting_is_refused_with_the_present_one(cohort: Path) -> None:
+    corpus = eeg.open_corpus(cohort)
+    with pytest.raises(SettingsError, match="labels 'found' are now called 'pseudo'"):
+        eeg.train(corpus, labels="found")  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="augmentation 'flip' is now called 'sign-flip'"):
+        eeg.train(corpus, augment=["flip"])
+    with pytest.raises(SettingsError, match="unknown labels 'x'; expected one of events, recording"):
+        eeg.train(corpus, labels="x")  # type: ignore[arg-type]

@@ -328,6 +328,12 @@ def test_a_layer_without_synapses_is_refused():
         Hebbian(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), {"1": oja})
 
 
+@pytest.mark.parametrize(("given", "words"), [(SoftHebb, "the class SoftHebb"), ("softhebb", "'softhebb'")])
+def test_a_class_or_a_name_is_no_plasticity(given, words):
+    with pytest.raises(TypeError, match=f"plasticity of layer '0' is {words}; expected a function"):
+        Hebbian(nn.Sequential(nn.Linear(2, 2)), {"0": given})
+
+
 def test_a_memory_belongs_to_one_layer_and_a_refusal_leaves_the_model_alone():
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     shared = BCM(2)

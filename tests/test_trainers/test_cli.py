@@ -132,7 +132,10 @@ def test_an_interrupted_training_is_resumed(tmp_path, monkeypatch):
         patch.setattr(experiment, "predict", stop)
         assert call_hebbian(*words, "--out", str(cut)).exit_code == 1
     assert (cut / "backprop-0.checkpoint").exists()
-    assert "not empty" in complaint(call_hebbian(*words, "--out", str(cut)))
+    again = call_hebbian(*words, "--out", str(cut))
+    assert again.exit_code == 2
+    assert "Usage: main train" in again.output
+    assert complaint(again) == f"Error: {cut}: not empty; expected a new or empty folder"
     other = call_hebbian(
         "train", "--rule", "softhebb", "--epochs", "2", "--hidden", "8", "--out", str(cut), "--resume"
     )

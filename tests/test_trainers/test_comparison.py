@@ -25,6 +25,7 @@ from trainers.comparison.recipe_overrides import override, read_overrides
 from trainers.comparison.results import read_run_results
 from trainers.comparison.table import HEAD, format_cells, markdown, summarise
 from trainers.data.batches import tensor_digest
+from trainers.errors import SettingsError
 from trainers.provenance import differences, git_state
 from trainers.recipes import recommended
 
@@ -170,7 +171,7 @@ def test_a_folder_takes_more_rules_and_seeds_and_nothing_else(split, tmp_path, h
             compare_rules(comparison, data, tmp_path / "a")
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "letter").touch()
-    with pytest.raises(DataError, match="not empty"):
+    with pytest.raises(SettingsError, match="b: not empty; expected a new or empty folder"):
         compare_rules(SMALL, split, tmp_path / "b")
 
 

@@ -6,16 +6,20 @@ from typing import Any
 
 import click
 
+from trainers.cli.options import usage_error
 from trainers.cli.runs import compare_rules_command, run_command, train_rule_command
+from trainers.errors import SettingsError
 
 
 class _OneLine(click.Group):
-    """Report bad input in one line, with exit code 1."""
+    """Turn bad data into one line and exit code 1, bad settings into one line and exit code 2."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         try:
             return super().invoke(ctx)
+        except SettingsError as error:
+            raise usage_error(ctx, error) from error
         except ValueError as error:
             raise click.ClickException(str(error)) from error
 

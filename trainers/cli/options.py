@@ -8,6 +8,15 @@ from typing import Any
 
 import click
 
+from trainers.errors import SettingsError
+
+
+def usage_error(group: click.Context, error: SettingsError) -> click.UsageError:
+    """Return the error of an invalid setting, with the usage of the command that was called."""
+    name = group.invoked_subcommand or ""
+    command = group.command.get_command(group, name) if isinstance(group.command, click.Group) else None
+    return click.UsageError(str(error), click.Context(command, group, name) if command else group)
+
 
 def check_rule(ctx: click.Context, option: click.Parameter, name: str) -> str:
     """Return the name of a rule; a usage error names the closest ones."""
@@ -110,7 +119,7 @@ _TRAINING = (
         default=True,
         show_default=True,
         help="Also train by backprop and on frozen random features, each with the activation, centring, "
-        "first weights and rates of its own recipe; see run.json.",
+        "initial weights and learning rates of its own recipe; see run.json.",
     ),
     click.option(
         "--device",

@@ -43,8 +43,8 @@ def train_rule_command(
     """Train a small network by a rule, and test it together with its controls.
 
     Every rule gets a network of the same widths and the same seed, with the activation, the centring, the
-    first weights and the rates that are recommended for it; so do the controls.  The frozen features are
-    those of a network with ReLU, not of the rule's own.
+    initial weights and the learning rates that are recommended for it; so do the controls.  The frozen
+    features are those of a network with ReLU, not of the rule's own.
     """
     from trainers.comparison.table import format_results
     from trainers.comparison.train import train_rules
@@ -101,9 +101,9 @@ def compare_rules_command(
 ) -> None:
     """Compare rules on the same data, network and seeds, each run in its own process.
 
-    Every rule, the controls among them, has the activation, the centring, the first weights and the rates
-    that are recommended for it.  The frozen features are those of a network with ReLU, not of the other
-    rules'.
+    Every rule, the controls among them, has the activation, the centring, the initial weights and the
+    learning rates that are recommended for it.  The frozen features are those of a network
+    with ReLU, not of the other rules'.
 
     An interrupted comparison is resumed by the same command.  A run that fails is a row of the table that
     states why.

@@ -15,7 +15,7 @@ from typing import Any
 from trainers import provenance
 from trainers.comparison.experiment import Result
 from trainers.errors import DataError
-from trainers.files import replacing, sweep
+from trainers.files import refuse_content, replacing, sweep
 
 _RUN, _JSON, _CSV = "run.json", "results.json", "results.csv"
 
@@ -28,13 +28,14 @@ def new_folder(out: Path) -> None:
     Raises
     ------
     DataError
-        If the folder cannot be created, or is not empty.
+        If the folder cannot be created.
+    SettingsError
+        If it is not empty.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
         sweep(out / _RUN)
-        if any(out.iterdir()):
-            raise DataError(f"{out} is not empty; specify a new folder")
+        refuse_content(out)
     except OSError as error:
         raise DataError(f"{out} cannot be created: {error.strerror}; specify another folder") from error
 
@@ -47,7 +48,9 @@ def open_folder(out: Path, run: dict[str, Any]) -> None:
     Raises
     ------
     DataError
-        If the folder has other content, or the record differs in other settings.
+        If the record differs in other settings.
+    SettingsError
+        If the folder has other content.
     """
     path = out / _RUN
     if path.exists():

@@ -55,7 +55,10 @@ def load_images(name: str, folder: Path | None = None) -> Split:
     if name not in _READERS:
         raise ValueError(f"no images named {name!r}; known: {', '.join(IMAGES)}")
     if folder is None:
-        raise DataError(f"{name}: no folder given; specify the folder of its files (--folder)")
+        raise DataError(
+            f"{name}: no folder given; specify the folder of its files (--folder), "
+            f"or set HEBBIAN_DATA to the folder that contains {name}"
+        )
     archive = folder / f"{name.replace('-', '_')}.npz"
     arrays = _read_npz(archive) if archive.is_file() else _READERS[name](folder)
     return _split(arrays, folder)

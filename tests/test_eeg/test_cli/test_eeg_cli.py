@@ -146,7 +146,7 @@ def test_a_second_training_keeps_out_of_a_folder_where_one_is_at_work(
         assert "another run is writing to this folder; name a new folder" in refused(1, *again)
         assert half_written.exists()
     (tmp_path / "letter.txt").touch()
-    assert "is not empty" in refused(2, *again)  # a lock left behind by a dead process does not count
+    assert "not empty" in refused(2, *again)  # a lock left behind by a dead process does not count
     assert not half_written.exists()
 
 
@@ -572,8 +572,9 @@ def usage(tmp_path: Path, cohort: Path, model: Path, recording: Path) -> dict[st
         "'turn' is now called 'head-rotation'": (*train, "--augment", "turn"),
         "0 is not in the range": (*train, "--epochs", 0),
         "1 is not in the range": (*train, "--folds", 1),
-        "is not empty; name a new folder, or resume": ("train", cohort, "--out", model),
-        "is not empty; name a new": ("train", cohort, "--out", model, "--resume"),
+        "not empty; expected a new or empty folder": ("train", cohort, "--out", model),
+        "not empty; expected": ("train", cohort, "--out", model, "--resume"),
+        ": not empty; expected a new": ("simulate", cohort),
         "'half' is not a valid": (*train, "--hold-out", "half"),
         "nan is not a finite number": (*detect, "--prevalence", "nan"),
         "1.0 is not in the range": (*detect, "--prevalence", 1),
@@ -582,7 +583,7 @@ def usage(tmp_path: Path, cohort: Path, model: Path, recording: Path) -> dict[st
         "0 is not in the range x>=1": (*detect, "--segments", 0),
         "cannot be written": ("detect", model, recording, "--out", recording / "below"),
         "is a file": ("detect", model, recording, "--out", recording),
-        "several recordings would be written to": (*detect[:3], recording, *detect[3:]),
+        "have the same content; give one of them": (*detect[:3], recording, *detect[3:]),
         "Missing option '--out'": ("detect", model, recording),
         "Missing argument 'RECORDINGS": ("detect", model),
         "inf is not a finite number": ("simulate", tmp_path / "new", "--minutes", "inf"),
@@ -595,6 +596,26 @@ def test_a_mistake_in_the_command_is_usage(
 ) -> None:
     assert words in refused(2, *usage(tmp_path, cohort, model, recording)[words])
     assert not (tmp_path / "new").exists()
+
+
+def test_usage_is_that_of_the_command(tmp_path: Path, cohort: Path) -> None:
+    result = eeg("train", cohort, "--out", tmp_path / "new", "--rule", "nope")
+    assert result.exit_code == 2
+    assert "Usage: main train [OPTIONS] DATA" in result.stderr
+
+
+def test_recordings_are_files_that_differ(tmp_path: Path, cohort: Path, model: Path, recording: Path) -> None:
+    out = ("--out", tmp_path / "new")
+    assert refused(1, "detect", model, cohort, *out).endswith(f"{cohort}: a folder; give recordings (files)")
+    copy = Path(shutil.copy(recording, tmp_path / "copy.edf"))
+    message = refused(2, "detect", model, recording, copy, "--out", tmp_path / "newer")
+    assert message == f"Error: {recording} and {copy} have the same content; give one of them"
+    assert not (tmp_path / "newer").exists()
+
+
+def test_the_command_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "eeg", "--help"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("Usage: eeg [OPTIONS] COMMAND")
 
 
 def copied(cohort: Path, to: Path) -> Path:
@@ -644,6 +665,9 @@ def test_a_folder_that_is_no_corpus(tmp_path: Path) -> None:
     assert "no such folder" in refused(1, "train", tmp_path / "none", "--out", tmp_path / "run")
     (tmp_path / "empty").mkdir()
     assert "unknown layout" in refused(1, "train", tmp_path / "empty", "--out", tmp_path / "run")
+    (tmp_path / "a.edf").touch()
+    message = refused(1, "train", tmp_path / "a.edf", "--out", tmp_path / "run")
+    assert message.endswith("a.edf: an EEG recording; expected a corpus folder or a table of recordings")
     assert not (tmp_path / "run").exists()
 
 
@@ -673,7 +697,7 @@ def test_an_unannotated_corpus_has_recording_labels_only(cohort: Path, tmp_path:
 
 
 def test_a_simulation_does_not_overwrite(cohort: Path, tmp_path: Path) -> None:
-    assert "new or empty folder" in refused(1, "simulate", cohort)
+    assert "new or empty folder" in refused(2, "simulate", cohort)
     result = eeg("simulate", tmp_path / "c", "--subjects", 2, "--minutes", 1)
     assert result.exit_code == 0
     assert len(list((tmp_path / "c").glob("sub-*/eeg/*.edf"))) == 2

@@ -12,6 +12,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from scipy.special import expit
+from torch import nn
 
 from eeg.detector.detector import Detector, load_detector, network_logits, save_detector
 from eeg.detector.provenance import Provenance
@@ -148,6 +149,8 @@ def test_what_is_no_detector_is_refused(tmp_path: Path) -> None:
         (tmp_path / "text").write_bytes(content)
         with pytest.raises(DataError, match=r"text: not a safetensors file"):
             load_detector(tmp_path / "text")
+    with pytest.raises(DataError, match="no such file"):
+        load_detector(str(tmp_path))
     save_file({"w": torch.zeros(3)}, tmp_path / "foreign")
     with pytest.raises(DataError, match="contains weights but no detector"):
         load_detector(tmp_path / "foreign")
@@ -229,9 +232,32 @@ def test_code_that_a_file_names_is_run_only_if_it_is_allowed(
     monkeypatch.syspath_prepend(tmp_path)
     save_detector(replace(detector, model="mine_detected:net"), tmp_path / "m.safetensors")
     for allowed in (None, "eeg.models.tvgg:TVGG"):
-        with pytest.raises(DataError, match="trust that code, add --network mine_detected:net"):
+        with pytest.raises(
+            DataError, match="code, add network='mine_detected:net' \\(--network mine_detected:net\\)"
+        ):
             load_detector(tmp_path / "m.safetensors", allowed)
     assert not (tmp_path / "mine_detected.ran").exists()
     windows = np.random.default_rng(0).normal(size=(3, 19, 256)).astype(np.float32)
-    loaded = load_detector(tmp_path / "m.safetensors", "mine_detected:net")
+    loaded = load_detector(str(tmp_path / "m.safetensors"), "mine_detected:net")
     np.testing.assert_array_equal(loaded.logits(windows), detector.logits(windows))
+
+
+def test_code_that_cannot_be_imported_is_named_with_the_remedy(detector: Detector, tmp_path: Path) -> None:
+    save_detector(replace(detector, model="not_installed:net"), tmp_path / "model.safetensors")
+    with pytest.raises(DataError, match=r"No module named 'not_installed'.*install it, or set PYTHONPATH"):
+        load_detector(tmp_path, "not_installed:net")
+
+
+def test_settings_of_a_foreign_network_are_refused_in_one_line(detector: Detector) -> None:
+    def make(network: object = nn.Flatten(), window: float = 2.0, **settings: str) -> Detector:
+        return Detector.from_network(network, preprocessing=detector.preprocessing, window=window, **settings)  # type: ignore[arg-type]
+
+    with pytest.raises(TypeError, match=r"network is a function; expected a torch\.nn\.Module"):
+        make(lambda x: x)
+    for window in (-2.0, 0.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=f"window is {window} s; expected a positive length"):
+            make(window=window)
+    with pytest.raises(ValueError, match="labels 'found' are now called 'pseudo'"):
+        replace(detector, labels="found")
+    with pytest.raises(TypeError, match=r"recording is a ndarray; expected a path or an mne\.io\.Raw"):
+        detector.open(np.zeros((19, 256)))  # type: ignore[arg-type]

@@ -92,8 +92,11 @@ def test_user_code_is_imported_and_is_one_block(tmp_path: Path, monkeypatch: pyt
     "name", ["no_such_module_here:net", "eeg.models.registry:no_such_function", ":", "eeg:"]
 )
 def test_missing_code_is_refused_in_one_line(name: str) -> None:
-    with pytest.raises(ValueError, match=rf"no model '{name}'.*expected package\.module:function"):
+    with pytest.raises(
+        ValueError, match=rf"import the model .{name}.*expected package\.module:function"
+    ) as why:
         build_model(name, 4, 128)
+    assert ("install it, or set PYTHONPATH" in str(why.value)) == name.startswith("no_such")
 
 
 @pytest.mark.parametrize("gap", [False, True])

@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from eeg.simulation.cohort import Simulated, draw_labels, simulate_subject
 from eeg.simulation.head_model import CHANNELS, head, patch
 from eeg.simulation.write_bids import write_cohort
-from trainers.errors import DataError
+from trainers.errors import DataError, SettingsError
 
 INNOCENT = {"wicket", "small_sharp_spike", "vertex_wave"}
 ARTEFACT = {"blink", "muscle", "electrode_pop"}
@@ -405,9 +405,9 @@ def test_processes_change_only_the_run_time(folder, tmp_path):
 
 def test_a_folder_in_use_is_not_changed(tmp_path):
     (tmp_path / "mine").write_text("precious")
-    with pytest.raises(DataError, match="expected a new or empty folder"):
+    with pytest.raises(SettingsError, match="expected a new or empty folder"):
         write_cohort(tmp_path, subjects=2, minutes=0.5, progress=False)
-    with pytest.raises(DataError, match="expected a new or empty folder"):
+    with pytest.raises(SettingsError, match="expected a new or empty folder"):
         write_cohort(tmp_path / "mine", subjects=2, minutes=0.5, progress=False)
     with pytest.raises(DataError, match="cannot be written"):
         write_cohort(tmp_path / "mine" / "below", subjects=2, minutes=0.5, progress=False)
