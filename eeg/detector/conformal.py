@@ -17,7 +17,7 @@ import numpy as np
 from trainers.errors import DataError
 
 ALPHA = 0.1
-"""Default error rate: the fraction of each group that may be assigned to the other one."""
+"""Default error rate: the fraction of each group that may be assigned to the other group."""
 
 EXCHANGEABILITY = (
     "Error rates hold for subjects of the same population as the calibration subjects; they may not hold for "
@@ -125,7 +125,7 @@ class Conformal:
     def group(self, score: float, alpha: float = ALPHA) -> Group | None:
         """Return the only group whose p-value of a raw score exceeds alpha, None for both or neither.
 
-        At most a fraction ``alpha`` of each group is assigned to the other one.
+        At most a fraction ``alpha`` of each group is assigned to the other group.
 
         Raises
         ------

@@ -231,7 +231,7 @@ class Detector(DetectorSettings):
         prevalence
             The prevalence that the score assumes; that of the training subjects by default.
         alpha
-            At most this fraction of each group is assigned to the other one.
+            At most this fraction of each group is assigned to the other group.
         """
         score = float(self.score(logits))
         calibrated = float(self.calibration.logit(score, prevalence))

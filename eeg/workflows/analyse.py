@@ -58,7 +58,7 @@ def analyse(
     prevalence
         Prevalence of epilepsy among the people examined, 0 to 1; that of the training subjects by default.
     alpha
-        At most this fraction of each group is assigned to the other one.
+        At most this fraction of each group is assigned to the other group.
     healthy
         A control's recording, windows of which replace the signal that is removed, instead of
         ``options.baseline``.
