@@ -23,7 +23,7 @@ def test_the_code_of_the_readme_on_rules_runs():
     assert names["scores"].shape == (64, 10)
     for line in block.splitlines():  # the lines that swap the rule run as well
         if line.startswith("# rule = "):
-            exec(line[2:].split("<-")[0], names)
+            exec(line[2:], names)
 
 
 def test_the_code_of_the_guide_to_local_learning_runs():
@@ -32,6 +32,13 @@ def test_the_code_of_the_guide_to_local_learning_runs():
     for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
         exec(block, names)
     assert names["scores"].shape == (64, 10)
+
+
+def test_the_code_of_the_page_on_tensorboard_runs(tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "tensorboard.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    exec(re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0], {})
+    assert any((tmp_path / "logs").iterdir())
 
 
 def test_the_calls_of_mne_in_the_docs_are_equivalent():
