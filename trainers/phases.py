@@ -159,7 +159,7 @@ def _trainer(
 def _identity(
     name: str, model: nn.Module, data: TrainingData, recipe: Recipe, options: RunOptions
 ) -> dict[str, Any]:
-    """Return everything that the outcome depends on, the architecture and the first weights included."""
+    """Return everything that the outcome depends on, the architecture and the initial weights included."""
     return {
         "rule": name,
         "packages": suppliers([name]),

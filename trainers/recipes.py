@@ -98,7 +98,7 @@ class Recipe:
     activation, centred
         Arguments for `trainers.networks.mlp`.
     initialise
-        Draws the first weights of the network.
+        Draws the initial weights of the network.
     """
 
     learn: Phase
@@ -182,7 +182,7 @@ _RECIPES = {
     ),
     "rstdp": replace(_LOSS, learn=replace(_LOSS.learn, optimizer=partial(SGD, lr=0.5, momentum=0.9))),
     "clapp": Recipe(Phase(partial(Adam, lr=1e-3), epochs=5, least_steps=1000)),
-    # At 0.3 the units approach norm 1; at 0.03 they stay near their first weights.
+    # At 0.3 the units approach norm 1; at 0.03 they stay near their initial weights.
     "softhebb": replace(
         _FEATURES, learn=replace(_FEATURES.learn, optimizer=partial(SGD, lr=0.3)), activation=Triangle
     ),

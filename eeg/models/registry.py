@@ -115,8 +115,8 @@ def find_model(name: str) -> Builder:
             return getattr(importlib.import_module(module), function)
         except ImportError as error:
             raise ValueError(
-                f"cannot import the model {name!r} ({error}); expected package.module:function of an "
-                "installed package or of a folder in PYTHONPATH: install it, or set PYTHONPATH"
+                f"cannot import the model {name!r} ({error}); expected package.module:function: "
+                "install the module or set PYTHONPATH"
             ) from error
         except (AttributeError, ValueError) as error:
             raise ValueError(

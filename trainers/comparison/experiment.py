@@ -1,4 +1,4 @@
-"""One training of one network by one rule, from its first weights to its test accuracy."""
+"""One training of one network by one rule, from its initial weights to its test accuracy."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Experiment:
     rule
         Name of the rule in the registry.
     seed
-        Seed of the first weights and of the training; rules with the same initialisation have the same first
-        weights.
+        Seed of the initial weights and of the training; rules with the same initialisation have the same
+        initial weights.
     recipe
         Settings of the training.
     net, widths
@@ -56,7 +56,7 @@ class Experiment:
         return self.rule, self.seed
 
     def model(self, split: Split) -> nn.Sequential:
-        """Return the network for ``split`` with its first weights.
+        """Return the network for ``split`` with its initial weights.
 
         Raises
         ------

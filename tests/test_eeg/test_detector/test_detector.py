@@ -244,7 +244,9 @@ def test_code_that_a_file_names_is_run_only_if_it_is_allowed(
 
 def test_code_that_cannot_be_imported_is_named_with_the_remedy(detector: Detector, tmp_path: Path) -> None:
     save_detector(replace(detector, model="not_installed:net"), tmp_path / "model.safetensors")
-    with pytest.raises(DataError, match=r"No module named 'not_installed'.*install it, or set PYTHONPATH"):
+    with pytest.raises(
+        DataError, match=r"No module named 'not_installed'.*install the module or set PYTHONPATH"
+    ):
         load_detector(tmp_path, "not_installed:net")
 
 

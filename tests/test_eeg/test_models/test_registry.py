@@ -96,7 +96,7 @@ def test_missing_code_is_refused_in_one_line(name: str) -> None:
         ValueError, match=rf"import the model .{name}.*expected package\.module:function"
     ) as why:
         build_model(name, 4, 128)
-    assert ("install it, or set PYTHONPATH" in str(why.value)) == name.startswith("no_such")
+    assert ("install the module or set PYTHONPATH" in str(why.value)) == name.startswith("no_such")
 
 
 @pytest.mark.parametrize("gap", [False, True])
