@@ -426,7 +426,7 @@ def test_a_file_that_is_not_eeg(suffix: str, content: bytes, tmp_path: Path) -> 
 
 def test_a_folder_is_not_eeg(tmp_path: Path) -> None:
     (tmp_path / "a.edf").mkdir()
-    expect_one_line(tmp_path / "a.edf", "cannot be read as EEG (Is a directory)")
+    expect_one_line(tmp_path / "a.edf", "a folder; give recordings (files)")
 
 
 @pytest.mark.parametrize("write", [write_edf, write_bdf])
