@@ -357,7 +357,16 @@ def _rebuild(facts: dict[str, Any], tensors: Mapping[str, Tensor], allowed: str 
             raise DataError(error) from error
     shape = len(settings.preprocessing.inputs), round(settings.window * settings.preprocessing.sfreq)
     network = build_network(settings.model, settings.readout, *shape)
-    network.load_state_dict({name: value for name, value in tensors.items() if name not in _PROTOTYPES})
+    weights = {name: value for name, value in tensors.items() if name not in _PROTOTYPES}
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        if not is_user_code(settings.model):
+            raise
+        raise DataError(
+            f"its weights do not fit the network that {settings.model} returns now; "
+            "use the code that it was trained with, or train it again"
+        ) from error
     return Detector(network=network.eval(), prototypes=_prototypes(tensors, shape), **vars(settings))
 
 

@@ -248,6 +248,9 @@ def test_code_that_cannot_be_imported_is_named_with_the_remedy(detector: Detecto
         DataError, match=r"No module named 'not_installed'.*install the module or set PYTHONPATH"
     ):
         load_detector(tmp_path, "not_installed:net")
+    save_detector(replace(detector, model="torch.nn:Linear"), tmp_path / "model.safetensors")
+    with pytest.raises(DataError, match=r"do not fit the network that torch\.nn:Linear returns"):
+        load_detector(tmp_path, "torch.nn:Linear")
 
 
 def test_settings_of_a_foreign_network_are_refused_in_one_line(detector: Detector) -> None:
