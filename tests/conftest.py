@@ -17,6 +17,12 @@ from eeg.simulation.write_bids import write_cohort
 torch.set_num_threads(1)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Seed PyTorch, so that the outcome of a test does not depend on the tests before it."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight subjects of one minute, four of them with discharges."""

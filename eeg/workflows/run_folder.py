@@ -73,6 +73,10 @@ def open_run_folder(out: Path, resume: bool, record: Mapping[str, Any], corpus: 
         if resume and started(out):
             refuse_other(out, record)
             refuse_changed(out, corpus_digest(corpus))
+        elif started(out):
+            raise SettingsError(
+                f"{out}: not empty; expected a new or empty folder, or --resume to continue its training"
+            )
         else:
             refuse_content(out)
         yield
