@@ -132,7 +132,7 @@ RANKING: Mapping[str, Metric] = {
 """Metrics of any score: only the order counts."""
 
 DECIDING: Mapping[str, Metric] = {"balanced_accuracy": balanced_accuracy}
-"""Metrics of a logit at even prevalence, which decides at 0."""
+"""Metrics of a logit at prevalence 0.5, which decides at 0."""
 
 CALIBRATED: Mapping[str, Metric] = {"brier": brier, "calibration_error": calibration_error}
 """Metrics of a calibrated logit, which is a probability."""

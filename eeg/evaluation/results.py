@@ -76,7 +76,7 @@ def compute_results(
     scored
         Recordings with out-of-fold scores.
     calibration
-        For probabilities, decisions (at even prevalence) and answers; None fits that of each fold to the
+        For probabilities, decisions (at prevalence 0.5) and answers; None fits that of each fold to the
         other folds.
     folds
         Of the cross-validation of confounds.
