@@ -21,6 +21,7 @@ from eeg.training.design import Design
 from eeg.training.fit import Loaded
 from eeg.training.fold_cache import FoldScores
 from eeg.training.plan import Plan
+from eeg.workflows import train as workflow
 from eeg.workflows.corpus import load_corpus
 from eeg.workflows.run_folder import begin, finish, finished, refuse_other, started
 from eeg.workflows.train import train_plan
@@ -80,7 +81,7 @@ def files_by_folder(root: Path) -> Counter[Path]:
             2,
         ),  # in the second fold: that and the final network are left to train
         # when the final network was trained, but not kept
-        pytest.param(cross_validation, "calibrate_subjects", 0, 1, marks=pytest.mark.slow),
+        pytest.param(workflow, "calibrate_subjects", 0, 1, marks=pytest.mark.slow),
         (
             tensorboard,
             "embed_windows",
