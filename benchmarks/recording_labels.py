@@ -1,6 +1,6 @@
 """Training on diagnoses alone: the effect of each ingredient separately.
 
-    python benchmarks/recording_labels.py --work /tmp/recording_labels
+    python benchmarks/recording_labels.py --work FOLDER
 
 simulates 200 subjects of 5 minutes, trains t-VGG GAP on windows of 2 s from 120 of them, once for each
 ingredient, and tests on the other 80.  The baseline memorises its training subjects: the
