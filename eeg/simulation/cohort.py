@@ -7,6 +7,9 @@ A subject's background, the transients common to all subjects and the discharges
 random streams, and only the last depends on the label: the same subject with and without epilepsy differs
 only by the discharges.  The numbers below are fixed by the design of the benchmark; do not tune them to a
 detector.  Research use only.
+
+A cohort's files are identical on every processor: signals are computed in float64 without BLAS and LAPACK, so
+that two processors differ by about 1e-14 of a signal, and the files round them to a far coarser step.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -284,7 +287,7 @@ def _discharges(rng: np.random.Generator, n_times: int, sfreq: float) -> list[_T
 
 
 def _background(rng: np.random.Generator, n_times: int, sfreq: float) -> tuple[np.ndarray, float]:
-    """Draw 1/f activity and an alpha rhythm: (19, n_times) float32 in volts, and its rms in volts.
+    """Draw 1/f activity and an alpha rhythm: (19, n_times) in volts, and its rms in volts.
 
     The rms is over all electrodes and samples.  The sources are independent Gaussian processes, high-passed
     at 0.5 Hz as by an amplifier.
@@ -294,29 +297,46 @@ def _background(rng: np.random.Generator, n_times: int, sfreq: float) -> tuple[n
     aperiodic = frequency ** -rng.uniform(0.5, 0.9) / (1 + (0.5 / frequency) ** 2)
     alpha = np.exp(-0.25 * ((frequency - rng.uniform(8.5, 12)) / rng.uniform(0.4, 0.8)) ** 2)
     occipital = np.exp(-distance(head().sources, head().at("O1") / 2 + head().at("O2") / 2) / 0.03)
-    spectrum = _noise(rng, aperiodic, np.ones(len(head().sources)))
-    spectrum += _log_uniform(rng, (0.3, 1.2)) * _noise(rng, alpha, occipital)
+    spectrum = np.zeros((len(CHANNELS), len(frequency)), complex)
+    _add_noise(spectrum, rng, aperiodic, np.ones(len(head().sources)))
+    _add_noise(spectrum, rng, alpha, occipital, _log_uniform(rng, (0.3, 1.2)))
     data = scipy.fft.irfft(spectrum, n_times, axis=1, overwrite_x=True)
     data *= rms / np.sqrt(np.mean(np.square(data)))
     return data, rms
 
 
-def _noise(rng: np.random.Generator, spectrum: np.ndarray, strength: np.ndarray) -> np.ndarray:
-    """Draw the spectra (19, F) complex64, of total power 1, of Gaussian sources at the electrodes.
+def _add_noise(
+    spectrum: np.ndarray,
+    rng: np.random.Generator,
+    shape: np.ndarray,
+    strength: np.ndarray,
+    amplitude: float = 1.0,
+) -> None:
+    """Add the spectra of Gaussian sources, of power `amplitude` squared, to `spectrum` (19, F) in place.
 
-    All sources share an amplitude `spectrum` (F,); `strength` (S,) and the orientations vary by subject.
-    S independent Gaussian sources with leadfield L have the same distribution at 19 electrodes as 19
-    sources with U diag(s) from L's singular value decomposition, so only these are drawn.
+    All sources share the amplitude spectrum `shape` (F,); `strength` (S,) and the orientations vary by
+    subject.  S independent Gaussian sources with leadfield L have the same distribution at 19 electrodes as
+    18 sources with a triangular root of LL' (the average reference takes one degree of freedom), so only
+    these are drawn.
     """
     lean = rng.uniform(-0.5, 0.5, (len(strength), 3))
     strength = strength * rng.lognormal(0, 0.5, len(strength))
     seen = np.einsum("csd,sd,s->cs", head().gain, lean - head().outward, strength)
-    left, scale, _ = np.linalg.svd(seen, full_matrices=False)
-    mixing = left * scale / np.linalg.norm(scale)
-    white = rng.standard_normal((len(CHANNELS), 2 * len(spectrum)), dtype=np.float32).view(np.complex64)
-    power_one = spectrum / np.linalg.norm(spectrum)
-    coloured: np.ndarray = (mixing.astype(np.float32) @ white) * power_one.astype(np.float32)
-    return coloured
+    covariance = np.einsum("cs,ds->cd", seen, seen)
+    shape = shape * (amplitude / np.sqrt(np.sum(shape**2)))
+    for source in _triangular_root(covariance / np.trace(covariance)).T:
+        white = rng.standard_normal(2 * len(shape)).view(complex) * shape
+        for channel in np.flatnonzero(source):
+            spectrum[channel] += source[channel] * white
+
+
+def _triangular_root(covariance: np.ndarray) -> np.ndarray:
+    """Return R (n, n - 1), lower triangular, with RR' = covariance (n, n) of rank n - 1."""
+    rest, root = covariance.copy(), np.zeros((len(covariance), len(covariance) - 1))
+    for k in range(root.shape[1]):
+        root[k:, k] = rest[k:, k] / np.sqrt(rest[k, k])
+        rest -= np.outer(root[:, k], root[:, k])
+    return root
 
 
 def _line_noise(rng: np.random.Generator, n_times: int, sfreq: float) -> np.ndarray:
@@ -369,6 +389,7 @@ def simulate_subject(
     if label:
         transients += _discharges(epilepsy, n_times, sfreq)
     _add(data, transients, rms)
+    data = data.astype(np.float32)
     events = sorted((transient.event(sfreq) for transient in transients), key=lambda event: event.onset)
     return Simulated(f"{index + 1:03d}", label, data, sfreq, CHANNELS, tuple(events))
 

@@ -1,7 +1,11 @@
 """The simulated cohort against the forward model's physics, the documented numbers and other readers."""
 
 import csv
+import hashlib
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import mne
@@ -14,9 +18,11 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from eeg.simulation.cohort import Simulated, draw_labels, simulate_subject
-from eeg.simulation.head_model import CHANNELS, head, patch
+from eeg.io.electrodes import standard_montage
+from eeg.simulation.cohort import Simulated, _triangular_root, draw_labels, simulate_subject
+from eeg.simulation.head_model import CHANNELS, RADIUS, head, patch
 from eeg.simulation.write_bids import write_cohort
+from tests.variation import draw
 from trainers.errors import DataError, SettingsError
 
 INNOCENT = {"wicket", "small_sharp_spike", "vertex_wave"}
@@ -97,6 +103,32 @@ def test_the_gain_solves_the_shells_physics():
         expected -= expected.mean()
         found = head().gain[:, source] @ outward[source]
         assert np.abs(found - expected).max() < 0.01 * np.abs(expected).max()
+
+
+def test_the_head_is_the_one_that_mne_fits_to_its_montage():
+    info = mne.create_info(list(CHANNELS), 1.0, "eeg")
+    info.set_montage(standard_montage())
+    sphere = mne.make_sphere_model("auto", "auto", info, verbose="error")
+    assert sphere.radius == pytest.approx(RADIUS, abs=1e-5)  # m
+    position = np.array([channel["loc"][:3] for channel in info["chs"]]) - sphere["r0"]
+    position *= RADIUS / np.linalg.norm(position, axis=1, keepdims=True)
+    assert np.abs(position - head().electrodes).max() < 1e-4
+    for channel, electrode in zip(info["chs"], head().electrodes, strict=True):
+        channel["loc"][:3] = electrode
+    centred = mne.make_sphere_model((0, 0, 0), RADIUS, verbose="error")
+    space = mne.setup_volume_source_space(pos={"rr": head().sources, "nn": head().outward}, verbose="error")
+    forward = mne.make_forward_solution(info, None, space, centred, meg=False, verbose="error")
+    gain = forward["sol"]["data"].reshape(head().gain.shape)
+    gain -= gain.mean(axis=0)
+    assert np.abs(gain - head().gain).max() < 1e-3 * np.abs(gain).max()
+
+
+def test_a_triangular_root_has_the_covariance_of_the_sources():
+    seen = np.random.default_rng(0).normal(size=(19, 50))
+    seen -= seen.mean(axis=0)  # the average reference
+    root = _triangular_root(seen @ seen.T)
+    assert root @ root.T == pytest.approx(seen @ seen.T)
+    assert root.sum(axis=0) == pytest.approx(np.zeros(18), abs=1e-9)
 
 
 # --- what is drawn
@@ -393,6 +425,26 @@ def test_headers_do_not_separate_the_groups(folder):
         for path in folder.glob("sub-*/eeg/*.edf")
     }
     assert len(headers) == 1
+
+
+# Of the files without the one that names the version of this package.
+DIGEST = "6dcf3e34b33545f63c244849c23b299008c4aac044e4a33f2dae0a3433b2f1e9"
+
+
+@pytest.mark.parametrize(
+    "seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 12))]
+)
+def test_a_cohort_has_the_same_bytes_on_every_processor(seed, tmp_path):
+    write = (
+        "import sys, pathlib, eeg.simulation.write_bids as w;"
+        "w.write_cohort(pathlib.Path(sys.argv[1]), subjects=4, minutes=1, progress=False)"
+    )
+    subprocess.run([sys.executable, "-c", write, tmp_path], env=os.environ | draw(seed), check=True)
+    digest = hashlib.sha256()
+    for path in sorted(path for path in tmp_path.rglob("*") if path.is_file()):
+        if path.name != "dataset_description.json":
+            digest.update(path.relative_to(tmp_path).as_posix().encode() + b"\0" + path.read_bytes())
+    assert digest.hexdigest() == DIGEST, draw(seed)
 
 
 @pytest.mark.slow
