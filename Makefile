@@ -16,11 +16,12 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/eeg demo --out demo
 
+# make test VARIATION=17: as on another processor, which the number draws
 test: $(READY)
-	$(BIN)/python -m pytest -n 2
+	$(if $(VARIATION),$(BIN)/python -m tests.variation $(VARIATION)) $(BIN)/python -m pytest -n 2
 
 test-all: $(READY)
-	$(BIN)/python -m pytest -n 2 -m ""
+	$(if $(VARIATION),$(BIN)/python -m tests.variation $(VARIATION)) $(BIN)/python -m pytest -n 2 -m ""
 
 # With the lowest versions that setup.cfg allows, whose own warnings are no errors here.
 OLDEST := .venv-oldest

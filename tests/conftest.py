@@ -1,5 +1,6 @@
 """Fixtures: a small simulated cohort and a small detector."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from eeg.models.registry import build_model
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.simulation.write_bids import write_cohort
 
-torch.set_num_threads(1)
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
 
 @pytest.hookimpl(tryfirst=True)
