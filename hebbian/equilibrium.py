@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hebbian.nn import RePU
-from hebbian.rule import Rule, block_outputs, blocks, evaluating, full_precision
+from hebbian.rule import Rule, block_outputs, blocks, check_classes, evaluating, full_precision
 from hebbian.rule_info import register_rule
 from hebbian.synapse import LAYERS
 
@@ -147,6 +147,7 @@ class EquilibriumPropagation(Rule):
         """Return minus the contrast of the phases, mean over the batch; ``y`` (N,) are classes."""
         if y is None:
             raise ValueError("equilibrium propagation needs targets: rule(x, y)")
+        check_classes(y, self.classes)
         target = F.one_hot(y, self.classes).to(x.dtype)
         s = self.sweep(x)
         with evaluating(self.model):

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hebbian.rule import Rule, blocks
+from hebbian.rule import Rule, blocks, check_classes
 from hebbian.rule_info import CHAIN, register_rule
 
 
@@ -74,7 +74,9 @@ class ForwardForward(Rule):
 
     def write(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the directions of ``x`` (N, ...), to which the patterns of the labels (N,) are added."""
-        return _direction(x) + self.strength * self.patterns[y]
+        # Unlike patterns[y], an embedding refuses a negative label, in a compiled graph too.
+        chosen = F.embedding(y, self.patterns.flatten(1)).unflatten(1, self.patterns.shape[1:])
+        return _direction(x) + self.strength * chosen
 
     def others(self, y: Tensor) -> Tensor:
         """Return a random false label (N,) for each true one."""
@@ -92,6 +94,7 @@ class ForwardForward(Rule):
         """Return the sum over the blocks of the mean loss of a true label and a false one."""
         if y is None:
             raise ValueError("Forward-Forward needs targets: rule(x, y)")
+        check_classes(y, self.classes)
         both = torch.cat([self.write(x, y), self.write(x, self.others(y))])
         true, false = self.goodness(both).chunk(2, 1)
         return F.softplus(self.slope * (false - true)).mean(1).sum()

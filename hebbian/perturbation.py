@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hebbian.rule import Criterion, Rule, TappedRule, full_precision
+from hebbian.rule import Criterion, Rule, TappedRule, check_classes, full_precision
 from hebbian.rule_info import ANY_LAYERS, register_rule
 from hebbian.synapse import correlate, surrogate, synaptic, weight_layers
 
@@ -16,7 +16,14 @@ def sample_losses(criterion: Criterion, scores: Tensor, y: Tensor) -> Tensor:
     """Return the loss of each sample (N,): the criterion of batches of one.
 
     Class weights by which the mean is divided, as in torch's `CrossEntropyLoss`, cancel.
+
+    Raises
+    ------
+    ValueError
+        If a label (N,) is not a class: the criterion of an ignored sample alone is 0 / 0.
     """
+    if y.ndim == 1:
+        check_classes(y, scores.shape[1])
     each = torch.func.vmap(lambda s, t: criterion(s[None], t[None]))
     losses: Tensor = each(scores, y)
     return losses

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 """(scores (N, K), targets) -> scalar, the mean over the batch, as torch's loss modules do."""
@@ -30,7 +31,18 @@ class Rule(nn.Module):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
+        if lazy := [path for path, m in model.named_modules() if isinstance(m, LazyModuleMixin)]:
+            raise ValueError(
+                f"layer {lazy[0]!r} has no weights yet; run the model on a batch, then build the rule"
+            )
         self.model = model
+
+    def __call__(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Return `forward`; `ValueError` for an empty batch, of which no rule has a mean."""
+        if not len(x):
+            raise ValueError("the batch is empty; expected at least one sample")
+        objective: Tensor = super().__call__(x, y)
+        return objective
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Return the scalar objective of inputs ``x`` (N, ...) and targets ``y``."""
@@ -61,6 +73,33 @@ def probabilities(scores: Tensor) -> Tensor:
     if scores.shape[1] == 1:
         return torch.cat([torch.sigmoid(-scores), torch.sigmoid(scores)], 1)
     return torch.softmax(scores, 1)
+
+
+def has_classes(scores: Tensor, y: Tensor) -> bool:
+    """Return whether ``y``, (N,) or (N, 1), holds one of the classes of raw scores (N, K) for each sample.
+
+    Classes are integers from 0 to K - 1; for one logit also floating-point 0 and 1.
+    """
+    if scores.ndim != 2 or y.shape not in ((len(scores),), (len(scores), 1)) or not len(y):
+        return False
+    k = scores.shape[1]
+    if y.is_floating_point():
+        return k == 1 and bool(((y == 0) | (y == 1)).all())
+    return int(y.min()) >= 0 and int(y.max()) < max(k, 2)
+
+
+def check_classes(y: Tensor, classes: int) -> None:
+    """Raise `ValueError` if a label in ``y`` (N,) is not a class from 0 to ``classes`` - 1.
+
+    For rules that need a class of every sample, also where a criterion ignores some.  Not checked in a
+    compiled graph.
+    """
+    if torch.compiler.is_compiling() or y.is_floating_point():
+        return
+    if (bad := y[(y < 0) | (y >= classes)]).numel():
+        raise ValueError(
+            f"label {int(bad[0])}; expected classes 0 to {classes - 1}: leave out samples without a class"
+        )
 
 
 def blocks(model: nn.Module) -> list[nn.Module]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from tqdm import tqdm
 
 from trainers.trainer import Trainer
@@ -50,9 +50,20 @@ class Progress:
 
 
 class Schedule:
-    """Step a torch scheduler after every batch, or after every epoch."""
+    """Step a torch scheduler after every batch, or after every epoch.
+
+    Raises
+    ------
+    TypeError
+        For a `ReduceLROnPlateau`, which needs a metric.
+    """
 
     def __init__(self, scheduler: LRScheduler, per_epoch: bool = False) -> None:
+        if isinstance(scheduler, ReduceLROnPlateau):
+            raise TypeError(
+                "ReduceLROnPlateau needs a metric; step it in a callback of your own, for example in "
+                "on_epoch(trainer): scheduler.step(trainer.evaluate()['accuracy'])"
+            )
         self.scheduler = scheduler
         self.per_epoch = per_epoch
 

@@ -1,4 +1,4 @@
-"""The errors that the commands report in one line: bad data (exit code 1) and bad settings (2)."""
+"""The errors that the commands report in one line: bad data, a divergence (exit code 1), bad settings (2)."""
 
 import re
 
@@ -17,3 +17,7 @@ class DataError(ValueError):
 
 class SettingsError(ValueError):
     """Settings that are unknown or exclude each other; the commands turn it into one line and exit code 2."""
+
+
+class DivergenceError(DataError, FloatingPointError):
+    """The numbers of a training are not finite or too large; the message names data, or layer and step."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from typing import Any, Protocol
 
@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
-from hebbian.rule import Rule, evaluating, probabilities
+from hebbian.rule import Rule, evaluating, has_classes, probabilities
 from trainers import distributed, rng_state
-from trainers.errors import DataError
+from trainers.divergence import Watch
+from trainers.errors import DataError, DivergenceError
 
 HeldOut = tuple[Tensor, Tensor | None]
 """Held-out inputs (N, ...) and their targets, None for unsupervised rules."""
@@ -124,28 +125,53 @@ class Trainer:
         self._wrapped = rule
         self._loader: Loader | None = None
         self._scored: tuple[int, Tensor] | None = None
+        self._watch: Watch | None = None
         self._began: dict[str, Any] | None = None  # random state at the start of the epoch
         self._resumed: dict[str, Any] | None = None  # random state at the interruption
 
     def fit(self, loader: Loader, epochs: int, held_out: HeldOut | None = None) -> None:
-        """Train for ``epochs`` more passes over ``loader``, in train mode; the first may be a resumed one."""
+        """Train for ``epochs`` more passes over ``loader``, in train mode; the first may be a resumed one.
+
+        Parameters
+        ----------
+        loader
+            Batches (x, y).
+        epochs
+            Number of passes.
+        held_out
+            See the attribute.
+
+        Raises
+        ------
+        DivergenceError
+            If a batch, the objective or a weight is not finite, or the weights of a layer exceed
+            `trainers.divergence.LIMIT`; checked at steps 1, 2, 4, 8, ..., every 100 steps and at the end.
+        TypeError, ValueError
+            If the loader has no length or no batches, or its batches are not pairs (x, y).
+        """
+        count = _count_batches(loader)
         self.held_out, self._scored, self._loader = held_out, None, loader
         if self._resumed is not None:
             rng_state.restore(self._resumed, loader)
             self._resumed = None
+        else:
+            self.stop = False
         completed = math.ceil(self.batch / self.accumulate)
-        self.goal = self.step - completed + epochs * math.ceil(len(loader) / self.accumulate)
+        self.goal = self.step - completed + epochs * math.ceil(count / self.accumulate)
+        with self._located():
+            self._watch = Watch(self.rule)
         for _ in range(epochs):
             if self.stop:
                 break
             self._wrapped.train()
-            batches = self._remaining(loader)
+            batches = map(_check_pair, self._remaining(loader))
             while group := list(islice(batches, self.accumulate)):
                 self._step(group)
             self.batch = 0
             self.epoch += 1
             self.notify("epoch")
             self.stop = distributed.is_any(self.stop)
+        self._check_numbers()
         self.notify("phase")
 
     def state_dict(self) -> dict[str, Any]:
@@ -185,7 +211,7 @@ class Trainer:
         self._began, self._resumed = state["random"]["began"], state["random"]["now"]
 
     def evaluate(self, most: int | None = None) -> dict[str, float]:
-        """Return the metrics on the held-out data; an empty dict without such data or targets.
+        """Return the metrics on the held-out data; an empty dict without such data, or classes as targets.
 
         If there are more than ``most`` samples, at most that many are evaluated, evenly spaced.
         """
@@ -194,7 +220,7 @@ class Trainer:
             return {}
         stride = 1 if most is None else math.ceil(len(x) / most)
         scores = self.scores() if stride == 1 else predict(self.rule, x[::stride])
-        return {"accuracy": accuracy(scores, y[::stride])}
+        return {"accuracy": accuracy(scores, y[::stride])} if has_classes(scores, y[::stride]) else {}
 
     def scores(self) -> Tensor:
         """Return the raw scores (N, K) of the held-out inputs, computed at most once a step.
@@ -242,6 +268,8 @@ class Trainer:
         distributed.average_buffers(self.rule)
         self.step += 1
         self.batch += len(group)
+        if self.step % _CHECK_EVERY == 0 or self.step.bit_count() == 1:
+            self._check_numbers()
         self.notify("step")
 
     def _backward(self, x: Tensor, y: Tensor | None, weight: float) -> Tensor:
@@ -251,7 +279,23 @@ class Trainer:
         with nullcontext() if self.autocast is None else torch.autocast(device.type, self.autocast):
             objective: Tensor = weight * self._wrapped(x, y)
         self.scaler.scale(objective).backward()
+        assert self._watch is not None
+        self._watch.observe(x, y, None if self.scaler.is_enabled() else objective.detach())
         return objective.detach()
+
+    def _check_numbers(self) -> None:
+        assert self._watch is not None
+        with self._located():
+            self._watch.check()
+
+    @contextmanager
+    def _located(self) -> Iterator[None]:
+        """Add rule, phase and step to the message of a `DivergenceError`."""
+        try:
+            yield
+        except DivergenceError as error:
+            place = f"{type(self.rule).__name__}, phase {self.phase}, by step {self.step}"
+            raise DivergenceError(f"{place}: {error}") from None
 
     def _stateful(self) -> dict[str, Any]:
         """Return the callbacks with state, by type and position."""
@@ -262,6 +306,7 @@ class Trainer:
         }
 
 
+_CHECK_EVERY = 100  # steps, and at powers of two: most diverge at once; a check waits for the device
 _PROGRESS = ("epoch", "step", "batch", "stop")
 
 
@@ -275,6 +320,33 @@ def unwrapped(rule: nn.Module) -> Rule:
     return rule
 
 
+def _count_batches(loader: Loader) -> int:
+    """Return the number of batches; raise an error if it is unknown or 0."""
+    try:
+        count = len(loader)
+    except TypeError:
+        raise TypeError(
+            f"the loader ({type(loader).__name__}) has no length, which schedules need; use a data set with "
+            "__len__, a list of batches or trainers.Batches"
+        ) from None
+    if not count:
+        raise ValueError("the loader has no batches; it needs at least one sample, with drop_last one batch")
+    return count
+
+
+def _check_pair(batch: Any) -> tuple[Tensor, Tensor | None]:
+    """Return a batch; `TypeError` if it is not a pair of inputs and targets."""
+    if isinstance(batch, tuple | list) and len(batch) == 2:
+        x, y = batch
+        if isinstance(x, Tensor) and isinstance(y, Tensor | None):
+            return x, y
+    content = f" of {len(batch)}" if isinstance(batch, tuple | list | dict) else ""
+    raise TypeError(
+        f"a batch is a {type(batch).__name__}{content}; expected a pair of tensors (x, y), inputs and "
+        "targets: let the data set or collate_fn of the loader return that"
+    )
+
+
 def predict(rule: Rule, x: Tensor, batch: int = 512) -> Tensor:
     """Return the raw scores (N, K) of inputs ``x`` (N, ...), in eval mode, ``batch`` at a time."""
     with torch.no_grad(), evaluating(rule):
@@ -282,6 +354,17 @@ def predict(rule: Rule, x: Tensor, batch: int = 512) -> Tensor:
 
 
 def accuracy(scores: Tensor, y: Tensor) -> float:
-    """Return the fraction of raw scores (N, K) that predict the class in ``y``, (N,) or (N, 1)."""
+    """Return the fraction of raw scores (N, K) that predict the class in ``y``, (N,) or (N, 1).
+
+    Raises
+    ------
+    ValueError
+        If the targets are not classes.
+    """
+    if not has_classes(scores, y):
+        raise ValueError(
+            f"scores {tuple(scores.shape)} and targets {y.dtype} {tuple(y.shape)} have no accuracy; expected "
+            "scores (N, K) and classes 0 to K - 1, or for one logit 0 and 1"
+        )
     hits = probabilities(scores).argmax(1) == y.flatten()
     return hits.double().mean().item()

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from hebbian import diagnostics
-from hebbian.rule import Rule, probabilities
+from hebbian.rule import Rule, has_classes, probabilities
 from hebbian.synapse import synaptic, weight_layers
 from hebbian.two_factor import Hebbian
 from visualizers.curves import confusion
@@ -68,7 +68,8 @@ class TensorBoard:
     Epochs are skipped where logging would exceed the fraction ``share`` of a phase's time, but never the
     first and the last one.  Tags begin with the phase:
 
-    - ``accuracy``, on a thousand held-out samples at most, and ``learning_rate/<group>``.
+    - ``accuracy``, on a thousand held-out samples at most, if their targets are classes.
+    - ``learning_rate/<group>``.
     - ``objective``, the mean over the epoch of the value of the rule, if it has a criterion; it is a loss for
       some of these rules only.
     - ``relative_update/<layer>``: the change of the weights in the epoch, relative to their norm.
@@ -84,7 +85,7 @@ class TensorBoard:
     - ``receptive_fields/<layer>``: the weights of the first layer; those of deeper layers projected to the
       input by `hebbian.diagnostics.projections`.
 
-    At the end of a phase ``confusion`` is written, on all held-out samples.
+    At the end of a phase ``confusion`` is written, on all held-out samples, if their targets are classes.
 
     A training resumed from a checkpoint writes to the same folder: events after the checkpoint are removed.
 
@@ -160,8 +161,9 @@ class TensorBoard:
             self._look(trainer, phase)
         if trainer.held_out is not None and (y := trainer.held_out[1]) is not None:
             self._final = trainer.evaluate()
-            figure = confusion(_counts(trainer.scores(), y))
-            self._writer.add_figure(f"{trainer.phase}/confusion", figure, trainer.epoch)
+            if has_classes(scores := trainer.scores(), y):
+                figure = confusion(_counts(scores, y))
+                self._writer.add_figure(f"{trainer.phase}/confusion", figure, trainer.epoch)
         self._writer.flush()
 
     def state_dict(self) -> dict[str, Any]:

@@ -441,6 +441,37 @@ def test_a_rule_that_learns_from_labels_asks_for_them(name, rule):
             rule(data()[0])
 
 
+@pytest.mark.parametrize("label", [-1, 4, 255])
+def test_a_label_that_is_not_a_class_is_refused(name, rule, label):
+    x, y = data()
+    y[2] = label
+    if registry.find_rule(name).supervised:
+        with pytest.raises((ValueError, IndexError), match=rf"(Target|label) {label}\b"):
+            rule(x, y).backward()
+
+
+def test_an_empty_batch_is_refused(rule):
+    x, y = data()
+    with pytest.raises(ValueError, match="the batch is empty"):
+        rule(x[:0], y[:0])
+
+
+@pytest.mark.parametrize("name", ["node-perturbation", "three-factor"])
+def test_rules_that_need_the_loss_of_each_sample_refuse_one_that_the_criterion_ignores(name):
+    x, y = data()
+    y[2] = -100
+    with pytest.raises(ValueError, match="label -100; expected classes 0 to 3: leave out samples"):
+        build(name, net())(x, y)
+
+
+def test_a_layer_without_weights_is_refused_at_construction():
+    model = nn.Sequential(nn.Linear(20, 16), nn.Sequential(nn.ReLU(), nn.LazyLinear(4)))
+    with pytest.raises(ValueError, match=r"layer '1.1' has no weights yet; run the model on a batch"):
+        Backprop(model, F.cross_entropy)
+    model(data()[0])
+    Backprop(model, F.cross_entropy)(*data()).backward()
+
+
 def test_one_logit_is_learned_from_or_refused_at_construction(name):
     entry = registry.find_rule(name)
     x, y = data()[0], (data()[1] > 1).float()[:, None]

@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, strategies as st
+from torch import nn
 from torch.utils.data import TensorDataset
 
-from trainers import Batches, Split, from_datasets
+from trainers import Batches, Split, TrainingData, from_datasets
 
 
 @given(n=st.integers(1, 30), size=st.integers(1, 12), shuffle=st.booleans(), drop_last=st.booleans())
@@ -81,3 +83,33 @@ def test_a_split_refuses_what_cannot_be_paired():
     ):
         with pytest.raises(ValueError, match=message):
             Split(x, torch.tensor(train), x, torch.tensor(test))
+
+
+def test_samples_that_are_not_finite_are_refused_and_named():
+    x, y = torch.zeros(5000, 2, 3), torch.arange(5000) % 2
+    x[4500, 1, 2] = float("nan")
+    with pytest.raises(ValueError, match=r"training: sample 4500 \(from 0\) is nan at \(1, 2\)"):
+        Split(x, y, x[:4], y[:4])
+    with pytest.raises(ValueError, match=r"test: sample 4500"):
+        Split(x[:4], y[:4], x, y)
+    with pytest.raises(ValueError, match=r"x: sample 4500"):
+        Batches(x, y, 10)
+    with pytest.raises(ValueError, match=r"y: sample 3 \(from 0\) is inf"):
+        Batches(x[:4], torch.tensor([0, 1, 2, float("inf")]), 2)
+
+
+@pytest.mark.parametrize("label", [-1, 3, 255, -100])
+def test_labels_that_are_not_classes_are_refused(label):
+    x, y = torch.zeros(3, 2), torch.tensor([0, 2, label])
+    with pytest.raises(ValueError, match=f"label {label}; expected classes 0 to 2"):
+        TrainingData(x, y, 3)
+    assert TrainingData(x, y, 3, nn.CrossEntropyLoss(ignore_index=label)).y is y
+
+
+@pytest.mark.parametrize("criterion", [nn.BCEWithLogitsLoss(), F.binary_cross_entropy_with_logits])
+def test_labels_of_one_logit_are_0_or_1(criterion):
+    x = torch.zeros(2, 2)
+    for label in (-1.0, 255.0):
+        with pytest.raises(ValueError, match="expected 0 and 1"):
+            TrainingData(x, torch.tensor([[1.0], [label]]), 1, criterion)
+    TrainingData(x, torch.tensor([[1.0], [0.5]]), 1, criterion)

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 
@@ -171,6 +172,31 @@ def test_what_was_logged_before_the_first_checkpoint_is_not_logged_twice(tmp_pat
     events = EventAccumulator(str(out / "tensorboard" / "oja-0"))
     events.Reload()
     assert [event.step for event in events.Scalars("readout/accuracy")] == [1]
+
+
+@pytest.mark.parametrize("rule", ["krotov", "fa"])
+def test_a_training_that_diverges_is_one_line_and_leaves_nothing(tmp_path, rule):
+    settings = tmp_path / "s.toml"
+    settings.write_text(f"[{rule}]\nlearn = {{lr = 1e6}}\n")
+    out = tmp_path / "out"
+    words = ("train", "--rule", rule, "--settings", settings, "--epochs", 2, "--hidden", 5, "--no-controls")
+    result = call_hebbian(*words, "--out", out)
+    assert result.exit_code == 1
+    assert re.match(rf"Error: {rule}: \w+, phase \w+, by step \d+: the weight of layer 0", complaint(result))
+    assert not out.exists()
+
+
+def test_a_failed_training_leaves_the_results_before_it(tmp_path):
+    out = tmp_path / "out"
+    words = ("train", "--rule", "frozen", "--epochs", 1, "--hidden", 5, "--no-controls", "--out", out)
+    assert call_hebbian(*words).exit_code == 0
+    settings = tmp_path / "s.toml"
+    settings.write_text("[fa]\nlearn = {lr = 1e6}\n")
+    before = (out / "results.json").read_text()
+    failed = call_hebbian(*words[:2], "fa", *words[3:], "--settings", settings, "--resume")
+    assert failed.exit_code == 1
+    assert (out / "results.json").read_text() == before
+    assert not list(out.glob("*.checkpoint"))
 
 
 def test_greedy_applies_to_unsupervised_rules_only(tmp_path):

@@ -23,7 +23,9 @@ def split():
     g = torch.Generator().manual_seed(0)
     y = torch.arange(200) % 2
     x = torch.randn(200, 5, generator=g) + y[:, None]
-    return Split(x, y, torch.full((3, 5), torch.nan), torch.tensor([0, 1, 1]))
+    split = Split(x, y, torch.zeros(3, 5), torch.tensor([0, 1, 1]))
+    split.x_test.fill_(torch.nan)
+    return split
 
 
 def slow(rate):

@@ -1,15 +1,19 @@
 """The loop: it equals a plain torch loop, calls callbacks in order, and evaluates without side effects."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from hebbian import Backprop
 from hebbian.registry import build
 from hebbian.rule import Rule
 from tests.helpers import samples
 from trainers import Batches, Clip, Schedule, Trainer, accuracy, predict
+from trainers.errors import DivergenceError
 
 
 def net():
@@ -114,7 +118,7 @@ def test_evaluate_uses_the_held_out_data():
     always_right = predict(trainer.rule, x).argmax(1)
     trainer.fit(Batches(*data(), 10), 0, held_out=(x, always_right))
     assert trainer.evaluate() == {"accuracy": 1.0}
-    wrong_at_odd_places = torch.where(torch.arange(len(x)) % 2 == 1, 1 - always_right, always_right)
+    wrong_at_odd_places = torch.where(torch.arange(len(x)) % 2 == 1, (1 + always_right) % 3, always_right)
     trainer.fit(Batches(*data(), 10), 0, held_out=(x, wrong_at_odd_places))
     assert trainer.evaluate() == trainer.evaluate(most=len(x)) == {"accuracy": 0.5}
     assert trainer.evaluate(most=len(x) // 2) == {"accuracy": 1.0}
@@ -288,6 +292,123 @@ def test_a_clipped_step_keeps_its_direction_and_is_no_longer_than_allowed(scaler
 
 def test_a_loader_of_torch_works():
     x, y = data()
-    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), 8)
+    loader = DataLoader(TensorDataset(x, y), 8)
     a = fitted(Backprop(small(), F.cross_entropy), loader)
     assert torch.equal(a, fitted(Backprop(small(), F.cross_entropy), Batches(x, y, 8)))
+
+
+@pytest.mark.parametrize(
+    "loader",
+    [
+        DataLoader([{"image": torch.zeros(6), "label": 0}] * 4, 2),
+        DataLoader([(torch.zeros(6), 0, 7)] * 4, 2),
+        [torch.zeros(4, 6)],
+        [(torch.zeros(4, 6).numpy(), torch.zeros(4, dtype=torch.long))],
+    ],
+    ids=["dict", "triples", "inputs alone", "arrays"],
+)
+def test_batches_that_are_not_pairs_of_tensors_are_refused(loader):
+    model = net()
+    with pytest.raises(TypeError, match=r"expected a pair of tensors \(x, y\)"):
+        Trainer(Backprop(model, F.cross_entropy), sgd(model)).fit(loader, 1)
+
+
+def test_a_loader_without_length_or_batches_is_refused():
+    class Stream(IterableDataset):
+        def __iter__(self):
+            return iter(zip(*data(), strict=True))
+
+    model = net()
+    trainer = Trainer(Backprop(model, F.cross_entropy), sgd(model))
+    for loader in (DataLoader(Stream(), 4), zip(*data(), strict=True)):
+        with pytest.raises(TypeError, match="has no length"):
+            trainer.fit(loader, 1)
+    x, y = data()
+    for loader in (Batches(x[:0], y[:0], 8), DataLoader(TensorDataset(x[:4], y[:4]), 8, drop_last=True), []):
+        with pytest.raises(ValueError, match="no batches"):
+            trainer.fit(loader, 1)
+
+
+def test_a_training_that_was_stopped_can_go_on():
+    class Stop:
+        def on_epoch(self, trainer):
+            trainer.stop = trainer.epoch == 2
+
+    model = net()
+    trainer = Trainer(Backprop(model, F.cross_entropy), sgd(model), [Stop()])
+    trainer.fit(Batches(*data(), 10), 5)
+    trainer.fit(Batches(*data(), 10), 5)
+    assert trainer.epoch == 7
+
+
+def test_targets_that_are_not_classes_have_no_accuracy():
+    scores = torch.zeros(4, 3)
+    for y in (torch.eye(4, 3), torch.tensor([0, 1, 2, 3]), torch.tensor([0, 1, -100, 1]), torch.rand(4, 1)):
+        with pytest.raises(ValueError, match="have no accuracy"):
+            accuracy(scores, y)
+    with pytest.raises(ValueError, match="have no accuracy"):
+        accuracy(torch.zeros(4, 1), torch.rand(4, 1))
+    with pytest.raises(ValueError, match="have no accuracy"):
+        accuracy(torch.zeros(4, 3, 2, 2), torch.zeros(4, 2, 2, dtype=torch.long))
+
+
+class Overwrite:
+    """Set the first weight of a layer before the step of number 100."""
+
+    def __init__(self, layer, value):
+        self.layer, self.value = layer, value
+
+    def on_gradients(self, trainer, objective):
+        if trainer.step == 99:
+            with torch.no_grad():
+                trainer.rule.model[self.layer][0].weight[0, 0] = self.value
+
+
+@pytest.mark.parametrize("value", [math.nan, -math.inf, 1e5])
+def test_weights_that_diverge_stop_the_training_at_the_next_check_and_are_named(value):
+    model = nn.Sequential(nn.Sequential(nn.Linear(6, 5)), nn.Sequential(nn.Linear(5, 3)))
+    trainer = Trainer(Backprop(model, lambda s, y: 0 * s.sum()), sgd(model), [Overwrite(1, value)])
+    with pytest.raises(DivergenceError) as error:
+        trainer.fit(Batches(*data(), 1), 50)
+    assert trainer.step == 100
+    assert str(error.value).startswith(
+        "Backprop, phase train, by step 100: the weight of layer 1.0 has diverged"
+    )
+    assert "lower learning rate" in str(error.value)
+
+
+def test_large_biases_weights_that_were_large_and_masks_do_not_stop_a_training():
+    model = nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 3))
+    model.register_buffer("mask", torch.tensor([0.0, -math.inf]))
+    with torch.no_grad():
+        model[0].weight.fill_(1e7)
+        model[1].bias.fill_(1e7)
+    trainer = Trainer(Backprop(model, lambda s, y: 0 * s.sum()), sgd(model))
+    trainer.fit(Batches(*data(), 10), 1)
+    assert trainer.step == 2
+
+
+def test_an_objective_that_is_not_finite_stops_a_training():
+    model = net()
+    trainer = Trainer(Backprop(model, lambda s, y: 0 * s.sum() + math.inf), sgd(model))
+    with pytest.raises(DivergenceError, match="the objective is not finite"):
+        trainer.fit(Batches(*data(), 10), 1)
+
+
+@pytest.mark.parametrize("bad", ["x", "y"])
+def test_numbers_of_a_batch_that_are_not_finite_are_blamed_on_the_data(bad):
+    x, y = data()
+    y = torch.zeros(20, 3)
+    {"x": x, "y": y}[bad][11, 2] = math.inf
+    model = net()
+    trainer = Trainer(Backprop(model, F.mse_loss), sgd(model))
+    with pytest.raises(DivergenceError, match="a batch contains NaN or infinite values"):
+        trainer.fit(DataLoader(TensorDataset(x, y), 10), 1)
+
+
+def test_weights_that_are_not_finite_before_the_training_are_refused():
+    model = net()
+    with torch.no_grad():
+        model[1].weight[0] = math.nan
+    with pytest.raises(DivergenceError, match="the weight of layer 1 is not finite before the training"):
+        Trainer(Backprop(model, F.cross_entropy), sgd(model)).fit(Batches(*data(), 10), 1)

@@ -15,6 +15,7 @@ from torch import nn
 
 from hebbian import Backprop, FeedbackAlignment, Hebbian, NodePerturbation, oja
 from trainers import Batches, Checkpoint, Phase, Recipe, RunOptions, Trainer, TrainingData, train_rule
+from trainers.errors import DivergenceError
 from visualizers import TensorBoard, confusion, receptive_fields
 from visualizers.weights import weight_images
 
@@ -320,12 +321,39 @@ def test_nothing_written_names_a_place_on_the_machine(tmp_path):
 
 
 def test_weights_that_have_diverged_are_logged_as_far_as_they_can_be(tmp_path):
-    model = net()
-    with torch.no_grad():
-        model[0].weight[0] = math.nan
-        model[2].weight[:] = math.inf
-    fit(Backprop(model, F.cross_entropy), tmp_path, 1, "train", data(), (2, 3))
+    class Diverge:
+        def on_step(self, trainer):
+            with torch.no_grad():
+                trainer.rule.model[0].weight[0] = math.nan
+                trainer.rule.model[2].weight[:] = math.inf
+
+    rule = Backprop(net(), F.cross_entropy)
+    optimizer = torch.optim.SGD(rule.parameters(), lr=0.25)
+    with TensorBoard(tmp_path, (2, 3)) as board, pytest.raises(DivergenceError):
+        Trainer(rule, optimizer, [Diverge(), board]).fit(Batches(*data(), 4), 1, data())
     assert "train/weights/2" not in read(tmp_path).Tags()["histograms"]
+    assert "train/weights/0" in read(tmp_path).Tags()["histograms"]
+
+
+@pytest.mark.parametrize(
+    ("criterion", "y"),
+    [
+        (F.cross_entropy, torch.eye(2)[torch.arange(8) % 2]),
+        (F.binary_cross_entropy_with_logits, torch.ones(8, 2)),
+        (F.mse_loss, torch.linspace(-1, 1, 16).view(8, 2)),
+    ],
+    ids=["one-hot", "multi-label", "regression"],
+)
+def test_targets_that_are_not_classes_have_no_accuracy(tmp_path, criterion, y):
+    rule = Backprop(net(), criterion)
+    x, _ = data()
+    with TensorBoard(tmp_path) as board:
+        trainer = Trainer(rule, torch.optim.SGD(rule.parameters(), lr=0.25), [board])
+        trainer.fit(Batches(x, y, 4), 1, (x, y))
+    tags = read(tmp_path).Tags()
+    assert "train/objective" in tags["scalars"]
+    assert "train/accuracy" not in tags["scalars"]
+    assert "train/confusion" not in tags["images"]
 
 
 def test_a_readout_alone_has_no_picture_and_a_plain_tag(tmp_path):

@@ -13,6 +13,7 @@ from torch import nn
 
 from trainers.checkpoint import Checkpoint
 from trainers.data.batches import Split, tensor_digest
+from trainers.errors import DivergenceError
 from trainers.networks import convnet, lenet, mlp
 from trainers.phases import RunOptions, train_rule
 from trainers.recipes import Recipe
@@ -110,8 +111,8 @@ def run_experiment(
 
     Raises
     ------
-    FloatingPointError
-        If the final scores are not finite.
+    DivergenceError
+        If the training diverges, or the final scores are not finite.
     ValueError, TypeError
         If the network does not fit the data, or the rule does not fit the network.
     """
@@ -124,9 +125,7 @@ def run_experiment(
     scores = predict(rule, split.x_test).cpu()  # waits for a GPU
     seconds = time.perf_counter() - start
     if not scores.isfinite().all():
-        raise FloatingPointError(
-            "the scores are not finite: training has diverged; use a lower learning rate"
-        )
+        raise DivergenceError("the scores are not finite; use a lower learning rate")
     test_accuracy = accuracy(scores, split.y_test.cpu())
     low, high = wilson(test_accuracy, len(scores))
     return Result(

@@ -12,7 +12,7 @@ import torch
 from hebbian.registry import find_rule
 from trainers.comparison.experiment import Experiment, run_experiment
 from trainers.data.batches import Split
-from trainers.errors import DataError
+from trainers.errors import DataError, DivergenceError
 from trainers.recipes import Phase
 
 _RANGE = 30.0  # rates from 1/30 of the recipe's to 30 times it
@@ -74,7 +74,7 @@ def search_rates(experiment: Experiment, split: Split, trials: int) -> SearchRes
         direction="maximize", sampler=optuna.samplers.TPESampler(seed=experiment.seed)
     )
     study.enqueue_trial(dict.fromkeys(names, 1.0))
-    study.optimize(evaluate, n_trials=trials, catch=(FloatingPointError,))
+    study.optimize(evaluate, n_trials=trials, catch=(DivergenceError,))
     best = study.best_trial
     return SearchResult(experiment.rule, **best.params, accuracy=best.value)
 

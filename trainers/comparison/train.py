@@ -15,7 +15,7 @@ from trainers.comparison.experiment import WIDTHS, Experiment, Result, run_exper
 from trainers.comparison.results import new_folder, open_folder, read_run_results, write_results
 from trainers.data.batches import Split
 from trainers.distributed import rank
-from trainers.errors import DataError
+from trainers.errors import DataError, DivergenceError
 from visualizers.tensorboard import TensorBoard
 
 
@@ -58,7 +58,10 @@ def train_rules(
             continue
         try:
             results[experiment.key] = _train(experiment, split, out, alignment)
-        except (ValueError, TypeError, FloatingPointError) as error:
+        except (ValueError, TypeError) as error:
+            can_resume = isinstance(error, DataError) and not isinstance(error, DivergenceError)
+            if out is not None and rank() == 0 and not can_resume:
+                _discard(out, experiment)
             raise DataError(f"{experiment.rule}: {error}") from error
         if out is not None and rank() == 0:
             write_results(out, list(results.values()))
@@ -72,13 +75,25 @@ def _train(experiment: Experiment, split: Split, out: Path | None, alignment: bo
     checkpoint = Checkpoint(_checkpoint_path(out, experiment))
     if rank() != 0:
         return run_experiment(experiment, split, checkpoint=checkpoint)
-    logs = out / "tensorboard" / f"{experiment.rule}-{experiment.seed}"
+    logs = _logs(out, experiment)
     if not checkpoint.path.exists():  # what was logged before will be logged again
         shutil.rmtree(logs, ignore_errors=True)
     with ExitStack() as stack:
         stack.enter_context(checkpoint.interruptible())
         board = stack.enter_context(TensorBoard(logs, settings=_settings(experiment), alignment=alignment))
         return run_experiment(experiment, split, [Progress(), board], checkpoint)
+
+
+def _discard(out: Path, experiment: Experiment) -> None:
+    """Remove what a training wrote that would fail again, and the folder if it has no results."""
+    _checkpoint_path(out, experiment).unlink(missing_ok=True)
+    shutil.rmtree(_logs(out, experiment), ignore_errors=True)
+    if not read_run_results(out):
+        shutil.rmtree(out)
+
+
+def _logs(out: Path, experiment: Experiment) -> Path:
+    return out / "tensorboard" / f"{experiment.rule}-{experiment.seed}"
 
 
 def _checkpoint_path(out: Path, experiment: Experiment) -> Path:

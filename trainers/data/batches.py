@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from hebbian.rule import Criterion
+from hebbian.rule import Criterion, check_classes
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 """Maps inputs (N, ...) and a generator to altered inputs of the same shape and targets."""
@@ -41,6 +41,11 @@ class Batches:
         `trainers.distributed`).  Samples that cannot be divided equally are dropped at the end of an epoch.
     weights
         Relative sampling frequencies (N,); by default each sample is drawn once an epoch.
+
+    Raises
+    ------
+    ValueError
+        If lengths or sizes do not fit, or inputs or targets are not finite.
     """
 
     def __init__(
@@ -65,6 +70,9 @@ class Batches:
             raise ValueError(f"x and y must have the same length, got {len(x)} and {len(y)}")
         if weights is not None and weights.shape != (len(x),):
             raise ValueError(f"weights must have the shape ({len(x)},), got {tuple(weights.shape)}")
+        require_finite("x", x)
+        if y is not None:
+            require_finite("y", y)
         self.x, self.y, self.size, self.generator, self.drop_last = x, y, size, generator, drop_last
         self.augment, self.weights = augment, weights
         self.rank, self.world = rank, world
@@ -128,10 +136,19 @@ class TrainingData:
     weights: Tensor | None = None
 
     def __post_init__(self) -> None:
+        """Raise `ValueError` for a criterion or targets that do not fit the classes."""
         if self.classes == 1 and self.criterion is F.cross_entropy:
             raise ValueError(
                 "classes is 1, for which cross-entropy is always 0; "
                 "use a criterion of one logit such as binary_cross_entropy_with_logits"
+            )
+        if not self.y.is_floating_point():
+            ignored = getattr(self.criterion, "ignore_index", None)
+            check_classes(self.y if ignored is None else self.y[self.y != ignored], max(self.classes, 2))
+        elif _is_binary(self.criterion) and not bool(((self.y >= 0) & (self.y <= 1)).all()):
+            raise ValueError(
+                f"targets from {self.y.min():g} to {self.y.max():g}; "
+                "expected 0 and 1, or probabilities, for binary cross-entropy"
             )
 
     def to(self, device: torch.device) -> TrainingData:
@@ -158,7 +175,7 @@ class Split:
     ------
     ValueError
         If the numbers of inputs and classes differ or are 0, the shapes of training and test samples differ,
-        or a class is negative or occurs in the test data alone.
+        an input is not finite, or a class is negative or occurs in the test data alone.
     """
 
     x_train: Tensor
@@ -179,6 +196,8 @@ class Split:
             )
         if not len(self.y_train) or not len(self.y_test):
             raise ValueError("the training or the test data are empty; expected at least one sample in each")
+        require_finite("training", self.x_train)
+        require_finite("test", self.x_test)
         for y, part in ((self.y_train, "training"), (self.y_test, "test")):
             least, most = int(y.min()), int(y.max())
             if least < 0 or most >= self.classes:
@@ -217,6 +236,24 @@ def from_datasets(train: Dataset[Any], test: Dataset[Any]) -> Split:
 def _stack(data: Any) -> tuple[Tensor, Tensor]:
     x, y = zip(*(data[i] for i in range(len(data))), strict=True)
     return torch.stack([torch.as_tensor(sample) for sample in x]).float(), torch.tensor(y)
+
+
+def _is_binary(criterion: Criterion) -> bool:
+    return criterion is F.binary_cross_entropy_with_logits or isinstance(criterion, nn.BCEWithLogitsLoss)
+
+
+def require_finite(name: str, x: Tensor, batch: int = 4096) -> None:
+    """Raise `ValueError` that names the first sample of ``x`` (N, ...) with NaN or infinite values."""
+    if not x.is_floating_point():
+        return
+    for start in range(0, len(x), batch):
+        part = x[start : start + batch]
+        if not part.sum(dtype=torch.float32).isfinite() and not part.isfinite().all():
+            sample, *place = (~part.isfinite()).nonzero()[0].tolist()
+            raise ValueError(
+                f"{name}: sample {start + sample} (from 0) is {part[sample, *place].item()} "
+                f"at {tuple(place)}; expected finite numbers: remove or replace such samples"
+            )
 
 
 def tensor_digest(tensors: Iterable[Tensor]) -> str:
