@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from eeg.evaluation.metrics import Estimate, auc
+from eeg.detector.results import Estimate
+from eeg.evaluation.metrics import auc
 
 
 @dataclass(frozen=True)

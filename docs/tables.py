@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from eeg.evaluation.metrics import Estimate
+from eeg.detector.results import Estimate
 from eeg.evaluation.significance import delong
 from hebbian.registry import find_rule, list_modules, list_rules
 from hebbian.rule_info import ModuleInfo

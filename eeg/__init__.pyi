@@ -6,7 +6,7 @@ from .detector.detector import (
     load_detector as load_detector,
     save_detector as save_detector,
 )
-from .evaluation.results import Results as Results
+from .detector.results import Results as Results
 from .explanation.attribution import METHODS as METHODS
 from .explanation.options import ExplanationOptions as ExplanationOptions
 from .io.reader import read_recording as read_recording

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 import platform
 import re
 import subprocess
-from collections.abc import Collection, Mapping
+import sys
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import Distribution, PackageNotFoundError, entry_points, version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
-from cattrs import Converter
+from cattrs import Converter, transform_error
+from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
 
 from hebbian.rule_info import registered
 from trainers.data.batches import Split, tensor_digest
@@ -23,7 +27,7 @@ from trainers.files import replacing
 
 T = TypeVar("T")
 
-_CONVERTER = Converter(forbid_extra_keys=True, detailed_validation=False)
+_OBJECT = "an object with named fields"
 _PACKAGES = ("hebbian-eeg", "torch", "numpy", "scikit-learn")
 
 
@@ -125,10 +129,12 @@ def to_plain(value: object) -> Any:
 def from_plain(kind: type[T], facts: object) -> T:
     """Return the dataclass ``kind`` that `to_plain` turned into ``facts``.
 
+    Nothing is converted but integers to floats.
+
     Raises
     ------
     ValueError
-        If a field is missing, unknown or of another type.
+        If a field is missing, unknown, of another type or not accepted by the class; the field is named.
 
     Examples
     --------
@@ -138,11 +144,119 @@ def from_plain(kind: type[T], facts: object) -> T:
     ...     x: float
     >>> from_plain(Point, to_plain(Point(1.5)))
     Point(x=1.5)
+    >>> from_plain(Point, {"x": "1.5"})
+    Traceback (most recent call last):
+    ValueError: x: expected a number
     """
     try:
         return _CONVERTER.structure(facts, kind)
-    except Exception as error:  # cattrs raises many, one of them a bare Exception
-        raise ValueError(f"not a {kind.__name__}: {error}") from error
+    except BaseValidationError as error:
+        problem, _, field = transform_error(error, "", _describe_problem)[0].rpartition(" @ ")
+        raise ValueError(f"{field.lstrip('.')}: {problem}" if field else problem) from error
+    except (TypeError, ValueError) as error:
+        raise ValueError(str(error)) from error
+
+
+def _describe_problem(error: BaseException, kind: type | None) -> str:
+    """Return what was expected; the value itself is not quoted."""
+    if isinstance(error, ForbiddenExtraKeysError):
+        known = [field.name for field in dataclasses.fields(error.cl)]
+        name = min(map(str, error.extra_fields))
+        near = difflib.get_close_matches(name, known, n=1)
+        return f"unknown field {name[:40]!r}; expected {near[0] if near else ', '.join(known)}"
+    if isinstance(error, KeyError):
+        return "missing"
+    if get_origin(kind) is Literal:
+        return f"expected one of {', '.join(map(repr, get_args(kind)))}"
+    if isinstance(error, ValueError):  # of the class itself
+        return str(error)
+    return f"expected {_OBJECT}"
+
+
+def _make_converter() -> Converter:
+    """Return a converter that accepts no other type: cattrs by itself makes a string of anything."""
+    converter = Converter(forbid_extra_keys=True)
+    for kind, expected in ((int, "an integer"), (bool, "true or false"), (str, "a text")):
+        converter.register_structure_hook(kind, partial(_check_type, expected=expected))
+    converter.register_structure_hook(float, _check_number)
+
+    def guard(build: Callable[..., Any], kinds: type | tuple[type, ...], expected: str) -> Callable[..., Any]:
+        def structure(value: Any, kind: Any) -> Any:
+            if not isinstance(value, kinds):
+                raise ValueError(f"expected {expected}")
+            return build(value, kind)
+
+        return structure
+
+    def make_dataclass(kind: Any) -> Callable[..., Any]:
+        build = converter.gen_structure_attrs_fromdict(kind)
+
+        def structure(value: dict[str, Any], kind: Any) -> Any:
+            built = build(value, kind)
+            if missing := [field.name for field in dataclasses.fields(kind) if field.name not in value]:
+                raise ValueError(f"{missing[0]} is missing")  # although it has a default
+            return built
+
+        return guard(structure, dict, _OBJECT)
+
+    converter.register_structure_hook_factory(dataclasses.is_dataclass, make_dataclass)
+
+    def is_mapping(kind: Any) -> bool:
+        origin: Any = get_origin(kind)
+        return origin in (dict, Mapping)
+
+    converter.register_structure_hook_factory(
+        is_mapping, lambda kind: guard(converter.gen_structure_mapping(kind), dict, _OBJECT)
+    )
+
+    def is_sequence(kind: Any) -> bool:
+        origin: Any = get_origin(kind)
+        return origin is tuple and get_args(kind)[1:] == (...,)
+
+    def make_tuple(kind: Any) -> Callable[..., Any]:
+        items: Any = list.__class_getitem__(get_args(kind)[0])
+        build = converter.get_structure_hook(items)
+        return guard(lambda value, _: tuple(build(value, items)), (list, tuple), "a list")
+
+    converter.register_structure_hook_factory(is_sequence, make_tuple)
+    return converter
+
+
+def _check_type(value: object, kind: type, expected: str) -> object:
+    if type(value) is not kind:
+        raise ValueError(f"expected {expected}")
+    return value
+
+
+def _check_number(value: Any, _: type) -> float:
+    if type(value) not in (int, float) or (type(value) is int and abs(value) > sys.float_info.max):
+        raise ValueError("expected a number")
+    return float(value)
+
+
+_CONVERTER = _make_converter()
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return the value of a JSON text.
+
+    Raises
+    ------
+    ValueError
+        If it is not JSON in UTF-8, an object names a field twice, or it is nested too deeply.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_unique_fields)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise ValueError(f"the field {twice[:40]!r} is there twice")
+    return fields
 
 
 def write_record(path: Path, run: object) -> None:
@@ -161,7 +275,7 @@ def read_record(path: Path) -> Any:
         If the file does not exist or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read ({error}); expected a file that `hebbian` wrote") from error
 

@@ -11,7 +11,7 @@ import click
 if TYPE_CHECKING:
     from eeg.datasets import Entry
     from eeg.detector.detector import Detector
-    from eeg.evaluation.results import Results
+    from eeg.detector.results import Results
     from eeg.preprocessing.quality import Policy
     from eeg.training.plan import Plan
     from trainers.errors import DataError

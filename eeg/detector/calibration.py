@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,6 +26,15 @@ class Calibration:
     prevalence: float
     n: int
     conformal: Conformal = field(default_factory=Conformal)
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.slope < math.inf and math.isfinite(self.intercept)):
+            raise ValueError("slope and intercept: expected finite numbers, the slope not below 0")
+        if not 0 < self.prevalence < 1:
+            raise ValueError("prevalence: expected a number between 0 and 1")
+        scores = len(self.conformal.epilepsy) + len(self.conformal.control)
+        if self.n < 0 or (scores and scores != self.n):
+            raise ValueError("n: expected the number of subjects, as many as conformal has scores")
 
     @property
     def warning(self) -> str:

@@ -83,6 +83,10 @@ class Conformal:
     epilepsy: tuple[float, ...] = ()
     control: tuple[float, ...] = ()
 
+    def __post_init__(self) -> None:
+        if not all(map(math.isfinite, (*self.epilepsy, *self.control))):
+            raise ValueError("epilepsy and control: expected finite scores")
+
     @property
     def n(self) -> int:
         """The number of subjects of the smaller group: what limits the error rates."""
@@ -169,6 +173,10 @@ class Rates:
     wrong: float
     unsaid: float
 
+    def __post_init__(self) -> None:
+        if not all(0 <= rate <= 1 for rate in (self.right, self.wrong, self.unsaid)):
+            raise ValueError("right, wrong and unsaid: expected numbers from 0 to 1")
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -181,6 +189,12 @@ class Answers:
     n: int  # calibration subjects of the smaller group; the fewest of all parts
     epilepsy: Rates
     control: Rates
+
+    def __post_init__(self) -> None:
+        if self.alpha is not None and not 0 < self.alpha < 1:
+            raise ValueError("alpha: expected a number between 0 and 1")
+        if self.n < 0:
+            raise ValueError("n: expected a number of subjects")
 
     def predictive(self, prevalence: float) -> tuple[float, float]:
         """Return the predictive values of the answers "epilepsy" and "control" at ``prevalence``.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -25,7 +27,7 @@ from eeg.detector.novelty import Gate
 from eeg.detector.prototypes import Prototypes
 from eeg.detector.provenance import Provenance
 from eeg.labels import LABEL_MODES, Labels, check_name
-from eeg.models.local_readout import build_network
+from eeg.models.local_readout import build_network, has_own_readout
 from eeg.models.pooling import POOLINGS, pool_logits
 from eeg.models.registry import MODELS, find_model, is_user_code
 from eeg.preprocessing.loading import Prepared, prepare
@@ -33,15 +35,18 @@ from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.quality import Policy
 from eeg.preprocessing.recording import Recording, open_recording
 from eeg.preprocessing.windows import Windows
+from trainers.data.batches import tensor_digest
 from trainers.errors import DataError
 from trainers.files import replacing
-from trainers.provenance import from_plain, to_plain
+from trainers.provenance import from_plain, parse_json, to_plain
 
-FORMAT = 3
+FORMAT = 4
 """Version of the file's layout; other versions are refused."""
 
-_KEY = "eeg.detector"
+_KEY, _DIGEST = "eeg.detector", "eeg.detector.sha256"
 _PROTOTYPES = ("prototypes.epilepsy", "prototypes.control")
+_LARGEST = 10_000_000  # values of a window
+_CODE = re.compile(r"[\w.]+:[\w.]+")
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,21 @@ class DetectorSettings:
     def __post_init__(self) -> None:
         check_name("labels", self.labels, LABEL_MODES)
         check_name("aggregation", self.aggregation, POOLINGS)
+        channels, times = self.shape
+        if times < 1 or channels * times > _LARGEST:
+            raise ValueError(f"window: expected a length of 1 to {_LARGEST // channels} samples")
+        if self.gate is not None and set(self.gate.centre) != set(novelty.STATISTICS):
+            raise ValueError(f"gate: expected the statistics {', '.join(novelty.STATISTICS)}")
+        if self.readout is not None and not has_own_readout(self.readout):
+            raise ValueError(
+                f"readout: {self.readout!r} has no readout of its own; expected such a rule or None"
+            )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Channels and samples of a window."""
+        samples = self.window * self.preprocessing.sfreq
+        return len(self.preprocessing.inputs), round(samples) if math.isfinite(samples) else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,15 +190,7 @@ class Detector(DetectorSettings):
             raise TypeError(f"network is a {type(network).__name__}; expected a torch.nn.Module")
         if not 1 / preprocessing.sfreq <= window < math.inf:
             raise ValueError(f"window is {window} s; expected a positive length of at least one sample")
-        shape = len(preprocessing.inputs), round(window * preprocessing.sfreq)
-        with torch.no_grad():
-            scores = network.eval()(torch.zeros(2, *shape))
-        if tuple(scores.shape) not in ((2, 1), (2, 2)) or not scores.isfinite().all():
-            raise ValueError(
-                f"the network maps windows {(2, *shape)} to {tuple(scores.shape)}; "
-                "expected finite logits (2, 1) or scores per class (2, 2)"
-            )
-        return cls(
+        detector = cls(
             network=network if isinstance(network, nn.Sequential) else nn.Sequential(network),
             model=name or type(network).__name__,
             preprocessing=preprocessing,
@@ -187,6 +199,14 @@ class Detector(DetectorSettings):
             aggregation=aggregation,
             calibration=calibration,
         )
+        with torch.no_grad():
+            scores = network.eval()(torch.zeros(2, *detector.shape))
+        if tuple(scores.shape) not in ((2, 1), (2, 2)) or not scores.isfinite().all():
+            raise ValueError(
+                f"the network maps windows {(2, *detector.shape)} to {tuple(scores.shape)}; "
+                "expected finite logits (2, 1) or scores per class (2, 2)"
+            )
+        return detector
 
     @property
     def is_calibrated(self) -> bool:
@@ -267,6 +287,11 @@ def network_logits(network: nn.Module, windows: np.ndarray, batch: int = 64) -> 
     """Return one logit a window, (N, C, T) -> (N,) float64, in eval mode.
 
     Two scores a window become the log odds of the second class.
+
+    Raises
+    ------
+    DataError
+        If the network returns anything but one or two finite scores per window.
     """
     network.eval()
     logits = np.empty(len(windows))  # filled in place: small results that stay would fragment the heap
@@ -275,6 +300,11 @@ def network_logits(network: nn.Module, windows: np.ndarray, batch: int = 64) -> 
             large_arrays.row_blocks(logits, batch), large_arrays.row_blocks(windows, batch), strict=True
         ):
             scores = network(torch.from_numpy(some))
+            if scores.shape not in ((len(some), 1), (len(some), 2)) or not scores.isfinite().all():
+                raise DataError(
+                    f"the network returns scores of shape {tuple(scores.shape)} for {len(some)} windows, or "
+                    "scores that are not finite; expected one or two finite scores per window"
+                )
             part[:] = (scores[:, -1] - (scores[:, 0] if scores.shape[1] == 2 else 0)).numpy()
     return logits
 
@@ -296,12 +326,34 @@ def save_detector(detector: Detector, path: str | Path) -> None:
             "make it with name='package.module:function', a function that returns the network"
         )
     settings = {f.name: getattr(detector, f.name) for f in fields(DetectorSettings)}
-    header = json.dumps({"format": FORMAT, **to_plain(settings)})
+    facts = {"format": FORMAT, **to_plain(settings)}
+    _check_text(facts)
+    header = json.dumps(facts)
     tensors = {k: v.contiguous() for k, v in detector.network.state_dict().items()}
     if (kept := detector.prototypes) is not None:
         tensors |= dict(zip(_PROTOTYPES, (kept.epilepsy, kept.control), strict=True))
     with replacing(Path(path)) as part:
-        save_file(tensors, part, metadata={_KEY: header})
+        save_file(tensors, part, metadata={_KEY: header, _DIGEST: _digest(header, tensors)})
+
+
+def _digest(header: str, tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of settings and tensors, in hex, which detects damage but is not a signature."""
+    names = sorted(tensors)
+    content = [header, *names, tensor_digest(tensors[name] for name in names)]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _check_text(facts: Any, field: str = "settings") -> None:
+    """Refuse texts that could act on a terminal or change how a line reads."""
+    if isinstance(facts, dict):
+        _check_text(list(facts), field)
+        for name, value in facts.items():
+            _check_text(value, f"{field}.{name}")
+    elif isinstance(facts, list):
+        for value in facts:
+            _check_text(value, field)
+    elif isinstance(facts, str) and not facts.isprintable():
+        raise ValueError(f"{field!r}: expected text of printable characters")
 
 
 def load_detector(path: str | Path, network: str | None = None) -> Detector:
@@ -327,53 +379,93 @@ def load_detector(path: str | Path, network: str | None = None) -> Detector:
         raise DataError(f"{path}: no such file; expected a model written by `eeg train`")
     try:
         with safe_open(str(path), framework="pt") as file:
-            header = (file.metadata() or {}).get(_KEY)
+            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError:
         raise DataError(f"{path}: not a safetensors file; expected a model written by `eeg train`") from None
-    if header is None:
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+    if _KEY not in metadata:
         raise DataError(f"{path}: contains weights but no detector; expected a model written by `eeg train`")
     try:
-        return _rebuild(json.loads(header), tensors, network)
+        return _rebuild(metadata, tensors, network)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError):
-        raise DataError(f"{path}: its settings or weights are damaged; copy or train it again") from None
+    except ValueError as error:
+        raise DataError(f"{path}: damaged: {error}; copy it or train it again") from None
 
 
-def _rebuild(facts: dict[str, Any], tensors: Mapping[str, Tensor], allowed: str | None) -> Detector:
-    if (version := facts.pop("format", None)) != FORMAT:
-        raise DataError(f"detector format {version}, this version reads {FORMAT}; train it again")
+def _rebuild(metadata: Mapping[str, str], tensors: Mapping[str, Tensor], allowed: str | None) -> Detector:
+    """Return the detector; nothing of the size of its tensors is made before its settings fit these."""
+    facts = parse_json(metadata[_KEY])
+    if not isinstance(facts, dict):
+        raise ValueError("expected settings with named fields")
+    if (version := facts.pop("format", None)) != FORMAT or type(version) is not int:
+        raise DataError(f"detector format {_quote(version)}, this version reads {FORMAT}; train it again")
     settings = from_plain(DetectorSettings, facts)
-    if is_user_code(settings.model) and settings.model != allowed:
-        raise DataError(
-            f"its network is {settings.model}, code that is not in the file; "
-            f"if you trust that code, add network={settings.model!r} (--network {settings.model})"
-        )
-    if is_user_code(settings.model):
-        try:
-            find_model(settings.model)
-        except ValueError as error:
-            raise DataError(error) from error
-    shape = len(settings.preprocessing.inputs), round(settings.window * settings.preprocessing.sfreq)
-    network = build_network(settings.model, settings.readout, *shape)
+    _check_text(facts)
+    _refuse_code(settings.model, allowed)
     weights = {name: value for name, value in tensors.items() if name not in _PROTOTYPES}
+    _check_weights(settings, weights)
+    prototypes = _prototypes(tensors, settings.shape)
+    if metadata.get(_DIGEST) != _digest(metadata[_KEY], tensors):
+        raise ValueError("the SHA-256 of its settings and weights is not the one in the file")
+    for name, value in tensors.items():
+        if not value.isfinite().all():
+            raise ValueError(f"{name}: expected finite values")
+    network = build_network(settings.model, settings.readout, *settings.shape)
+    network.load_state_dict(weights)
+    return Detector(network=network.eval(), prototypes=prototypes, **vars(settings))
+
+
+def _quote(version: object) -> str:
+    """Return a version as a message quotes it."""
+    return str(version) if isinstance(version, int | None) and abs(version or 0) < 1000 else "unknown"
+
+
+def _refuse_code(model: str, allowed: str | None) -> None:
+    """Refuse a model that is neither registered nor code that the user allows."""
+    if model in MODELS:
+        return
+    if not _CODE.fullmatch(model):
+        raise ValueError(f"model: expected package.module:function or one of {', '.join(MODELS)}")
+    if model != allowed:
+        raise DataError(
+            f"its network is {model}, code that is not in the file; "
+            f"if you trust that code, add network={model!r} (--network {model})"
+        )
     try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        if not is_user_code(settings.model):
-            raise
+        find_model(model)
+    except ValueError as error:
+        raise DataError(error) from error
+
+
+def _check_weights(settings: DetectorSettings, weights: Mapping[str, Tensor]) -> None:
+    """Compare the weights with those of the network that the settings describe, which takes no memory."""
+    with torch.device("meta"):
+        network = build_network(settings.model, settings.readout, *settings.shape)
+    expected = {name: (value.dtype, value.shape) for name, value in network.state_dict().items()}
+    found = {name: (value.dtype, value.shape) for name, value in weights.items()}
+    wrong = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
+    if not wrong:
+        return
+    if is_user_code(settings.model):
         raise DataError(
             f"its weights do not fit the network that {settings.model} returns now; "
             "use the code that it was trained with, or train it again"
-        ) from error
-    return Detector(network=network.eval(), prototypes=_prototypes(tensors, shape), **vars(settings))
+        )
+    described = [
+        "none" if at is None else f"{at[0]} of shape {tuple(at[1])}"
+        for at in (found.get(wrong[0]), expected.get(wrong[0]))
+    ]
+    raise ValueError(f"weights {wrong[0]!r}: {described[0]}, expected {described[1]}")
 
 
 def _prototypes(tensors: Mapping[str, Tensor], shape: tuple[int, int]) -> Prototypes | None:
-    if not any(name in tensors for name in _PROTOTYPES):
+    stored = [tensors[name] for name in _PROTOTYPES if name in tensors]
+    if not stored:
         return None
-    kept = Prototypes(*(tensors[name] for name in _PROTOTYPES))
-    if not all(len(held) and held.shape[1:] == shape for held in (kept.epilepsy, kept.control)):
-        raise ValueError(f"prototypes: expected windows of shape {shape}")
-    return kept
+    fits = [len(windows) and windows.shape[1:] == shape for windows in stored if windows.dim() == 3]
+    if fits != [True, True] or any(windows.dtype != torch.float32 for windows in stored):
+        raise ValueError(f"prototypes: expected windows of shape {shape} of both classes, float32")
+    return Prototypes(*stored)

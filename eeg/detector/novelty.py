@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,8 +14,13 @@ from eeg import large_arrays
 
 _BANDS = {"delta": (0.5, 4.0), "theta": (4.0, 8.0), "alpha": (8.0, 13.0), "beta": (13.0, 30.0)}
 _AMPLITUDE = "amplitude"
+_SPREAD = "spread of channels"
 _LOOKS = 5000  # windows at most, from all over the recording: hours
 _TINY = 1e-12  # below any power: the logarithm of a flat channel stays finite
+
+
+STATISTICS = (*(f"{band} power" for band in (*_BANDS, "gamma")), "kurtosis", "likeness of channels", _SPREAD)
+"""Names of the statistics of a recording."""
 
 
 def statistics(windows: np.ndarray, sfreq: float) -> dict[str, float]:
@@ -38,7 +44,7 @@ def statistics(windows: np.ndarray, sfreq: float) -> dict[str, float]:
     found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     amplitude = np.log(np.median(found.pop(_AMPLITUDE), 0) + _TINY)  # (C,)
     medians = {name: float(np.median(values)) for name, values in found.items()}
-    return medians | {"spread of channels": float(amplitude.max() - amplitude.min())}
+    return medians | {_SPREAD: float(amplitude.max() - amplitude.min())}
 
 
 def _of_windows(windows: np.ndarray, sfreq: float) -> dict[str, np.ndarray]:
@@ -78,6 +84,16 @@ class Gate:
     limit: float
     n: int
 
+    def __post_init__(self) -> None:
+        if not self.centre or set(self.centre) != set(self.spread):
+            raise ValueError("centre and spread: expected the same statistics, at least one")
+        if not all(map(math.isfinite, self.centre.values())):
+            raise ValueError("centre: expected finite numbers")
+        if not all(0 < spread < math.inf for spread in self.spread.values()):
+            raise ValueError("spread: expected finite numbers above 0")
+        if not 0 <= self.limit < math.inf or self.n < 1:
+            raise ValueError("limit and n: expected a finite number not below 0, and a number of recordings")
+
     def deviation(self, found: dict[str, float]) -> tuple[str, float]:
         """Return the statistic with the largest deviation, and this deviation in spreads."""
         far = {name: abs(found[name] - self.centre[name]) / self.spread[name] for name in self.centre}
@@ -108,5 +124,5 @@ def fit_novelty(rows: Sequence[dict[str, float]]) -> Gate:
     values = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     centre = {name: float(np.median(v)) for name, v in values.items()}
     spread = {name: 1.4826 * float(np.median(np.abs(v - centre[name]))) + _TINY for name, v in values.items()}
-    gate = Gate(centre, spread, np.inf, len(rows))
+    gate = Gate(centre, spread, 0.0, len(rows))
     return Gate(centre, spread, max(gate.deviation(row)[1] for row in rows), len(rows))

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+
+from eeg.detector.results import Results
 
 UNKNOWN = "unknown"
+
+SUBJECTS = ("cross_validated", "held_out")
+"""The subjects that results are about."""
+
+_DIGEST = re.compile("[0-9a-f]+")
+
+
+def printable(text: str) -> str:
+    """Return a text with spaces for characters that are not printable: they could act on a terminal."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 @dataclass(frozen=True)
@@ -28,7 +40,8 @@ class Provenance:
     splits
         How the subjects were split, in words.
     results
-        `eeg.evaluation.results.Results` as JSON, for the keys ``cross_validated`` and ``held_out``.
+        Those of the training subjects, out-of-fold, and of the subjects held out of the training; the keys
+        are of `SUBJECTS`.
     """
 
     corpus: str = UNKNOWN
@@ -40,4 +53,14 @@ class Provenance:
     recordings: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     splits: str = UNKNOWN
-    results: Mapping[str, Any] = field(default_factory=dict)
+    results: Mapping[str, Results] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.epilepsy <= self.subjects:
+            raise ValueError("epilepsy: expected a number of the subjects")
+        if self.seed is not None and self.seed < 0:
+            raise ValueError("seed: expected a number not below 0")
+        if not all(map(_DIGEST.fullmatch, self.recordings)):
+            raise ValueError("recordings: expected digests")
+        if unknown := set(self.results) - set(SUBJECTS):
+            raise ValueError(f"results: unknown field {min(unknown)!r}; expected {' and '.join(SUBJECTS)}")

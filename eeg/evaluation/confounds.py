@@ -14,7 +14,8 @@ import numpy as np
 from scipy.stats import rankdata
 from sklearn.model_selection import StratifiedKFold
 
-from eeg.evaluation.metrics import Estimate, matched_auc, stratified_auc
+from eeg.detector.results import Audit, Estimate, Finding, Matched
+from eeg.evaluation.metrics import matched_auc, stratified_auc
 from eeg.evaluation.resampling import monte_carlo_p, permute_within
 from trainers.comparison.table import text
 
@@ -23,72 +24,8 @@ Value = str | float | None
 
 RecordingFacts = Mapping[str, Value]
 
-STRONG = 0.7
-"""ROC-AUC above which a confound is called strong, if its p-value is below 0.05."""
-
 _BINS = 5  # of a number, with equally many subjects
-_MIN_MATCHED = 5  # subjects of a class that a matched comparison needs
 _DRAWS = 500
-
-
-@dataclass(frozen=True)
-class Matched:
-    """A model's ROC-AUC among pairs of subjects with the same value, and the number of subjects in pairs."""
-
-    auc: Estimate
-    epilepsy: int
-    control: int
-
-    @property
-    def enough(self) -> bool:
-        """Whether there are enough subjects to interpret the ROC-AUC."""
-        return min(self.epilepsy, self.control) >= _MIN_MATCHED
-
-
-@dataclass(frozen=True)
-class Finding:
-    """How well one confound predicts the label.
-
-    Parameters
-    ----------
-    confound
-        Its name.
-    auc
-        ROC-AUC of the confound alone, cross-validated by subject.
-    p
-        One-sided p-value, from labels permuted within folds.
-    within, within_p
-        If a model's scores are given: their rank correlation with the confound within the classes, and its
-        two-sided p-value.
-    matched
-        If they are given and the confound is strong: the model among subjects with the same value.
-    """
-
-    confound: str
-    auc: Estimate
-    p: float
-    within: float | None = None
-    within_p: float | None = None
-    matched: Matched | None = None
-
-    @property
-    def strong(self) -> bool:
-        """Whether a model may have learned this confound."""
-        return self.auc.value > STRONG and self.p < 0.05
-
-
-@dataclass(frozen=True)
-class Audit:
-    """The confounds, the strongest first; and the names of those that are constant or unknown."""
-
-    findings: tuple[Finding, ...]
-    constant: tuple[str, ...]
-    unknown: tuple[str, ...]
-
-    @property
-    def strong(self) -> tuple[Finding, ...]:
-        """The confounds that a model may have learned."""
-        return tuple(f for f in self.findings if f.strong)
 
 
 @dataclass(frozen=True)

@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit
 
+from eeg.detector.results import Estimate
 from eeg.evaluation.resampling import bootstrap_interval
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its 95 % interval (percentile bootstrap over subjects)."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f} ({self.low:.3f}-{self.high:.3f})"
-
 
 Metric = Callable[[np.ndarray, np.ndarray, np.ndarray], float]  # labels, scores, weights
 

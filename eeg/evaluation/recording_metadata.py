@@ -11,7 +11,8 @@ from joblib import Parallel, delayed
 from scipy.signal import welch
 
 from eeg.datasets import Entry
-from eeg.evaluation.confounds import Audit, AuditSubject, RecordingFacts, Value, audit_confounds
+from eeg.detector.results import Audit
+from eeg.evaluation.confounds import AuditSubject, RecordingFacts, Value, audit_confounds
 from eeg.io.header import Header
 from eeg.io.reader import read_header, read_recording
 from trainers.errors import DataError

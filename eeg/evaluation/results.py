@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +12,13 @@ import numpy as np
 from eeg.datasets import Entry
 from eeg.detector import conformal
 from eeg.detector.calibration import Calibration, fit_calibration
-from eeg.detector.conformal import EXCHANGEABILITY, Answers
-from eeg.evaluation.confounds import Audit, RecordingFacts, describe_audit
+from eeg.detector.conformal import EXCHANGEABILITY
+from eeg.detector.results import Estimate, Results
+from eeg.evaluation.confounds import RecordingFacts, describe_audit
 from eeg.evaluation.metrics import (
     CALIBRATED,
     DECIDING,
     RANKING,
-    Estimate,
     auc,
     compute_metrics,
     risk_coverage,
@@ -42,21 +42,6 @@ _HEADS = {
     "brier": "Brier",
     "calibration_error": "ECE",
 }
-
-
-@dataclass(frozen=True)
-class Results:
-    """Metrics of a set of unseen subjects, with 95 % intervals over subjects."""
-
-    subjects: int
-    epilepsy: int
-    levels: Mapping[str, Level]  # windows, recordings, subjects -> metric -> estimate
-    permutation_p: float  # of the ROC-AUC of subjects, labels permuted across subjects
-    baselines: Mapping[str, Estimate]  # ROC-AUC of subjects, without a network
-    answers: Answers
-    coverage: tuple[float, ...]  # fraction of subjects decided, the most certain first,
-    risk: tuple[float, ...]  # and their error rate at prevalence 0.5
-    audit: Audit
 
 
 def compute_results(

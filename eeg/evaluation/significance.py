@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm, rankdata
 
-from eeg.evaluation.metrics import Estimate, roc_auc
+from eeg.detector.results import Estimate
+from eeg.evaluation.metrics import roc_auc
 from eeg.evaluation.resampling import monte_carlo_p
 
 

@@ -4,6 +4,7 @@ Long recordings are filtered in blocks that overlap by more than the filters rea
 effect and memory does not grow with the length.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,7 +14,7 @@ import mne
 import numpy as np
 
 from eeg import large_arrays
-from eeg.io.electrodes import EARS
+from eeg.io.electrodes import EARS, scalp_names
 from eeg.io.gaps import GAP, crop_samples, mark_gaps
 from eeg.io.reader import recording_file
 from eeg.preprocessing.interpolation import complete_channels, missing_channels
@@ -25,6 +26,9 @@ _TRANSITION = 5.0  # Hz above the pass band: at 45 Hz every power-line frequency
 _NARROWEST = 1.0  # Hz between the pass band and the Nyquist frequency
 _KERNEL = 3.3  # s Hz: length of MNE's Hamming FIR times its transition width
 _NOTCH_TRANSITION = 0.5  # Hz on either side of a notch, MNE's default
+_FASTEST = 20_000.0  # Hz
+_SLOWEST_LINE = 10.0  # Hz: railways have 16.7
+_LARGEST_SCALE = 1e12
 _CLIP = 20.0  # robust scales: artefacts of hundreds would dominate the training
 FLAT = 1e-7
 """V: below the resolution of every clinical amplifier."""
@@ -70,12 +74,20 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if len(set(self.channels)) != len(self.channels) or len(self.channels) < 2:
             raise ValueError(f"channels = {self.channels}: expected two or more, each once")
+        if not set(self.channels) <= set(scalp_names().values()):
+            raise ValueError("channels: expected electrodes of the 10-05 system, such as Fp1, C3, Cz")
+        if not self.sfreq <= _FASTEST:
+            raise ValueError(f"sfreq = {self.sfreq}: expected at most {_FASTEST:g} Hz")
         top = self.sfreq / 2
         if not (0 < self.low < self.high and (self.high <= top - _NARROWEST or self.high == top)):
             raise ValueError(
                 f"low = {self.low}, high = {self.high}, sfreq = {self.sfreq} Hz: "
                 f"expected 0 < low < high, and high at most {top - _NARROWEST} or exactly {top}"
             )
+        if self.notch is not None and not _SLOWEST_LINE <= self.notch < math.inf:
+            raise ValueError(f"notch = {self.notch}: expected a power-line frequency, such as 50 or 60 Hz")
+        if self.scale is not None and not 0 < self.scale <= _LARGEST_SCALE:
+            raise ValueError(f"scale = {self.scale}: expected a factor on volts, such as 1e6")
         input_channels(self.reference, self.channels)
 
     @property

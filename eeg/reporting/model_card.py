@@ -7,9 +7,9 @@ from typing import Any
 
 from eeg.detector.detector import Detector
 from eeg.detector.provenance import UNKNOWN, Provenance
+from eeg.detector.results import Results
 from eeg.disclaimers import NORMAL_EEG, RESEARCH_USE
 from eeg.evaluation.results import (
-    Results,
     describe_answers,
     describe_results_audit,
     describe_risk,
@@ -18,7 +18,6 @@ from eeg.evaluation.results import (
 from eeg.labels import LABEL_MODES
 from eeg.preprocessing.quality import EXCLUDED
 from trainers.comparison.table import markdown
-from trainers.provenance import from_plain
 
 RESULT_TITLES = {
     "cross_validated": "Training subjects, out-of-fold",
@@ -62,11 +61,7 @@ def render_card(detector: Detector) -> str:
 def detector_results(detector: Detector) -> list[tuple[str, Results]]:
     """Return the results stored in a detector, each with its title."""
     results = detector.training.results
-    return [
-        (title, from_plain(Results, results[key]))
-        for key, title in RESULT_TITLES.items()
-        if results.get(key) is not None
-    ]
+    return [(title, results[key]) for key, title in RESULT_TITLES.items() if key in results]
 
 
 def _simulated(training: Provenance) -> list[str]:

@@ -2,7 +2,8 @@
 
 from eeg.datasets import Corpus
 from eeg.datasets.splits import diagnosed, subjects_of
-from eeg.evaluation.confounds import Audit, describe_audit
+from eeg.detector.results import Audit
+from eeg.evaluation.confounds import describe_audit
 from eeg.evaluation.recording_metadata import audit_recordings, read_confounds
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from eeg.datasets import Corpus, splits
+from eeg.detector.results import Estimate
 from eeg.disclaimers import RESEARCH_USE
-from eeg.evaluation.metrics import Estimate, auc
+from eeg.evaluation.metrics import auc
 from eeg.evaluation.significance import PairedComparison, delong, swapped_p
 from eeg.models.features import FEATURES
 from eeg.training.cross_validation import cross_validate, subject_scores

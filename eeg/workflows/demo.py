@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from eeg.datasets import Corpus, Entry, open_corpus
+from eeg.detector.results import Estimate
 from eeg.disclaimers import NORMAL_EEG, RESEARCH_USE
-from eeg.evaluation.metrics import Estimate, auc
+from eeg.evaluation.metrics import auc
 from eeg.evaluation.results import describe_results
 from eeg.labels import LABEL_MODES
 from eeg.reporting.model_card import RESULT_TITLES

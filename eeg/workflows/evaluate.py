@@ -11,9 +11,10 @@ import numpy as np
 from eeg.datasets import Corpus, splits
 from eeg.datasets.fingerprint import file_hash
 from eeg.detector.detector import Detector
+from eeg.detector.results import Results
 from eeg.evaluation.localization import Precision, precision
 from eeg.evaluation.recording_metadata import read_confounds
-from eeg.evaluation.results import Results, compute_results
+from eeg.evaluation.results import compute_results
 from eeg.evaluation.significance import PairedComparison, delong, swapped_p
 from eeg.training.cross_validation import Scored, score_recordings, subject_scores
 from eeg.training.fit import Loaded

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
@@ -15,9 +14,10 @@ from eeg.datasets.fingerprint import corpus_digest, file_hash, fingerprint
 from eeg.detector import novelty
 from eeg.detector.detector import Detector, load_detector, save_detector
 from eeg.detector.prototypes import choose
-from eeg.detector.provenance import Provenance
+from eeg.detector.provenance import SUBJECTS, Provenance, printable
+from eeg.detector.results import Results
 from eeg.evaluation.recording_metadata import read_confounds
-from eeg.evaluation.results import Results, compute_results, fit_calibrations, write_predictions
+from eeg.evaluation.results import compute_results, fit_calibrations, write_predictions
 from eeg.labels import Labels
 from eeg.models.local_readout import has_own_readout
 from eeg.models.pooling import CHOSEN
@@ -39,7 +39,7 @@ from eeg.workflows.run_folder import PARTS, RECORD, begin, finish, finished, ope
 from trainers.callbacks import Progress
 from trainers.errors import DataError, SettingsError
 from trainers.files import replacing
-from trainers.provenance import from_plain, to_plain, versions, write_record
+from trainers.provenance import from_plain, read_record, versions, write_record
 from visualizers.tensorboard import TensorBoard
 
 
@@ -203,7 +203,7 @@ def train_plan(
         )
     used = [*train, *fit.without_diagnosis(loaded, train)] if plan.finetune else train
     provenance = Provenance(
-        corpus=corpus.name,
+        corpus=printable(corpus.name),
         simulated=corpus.simulated,
         subjects=results.subjects,
         epilepsy=results.epilepsy,
@@ -212,7 +212,7 @@ def train_plan(
         recordings=tuple(fingerprint(used)),
         versions=record["versions"],
         splits=design.describe(len(folds)),
-        results=to_plain({"cross_validated": results, "held_out": held_out_results}),
+        results={k: v for k, v in zip(SUBJECTS, (results, held_out_results), strict=True) if v is not None},
     )
     run = TrainingRun(plan, replace(detector, training=provenance), results, held_out_results, unseen)
     if out is not None:
@@ -312,7 +312,6 @@ def read_results(out: Path) -> dict[str, Results]:
     """
     path = out / RECORD
     try:
-        results = json.loads(path.read_text(encoding="utf-8"))["training"]["results"]
-        return {key: from_plain(Results, value) for key, value in results.items() if value is not None}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return dict(from_plain(Provenance, read_record(path)["training"]).results)
+    except (ValueError, KeyError, TypeError):
         raise DataError(f"{path}: no record of a run; expected a folder that `eeg train` wrote") from None

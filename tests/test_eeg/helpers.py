@@ -1,11 +1,15 @@
 """Helpers of the tests of `eeg`."""
 
+import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import mne
 import numpy as np
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from eeg.detector.detector import Detector
@@ -56,3 +60,27 @@ def explain_windows(
 
 SCHEMA = json.loads((ROOT / "eeg/reporting/export/detection.schema.json").read_text("utf-8"))
 """The JSON Schema of ``result.json``."""
+
+
+def read_model(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the settings and the tensors in a detector's file."""
+    with safe_open(str(path), framework="pt") as file:
+        facts = json.loads(file.metadata()["eeg.detector"])
+        return facts, {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+
+
+def write_model(path: Path, header: object, tensors: dict[str, Tensor]) -> None:
+    """Write a detector's file with the digest of its content, whatever it is."""
+    text = header if isinstance(header, str) else json.dumps(header)
+    metadata = {"eeg.detector": text, "eeg.detector.sha256": content_digest(text, tensors)}
+    save_file(tensors, path, metadata=metadata)
+
+
+def content_digest(header: str, tensors: dict[str, Tensor]) -> str:
+    """Return the digest that format 4 requires, written out."""
+    values = hashlib.sha256()
+    for name in sorted(tensors):
+        values.update(f"{tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
+        values.update(tensors[name].reshape(-1).view(torch.uint8).numpy().tobytes())
+    content = json.dumps([header, *sorted(tensors), values.hexdigest()])
+    return hashlib.sha256(content.encode()).hexdigest()

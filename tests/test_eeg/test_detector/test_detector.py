@@ -1,25 +1,30 @@
 """The saved detector: the same scores after loading, one clear line for other files, no hidden content."""
 
+import copy
 import json
+import math
 import pickletools
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import mne
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 from scipy.special import expit
-from torch import nn
+from torch import Tensor, nn
 
 from eeg.detector.detector import Detector, load_detector, network_logits, save_detector
-from eeg.detector.provenance import Provenance
+from eeg.detector.novelty import fit_novelty, statistics
+from eeg.detector.provenance import Provenance, printable
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.models.registry import build_model
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.quality import Policy
+from tests.test_eeg.helpers import read_model, write_model
 from trainers.errors import DataError
 from trainers.provenance import from_plain
 
@@ -32,7 +37,8 @@ def raw() -> mne.io.RawArray:
 
 @pytest.fixture
 def saved(detector: Detector, tmp_path: Path) -> Path:
-    save_detector(detector, tmp_path / "model.safetensors")
+    gate = fit_novelty([statistics(np.random.default_rng(0).normal(size=(2, 19, 256)), 128.0)])
+    save_detector(replace(detector, gate=gate), tmp_path / "model.safetensors")
     return tmp_path / "model.safetensors"
 
 
@@ -46,7 +52,8 @@ def test_a_loaded_detector_answers_bit_for_bit_the_same(
     np.testing.assert_array_equal(again.logits(windows), detector.logits(windows))
     one, other = (d.decide(found, d.logits(windows), 0.1) for d in (again, detector))
     assert one.score == other.score
-    assert replace(again, network=detector.network) == detector
+    assert again.gate is not None
+    assert replace(again, network=detector.network, gate=None) == detector
     assert not again.network.training
 
 
@@ -157,45 +164,203 @@ def test_what_is_no_detector_is_refused(tmp_path: Path) -> None:
 
 
 def rewritten(saved: Path, change: object) -> Path:
-    """Save the file's weights again with its facts changed, or replaced if ``change`` is a text."""
-    with safe_open(str(saved), framework="pt") as file:
-        facts = json.loads(file.metadata()["eeg.detector"])
-        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    text = change if isinstance(change, str) else json.dumps({**facts, **change})  # type: ignore[dict-item]
-    save_file(weights, saved, metadata={"eeg.detector": text})
+    """Write the file again with some of its settings changed, or replaced if ``change`` is a text."""
+    facts, tensors = read_model(saved)
+    write_model(saved, {**facts, **change} if isinstance(change, dict) else change, tensors)
     return saved
 
 
-@pytest.mark.parametrize("version", [0, 1, 2, "3", None])
+@pytest.mark.parametrize("version", [0, 1, 2, 3, None])
 def test_another_format_is_refused(saved: Path, version: object) -> None:
-    with pytest.raises(DataError, match=rf"detector format {version}, this version reads 3; train it again"):
+    with pytest.raises(DataError, match=rf"detector format {version}, this version reads 4; train it again"):
         load_detector(rewritten(saved, {"format": version}))
 
 
+def with_field(facts: Any, path: str, value: object) -> Any:
+    """Return the settings with the value at a dotted path replaced, or removed if it is ``...``."""
+    facts = copy.deepcopy(facts)
+    *parents, last = path.split(".")
+    place = facts
+    for name in parents:
+        place = place[int(name) if isinstance(place, list) else name]
+    if value is ...:
+        del place[last]
+    else:
+        place[int(last) if isinstance(place, list) else last] = value
+    return facts
+
+
+DAMAGED: list[tuple[str, object, str]] = [
+    *((path, ..., "missing") for path in ("model", "gate", "quality", "readout", "training.seed")),
+    *((path, ..., "missing") for path in ("calibration.conformal", "preprocessing.reference")),
+    ("format", "4", "format unknown"),
+    ("format", True, "format True"),
+    ("colour", "red", "unknown field 'colour'"),
+    ("preprocessing.colour", "red", "preprocessing: unknown field 'colour'"),
+    ("preprocessing.sfrq", 128, "preprocessing: unknown field 'sfrq'; expected sfreq"),
+    ("model", "resnet", "model: expected"),
+    ("model", "a b:c; d", "model: expected"),
+    ("model", 5, "model: expected a text"),
+    *(("window", value, "window: expected a number") for value in ("long", True, None, [2.0], 10**400)),
+    *(("window", value, "window: expected a length") for value in (-1.0, 0.0, 1e9, math.nan, math.inf)),
+    ("window", 0.05, "at least 64 samples"),
+    ("labels", "guessed", "labels: expected one of 'events'"),
+    ("labels", ["events"], "labels: expected one of 'events'"),
+    ("quality", "lenient", "quality: expected one of 'keep'"),
+    ("aggregation", "median", "unknown aggregation 'median'"),
+    ("readout", "oja", "'oja' has no readout of its own"),
+    ("readout", "none such", "none such"),
+    ("preprocessing", ["Cz"], "preprocessing: expected an object"),
+    ("preprocessing.channels", "Cz", "channels: expected a list"),
+    ("preprocessing.channels", ["Cz"], "expected two or more, each once"),
+    ("preprocessing.channels", ["Cz", "Cz"], "expected two or more, each once"),
+    ("preprocessing.channels", ["Cz", "$x_1$"], "expected electrodes"),
+    (
+        "preprocessing.channels",
+        list(TEN_TWENTY[:5]),
+        r"weights '0\.0\.weight': .*\(16, 19, 3\), expected .*5",
+    ),
+    *(("preprocessing.sfreq", value, "preprocessing") for value in (-1.0, 0, math.nan, math.inf, 1e9)),
+    *(("preprocessing.low", value, "preprocessing") for value in (-1.0, 0, math.nan, 64.0)),
+    *(("preprocessing.notch", value, "notch") for value in (-50.0, 0, 1e-9, math.nan, math.inf)),
+    *(("preprocessing.scale", value, "scale") for value in (-1.0, 0, math.nan, math.inf, 1e300)),
+    ("preprocessing.reference", "nose", "reference: expected one of 'average'"),
+    ("calibration", None, "calibration: expected an object"),
+    *(("calibration.slope", value, "slope") for value in ("x", -1.0, math.nan, math.inf)),
+    *(("calibration.intercept", value, "intercept") for value in ([], math.nan, -math.inf)),
+    *(("calibration.prevalence", value, "prevalence") for value in ({}, -0.1, 0, 1, 1.5, math.nan)),
+    *(("calibration.n", value, r"calibration") for value in (-1, 20.0, 21, "20")),
+    ("calibration.conformal.epilepsy", 5, "conformal.epilepsy: expected a list"),
+    ("calibration.conformal.epilepsy.0", "x", r"conformal.epilepsy\[0\]: expected a number"),
+    ("calibration.conformal.control.3", math.nan, "expected finite scores"),
+    ("gate", [], "gate: expected an object"),
+    ("gate.centre", {}, "centre and spread: expected the same statistics"),
+    ("gate.centre.kurtosis", "x", r"gate.centre\['kurtosis'\]: expected a number"),
+    ("gate.centre.kurtosis", math.inf, "centre: expected finite numbers"),
+    *(("gate.spread.kurtosis", value, "gate: spread") for value in (0, -1.0, math.nan)),
+    *(("gate.limit", value, "limit") for value in (-1.0, math.nan, math.inf)),
+    *(("gate.n", value, "n") for value in (0, -3, 2.5)),
+    ("training", 1, "training: expected an object"),
+    ("training.corpus", "a\nb", "training.corpus.*printable"),
+    ("training.corpus", "\x1b[2J\x1b[1;1H", "training.corpus.*printable"),
+    ("training.corpus", "a\u202eb", "training.corpus.*printable"),
+    ("training.corpus", "\ud800", "training.corpus.*printable"),
+    ("training.versions", {"a\nb": "1"}, "training.versions.*printable"),
+    ("training.simulated", "false", "simulated: expected true or false"),
+    ("training.subjects", -1, "epilepsy: expected a number of the subjects"),
+    ("training.epilepsy", 21, "epilepsy: expected a number of the subjects"),
+    ("training.seed", -1, "seed: expected a number not below 0"),
+    ("training.recordings", "ab", "recordings: expected a list"),
+    ("training.recordings", ["Jane Doe"], "recordings: expected digests"),
+    ("training.versions", {"torch": 2}, r"training.versions\['torch'\]: expected a text"),
+    ("training.results", {"other": None}, "results"),
+    ("training.results", {"held_out": {"subjects": 3}}, "training.results.*missing"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "problem"), DAMAGED)
+def test_a_damaged_setting_is_refused_in_one_line_that_names_it(
+    saved: Path, path: str, value: object, problem: str
+) -> None:
+    facts, tensors = read_model(saved)
+    write_model(saved, with_field(facts, path, value), tensors)
+    with pytest.raises(DataError, match=rf"model\.safetensors: .*{problem}") as caught:
+        load_detector(saved)
+    assert str(caught.value).isprintable()
+
+
 @pytest.mark.parametrize(
-    "change",
+    ("header", "problem"),
     [
-        "{not json",
-        "[]",
-        "null",
-        '{"format": 3}',
-        {"model": "resnet"},
-        {"window": "long"},
-        {"window": 0.05},
-        {"preprocessing": {"channels": ["Cz"]}},
-        {"preprocessing": {"channels": list(TEN_TWENTY), "colour": "red"}},
-        {"preprocessing": {"channels": list(TEN_TWENTY[:5])}},  # its weights are for 19
-        {"calibration": {"slope": 1.0}},
-        {"aggregation": "median"},
-        {"gate": {"centre": {}}},
-        {"quality": "lenient"},
-        {"labels": "guessed"},
+        ("{not json", "Expecting property name"),
+        ("[]", "expected settings with named fields"),
+        ("null", "expected settings with named fields"),
+        ('{"format": 4}', "missing"),
+        ('{"format": 4, "format": 4}', "'format' is there twice"),
+        ('{"format": ' + 5000 * "1" + "}", "integer string conversion"),
+        ('{"format": 4, "training": ' + 100_000 * "[" + 100_000 * "]" + "}", "nested too deeply"),
     ],
 )
-def test_a_damaged_header_is_refused_in_one_line(saved: Path, change: object) -> None:
-    with pytest.raises(DataError, match=r"model\.safetensors: .*damaged") as caught:
-        load_detector(rewritten(saved, change))
-    assert "\n" not in str(caught.value)
+def test_settings_that_are_not_those_of_a_detector_are_refused(
+    saved: Path, header: str, problem: str
+) -> None:
+    with pytest.raises(DataError, match=rf"model\.safetensors: damaged: .*{problem}"):
+        load_detector(rewritten(saved, header))
+
+
+def test_every_flipped_bit_is_noticed(saved: Path) -> None:
+    blob, rng = bytearray(saved.read_bytes()), np.random.default_rng(0)
+    tensors = 8 + int.from_bytes(blob[:8], "little")
+    places = [*rng.integers(0, tensors, 100), *rng.integers(tensors, len(blob), 100), len(blob) - 1]
+    for place in places:
+        bit = 1 << int(rng.integers(8))
+        blob[place] ^= bit
+        saved.write_bytes(blob)
+        with pytest.raises(DataError, match=r"model\.safetensors: "):
+            load_detector(saved)
+        blob[place] ^= bit
+
+
+def test_weights_that_do_not_fit_the_settings_are_refused_before_memory_is_taken(
+    detector: Detector, tmp_path: Path
+) -> None:
+    saved = tmp_path / "model.safetensors"
+    save_detector(replace(detector, network=build_model("tvgg", 19, 256), model="tvgg"), saved)
+    facts, tensors = read_model(saved)
+    built: list[torch.device] = []
+    write_model(saved, {**facts, "window": 4096.0}, tensors)  # whose dense layer has 4 million weights
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.nn.Linear, "reset_parameters", lambda layer: built.append(layer.weight.device))
+        with pytest.raises(DataError, match=r"weights '6\.1\.weight': .*expected .*\(16, 262144\)"):
+            load_detector(saved)
+    assert {device.type for device in built} == {"meta"}
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda t: t.pop("0.0.bias"), r"weights '0\.0\.bias': none, expected torch.float32 of shape \(16,\)"),
+        (
+            lambda t: t.update(more=torch.zeros(2)),
+            r"weights 'more': torch.float32 of shape \(2,\), expected none",
+        ),
+        (
+            lambda t: t.update({"0.0.bias": torch.zeros(16).double()}),
+            r"torch.float64 of shape \(16,\), expected",
+        ),
+        (lambda t: t["0.0.bias"].fill_(math.nan), r"0\.0\.bias: expected finite values"),
+        (lambda t: t["5.1.running_var"].fill_(math.inf), r"5\.1\.running_var: expected finite values"),
+        (
+            lambda t: t.update({"prototypes.control": torch.zeros(2, 19, 256)}),
+            "prototypes: .* of both classes",
+        ),
+    ],
+)
+def test_weights_that_are_not_those_of_the_network_are_refused(
+    saved: Path, change: Callable[[dict[str, Tensor]], object], problem: str
+) -> None:
+    facts, tensors = read_model(saved)
+    change(tensors)
+    write_model(saved, facts, tensors)
+    with pytest.raises(DataError, match=problem):
+        load_detector(saved)
+
+
+def test_scores_that_are_not_finite_are_refused(detector: Detector) -> None:
+    x = np.zeros((3, 19, 256), np.float32)
+    with torch.no_grad():
+        detector.network[5][1].running_var.fill_(-1.0)  # type: ignore[index, operator, union-attr]
+    with pytest.raises(DataError, match="not finite"):
+        detector.logits(x)
+    with pytest.raises(DataError, match=r"shape \(3, 3\) for 3 windows"):
+        network_logits(nn.Sequential(nn.Flatten(), nn.Linear(19 * 256, 3)), x)
+
+
+def test_text_that_could_act_on_a_terminal_is_not_saved(detector: Detector, tmp_path: Path) -> None:
+    hostile = replace(detector, training=replace(detector.training, corpus="a\x1b[2Jb"))
+    with pytest.raises(ValueError, match=r"training\.corpus.*printable"):
+        save_detector(hostile, tmp_path / "m.safetensors")
+    assert printable("a\x1b[2J\u202eb\n") == "a [2J b "
 
 
 @pytest.mark.parametrize("policy", ["keep", "exclude", "strict"])
@@ -204,13 +369,6 @@ def test_what_windows_may_not_touch_travels_in_the_file(
 ) -> None:
     save_detector(replace(detector, quality=policy), saved)
     assert load_detector(saved).quality == policy
-
-
-def test_a_file_without_a_quality_policy_has_the_default(saved: Path) -> None:
-    with safe_open(str(saved), framework="pt") as file:
-        facts = json.loads(file.metadata()["eeg.detector"])
-    del facts["quality"]
-    assert load_detector(rewritten(saved, json.dumps(facts))).quality == "exclude"
 
 
 def test_a_truncated_file_is_refused(saved: Path) -> None:

@@ -18,6 +18,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
 from eeg.datasets import Entry, open_corpus
+from eeg.detector.results import Estimate
 from eeg.evaluation.confounds import (
     Audit,
     AuditSubject,
@@ -30,7 +31,7 @@ from eeg.evaluation.confounds import (
     verdict,
     within_classes,
 )
-from eeg.evaluation.metrics import Estimate, stratified_auc
+from eeg.evaluation.metrics import stratified_auc
 from eeg.evaluation.recording_metadata import audit_recordings, band_edges, read_confounds, recording_facts
 
 

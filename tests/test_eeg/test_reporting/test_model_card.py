@@ -16,7 +16,6 @@ from eeg.preprocessing.windows import Windows
 from eeg.reporting.model_card import detector_results, render_card
 from eeg.training.cross_validation import Scored
 from eeg.training.plan import Plan
-from trainers.provenance import to_plain
 
 
 def evaluated(detector: Detector) -> Detector:
@@ -30,10 +29,8 @@ def evaluated(detector: Detector) -> Detector:
     plan = Plan(detector.preprocessing, "recording", 1.0, "mean")
     confounds = {s.entry: {"recording date": str(s.entry.recorded), "sex": None} for s in scored}
     results = compute_results(plan, scored, None, folds=4, confounds=confounds)
-    facts = {"cross_validated": results, "held_out": None}
-    return replace(
-        detector, training=replace(detector.training, results=to_plain(facts), recordings=("ab",) * 48)
-    )
+    facts = {"cross_validated": results}
+    return replace(detector, training=replace(detector.training, results=facts, recordings=("ab",) * 48))
 
 
 def test_the_card_has_all_its_parts(detector: Detector) -> None:
@@ -66,7 +63,7 @@ def test_the_card_travels_in_the_models_file(detector: Detector, tmp_path: Path)
     save_detector(original, tmp_path / "m.safetensors")
     again = load_detector(tmp_path / "m.safetensors")
     assert render_card(again) == render_card(original)
-    assert detector_results(again) == detector_results(original)
+    assert repr(detector_results(again)) == repr(detector_results(original))  # they contain NaN
 
 
 def test_a_model_without_results_has_a_card_that_claims_nothing(detector: Detector) -> None:

@@ -19,7 +19,8 @@ from eeg.datasets.fingerprint import file_hash, fingerprint
 from eeg.datasets.splits import split_folds
 from eeg.detector import calibration
 from eeg.detector.calibration import Calibration
-from eeg.evaluation.results import Results, compute_results, describe_results, describe_risk
+from eeg.detector.results import Results
+from eeg.evaluation.results import compute_results, describe_results, describe_risk
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.models.features import FEATURES
 from eeg.models.pooling import pool_logits
