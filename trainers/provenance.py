@@ -188,18 +188,10 @@ def _make_converter() -> Converter:
 
         return structure
 
-    def make_dataclass(kind: Any) -> Callable[..., Any]:
-        build = converter.gen_structure_attrs_fromdict(kind)
-
-        def structure(value: dict[str, Any], kind: Any) -> Any:
-            built = build(value, kind)
-            if missing := [field.name for field in dataclasses.fields(kind) if field.name not in value]:
-                raise ValueError(f"{missing[0]} is missing")  # although it has a default
-            return built
-
-        return guard(structure, dict, _OBJECT)
-
-    converter.register_structure_hook_factory(dataclasses.is_dataclass, make_dataclass)
+    converter.register_structure_hook_factory(
+        dataclasses.is_dataclass,
+        lambda kind: guard(converter.gen_structure_attrs_fromdict(kind), dict, _OBJECT),
+    )
 
     def is_mapping(kind: Any) -> bool:
         origin: Any = get_origin(kind)

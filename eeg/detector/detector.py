@@ -403,6 +403,7 @@ def _rebuild(metadata: Mapping[str, str], tensors: Mapping[str, Tensor], allowed
     if (version := facts.pop("format", None)) != FORMAT or type(version) is not int:
         raise DataError(f"detector format {_quote(version)}, this version reads {FORMAT}; train it again")
     settings = from_plain(DetectorSettings, facts)
+    _refuse_gaps(facts, to_plain(settings))
     _check_text(facts)
     _refuse_code(settings.model, allowed)
     weights = {name: value for name, value in tensors.items() if name not in _PROTOTYPES}
@@ -416,6 +417,18 @@ def _rebuild(metadata: Mapping[str, str], tensors: Mapping[str, Tensor], allowed
     network = build_network(settings.model, settings.readout, *settings.shape)
     network.load_state_dict(weights)
     return Detector(network=network.eval(), prototypes=prototypes, **vars(settings))
+
+
+def _refuse_gaps(facts: Any, whole: Any, field: str = "settings") -> None:
+    """Refuse settings without a field that the settings built from them have: a default is not used."""
+    if isinstance(whole, dict):
+        for name, value in whole.items():
+            if name not in facts:
+                raise ValueError(f"{field}.{name}: missing")
+            _refuse_gaps(facts[name], value, f"{field}.{name}")
+    elif isinstance(whole, list):
+        for value, part in zip(facts, whole, strict=True):
+            _refuse_gaps(value, part, field)
 
 
 def _quote(version: object) -> str:

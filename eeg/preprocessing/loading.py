@@ -25,7 +25,7 @@ from eeg.preprocessing.windows import _LEFT_OUT, Windows, cut_windows
 from trainers.errors import DataError
 from trainers.provenance import from_plain
 
-_VERSION = 4  # of the preparation: what another version cached is not used
+_VERSION = 3  # of the preparation: what another version cached is not used
 
 
 @dataclass(frozen=True)
