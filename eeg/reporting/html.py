@@ -4,6 +4,7 @@ from functools import cache
 from importlib.resources import files
 from io import StringIO
 from pathlib import Path
+from string import punctuation
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown import Markdown
@@ -74,6 +75,7 @@ def _render_svg(figure: Figure) -> Markup:
 def _render_markdown(text: str) -> Markup:
     """Return Markdown from a model file as HTML, in which elements and links remain text."""
     converter = Markdown(extensions=["tables", "fenced_code"])
+    converter.ESCAPED_CHARS = [*punctuation]  # as in CommonMark
     converter.preprocessors.deregister("html_block")
     for pattern in _UNSAFE:
         converter.inlinePatterns.deregister(pattern)

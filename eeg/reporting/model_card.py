@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from eeg.detector.detector import Detector
-from eeg.detector.provenance import UNKNOWN, Provenance
+from eeg.detector.provenance import UNKNOWN, Provenance, printable
 from eeg.detector.results import Results
 from eeg.disclaimers import NORMAL_EEG, RESEARCH_USE
 from eeg.evaluation.results import (
@@ -24,6 +26,9 @@ RESULT_TITLES = {
     "held_out": "Held-out subjects, not used in any training",
 }
 """Which subjects each set of results is about."""
+
+_MARKDOWN = re.compile(r"[\\`*_\[\]|~$@#]|:(?=//)|(?<=www)\.", re.IGNORECASE)
+"""What Markdown, or its dialect of GitHub, does not take as it is."""
 
 _INTENDED = (
     "Research on routine, seizure-free EEG: to rank recordings and their segments for review by EEG "
@@ -43,7 +48,7 @@ def render_card(detector: Detector) -> str:
     """Return the model card of a detector as Markdown, without names of subjects and dates."""
     return "\n\n".join(
         [
-            f"# {detector.model} (learning rule: {detector.training.rule})",
+            f"# {escape_markdown(detector.model)} (learning rule: {escape_markdown(detector.training.rule)})",
             f"**{RESEARCH_USE}** {NORMAL_EEG}",
             *_simulated(detector.training),
             "## Intended use",
@@ -51,11 +56,20 @@ def render_card(detector: Detector) -> str:
             "## Not tested on",
             _bullets(_UNTESTED),
             "## Data and model",
-            _bullets([f"{name}: {fact}" for name, fact in _facts(detector).items()]),
+            _bullets([f"{name}: {escape_markdown(str(fact))}" for name, fact in _facts(detector).items()]),
             *(part for title, results in detector_results(detector) for part in _section(title, results)),
             "",
         ]
     )
+
+
+def escape_markdown(text: str) -> str:
+    r"""Return the Markdown that shows a text of a model file as it is: on one line, without links and HTML.
+
+    >>> print(escape_markdown("[a](b) <i> https://c"))
+    \[a\](b) &lt;i&gt; https\://c
+    """
+    return _MARKDOWN.sub(r"\\\g<0>", html.escape(printable(text), quote=False))
 
 
 def detector_results(detector: Detector) -> list[tuple[str, Results]]:
@@ -111,7 +125,7 @@ def _describe_prototypes(detector: Detector) -> str:
 
 def _section(title: str, results: Results) -> list[str]:
     """Return the paragraphs about one set of results."""
-    baselines = [f"ROC-AUC of {name}: {value}" for name, value in results.baselines.items()]
+    baselines = [f"ROC-AUC of {escape_markdown(name)}: {value}" for name, value in results.baselines.items()]
     controls = [f"labels permuted across subjects: p = {results.permutation_p:.3g}", *baselines]
     parts = [
         f"## {title}",
@@ -121,7 +135,5 @@ def _section(title: str, results: Results) -> list[str]:
         f"Controls:\n\n{_bullets(controls)}",
         f"Abstention: {describe_answers(results)} {describe_risk(results).capitalize()}.",
     ]
-    return [
-        *parts,
-        f"Confounds, which predict the label without any EEG:\n\n```\n{describe_results_audit(results)}\n```",
-    ]
+    audit = describe_results_audit(results).replace("`", "'")  # which could end the block of code
+    return [*parts, f"Confounds, which predict the label without any EEG:\n\n```\n{audit}\n```"]

@@ -1,18 +1,27 @@
 """The card contains the required facts, and no name or date of a subject."""
 
+import html
+import re
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
+import markdown
 import numpy as np
+import pytest
 import torch
 
 from eeg.datasets import Entry
 from eeg.detector.detector import Detector, load_detector, save_detector
 from eeg.detector.prototypes import Prototypes
 from eeg.detector.provenance import Provenance
+from eeg.detector.results import Estimate
 from eeg.evaluation.results import compute_results
 from eeg.preprocessing.windows import Windows
+from eeg.reporting.html import _render_markdown
 from eeg.reporting.model_card import detector_results, render_card
 from eeg.training.cross_validation import Scored
 from eeg.training.plan import Plan
@@ -71,6 +80,41 @@ def test_a_model_without_results_has_a_card_that_claims_nothing(detector: Detect
     assert "learning rule: unknown" in text
     assert "ROC-AUC" not in text
     assert "simulated" not in text
+
+
+HOSTILE = (
+    "[See](javascript:alert(1)) ![.](http://203.0.113.1/a.png) <img src=x onerror=alert(1)> "
+    "<https://b.example> <!-- --> &lt;b&gt; `code` **bold** "
+    "_it_ # h | c | www.c.example https://d.example \\[e](f) [1] $x$ ~~s~~"
+)
+
+
+@pytest.mark.parametrize("render", [markdown.markdown, _render_markdown])
+def test_texts_of_a_model_are_plain_text_in_its_card(
+    detector: Detector, render: Callable[[str], str]
+) -> None:
+    tame, wild = evaluated(detector), evaluated(detector)
+    results = wild.training.results["cross_validated"]
+    facts = {
+        "corpus": HOSTILE,
+        "rule": HOSTILE,
+        "splits": f"{HOSTILE}\n\n[1]: http://g.example\n# heading\n<form action='http://h.example'>",
+        "versions": {HOSTILE: HOSTILE},
+        "results": {
+            "cross_validated": replace(
+                results,
+                baselines={HOSTILE: Estimate(0.5, 0.4, 0.6)},
+                audit=replace(results.audit, unknown=("```", HOSTILE), constant=("\n```\n" + HOSTILE,)),
+            )
+        },
+    }
+    wild = replace(wild, model=HOSTILE, training=replace(wild.training, **facts))
+    settings: dict[str, Any] = {} if render is _render_markdown else {"extensions": ["tables", "fenced_code"]}
+    pages = [render(render_card(one), **settings) for one in (tame, wild)]
+    expected, found = (Counter(re.findall("<[^>]*>", page)) for page in pages)
+    assert found == expected  # the same elements, whatever the texts
+    if render is _render_markdown:
+        assert html.unescape(pages[1]).count(HOSTILE) == 7  # as it is written; two in the title
 
 
 def test_the_card_states_whether_the_file_contains_eeg_of_people(detector: Detector) -> None:
