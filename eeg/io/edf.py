@@ -3,6 +3,7 @@
 Source: Kemp et al. 1992 (EDF); Kemp and Olivan 2003 (EDF+).
 """
 
+import io
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,16 +13,20 @@ import mne
 import numpy as np
 
 from eeg.io.edf_header import EdfHeader, Signal
-from eeg.io.electrodes import ear, electrode, scalp_missing, strip_common_reference
-from eeg.io.gaps import GAP
+from eeg.io.electrodes import ears_among, electrodes, scalp_missing
+from eeg.io.gaps import GAP, mark_gaps
+from eeg.io.notes import collect_notes
 from trainers.errors import DataError
 
-_VOLTS = {"V", "mV", "uV", "\u00b5V", "\u03bcV", "\x83\xcaV"}  # as MNE understands them
+_VOLTS = {"V", "mV", "uV", ""}
 
 # Onset, duration and texts of a time-stamped annotation list; the first one is the onset of its record.
 _TAL = re.compile(rb"([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?\x14([^\0]*)\0")
-_JITTER = 1  # samples by which the time of a record may be rounded
-_MAX_DAYS = 7.0  # a longer span is a clock that was set, or several recordings
+_MAX_SECONDS = 1e9  # of a time
+_JITTER = 0.002  # s, or a sample if that is longer, by which the time of a record may be rounded
+
+# Of the 24 bits of BioSemi's status: whether a new epoch begins, and whether the electrodes are in range.
+_EPOCH, _IN_RANGE = 1 << 16, 1 << 20
 
 _Note = tuple[float, float, str]
 
@@ -31,77 +36,150 @@ def is_edf(path: Path) -> bool:
     return path.suffix.lower() in {".edf", ".bdf"}
 
 
-def open_edf(path: Path, header: EdfHeader, *, ears: bool = False) -> mne.io.BaseRaw:
-    """Open the scalp electrodes of an EDF or BDF, also of a discontinuous one (EDF+D).
+def open_edf(path: Path, header: EdfHeader, *, ears: bool = False) -> tuple[mne.io.BaseRaw, list[str]]:
+    """Open the scalp electrodes of an EDF or BDF, also of one with gaps; return it with notes about it.
 
     Other channels are excluded because MNE resamples all to the highest rate among them.  With ``ears``,
-    electrodes at the ears and mastoids are included.
+    electrodes at the ears and mastoids are included.  The times of data records count, whatever the header
+    says about them.
 
     Raises
     ------
     DataError
-        There is no scalp electrode, its unit is not one of voltage, or the records of a discontinuous file
-        have no times, several sampling rates, overlap, or span more than a week.
+        There is no scalp electrode, its unit is not one of voltage, or the records of a file with gaps have
+        no times, several sampling rates, or overlap.
     """
-    names = strip_common_reference([signal.label for signal in header.signals])
-    scalp = [signal for signal in header.signals if electrode(names[signal.label])]
-    if not scalp:
-        raise scalp_missing(path, list(names))
-    if ears:
-        scalp += [signal for signal in header.signals if ear(names[signal.label])]
+    labels = [signal.label for signal in header.signals]
+    names = electrodes(labels) | (ears_among(labels) if ears else {})
+    scalp = [signal for signal in header.signals if signal.label in names]
+    if not electrodes(labels):
+        raise scalp_missing(path, labels)
     _check_units(scalp, path)
+    onsets, marks = _times(path, header)
     several = len({signal.sfreq for signal in scalp}) > 1
-    if several and not header.continuous:
-        raise DataError(
-            f"{path}: discontinuous, and its electrodes have several sampling rates; export it again"
-        )
+    rate = max(signal.sfreq for signal in scalp)
+    continuous, notes = _is_continuous(onsets, header, rate)
+    if several and not continuous:
+        raise DataError(f"{path}: has gaps, and its electrodes have several sampling rates; export it again")
+    raw, warned = _open(path, header, scalp, preload=several)
+    if not continuous:
+        raw, warned = _with_gaps(raw, path, header, onsets, marks)
+    notes += warned
+    if header.status is not None:
+        notes += _mark_status(raw, path, header)
+    unscaled = sorted({names[signal.label] for signal in scalp if not signal.scaled})
+    if unscaled:
+        raw.info["bads"] = [name for name in raw.ch_names if names.get(name) in unscaled]
+        notes.append(f"{', '.join(unscaled)}: no range of amplitude in the header, marked bad")
+    return raw, notes
+
+
+def _open(
+    path: Path, header: EdfHeader, scalp: Sequence[Signal], *, preload: bool
+) -> tuple[mne.io.BaseRaw, list[str]]:
+    """Open with MNE; a header that it would misread is corrected in memory."""
+    read = mne.io.read_raw_bdf if path.suffix.lower() == ".bdf" else mne.io.read_raw_edf
     settings = {
         "include": [signal.label for signal in scalp],
         "units": {signal.label: "uV" for signal in scalp if not signal.dimension},  # checked by amplitude
-        "preload": several,  # so that each electrode is resampled as a whole
-        "verbose": "error",
+        "preload": preload or header.corrected is not None,  # so that each electrode is resampled as a whole
+        "verbose": "warning",
     }
-    try:
-        raw = mne.io.read_raw(path, **settings)
-    except Exception as error:
-        if "encoding" not in str(error):  # MNE has no other sign of annotations not in UTF-8
-            raise
-        raw = mne.io.read_raw(path, encoding="latin1", **settings)
-    return raw if header.continuous else _with_gaps(raw, path, header)
+
+    def opened(encoding: str) -> mne.io.BaseRaw:
+        if header.corrected is None:
+            return read(path, encoding=encoding, **settings)
+        content = header.corrected + path.read_bytes()[header.header_bytes :]
+        raw = read(io.BytesIO(content), encoding=encoding, **settings)
+        raw.filenames = [path]
+        return raw
+
+    notes: list[str] = []
+    with collect_notes(notes):
+        try:
+            raw = opened("utf8")
+        except Exception as error:
+            if "encoding" not in str(error):  # MNE has no other sign of annotations not in UTF-8
+                raise
+            raw = opened("latin1")
+    return raw, notes
 
 
 def _check_units(scalp: Sequence[Signal], path: Path) -> None:
-    wrong = sorted({signal.dimension for signal in scalp} - _VOLTS - {""})
+    wrong = sum(signal.dimension not in _VOLTS for signal in scalp)
     if wrong:
-        raise DataError(f"{path}: electrodes in the unit {', '.join(wrong)}; expected uV, mV or V")
+        raise DataError(f"{path}: {wrong} electrode(s) in a unit other than of voltage; expected uV, mV or V")
 
 
-def _with_gaps(records: mne.io.BaseRaw, path: Path, header: EdfHeader) -> mne.io.BaseRaw:
+def _is_continuous(onsets: np.ndarray, header: EdfHeader, rate: float) -> tuple[bool, list[str]]:
+    """Return whether the records adjoin, with a note if their times cannot be used.
+
+    The header is believed only as far as the times of the records, (R,) s, say nothing: NaN.
+    """
+    known = np.flatnonzero(~np.isnan(onsets))
+    if not header.continuous:
+        return False, []
+    steps, expected = np.diff(onsets[known]), np.diff(known) * header.record_seconds
+    if len(steps) and not steps.any():
+        return True, ["all its data records have the same time, so gaps are unknown"]
+    return bool((np.abs(steps - expected) <= max(1 / rate, _JITTER)).all()), []
+
+
+def _with_gaps(
+    records: mne.io.BaseRaw, path: Path, header: EdfHeader, onsets: np.ndarray, marks: list[_Note]
+) -> tuple[mne.io.BaseRaw, list[str]]:
     """Place the data records of a discontinuous recording, which MNE concatenates, at their times.
 
     Time counts from the first record.  Gaps are zeros, annotated as in `eeg.io.gaps`.
     """
-    onsets, notes = _times(path, header)
+    missing = np.flatnonzero(np.isnan(onsets))
+    if missing.size:
+        raise DataError(
+            f"{path}: has gaps, and its data record {missing[0] + 1} has no time; export it again"
+        )
     rate, size = records.info["sfreq"], records.n_times // header.records
+    jitter = max(round(_JITTER * rate), 1)
     places = np.round((onsets - onsets[0]) * rate).astype(int)
     steps = np.diff(places) - size
-    first = np.flatnonzero(np.concatenate([[True], steps > _JITTER]))  # records that begin a stretch
+    first = np.flatnonzero(np.concatenate([[True], steps > jitter]))  # records that begin a stretch
     begins, lengths = places[first], size * np.diff([*first, len(onsets)])
     stops = begins + lengths
-    if (steps < -_JITTER).any() or (begins[1:] < stops[:-1]).any():
-        raise DataError(f"{path}: discontinuous, and its data records overlap in time; export it again")
-    days = (places[-1] + size) / rate / 86400
-    if days > _MAX_DAYS:
-        raise DataError(
-            f"{path}: spans {days:.1f} days with its gaps; expected at most {_MAX_DAYS:g}, split it"
-        )
+    back = np.flatnonzero(steps < -jitter)
+    if back.size or (begins[1:] < stops[:-1]).any():
+        where = f" from {onsets[back[0] + 1] - onsets[0]:.1f} s on" if back.size else ""
+        raise DataError(f"{path}: its data records overlap in time{where}; export it again")
     whole = _Spread(records, begins, lengths)
-    marks = [(onset - onsets[0], duration, text) for onset, duration, text in notes]
+    marks = [(onset - onsets[0], duration, text) for onset, duration, text in marks]
     gaps = zip(stops[:-1] / rate, begins[1:] / rate, strict=True)
     marks += [(start, stop - start, GAP) for start, stop in gaps]
-    return whole.set_annotations(
-        mne.Annotations(*zip(*marks, strict=True)) if marks else None, verbose="error"
-    )
+    notes: list[str] = []
+    with collect_notes(notes):
+        whole.set_annotations(mne.Annotations(*zip(*marks, strict=True)) if marks else None)
+    return whole, notes
+
+
+def _mark_status(raw: mne.io.BaseRaw, path: Path, header: EdfHeader) -> list[str]:
+    """Mark as gaps where the status of a BioSemi amplifier says that the electrodes were out of range.
+
+    A pause of the recording is where the bit of a new epoch rises.
+    """
+    shape = header.records, header.record_bytes
+    records = np.memmap(path, np.uint8, "r", header.header_bytes, shape)
+    high = np.asarray(records[:, header.status])[:, 2::3].ravel()  # bits 16 to 23
+    rate = len(high) / header.duration
+    starts = 1 + np.flatnonzero(np.diff((high & _EPOCH >> 16).astype(int)) > 0)
+    if not (high & _IN_RANGE >> 16).any():  # not a status of BioSemi, or none that can be used
+        return []
+    late = starts[starts > rate]  # it is set for a moment at the start of each file
+    if late.size:
+        raise DataError(f"{path}: joined from pieces, such as at {late[0] / rate:.1f} s; split it there")
+    out = high & _IN_RANGE >> 16 == 0
+    if not out.any():
+        return []
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], out.astype(int), [0]])))
+    spans = np.round(edges.reshape(-1, 2) / rate * raw.info["sfreq"]).astype(int)
+    mark_gaps(raw, [(int(start), int(stop)) for start, stop in spans])
+    return [f"{out.sum() / rate:.1f} s with the electrodes out of range (CMS) are left out"]
 
 
 class _Spread(mne.io.BaseRaw):  # type: ignore[misc]  # MNE has no types
@@ -131,21 +209,19 @@ class _Spread(mne.io.BaseRaw):  # type: ignore[misc]  # MNE has no types
 
 
 def _times(path: Path, header: EdfHeader) -> tuple[np.ndarray, list[_Note]]:
-    """Return the onset of each record, (R,) s, and the annotations: onset and duration, s, and text."""
-    onsets, notes = [], []
+    """Return the onset of each record, (R,) s, NaN where it has none, and the annotations.
+
+    An annotation is onset and duration, s, and text.
+    """
+    onsets, notes = np.full(header.records, np.nan), []
     shape = header.records, header.record_bytes
-    records = np.memmap(path, np.uint8, "r", header.header_bytes, shape) if all(shape) else np.empty((0, 0))
-    for number, record in enumerate(records, start=1):
+    records = np.memmap(path, np.uint8, "r", header.header_bytes, shape)
+    for number, record in enumerate(records if header.annotations else ()):
         tals = [tal for place in header.annotations for tal in _TAL.finditer(record[place].tobytes())]
-        if not tals:
-            raise DataError(
-                f"{path}: discontinuous, and its data record {number} has no time; export it again"
-            )
-        onsets.append(float(tals[0][1]))
+        if tals and (tals[0][3].startswith(b"\x14") or not header.continuous):  # the time of the record
+            onsets[number] = min(float(tals[0][1]), _MAX_SECONDS)
         notes += [note for tal in tals for note in _annotations(tal)]
-    if not onsets:
-        raise DataError(f"{path}: contains no data record; expected EEG")
-    return np.array(onsets), notes
+    return onsets, notes
 
 
 def _annotations(tal: re.Match[bytes]) -> Iterator[_Note]:

@@ -20,6 +20,8 @@ TEN_TWENTY = (
 """
 
 MONTAGE = "colin27_1020"
+_ROW = 4  # contacts, at least, of a row of a grid or of a depth electrode
+_STRANGE = 3  # of them, at least, that the 10-10 system does not have
 
 _OLD_NAMES = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8"}
 EARS = ("A1", "A2", "M1", "M2")
@@ -30,15 +32,16 @@ EARS = ("A1", "A2", "M1", "M2")
 # second scalp electrode ("Fp1-F7") is not decoration unless it is the same in all channels: see
 # `strip_common_reference`.
 _REFERENCE = (
-    r"V?REF\d?|L[EM]|LINKED\s?(?:EARS|MASTOIDS)|AR|AVG?|AVE|CAR|[AM][12]|A1\+?A2|M1\+?M2|\(A1\+A2\)/2"
-    r"|NZ|GND|COM|ORG|G\d+|0"
+    r"V?REF\d?|C?L[EM]R?|LINKED\s?(?:EARS|MASTOIDS)|AA|AR|AVG?|AVE|AVR|AVG?REF|(?:COMMON\s?)?AVERAGE|CAR"
+    r"|[AM][12]|[AM]12|\(*[AM]1\s?[+/]?\s?[AM]2\)*(?:/2)?\)*|NZ|GND|COM|ORG|G\d+|0"
 )
 _BEFORE = r"(?:(?:EEG|POL)[\s_:.-]*)*"
 _DECORATED = re.compile(
-    rf"{_BEFORE}\[?(?P<electrode>[A-Z]+\d*)\]?(?:\s*[-_/\s]\s*(?P<reference>{_REFERENCE}))?\.*",
+    rf"{_BEFORE}\[?(?P<electrode>[A-Z]+\d*)\]?(?:\s*[-_/:\s]\s*(?P<reference>{_REFERENCE}))?\.*",
     re.IGNORECASE,
 )
-_PAIR = re.compile(rf"(?P<first>{_BEFORE}\w+)\s*[-/]\s*(?P<second>[A-Z]+\d*)\.*", re.IGNORECASE)
+_PAIR = re.compile(rf"(?P<first>{_BEFORE}\w+)\s*[-/:]\s*(?P<second>[A-Z]+\d*)\.*", re.IGNORECASE)
+_CONTACT = re.compile(rf"{_BEFORE}(?P<row>[A-Z]{{1,3}}'?)(?P<number>\d+)(?:\s*[-_/:\s].*)?", re.IGNORECASE)
 _ZERO = re.compile(rf"({_BEFORE}\[?)0(?=[12](?!\d))", re.IGNORECASE)  # "01" for "O1"
 
 
@@ -82,6 +85,7 @@ def strip_common_reference(names: Sequence[str]) -> dict[str, str]:
 
     That is a scalp electrode that is the reference of all (``Fp1-Cz``, ``F3-Cz``).  A zero in place of the
     letter in ``O1`` and ``O2`` is replaced if there are other electrodes: else it numbers a channel.
+    Contacts of grids and depth electrodes (`contacts`) are left out.
 
     Returns
     -------
@@ -90,11 +94,48 @@ def strip_common_reference(names: Sequence[str]) -> dict[str, str]:
     >>> strip_common_reference(["Fp1-Cz", "01-Cz"])
     {'Fp1-Cz': 'Fp1', '01-Cz': 'O1'}
     """
+    inside = contacts(names)
+    names = [name for name in names if name not in inside]
     pairs = _against_one(names)
     found = {name: pairs[name]["first"] if name in pairs else name for name in names}
     if not any(map(electrode, found.values())):
         return found
     return {name: _ZERO.sub(r"\1O", short.strip(), count=1) for name, short in found.items()}
+
+
+def contacts(names: Sequence[str]) -> set[str]:
+    """Return the channels of a recording that are contacts of grids or depth electrodes.
+
+    Their names, of a row and a running number, may be those of scalp electrodes: ``F3``.  A row has numbers
+    that the 10-10 system does not have; beside one, rows that are complete from 1 on and have no ``z`` are
+    such too.
+
+    >>> len(contacts([*(f"F{i}" for i in range(1, 13)), "Cz", "C3"]))
+    12
+    """
+    rows: dict[str, dict[str, str]] = {}
+    for name in names:
+        if match := _CONTACT.fullmatch(name.strip()):
+            rows.setdefault(match["row"].upper(), {})[name] = match["number"]
+    rows = {row: numbers for row, numbers in rows.items() if len(numbers) >= _ROW}
+    known = {*scalp_names(), *EARS}
+    found = {
+        row for row, numbers in rows.items() if _is_strange({f"{row}{n}" for n in numbers.values()}, known)
+    }
+    if found:
+        midline = {electrode(name) for name in names}
+        found |= {
+            row
+            for row, numbers in rows.items()
+            if scalp_names().get(f"{row}Z") not in midline - {None}
+            and {*map(int, numbers.values())} == {*range(1, len(numbers) + 1)}
+        }
+    return {name for row in found for name in rows[row]}
+
+
+def _is_strange(row: set[str], known: set[str]) -> bool:
+    """Return whether a row has names of known electrodes, and several that no electrode has."""
+    return bool(row & known) and len(row - known) >= _STRANGE
 
 
 def _against_one(names: Sequence[str]) -> dict[str, re.Match[str]]:
@@ -113,6 +154,11 @@ def electrodes(names: Sequence[str]) -> dict[str, str]:
     }
 
 
+def ears_among(names: Sequence[str]) -> dict[str, str]:
+    """Return the electrodes at ears and mastoids of a recording's channels, by channel name."""
+    return {name: found for name, short in strip_common_reference(names).items() if (found := ear(short))}
+
+
 def harmonise(name: str) -> str:
     """Return the modern name of a channel's `electrode`, or the name itself if it has none."""
     return electrode(name) or name
@@ -129,14 +175,16 @@ def reference(names: Sequence[str]) -> str:
     """
     if pairs := _against_one(names):
         return next(iter(pairs.values()))["second"].upper()
-    matches = [_DECORATED.fullmatch(name.strip()) for name in names if electrode(name)]
+    matches = [_DECORATED.fullmatch(name.strip()) for name in electrodes(names)]
     written = {(match["reference"] or "").upper() for match in matches if match}
     return "/".join(sorted(name or "?" for name in written)) if written - {""} else ""
 
 
 def scalp_missing(path: Path, names: Sequence[str]) -> DataError:
     """Return the error for a recording none of whose channels is of a scalp electrode."""
-    message = f"{path}: no scalp electrode among its channels ({', '.join(names[:8])})"
+    message = f"{path}: no scalp electrode among its {len(names)} channel(s)"
+    if contacts(names):
+        return DataError(f"{message}, numbered in rows as contacts of grids or depth electrodes")
     if any(all(electrode(half) for half in name.split("-")) for name in names if "-" in name):
         return DataError(f"{message} but differences of two; export it against one common reference")
-    return DataError(f"{message}; expected 10-10 names")
+    return DataError(f"{message}; expected names of the 10-10 system")

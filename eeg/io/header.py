@@ -1,12 +1,13 @@
 """How a recording was made, from its header: facts for the audit and `eeg inspect`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 import mne
 
 from eeg.io.edf_header import EdfHeader, years
-from eeg.io.electrodes import electrodes, reference
+from eeg.io.electrodes import contacts, electrode, electrodes, reference
 
 MIN_SFREQ = 92.0
 """Hz: the lowest sampling rate that allows the default band up to 45 Hz."""
@@ -32,6 +33,7 @@ class Header:
     device: str | None
     sex: str | None  # "F" or "M"
     age: float | None  # years
+    notes: tuple[str, ...] = ()  # doubts that arose while it was read
 
     @property
     def sfreq(self) -> float:
@@ -41,7 +43,12 @@ class Header:
     @property
     def problems(self) -> list[str]:
         """Doubts about how the recording was made, one line each."""
-        lines = []
+        lines = [*self.notes]
+        rows = sum(electrode(name) is not None for name in contacts(self.channels))
+        if rows:
+            lines.append(
+                f"{rows} channel(s) are numbered in rows as contacts of grids are, so not scalp electrodes"
+            )
         if "/" in self.reference:
             lines.append(
                 f"electrodes have different references ({self.reference}), which an average does not remove"
@@ -73,11 +80,12 @@ def header_from_edf(found: EdfHeader) -> Header:
         device=found.device,
         sex=found.sex,
         age=found.age,
+        notes=found.notes,
     )
 
 
-def header_from_raw(raw: mne.io.BaseRaw) -> Header:
-    """Return the facts in the info of a recording with all its channels."""
+def header_from_raw(raw: mne.io.BaseRaw, notes: Sequence[str] = ()) -> Header:
+    """Return the facts in the info of a recording with all its channels, and ``notes`` on it."""
     info = raw.info
     filters = [f"HP:{info['highpass']:g}Hz"] if info["highpass"] else []
     filters += [f"LP:{info['lowpass']:g}Hz"] if info["lowpass"] < info["sfreq"] / 2 else []
@@ -94,8 +102,13 @@ def header_from_raw(raw: mne.io.BaseRaw) -> Header:
         recorded=recorded and recorded.replace(tzinfo=None),
         device=(info["device_info"] or {}).get("type"),
         sex=_SEX.get(person.get("sex", 0)),
-        age=years(born, recorded.date()) if recorded and born else None,
+        age=_age(born, recorded),
+        notes=tuple(notes),
     )
+
+
+def _age(born: date | None, recorded: datetime | None) -> float | None:
+    return years(born, recorded.date()) if born and recorded and born <= recorded.date() else None
 
 
 def _electrodes(names: list[str]) -> tuple[str, ...]:

@@ -1,9 +1,12 @@
 """Reading a recording: any EEG format, converted to volts and one set of electrode names."""
 
+import errno
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import mne
@@ -12,15 +15,18 @@ import numpy as np
 from eeg.io.edf import is_edf, open_edf
 from eeg.io.edf_header import read_edf_header
 from eeg.io.electrodes import (
-    ear,
-    electrode,
+    ears_among,
+    electrodes,
     harmonise,
     scalp_missing,
     standard_montage,
     strip_common_reference,
 )
-from eeg.io.gaps import sample_starts, stretches
+from eeg.io.gaps import GAP, sample_starts, stretches
 from eeg.io.header import Header, header_from_edf, header_from_raw
+from eeg.io.isolated import ReaderError, open_isolated
+from eeg.io.notes import collect_notes, notes_from
+from eeg.io.persyst import is_persyst, open_persyst
 from eeg.io.suffixes import is_plain_folder
 from eeg.io.tables import read_table
 from eeg.io.text import is_bonn_segment, is_emotiv, read_bonn, read_emotiv
@@ -32,7 +38,17 @@ PLAUSIBLE = (0.5e-6, 500e-6)
 # MNE distinguishes channels of one name by a running number: "Fp1-0", "Fp1-1".
 _RUNNING_NUMBER = re.compile(r"-\d+$")
 
-_JOINTS = {"boundary", "new segment/", "edge boundary", "bad boundary"}  # EEGLAB, BrainVision, MNE itself
+# How the text of a joint begins in EEGLAB, BrainVision, MNE itself, GDF and Nihon Kohden.
+_JOINTS = re.compile(r"(bad |edge )?boundary\b|new segment|lostsamples|-99(\.0*)?$|32766$", re.IGNORECASE)
+_LOST = "bad_disconnection"  # of ANT: like a gap
+_INTRACRANIAL = {"seeg", "ecog", "dbs"}
+
+_OUTLYING = 100.0  # times the amplitude of a typical channel, or less than it by that factor: another unit
+_GAP_SECONDS, _GAP_FACTOR = 6 * 3600.0, 50  # a recording may span that long, or that often its signal
+_RATES = (1.0, 1e6)  # Hz
+_MAX_DAYS = 7.0  # a longer span is a clock that was set, or several recordings
+_DENSEST = {".gz": 2000, "": 8}  # samples in a byte of a file, at most: more are declared, not present
+_DAY = 86400.0  # s
 _LOOKS = 60  # seconds of a recording that its amplitude is estimated from
 
 
@@ -77,57 +93,114 @@ def read_with_header(
             return raw, header_from_raw(raw)
         if is_edf(path):
             fields = read_edf_header(path)
-            header, raw = header_from_edf(fields), open_edf(path, fields, ears=ears)
+            raw, notes = open_edf(path, fields, ears=ears)
+            header = header_from_edf(fields)
+            header = replace(header, notes=(*header.notes, *notes))
         else:
-            raw = open_raw(path)
-            header = header_from_raw(raw)
-        raw = _scalp(raw, path, ears)
+            raw, header = _open_with_header(path)
+        raw, notes = _finish(raw, path, ears)
         bad = _bad(path) | {*raw.info["bads"]}
         raw.info["bads"] = [name for name in raw.ch_names if name in bad]
         if preload:
             raw.load_data(verbose="error")
-        _check_amplitude(raw, path)
-    return raw, header
+    return raw, replace(header, notes=(*header.notes, *notes))
 
 
 def read_header(path: Path) -> Header:
     """Read the header of a file; raises `DataError` if it is not a recording."""
     with reading(path):
-        return header_from_edf(read_edf_header(path)) if is_edf(path) else header_from_raw(open_raw(path))
+        return header_from_edf(read_edf_header(path)) if is_edf(path) else _open_with_header(path)[1]
 
 
-def from_raw(raw: mne.io.BaseRaw, *, ears: bool = False) -> mne.io.BaseRaw:
-    """Return a copy of an opened recording in the form that `read_recording` returns; raises as it does."""
-    path = Path(recording_file(raw))
-    copy = _scalp(raw.copy(), path, ears)
-    _check_amplitude(copy, path)
-    return copy
+def from_raw(raw: mne.io.BaseRaw, *, ears: bool = False) -> tuple[mne.io.BaseRaw, Header]:
+    """Return a copy of an opened recording as `read_with_header` returns it; raises as it does."""
+    copy, notes = _finish(raw.copy(), Path(recording_file(raw)), ears)
+    return copy, header_from_raw(raw, notes)
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Convert any error while reading a recording to a `DataError` of one line."""
+    """Convert any error while reading a recording to a `DataError` of one line.
+
+    The texts of other libraries' errors may quote the file, so they are not in it.
+    """
     if not path.exists():
         raise DataError(f"{path}: no such file")
     if is_plain_folder(path):
         raise DataError(f"{path}: a folder; give recordings (files)")
+    if not path.is_dir() and not path.is_file():
+        raise DataError(f"{path}: neither a file nor a folder but a device, a pipe or a socket")
     if path.is_file() and not path.stat().st_size:
         raise DataError(f"{path}: empty, 0 bytes; copy or export it again")
     try:
         yield
     except DataError:
         raise
+    except ReaderError as error:
+        raise DataError(f"{path}: {_reason(error)}") from error
     except Exception as error:  # each of MNE's thirty readers fails on foreign bytes in its own way
-        cause = error.strerror if isinstance(error, OSError) else None
-        reason = " ".join((cause or str(error)).split()) or type(error).__name__
-        raise DataError(f"{path}: cannot be read as EEG ({reason})") from error
+        number = error.errno if isinstance(error, OSError) else None
+        reason = _reason(ReaderError(type(error).__name__, str(error), number))
+        raise DataError(f"{path}: {reason}") from error
 
 
-def open_raw(path: Path) -> mne.io.BaseRaw:
-    """Open a recording with all channels, named as in the file; raises what the format's reader raises."""
+_REASONS = {
+    r"Unsupported file type": "not of a format that MNE reads by its suffix",
+    r"For .* to work, the m": "needs a package that is not installed: pip install 'hebbian-eeg[formats]'",
+    r"number of trials|epochs file": "contains epochs; expected a continuous recording",
+    r"ALLEEG": "contains several recordings; save each by itself",
+    r"Split raw file|split": "a part of the recording is missing; copy all its files",
+    r"Could not find the .fdt": "the file of its signals is missing; copy it too",
+}
+"""What MNE's errors mean, by what is in their text."""
+
+
+def _reason(error: ReaderError) -> str:
+    if error.number == errno.ENOENT:
+        return "a file that it names is missing, such as that of its signals (DataFile); correct the header"
+    if error.number is not None:
+        return f"cannot be read ({os.strerror(error.number)})"
+    if error.kind == "MemoryError":
+        return "needs more memory than a file of its size should"
+    known = (reason for pattern, reason in _REASONS.items() if re.search(pattern, error.text))
+    unknown = f"cannot be read as EEG ({error.kind}); damaged, or not of the format of its suffix"
+    return next(known, unknown)
+
+
+def _open_with_header(path: Path) -> tuple[mne.io.BaseRaw, Header]:
+    """Open a recording other than EDF with all channels, named as in the file."""
+    texts: list[str] = []
+    notes: list[str] = []
     if is_bonn_segment(path):
-        return read_bonn(path)
-    return read_emotiv(path) if is_emotiv(path) else mne.io.read_raw(path, verbose="error")
+        raw = read_bonn(path)
+    elif is_emotiv(path):
+        raw = read_emotiv(path)
+    elif is_persyst(path):
+        raw, texts = open_persyst(path)
+    elif path.name.lower().endswith((".fif", ".fif.gz")):
+        with collect_notes(notes):
+            raw = mne.io.read_raw(path, verbose="warning")
+    else:
+        raw, texts = open_isolated(path)
+    _check_extent(raw, path)
+    return raw, header_from_raw(raw, [*notes, *notes_from(texts)])
+
+
+def _check_extent(raw: mne.io.BaseRaw, path: Path) -> None:
+    """Refuse a rate that no EEG has, gaps far longer than the signal, and more samples than files hold."""
+    held = sum(stop - start for start, stop in stretches(raw))
+    rate = raw.info["sfreq"]
+    if not _RATES[0] <= rate <= _RATES[1]:
+        raise DataError(f"{path}: sampled at {rate:g} Hz; expected {_RATES[0]:g} to {_RATES[1]:g} Hz")
+    span, signal = raw.n_times / rate, held / rate
+    if span > _MAX_DAYS * _DAY or span > max(_GAP_SECONDS, _GAP_FACTOR * signal):
+        raise DataError(
+            f"{path}: {signal:.0f} s of signal, spans {span / _DAY:.1f} days with its gaps; split it there"
+        )
+    size = sum(Path(file).stat().st_size for file in raw.filenames if file and Path(file).is_file())
+    densest = _DENSEST.get(path.suffix.lower(), _DENSEST[""])
+    if not raw.preload and held * len(raw.ch_names) > densest * size > 0:
+        raise DataError(f"{path}: declares more samples than its files hold; damaged, copy it again")
 
 
 def sample(raw: mne.io.BaseRaw) -> np.ndarray:
@@ -156,7 +229,17 @@ def recording_file(raw: mne.io.BaseRaw) -> str:
     return str(next((name for name in raw.filenames if name), "recording"))
 
 
-def _check_amplitude(raw: mne.io.BaseRaw, path: Path) -> None:
+def _finish(raw: mne.io.BaseRaw, path: Path, ears: bool) -> tuple[mne.io.BaseRaw, list[str]]:
+    """Bring an opened recording to the form that `read_recording` returns; return it with notes on it."""
+    _check_extent(raw, path)
+    raw = _scalp(raw, path, ears)
+    _set_points(raw)
+    _refuse_joints(raw, path)
+    return raw, _mark_outlying(raw, path)
+
+
+def _mark_outlying(raw: mne.io.BaseRaw, path: Path) -> list[str]:
+    """Mark as bad the channels that must be in another unit than the others; refuse if these are."""
     sizes = amplitude(raw)
     finite = sizes[np.isfinite(sizes)]
     typical = float(f"{np.median(finite):.3g}") if finite.size else 0.0
@@ -166,17 +249,26 @@ def _check_amplitude(raw: mne.io.BaseRaw, path: Path) -> None:
             f"{path}: a typical channel varies by {typical * 1e6:g} µV within a second; expected "
             f"{low * 1e6:g} to {high * 1e6:g} µV: fix the unit in the file"
         )
+    large = (sizes > high) & (sizes > typical * _OUTLYING) & np.isfinite(sizes) & (typical > 0)
+    small = (sizes < low) & (sizes < typical / _OUTLYING) & (sizes > 0)
+    names = [raw.ch_names[i] for i in np.flatnonzero(large | small)]
+    names = [name for name in names if name not in raw.info["bads"]]
+    if not names:
+        return []
+    raw.info["bads"] = [*raw.info["bads"], *names]
+    return [f"{', '.join(names)}: an amplitude that the unit of the others cannot have, marked bad"]
 
 
 def _scalp(raw: mne.io.BaseRaw, path: Path, ears: bool) -> mne.io.BaseRaw:
     """Pick the scalp electrodes of ``raw``, with their modern names and positions."""
-    written = {name: _RUNNING_NUMBER.sub("", name) for name in raw.ch_names}
-    short = strip_common_reference([*written.values()])
-    picks = {name: found for name, label in written.items() if (found := electrode(short[label]))}
-    if not picks:
+    kinds = zip(raw.ch_names, raw.get_channel_types(), strict=True)
+    outside = [name for name, kind in kinds if kind not in _INTRACRANIAL]
+    written = {name: _RUNNING_NUMBER.sub("", name) for name in outside}
+    found, beside = electrodes([*written.values()]), ears_among([*written.values()]) if ears else {}
+    if not found:
         raise scalp_missing(path, raw.ch_names)
-    beside = {name: found for name, label in written.items() if ears and (found := ear(short[label]))}
-    picks |= beside
+    names = found | beside
+    picks = {name: names[label] for name, label in written.items() if label in names}
     twice = [name for name, count in Counter(picks.values()).items() if count > 1]
     if twice:
         raise DataError(
@@ -185,8 +277,15 @@ def _scalp(raw: mne.io.BaseRaw, path: Path, ears: bool) -> mne.io.BaseRaw:
     raw.pick(list(picks), verbose="error").rename_channels(picks, verbose="error")
     types = {name: "misc" if name in beside.values() else "eeg" for name in raw.ch_names}
     raw.set_channel_types(types, on_unit_change="ignore", verbose="error")
-    _refuse_joints(raw, path)
     return raw.set_montage(standard_montage(), verbose="error")
+
+
+def _set_points(raw: mne.io.BaseRaw) -> None:
+    """Give annotations of at most a sample, as BrainVision writes points in time, no duration."""
+    marks = raw.annotations
+    points = (marks.duration <= 1.5 / raw.info["sfreq"]) & (marks.description != GAP)
+    marks.duration[points] = 0
+    marks.description[np.char.lower(marks.description) == _LOST] = GAP
 
 
 def _refuse_joints(raw: mne.io.BaseRaw, path: Path) -> None:
@@ -194,7 +293,7 @@ def _refuse_joints(raw: mne.io.BaseRaw, path: Path) -> None:
     for annotation in raw.annotations:
         onset = annotation["onset"] - raw.first_time
         inside = 0 < round(onset * raw.info["sfreq"]) < raw.n_times
-        if inside and annotation["description"].lower() in _JOINTS:
+        if inside and _JOINTS.match(annotation["description"].strip()):
             raise DataError(f"{path}: joined from pieces, such as at {onset:.1f} s; split it there")
 
 

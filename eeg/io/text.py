@@ -45,9 +45,7 @@ def read_emotiv(path: Path) -> mne.io.RawArray:
     Raises
     ------
     DataError
-        A column is missing, or there is no sample.
-    ValueError
-        A cell is not a number.
+        A column is missing, there is no sample, or a cell is not a number.
     """
     with _open_text(path) as file:
         columns = next(csv.reader(file), [])
@@ -59,7 +57,10 @@ def read_emotiv(path: Path) -> mne.io.RawArray:
     if not rows:
         raise DataError(f"{path}: contains no sample; expected EEG")
     wanted = [columns.index(name) for name in _EMOTIV_CHANNELS]
-    microvolts = np.loadtxt(rows, delimiter=",", quotechar='"', usecols=wanted, ndmin=2).T
+    try:
+        microvolts = np.loadtxt(rows, delimiter=",", quotechar='"', usecols=wanted, ndmin=2).T
+    except ValueError as error:
+        raise DataError(f"{path}: a cell is not a number{_place(error, header=1)}; expected EEG") from None
     centred = microvolts - np.median(microvolts, axis=1, keepdims=True)
     return _raw(path, centred, list(_EMOTIV_CHANNELS), _EMOTIV_RATE)
 
@@ -75,7 +76,8 @@ def read_bonn(path: Path) -> mne.io.RawArray:
     try:
         microvolts = np.loadtxt(path, ndmin=2).T
     except ValueError as error:
-        raise DataError(f"{path}: not a segment of the Bonn set ({error})") from None
+        place = _place(error, header=0)
+        raise DataError(f"{path}: not a segment of the Bonn set (not one number per line{place})") from None
     if microvolts.shape != (1, _BONN_SAMPLES):
         raise DataError(f"{path}: contains {microvolts.size} numbers; expected {_BONN_SAMPLES}, one per line")
     return _raw(path, microvolts, ["EEG"], _BONN_RATE)
@@ -88,6 +90,12 @@ def _raw(path: Path, microvolts: np.ndarray, names: list[str], rate: float) -> m
     raw = mne.io.RawArray(microvolts * _MICROVOLT, info, verbose="error")
     raw.filenames = [path]
     return raw
+
+
+def _place(error: ValueError, header: int) -> str:
+    """Return the place that NumPy names, and not the content that it quotes."""
+    row = re.search(r"at row (\d+)", str(error))
+    return f" in line {int(row[1]) + 1 + header}" if row else ""
 
 
 def _open_text(path: Path) -> TextIO:

@@ -12,7 +12,7 @@ import numpy as np
 
 from eeg.datasets.fingerprint import file_hash
 from eeg.io.gaps import stretches
-from eeg.io.header import Header, header_from_raw
+from eeg.io.header import Header
 from eeg.io.reader import from_raw, read_with_header
 
 BLOCK = 600.0
@@ -109,7 +109,7 @@ def open_recording(source: str | Path | mne.io.BaseRaw, *, ears: bool = False) -
         If ``source`` is neither a path nor a recording.
     """
     if isinstance(source, mne.io.BaseRaw):
-        return Recording.scan(from_raw(source, ears=ears), header_from_raw(source))
+        return Recording.scan(*from_raw(source, ears=ears))
     if not isinstance(source, str | Path):
         raise TypeError(f"recording is a {type(source).__name__}; expected a path or an mne.io.Raw")
     raw, header = read_with_header(Path(source), ears=ears)

@@ -493,7 +493,9 @@ def test_an_empty_file(tmp_path: Path) -> None:
 
 
 def test_no_scalp_channel(tmp_path: Path) -> None:
-    expect_one_line(write_edf(tmp_path, ("A1", "EMG", "CH-1", "Resp")), "no scalp electrode", "CH-1")
+    expect_one_line(
+        write_edf(tmp_path, ("A1", "EMG", "CH-1", "Resp")), "no scalp electrode among its 5 channel(s)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -545,7 +547,7 @@ def test_a_csv_without_samples(tmp_path: Path) -> None:
 def test_a_csv_with_a_cell_that_is_not_a_number(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(",".join((*EPOC, "COUNTER")) + "\n" + "4200," * 13 + "NA,0\n")
-    expect_one_line(path, "NA")
+    expect_one_line(path, "a cell is not a number in line 2")
 
 
 # --- real recordings

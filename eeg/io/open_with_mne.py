@@ -1,0 +1,75 @@
+"""A program that opens a recording with MNE and writes it, pickled, to standard output.
+
+`eeg.io.isolated` runs it, so that a damaged file takes neither the memory nor the life of its caller.
+"""
+
+import builtins
+import os
+import pickle
+import sys
+import warnings
+from typing import Any
+
+import mne
+
+_OPEN = open
+
+
+def main(path: str, memory: int) -> None:
+    """Open the recording at ``path`` in at most ``memory`` bytes."""
+    result = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # some readers print
+    _limit(memory)
+    with result:
+        result.write(_opened(path))
+
+
+def _limit(memory: int) -> None:
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+
+
+def _opened(path: str) -> bytes:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            raw = _read(path)
+            if path.lower().endswith((".set", ".mat")):  # the samples in the file need its parser too
+                raw.load_data(verbose="warning")
+            return _pickled(raw, [str(one.message) for one in caught])
+        except Exception as error:
+            number = error.errno if isinstance(error, OSError) else None
+            return pickle.dumps((type(error).__name__, str(error), number))
+
+
+def _read(path: str) -> Any:
+    """Read a recording; texts that are not UTF-8, as MNE expects of some, are Latin-1."""
+    try:
+        return mne.io.read_raw(path, verbose="warning")
+    except UnicodeDecodeError:
+        builtins.open = _open_latin_1
+        return mne.io.read_raw(path, verbose="warning")
+    except TypeError as error:
+        if "buffer is too small" not in str(error):  # as SciPy reports it of the texts of a .set
+            raise
+        return mne.io.read_raw(path, uint16_codec="latin1", verbose="warning")
+
+
+def _open_latin_1(file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+    return _OPEN(file, mode, *args, **kwargs if "b" in mode else kwargs | {"encoding": "latin-1"})
+
+
+def _pickled(raw: Any, texts: list[str]) -> bytes:
+    try:
+        return pickle.dumps((raw, texts), protocol=5)
+    except Exception:  # some readers keep open files
+        copy = mne.io.RawArray(raw.get_data(), raw.info, raw.first_samp, verbose="error")
+        copy.set_annotations(raw.annotations, verbose="error").filenames = list(raw.filenames[:1])
+        return pickle.dumps((copy, texts), protocol=5)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
