@@ -1,5 +1,6 @@
 """Helpers of several test packages."""
 
+import re
 from pathlib import Path
 
 import torch
@@ -10,6 +11,11 @@ from trainers.networks import mlp, uniform
 
 ROOT = Path(__file__).parent.parent
 """The repository."""
+
+
+def without_numbers(text):
+    """Return the text without digests and decimal fractions, which contain a name like "003" by chance."""
+    return re.sub(r"[0-9a-f]{16,}|\d+\.\d+(e[-+]?\d+)?", "", text)
 
 
 def samples(n, features, classes, dtype=torch.float32):
