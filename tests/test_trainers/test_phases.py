@@ -117,9 +117,10 @@ def test_greedy_training_from_the_cache_is_that_without_it(name):
     def trained(**more):
         model = small_mlp(dtype=torch.float64, centred=True)
         run(name, model, GREEDY, data=lambda: data(dtype=torch.float64), **more)
-        return model
+        return model.state_dict()
 
-    assert same_state(trained(), trained(augment=unaltered))
+    # the cache passes other batches through the part below: other last digits
+    torch.testing.assert_close(trained(), trained(augment=unaltered))
 
 
 def test_greedy_training_does_not_depend_on_the_storage_of_features(tmp_path):
@@ -186,7 +187,7 @@ def test_the_rest_is_trained_on_the_output_of_a_frozen_part(name, augment):
     h = before.eval()(x).detach()
     alone = run(name, rest, data=lambda: (h, y))
     assert same_state(model[0], before)
-    assert same_state(model[1:], rest)
+    torch.testing.assert_close(model[1:].state_dict(), rest.state_dict())  # h is of other batches
     torch.testing.assert_close(predict(rule, x), predict(alone, h))
 
 
