@@ -16,12 +16,15 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/eeg demo --out demo
 
+# Each of two processes takes whole modules, whose fixtures it builds once, and at the end tests of the other.
+PARALLEL := -n 2 --dist worksteal
+
 # make test VARIATION=17: as on another processor, which the number draws
 test: $(READY)
-	$(if $(VARIATION),$(BIN)/python -m tests.variation $(VARIATION)) $(BIN)/python -m pytest -n 2
+	$(if $(VARIATION),$(BIN)/python -m tests.variation $(VARIATION)) $(BIN)/python -m pytest $(PARALLEL)
 
 test-all: $(READY)
-	$(if $(VARIATION),$(BIN)/python -m tests.variation $(VARIATION)) $(BIN)/python -m pytest -n 2 -m ""
+	$(if $(VARIATION),$(BIN)/python -m tests.variation $(VARIATION)) $(BIN)/python -m pytest $(PARALLEL) -m ""
 
 # With the lowest versions that setup.cfg allows, whose own warnings are no errors here.
 OLDEST := .venv-oldest
@@ -29,7 +32,7 @@ test-oldest:
 	$(PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check uv
 	$(OLDEST)/bin/uv pip install --quiet --python $(OLDEST)/bin/python --resolution lowest-direct -e '.[test]'
-	$(OLDEST)/bin/python -m pytest -n 2 -o filterwarnings=default
+	$(OLDEST)/bin/python -m pytest $(PARALLEL) -o filterwarnings=default
 
 FUZZ_SECONDS ?= 60
 fuzz: $(READY)

@@ -49,23 +49,25 @@ def test_a_rule_takes_twenty_lines():
     assert sum(1 for line in blocks("python")[0].splitlines() if line) <= 20
 
 
-def test_an_installed_rule_learns_installed_data_like_any_other(package, tmp_path):
+def hebbian(package, *words):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(package), str(ROOT)))}
+    command = [sys.executable, "-W", "error", "-m", "trainers", *words]
+    return subprocess.run(command, capture_output=True, text=True, cwd=package, env=environment, check=False)
+
+
+def test_an_installed_rule_is_described_like_any_other(package):
+    shown = hebbian(package, "rules", "rectified-oja")
+    assert "relu(u - theta)" in shown.stdout, shown.stderr
+
+
+@pytest.mark.slow
+def test_an_installed_rule_learns_installed_data_like_any_other(package):
     (package / "rates.toml").write_text(blocks("toml")[1])
     out = package / "out"
     words = (
         "train --rule rectified-oja --data two-moons --hidden 8 --no-controls --settings rates.toml --out out"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(package), str(ROOT)))}
-
-    def hebbian(*words):
-        command = [sys.executable, "-W", "error", "-m", "trainers", *words]
-        return subprocess.run(
-            command, capture_output=True, text=True, cwd=package, env=environment, check=False
-        )
-
-    shown = hebbian("rules", "rectified-oja")
-    assert "relu(u - theta)" in shown.stdout, shown.stderr
-    done = hebbian(*words.split())
+    done = hebbian(package, *words.split())
     assert done.returncode == 0, done.stderr
     run = json.loads((out / "run.json").read_text())
     assert run["versions"]["my-rules"] == "0.1"

@@ -224,6 +224,7 @@ def in_one_graph(rule, x, y, seed=2):
     return {n.removeprefix("_orig_mod."): p.grad for n, p in fast.named_parameters()}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*Function'> should not be instantiated")  # dynamo itself does
 def test_compiled_in_one_graph_gives_the_same_gradients(name):
     rule = build(name, net(), **FEWER_STEPS.get(name, {}))

@@ -119,6 +119,7 @@ def test_nets_for_images_take_grey_and_coloured_ones(net, sample):
     assert run_experiment(Experiment("backprop", 0, short, net=net), Split(x, y, x, y)).accuracy is not None
 
 
+@pytest.mark.slow
 def test_a_comparison_in_processes_equals_one_without(split, tmp_path, monkeypatch):
     small = replace(SMALL, seeds=(0,))
     results = compare_rules(small, split, tmp_path / "apart")

@@ -138,6 +138,7 @@ def test_a_batch_must_divide_among_the_processes():
         Batches(torch.zeros(9), None, 5, world=2)
 
 
+@pytest.mark.slow
 def test_two_processes_learn_as_one(tmp_path):
     check(tmp_path, FEW)
 

@@ -267,6 +267,7 @@ def test_evaluate_reports_the_results_again_and_evaluates_held_out_recordings(
     assert held in evaluated.output
 
 
+@pytest.mark.slow
 def test_two_models_are_compared_on_subjects_new_to_both(trained: Trained, cohort: Path, model: Path) -> None:
     assert "subjects are new to both" in refused(1, "evaluate", trained.out, cohort, "--against", trained.out)
     result = eeg("evaluate", model, cohort, "--against", model, "--method", "grad-cam")
@@ -325,6 +326,7 @@ def test_an_interrupted_training_reports_how_to_resume(
     assert "Interrupted; the same command with --resume continues." in result.stderr
 
 
+@pytest.mark.slow
 def test_sites_are_left_out_and_diagnoses_shuffled(cohort: Path, tmp_path: Path) -> None:
     entries = open_corpus(cohort).entries
     rows = [

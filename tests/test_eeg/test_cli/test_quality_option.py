@@ -83,6 +83,7 @@ def test_explain_uses_the_windows_that_detect_scores_and_reports_their_time(
     assert segment["onset"] == first
 
 
+@pytest.mark.slow
 def test_training_keeps_its_policy_and_evaluation_takes_it_up(cohort: Path, tmp_path: Path) -> None:
     options = ("--epochs", 1, "--folds", 2, "--hold-out", 0.25, "--quality", "strict")
     output = eeg("train", cohort, "--out", tmp_path / "run", *options).output

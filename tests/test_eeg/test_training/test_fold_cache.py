@@ -74,20 +74,12 @@ def files_by_folder(root: Path) -> Counter[Path]:
 @pytest.mark.parametrize(
     ("module", "name", "calls", "again"),
     [
-        (
-            cross_validation,
-            "fit_model",
-            1,
-            2,
-        ),  # in the second fold: that and the final network are left to train
+        # in the second fold: that and the final network are left to train
+        (cross_validation, "fit_model", 1, 2),
         # when the final network was trained, but not kept
         pytest.param(workflow, "calibrate_subjects", 0, 1, marks=pytest.mark.slow),
-        (
-            tensorboard,
-            "embed_windows",
-            0,
-            0,
-        ),  # when the model was written and some for TensorBoard, but not its card
+        # when the model was written and some for TensorBoard, but not its card
+        pytest.param(tensorboard, "embed_windows", 0, 0, marks=pytest.mark.slow),
     ],
 )
 def test_an_interrupted_training_ends_as_if_nothing_had_been(

@@ -162,6 +162,7 @@ def test_pseudo_labels_need_the_subject_of_each_recording() -> None:
         fit.fit_network(PLAN, list(cohort().values()))
 
 
+@pytest.mark.slow
 def test_networks_find_planted_discharges_and_the_last_one_learns_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
