@@ -93,7 +93,7 @@ class Checkpoint:
         self._model = model
         self._settings = _to_comparable({"versions": versions(), **settings})
         if rank() == 0:
-            sweep(self.path)
+            sweep(self.path.parent, self.path.name)
         self._loaded = self._read()
         if is_any(self._loaded is not None) and self._loaded is None:
             raise DataError(f"{self.path}: not visible to every process; use a folder that all of them share")

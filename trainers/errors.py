@@ -1,7 +1,12 @@
 """The errors that the commands report in one line: bad data, a divergence (exit code 1), bad settings (2)."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from traceback import extract_tb
 
+_PACKAGES = ("eeg", "trainers", "visualizers", "hebbian")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
 
 
@@ -21,3 +26,39 @@ class SettingsError(ValueError):
 
 class DivergenceError(DataError, FloatingPointError):
     """The numbers of a training are not finite or too large; the message names data, or layer and step."""
+
+
+@contextmanager
+def one_line(path: Path) -> Iterator[None]:
+    """Convert any exception, of any type, to a `DataError` about a file; those of ours stay as they are.
+
+    What processes many files uses this for each, so that one file never costs another.
+    """
+    try:
+        yield
+    except (DataError, SettingsError):
+        raise
+    except Exception as error:
+        raise DataError(f"{path}: {describe_unexpected(error)}") from error
+
+
+def describe_unexpected(error: Exception) -> str:
+    """Return what happened and where in the code, without the text of the error: it may quote the data.
+
+    >>> describe_unexpected(MemoryError())
+    'not enough memory'
+    """
+    if isinstance(error, MemoryError):
+        return "not enough memory"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    places = [(_of_ours(frame.filename), frame.lineno) for frame in extract_tb(error.__traceback__)]
+    ours = [f" in {file}, line {line}" for file, line in places if file]
+    return f"unexpected {type(error).__name__}{ours[-1] if ours else ''}; --debug shows its traceback"
+
+
+def _of_ours(file: str) -> str | None:
+    """Return a file of our packages as ``eeg/io/reader.py``, None for any other."""
+    root, path = Path(__file__).parents[1], Path(file)
+    ours = any(path.is_relative_to(root / package) for package in _PACKAGES)
+    return path.relative_to(root).as_posix() if ours else None

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +31,52 @@ def opened(model: Path, network: str | None, quality: Policy | None = None) -> D
     return detector if quality is None else replace(detector, quality=quality)
 
 
+_RESULTS, _DEBUG = "eeg.cli.results", "eeg.cli.debug"  # keys of what a command stores in its context
+
+
+@contextmanager
+def only_results_to_stdout() -> Iterator[None]:
+    """Let only `echo` write to stdout: what libraries and their processes print goes to stderr."""
+    meta, stdout, stderr = click.get_current_context().meta, sys.stdout, sys.stderr
+    if stdout is not sys.__stdout__ or stdout is None or stderr is None:  # closed, or already replaced
+        meta[_RESULTS] = stdout
+        with redirect_stdout(stderr):
+            yield
+        return
+    stdout.flush()
+    number, saved = stdout.fileno(), os.dup(stdout.fileno())
+    with os.fdopen(os.dup(number), "w", encoding=stdout.encoding, errors=stdout.errors) as results:
+        meta[_RESULTS] = results
+        os.dup2(stderr.fileno(), number)
+        try:
+            with redirect_stdout(stderr):
+                yield
+        finally:
+            os.dup2(saved, number)
+            os.close(saved)
+            with suppress(OSError):  # the reader of a pipe is gone, as the command knows by now
+                results.close()
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Print a result, or with ``err`` a message, as text."""
+    context = click.get_current_context(silent=True)
+    click.echo(text, file=None if err or context is None else context.meta.get(_RESULTS), err=err)
+
+
+def echo_error(error: Exception, more: str = "") -> None:
+    """Print an error as one line, and with --debug where it comes from."""
+    context = click.get_current_context(silent=True)
+    if context is not None and context.meta.get(_DEBUG):
+        echo("".join(traceback.format_exception(error)), err=True)
+    echo(f"Error: {error}{more}", err=True)
+
+
+def store_debug(ctx: click.Context, option: click.Parameter, value: bool) -> None:
+    """Store the option --debug of a command for `echo_error`."""
+    ctx.meta[_DEBUG] = value
+
+
 class Reporter:
     """Print messages and errors of a workflow; with ``machine``, messages go to stderr."""
 
@@ -35,12 +85,12 @@ class Reporter:
 
     def on_message(self, message: str) -> None:
         """Print a line."""
-        click.echo(message, err=self.machine)
+        echo(message, err=self.machine)
 
     def on_error(self, entry: Entry, error: DataError) -> None:
         """Print a recording's error."""
         self.failed = True
-        click.echo(f"Error: {error}; the recording is left out", err=True)
+        echo_error(error, "; the recording is left out")
 
     @property
     def callbacks(self) -> dict[str, Any]:
@@ -56,8 +106,8 @@ def echo_results(results: Mapping[str, Results], plan: Plan) -> None:
     printed: set[str] = set()
     for key, value in results.items():
         audit = describe_results_audit(value)
-        click.echo(f"\n{RESULT_TITLES[key]}:\n{describe_results(value, plan)}\n")
-        click.echo("Confounds: as above.\n" if audit in printed else f"{audit}\n")
+        echo(f"\n{RESULT_TITLES[key]}:\n{describe_results(value, plan)}\n")
+        echo("Confounds: as above.\n" if audit in printed else f"{audit}\n")
         printed.add(audit)
 
 
@@ -69,7 +119,7 @@ def echo_json(facts: Mapping[str, Any]) -> None:
     from trainers.provenance import to_plain
 
     text = json.dumps({"statement": RESEARCH_USE, **to_plain(facts)})
-    click.echo(json.dumps(json.loads(text, parse_constant=lambda _: None), indent=2))  # JSON has no NaN
+    echo(json.dumps(json.loads(text, parse_constant=lambda _: None), indent=2))  # JSON has no NaN
 
 
 def one_thread() -> None:

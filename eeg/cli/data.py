@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from eeg.cli.common import end
+from eeg.cli.common import echo, end
 from eeg.cli.options import DATA, FOLDER, JOBS, MACHINE, FloatRange
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def simulate_command(out: Path, subjects: int, minutes: float, seed: int, jobs: 
     from eeg.workflows.simulate import simulate
 
     simulate(out, subjects=subjects, minutes=minutes, seed=seed, jobs=jobs)
-    click.echo(f"{subjects} simulated subjects of {minutes:g} min: {out}")
+    echo(f"{subjects} simulated subjects of {minutes:g} min: {out}")
 
 
 @click.command("inspect", short_help="List recordings and their problems.")
@@ -43,7 +43,7 @@ def inspect_command(path: Path, machine: bool, show_ids: bool) -> None:
     from eeg.workflows.inspect import format_inspection, inspect_corpus
 
     found = inspect_corpus(path, show_ids=show_ids)
-    click.echo(_json(found) if machine else format_inspection(found))
+    echo(_json(found) if machine else format_inspection(found))
     end([one for one in found.recordings if not one.readable])
 
 
@@ -64,7 +64,7 @@ def audit_command(data: Path, folds: int, seed: int, machine: bool, jobs: int) -
 
     corpus = open_corpus(data)
     found = audit(corpus, folds=folds, seed=seed, jobs=jobs)
-    click.echo(_json(found) if machine else format_audit(corpus, found))
+    echo(_json(found) if machine else format_audit(corpus, found))
 
 
 def _json(facts: DataclassInstance) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from eeg.cli.common import create_out, echo_json, end, one_thread, opened
+from eeg.cli.common import create_out, echo, echo_error, echo_json, end, one_thread, opened
 from eeg.cli.options import (
     BASELINE,
     BATCH,
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from eeg.detector.detector import Detector
     from eeg.explanation.options import ExplanationOptions
     from eeg.preprocessing.quality import Policy
-    from eeg.reporting.analysis import RecordingAnalysis
+    from eeg.workflows.detect import Detection
 
 
 @click.command("detect", short_help="Score and explain recordings.")
@@ -64,11 +63,12 @@ def detect_command(
     **explanation: Any,
 ) -> None:
     """Score and explain RECORDINGS with MODEL, a file or a folder that `eeg train` wrote."""
+    from trainers.files import sweep
+
     one_thread()
-    _refuse_shared_folders(recordings, keep_names)
     detector = opened(model, network, quality)
     stated = _stated(detector, prevalence, alpha)
-    create_out(out)
+    sweep(create_out(out))
     if not machine:
         _echo_before(detector, stated["prevalence"])
     how = {"prevalence": prevalence, "alpha": stated["alpha"], "keep_name": keep_names}
@@ -80,29 +80,10 @@ def detect_command(
     if machine:
         echo_json({**stated, "recordings": results})
     elif not results:
-        click.echo("No recording could be scored.")
+        echo("No recording could be scored.")
     else:
         _echo_after(detector, stated["alpha"], out / "tensorboard" if tensorboard else None)
-    end(len(results) < len(recordings))
-
-
-def _refuse_shared_folders(recordings: Sequence[Path], keep_names: bool) -> None:
-    """Refuse recordings with the same content, or whose results would be written to one folder."""
-    from eeg.datasets.fingerprint import file_hash
-    from eeg.io.suffixes import is_plain_folder
-    from eeg.reporting.export.bids import is_bids
-
-    present = [path for path in recordings if path.exists() and not is_plain_folder(path)]
-    sizes = Counter(path.stat().st_size for path in present)
-    first: dict[str, Path] = {}
-    for path in present:
-        if sizes[path.stat().st_size] > 1 and (other := first.setdefault(file_hash(path), path)) is not path:
-            raise click.UsageError(f"{other} and {path} have the same content; give one of them")
-    names = Counter(path.name.split(".")[0] for path in present)
-    if repeated := [name for name, count in names.items() if count > 1 and (keep_names or is_bids(name))]:
-        raise click.UsageError(
-            f"several recordings would be written to {', '.join(repeated)}; use another --out for each"
-        )
+    end(len(results) < len(recordings) or any(facts["missing"] for facts in results))
 
 
 def _stated(detector: Detector, prevalence: float | None, alpha: float | None) -> dict[str, Any]:
@@ -122,23 +103,29 @@ def _detect_each(
     from eeg.workflows.detect import detect
     from trainers.errors import DataError
 
+    first: dict[str | None, int] = {}  # recording by the hash of its content
     for number, path in enumerate(recordings, 1):
         try:
-            analysis, folder = detect(detector, path, out, _options(**explanation), **how)
+            found = detect(detector, path, out, _options(**explanation), **how)
         except DataError as error:
-            click.echo(f"Error: {error}", err=True)
+            echo_error(error)
             continue
-        yield _facts(number, analysis, folder)
+        same = first.setdefault(found.analysis.recording.digest, number)
+        yield _facts(number, found, same if same < number else None)
 
 
-def _facts(number: int, analysis: RecordingAnalysis, folder: Path) -> dict[str, Any]:
+def _facts(number: int, found: Detection, same_as: int | None) -> dict[str, Any]:
+    analysis = found.analysis
     return {
         "recording": number,
         "score": analysis.decision.score,
         "answer": str(analysis.decision.answer),
         "segments": len(analysis.segments),
         "refused": str(analysis.explanation.check) if analysis.explanation.refused else None,
-        "folder": str(folder),
+        "folder": str(found.folder),
+        "same_as": same_as,
+        "missing": found.missing,
+        "notes": found.notes,
     }
 
 
@@ -156,20 +143,24 @@ def _echo_before(detector: Detector, prevalence: float) -> None:
     from eeg.disclaimers import RESEARCH_USE
 
     stated = f"at a stated prevalence of {prevalence:.2f}" if detector.is_calibrated else "(not calibrated)"
-    click.echo(f"Score for epilepsy-like EEG {stated}.  {RESEARCH_USE}")
+    echo(f"Score for epilepsy-like EEG {stated}.  {RESEARCH_USE}")
     if warning := detector.calibration.warning:
-        click.echo(f"Warning: {warning}")
+        echo(f"Warning: {warning}")
     if _simulated(detector):
-        click.echo("The model was trained on simulated EEG: its scores mean nothing for a real person.")
+        echo("The model was trained on simulated EEG: its scores mean nothing for a real person.")
 
 
 def _echo_recording(facts: dict[str, Any], total: int) -> None:
     report = Path(facts["folder"], "report.html")
     place = f"{facts['recording']}/{total}"
-    click.echo(f"{place}  {facts['score']:.2f}  {facts['segments']} segment(s)  {report}")
-    click.echo(f"     {facts['answer']}")
+    echo(f"{place}  {facts['score']:.2f}  {facts['segments']} segment(s)  {report}")
+    echo(f"     {facts['answer']}")
     if facts["refused"]:
-        click.echo(f"     {facts['refused']}")
+        echo(f"     {facts['refused']}")
+    if facts["same_as"]:
+        echo(f"     the same content as recording {facts['same_as']}")
+    for note in facts["notes"]:
+        echo(f"     Warning: {note}")
 
 
 def _echo_after(detector: Detector, alpha: float, figures: Path | None) -> None:
@@ -178,17 +169,17 @@ def _echo_after(detector: Detector, alpha: float, figures: Path | None) -> None:
 
     subjects = detector.calibration.conformal
     if not detector.is_calibrated:
-        click.echo("No recording is assigned to a group: the model is not calibrated.")
+        echo("No recording is assigned to a group: the model is not calibrated.")
     elif few := subjects.too_few(alpha):
-        click.echo(f"No recording is assigned to a group: {few}.")
+        echo(f"No recording is assigned to a group: {few}.")
     else:
-        click.echo(
+        echo(
             f"Recordings are assigned to groups with an error rate of at most {alpha:g} each, by n = "
             f"{subjects.n} calibration subjects of\nthe smaller group. {EXCHANGEABILITY}"
         )
     if figures is not None:
-        click.echo(f"Figures: tensorboard --logdir {figures}")
-    click.echo(NORMAL_EEG)
+        echo(f"Figures: tensorboard --logdir {figures}")
+    echo(NORMAL_EEG)
 
 
 @click.command("explain", short_help="Show which segments drive a score.")
@@ -231,6 +222,6 @@ def explain_command(
     how: dict[str, Any] = {"prevalence": prevalence, "healthy": healthy, "keep_name": keep_names}
     analysis, folder = explain_recording(detector, recording, create_out(out), options, **how)
     found = analysis.explanation
-    click.echo(f"{found.method}, baseline {found.baseline}: {folder}.  {RESEARCH_USE}")
-    click.echo(format_explanation(found, analysis.measures or {}))
-    click.echo(NOT_A_FINDING)
+    echo(f"{found.method}, baseline {found.baseline}: {folder}.  {RESEARCH_USE}")
+    echo(format_explanation(found, analysis.measures or {}))
+    echo(NOT_A_FINDING)

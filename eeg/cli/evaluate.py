@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eeg.cli.common import Reporter, echo_json, echo_results, end, one_thread, opened
+from eeg.cli.common import Reporter, echo, echo_json, echo_results, end, one_thread, opened
 from eeg.cli.options import CACHE, DATA, FOLDER, JOBS, MACHINE, METHOD, NETWORK, TRAINED_QUALITY
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _echo_training(detector: Detector, run: Path, rival: Detector | None, machin
         echo_json({"results": read_results(run)})
         return
     echo_results(read_results(run), plan_of(detector))
-    click.echo(RESEARCH_USE)
+    echo(RESEARCH_USE)
 
 
 def _echo_evaluation(evaluation: Evaluation, method: str, machine: bool) -> None:
@@ -79,12 +79,12 @@ def _echo_evaluation(evaluation: Evaluation, method: str, machine: bool) -> None
         echo_json({"results": results, **seen, "precision": precision, "against": against})
         return
     if evaluation.excluded:
-        click.echo(f"{evaluation.excluded} recording(s) of training subjects are excluded.")
-    click.echo(f"{describe_results(results, evaluation.plan)}\n\n{describe_results_audit(results)}")
+        echo(f"{evaluation.excluded} recording(s) of training subjects are excluded.")
+    echo(f"{describe_results(results, evaluation.plan)}\n\n{describe_results_audit(results)}")
     if precision is not None:
-        click.echo(precision.describe(method))
+        echo(precision.describe(method))
     if against is not None:
-        click.echo(str(against))
+        echo(str(against))
 
 
 @click.command("card", short_help="Print the model card.")
@@ -94,4 +94,4 @@ def card_command(model: Path, network: str | None) -> None:
     """Print the card of MODEL, a file or a folder that `eeg train` wrote."""
     from eeg.reporting.model_card import render_card
 
-    click.echo(render_card(opened(model, network)))
+    echo(render_card(opened(model, network)))

@@ -7,27 +7,38 @@ from typing import Any
 
 import click
 
-from eeg.cli.common import create_out, one_thread
+from eeg.cli.common import create_out, echo, echo_error, one_thread, only_results_to_stdout
 from eeg.cli.data import audit_command, inspect_command, simulate_command
 from eeg.cli.detect import detect_command, explain_command
 from eeg.cli.evaluate import card_command, evaluate_command
-from eeg.cli.options import FOLDER, SEED
+from eeg.cli.options import DEBUG, FOLDER, SEED
 from eeg.cli.train import compare_command, train_command
 from trainers.cli.options import usage_error
-from trainers.errors import DataError, SettingsError
+from trainers.errors import DataError, SettingsError, describe_unexpected
 
 
 class _OneLine(click.Group):
-    """Turn bad data into one line and exit code 1, bad settings into one line and exit code 2."""
+    """Turn any error into one line: exit code 1, or 2 for bad settings; keep stdout for results."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Add a command, with the option --debug."""
+        assert cmd.callback is not None
+        cmd.callback = only_results_to_stdout()(cmd.callback)
+        cmd.params.append(DEBUG)
+        super().add_command(cmd, name)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         try:
             return super().invoke(ctx)
-        except DataError as error:
-            raise click.ClickException(str(error)) from error
         except SettingsError as error:
             raise usage_error(ctx, error) from error
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:
+            known = isinstance(error, DataError)
+            echo_error(error if known else DataError(describe_unexpected(error)))
+            raise click.exceptions.Exit(1) from error
 
 
 @click.group(cls=_OneLine, context_settings={"help_option_names": ["-h", "--help"]})
@@ -64,4 +75,4 @@ def demo_command(out: Path, seed: int) -> None:
     from eeg.workflows.demo import run_demo
 
     one_thread()
-    run_demo(create_out(out), seed, click.echo)
+    run_demo(create_out(out), seed, echo)

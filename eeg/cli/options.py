@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from eeg.cli.common import store_debug
 from eeg.labels import AUGMENTATIONS, LABEL_MODES, RENAMED
 
 
@@ -58,6 +59,13 @@ class MethodName(click.ParamType[str]):
         return str(value)
 
 
+DEBUG = click.Option(
+    ["--debug"],
+    is_flag=True,
+    expose_value=False,
+    callback=store_debug,
+    help="Show the traceback of every error; it may quote the data.",
+)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 DATA = click.Path(path_type=Path)  # a corpus, or the table of one
 JOBS = click.option(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eeg.cli.common import Reporter, echo_json, echo_results, end, one_thread
+from eeg.cli.common import Reporter, echo, echo_json, echo_results, end, one_thread
 from eeg.cli.options import (
     AUGMENT,
     CACHE,
@@ -117,7 +117,7 @@ def train_command(data: Path, out: Path, machine: bool, **options: Any) -> None:
     try:
         run = train(open_corpus(data), out=out, **_parsed(options), **reporter.callbacks)
     except KeyboardInterrupt:
-        click.echo("Interrupted; the same command with --resume continues.", err=True)
+        echo("Interrupted; the same command with --resume continues.", err=True)
         raise
     _echo_run(run, out, machine)
     end(reporter.failed)
@@ -140,8 +140,8 @@ def _echo_run(run: TrainingRun, out: Path, machine: bool) -> None:
         echo_json({"model": model, "card": card, "results": run.all_results})
         return
     echo_results(run.all_results, run.plan)
-    click.echo(f"Model: {model}   card: {card}")
-    click.echo(f"Curves: tensorboard --logdir {out / 'tensorboard'}")
+    echo(f"Model: {model}   card: {card}")
+    echo(f"Curves: tensorboard --logdir {out / 'tensorboard'}")
 
 
 @click.command("compare", short_help="Models and rules on the same folds.")
@@ -183,5 +183,5 @@ def compare_command(data: Path, machine: bool, **options: Any) -> None:
     one_thread()
     reporter = Reporter(machine)
     comparison = compare_models(open_corpus(data), **options, **reporter.callbacks)
-    echo_json(vars(comparison)) if machine else click.echo(str(comparison))
+    echo_json(vars(comparison)) if machine else echo(str(comparison))
     end(reporter.failed)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from eeg.datasets import Corpus, Entry
+from eeg.io.suffixes import recording_stem
 
 
 def hash_facts(facts: object, *parts: memoryview) -> str:
@@ -41,7 +42,7 @@ def hash_content(files: Iterable[Path], settings: object) -> str:
 
 def files_of(entry: Entry) -> list[Path]:
     """Return the files of a recording: those that share its name up to a suffix, and its seizures."""
-    stem = entry.path.name.split(".")[0].removesuffix("_eeg")
+    stem = recording_stem(entry.path).removesuffix("_eeg")
     alike = re.compile(re.escape(stem) + r"[-_.].*")
     parts = {part for part in entry.path.parent.iterdir() if alike.fullmatch(part.name)}
     return sorted(parts | {entry.path} | ({entry.seizures} if entry.seizures else set()))

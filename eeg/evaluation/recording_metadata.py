@@ -15,7 +15,7 @@ from eeg.detector.results import Audit
 from eeg.evaluation.confounds import AuditSubject, RecordingFacts, Value, audit_confounds
 from eeg.io.header import Header
 from eeg.io.reader import read_header, read_recording
-from trainers.errors import DataError
+from trainers.errors import DataError, one_line
 
 _SPECTRUM_SECONDS = 120.0  # of a recording, for the edges of its band
 _SEGMENT_SECONDS = 8.0  # of each Fourier transform
@@ -29,8 +29,9 @@ def recording_facts(entry: Entry) -> RecordingFacts:
     """
     corpus = {**_personal(entry), "site": entry.site, "montage": entry.montage}
     try:
-        header = entry_header(entry)
-        low, high = band_edges(read_recording(entry.path, preload=False))
+        with one_line(entry.path):
+            header = entry_header(entry)
+            low, high = band_edges(read_recording(entry.path, preload=False))
     except DataError:  # it is reported when the recording is loaded
         return corpus
     return {

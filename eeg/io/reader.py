@@ -103,6 +103,7 @@ def read_with_header(
         raw.info["bads"] = [name for name in raw.ch_names if name in bad]
         if preload:
             raw.load_data(verbose="error")
+        raw.info["temp"] = str(path)  # not that of its samples, which some formats keep in another file
     return raw, replace(header, notes=(*header.notes, *notes))
 
 
@@ -225,8 +226,9 @@ def amplitude(raw: mne.io.BaseRaw) -> np.ndarray:
 
 
 def recording_file(raw: mne.io.BaseRaw) -> str:
-    """Return the path of a recording's file, for messages."""
-    return str(next((name for name in raw.filenames if name), "recording"))
+    """Return the path of a recording's file as it was given, for messages."""
+    given = raw.info["temp"]
+    return given if isinstance(given, str) else str(next(filter(None, raw.filenames), "recording"))
 
 
 def _finish(raw: mne.io.BaseRaw, path: Path, ears: bool) -> tuple[mne.io.BaseRaw, list[str]]:

@@ -18,6 +18,18 @@ def is_recording(path: Path) -> bool:
     return name.endswith(SUFFIXES) and not name.startswith(".") and not signals_of_brainvision
 
 
+def recording_stem(path: Path) -> str:
+    """Return the name of a recording without its suffix; dots at its ends, which hide files, are stripped.
+
+    >>> [recording_stem(Path(name)) for name in ("2020.01.02.edf", "a_raw.fif.gz", ".hidden.edf")]
+    ['2020.01.02', 'a_raw', 'hidden']
+    """
+    name = path.name
+    suffixes = sorted((s for s in SUFFIXES if name.lower().endswith(s)), key=len)
+    stem = name[: -len(suffixes[-1])] if suffixes else path.stem
+    return stem.strip(". ") or "recording"
+
+
 def is_plain_folder(path: Path) -> bool:
     """Return whether a path is a folder and not a recording in the form of one."""
     return path.is_dir() and path.suffix.lower() not in _FOLDERS

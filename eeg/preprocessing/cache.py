@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from trainers.errors import DataError
-from trainers.files import replacing, sweep
+from trainers.files import replacing
 
 
 def read_cached(folder: Path, name: str) -> tuple[np.ndarray, dict[str, Any]] | None:
@@ -42,8 +42,6 @@ def write_cached(folder: Path, name: str, array: np.ndarray, facts: dict[str, An
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{folder}: cannot be created ({error.strerror}); choose another --cache") from error
-    for path in (folder / f"{name}.npy", folder / f"{name}.json"):
-        sweep(path)
     with replacing(folder / f"{name}.npy") as part:
         np.save(part, array, allow_pickle=False)
     with replacing(folder / f"{name}.json") as part:

@@ -22,7 +22,7 @@ from eeg.preprocessing.pipeline import Preprocessing, check_duration, clean, ker
 from eeg.preprocessing.quality import EXCLUDED, MIN_CLEAN_FRACTION, Policy, Quality, examine, mark_bad
 from eeg.preprocessing.recording import Recording
 from eeg.preprocessing.windows import _LEFT_OUT, Windows, cut_windows
-from trainers.errors import DataError
+from trainers.errors import DataError, one_line
 from trainers.provenance import from_plain
 
 _VERSION = 3  # of the preparation: what another version cached is not used
@@ -230,9 +230,10 @@ def _attempt(
 ) -> Windows | DataError:
     """Return the error of an unusable recording: an exception would end the batch of its process."""
     try:
-        if folder is None:
-            return read_windows(entry, settings, length, policy=policy)
-        return _cached(entry, settings, length, policy, folder)
+        with one_line(entry.path):
+            if folder is None:
+                return read_windows(entry, settings, length, policy=policy)
+            return _cached(entry, settings, length, policy, folder)
     except DataError as error:
         return error
 

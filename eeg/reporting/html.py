@@ -1,5 +1,6 @@
 """The analysis of a recording as one HTML file that opens offline.  Research use only."""
 
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.resources import files
 from io import StringIO
@@ -16,8 +17,12 @@ from eeg.explanation.faithfulness import RANDOM
 from eeg.labels import LABEL_MODES
 from eeg.reporting import figures
 from eeg.reporting.analysis import RecordingAnalysis
+from eeg.reporting.figures import Picture
+from trainers.errors import describe_unexpected
 from trainers.files import replacing
 from visualizers.traces import clock
+
+Drawing = Callable[[RecordingAnalysis], Iterator[Picture]]
 
 _ANONYMOUS = dict.fromkeys(("Creator", "Date", "Format", "Type"))  # no metadata in the figures
 _UNSAFE = (
@@ -52,9 +57,10 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(clock=clock, markdown=_render_markdown, svg=_render_svg)
+    environment.filters.update(clock=clock, markdown=_render_markdown)
     environment.globals.update(
         css=Markup(files("eeg.reporting").joinpath("report.css").read_text("utf-8")),
+        draw=_draw,
         figures=figures,
         label_modes=LABEL_MODES,
         normal_eeg=NORMAL_EEG,
@@ -63,6 +69,15 @@ def _environment() -> Environment:
         research_use=RESEARCH_USE,
     )
     return environment
+
+
+def _draw(draw: Drawing, analysis: RecordingAnalysis) -> Iterator[tuple[Picture | None, Markup]]:
+    """Yield pictures as SVG; a fault in one becomes a line without a picture and does not cost the report."""
+    try:
+        for picture in draw(analysis):
+            yield picture, _render_svg(picture.figure)
+    except Exception as error:
+        yield None, Markup("A figure cannot be drawn: ") + describe_unexpected(error)
 
 
 def _render_svg(figure: Figure) -> Markup:

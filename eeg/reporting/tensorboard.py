@@ -35,7 +35,12 @@ _HEADER = ["group", "discharge", "subject", "site"]
 
 
 def write_recording(analysis: RecordingAnalysis, folder: Path) -> None:
-    """Write a recording's figures, one tag each, and the model card to the run ``folder``."""
+    """Write a recording's figures, one tag each, and the model card to the run ``folder``.
+
+    They replace those that the folder holds: TensorBoard would show both.
+    """
+    for former in folder.glob("events.out.tfevents.*"):
+        former.unlink()
     with _writer(folder) as writer:
         writer.add_text("model card", f"{RESEARCH_USE}\n\n{analysis.card}")
         for picture in draw_all(analysis):

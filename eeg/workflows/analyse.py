@@ -24,6 +24,7 @@ from eeg.explanation.faithfulness import (
 from eeg.explanation.options import ExplanationOptions
 from eeg.explanation.similarity import SimilarWindows, find_similar
 from eeg.io.electrodes import electrodes
+from eeg.io.suffixes import recording_stem
 from eeg.preprocessing.recording import Recording
 from eeg.reporting.analysis import RecordingAnalysis, summarize_model
 from eeg.reporting.export.bids import is_bids
@@ -173,5 +174,5 @@ def output_name(recording: str | Path | mne.io.BaseRaw, digest: str | None) -> s
     """
     if isinstance(recording, mne.io.BaseRaw):
         return "recording"
-    stem = Path(recording).name.split(".")[0]
+    stem = recording_stem(Path(recording))
     return stem if is_bids(stem) else f"recording-{digest[:8] if digest else 'unknown'}"

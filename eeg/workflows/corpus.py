@@ -12,7 +12,7 @@ from eeg.io.reader import read_recording
 from eeg.preprocessing.loading import load_windows
 from eeg.training.fit import Loaded
 from eeg.training.plan import Plan
-from trainers.errors import DataError
+from trainers.errors import DataError, one_line
 
 OnError = Callable[[Entry, DataError], None]
 OnMessage = Callable[[str], object]
@@ -28,7 +28,8 @@ def default_channels(corpus: Corpus) -> tuple[str, ...]:
     """
     for entry in corpus.entries:
         try:
-            names = read_recording(entry.path, preload=False).ch_names
+            with one_line(entry.path):
+                names = read_recording(entry.path, preload=False).ch_names
         except DataError:  # reported when all recordings are loaded
             continue
         return TEN_TWENTY if set(TEN_TWENTY) <= set(names) else tuple(names)

@@ -60,9 +60,9 @@ def run_demo(out: Path, seed: int, say: Say) -> None:
     reports = []
     for label, group in ((1, "epilepsy"), (0, "control")):
         entry = next(s.entry for s in run.unseen if s.entry.label == label)
-        analysis, written = detect(run.detector, entry.path, out / "detections")
-        say(f"     score {analysis.decision.score:.2f} for a simulated subject of the {group} group")
-        reports.append(written / "report.html")
+        found = detect(run.detector, entry.path, out / "detections")
+        say(f"     score {found.analysis.decision.score:.2f} for a simulated subject of the {group} group")
+        reports.append(found.folder / "report.html")
     say(f"\n{NORMAL_EEG}  {RESEARCH_USE}\nOpen these:")
     for report in reports:
         say(f"  {report}")

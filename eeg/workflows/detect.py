@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from eeg.detector.conformal import ALPHA
 from eeg.detector.detector import Detector
 from eeg.explanation.options import ExplanationOptions
+from eeg.io.suffixes import recording_stem
 from eeg.reporting.analysis import RecordingAnalysis
-from eeg.reporting.export import WRITERS
+from eeg.reporting.export import ESSENTIAL, WRITERS
 from eeg.reporting.export.bids import write_derivative
 from eeg.reporting.tensorboard import write_recording
 from eeg.workflows.analyse import analyse
-from trainers.errors import DataError
+from trainers.errors import DataError, describe_unexpected, one_line
+from trainers.files import partial_folder
 
 DERIVATIVE = Path("derivatives", "hebbian-eeg")
+
+
+@dataclass(frozen=True)
+class Detection:
+    """An analysed recording, the folder of its results, and what is missing there.
+
+    ``missing`` names the outputs that could not be written, ``notes`` says in one line each why, and what
+    others do not hold.
+    """
+
+    analysis: RecordingAnalysis
+    folder: Path
+    notes: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def attempt(self, output: str) -> Iterator[None]:
+        """Write an output that is not essential; a fault becomes a note."""
+        try:
+            yield
+        except Exception as error:
+            reason = error if isinstance(error, DataError) else describe_unexpected(error)
+            self.missing.append(output)
+            self.notes.append(f"{output} is not written: {reason}")
 
 
 def detect(
@@ -31,7 +57,7 @@ def detect(
     alpha: float = ALPHA,
     keep_name: bool = False,
     tensorboard: bool = False,
-) -> tuple[RecordingAnalysis, Path]:
+) -> Detection:
     """Analyse one recording and write the results to a separate folder below ``out``.
 
     The folder holds the files of `eeg.reporting.export.WRITERS`.  The segments also go to a derivative
@@ -59,27 +85,61 @@ def detect(
     DataError
         If the recording cannot be used or the folder cannot be written.
     """
-    analysis = analyse(detector, path, options, prevalence=prevalence, alpha=alpha, progress=True)
-    if keep_name:
-        analysis = replace(analysis, name=path.name.split(".")[0])
-    with atomic_folder(out / analysis.name) as folder:
-        for file, write in WRITERS.items():
-            write(analysis, folder / file)
-    write_derivative(analysis.segments, analysis.name, out / DERIVATIVE)
-    if tensorboard:
-        write_recording(analysis, out / "tensorboard" / analysis.name)
-    return analysis, out / analysis.name
+    with one_line(path):
+        analysis = analyse(detector, path, options, prevalence=prevalence, alpha=alpha, progress=True)
+        name = analysis.name
+        if keep_name:
+            analysis = replace(analysis, name=recording_stem(path))
+        found = Detection(analysis, out / analysis.name)
+        with result_folder(analysis, out) as files:
+            for file, write in WRITERS.items():
+                if file in ESSENTIAL:
+                    write(_with_notes(found), files / file)
+                else:
+                    with found.attempt(file):
+                        if note := write(analysis, files / file):
+                            found.notes.append(f"{file}: {note}")
+        with found.attempt("derivatives"):
+            write_derivative(analysis.segments, name, out / DERIVATIVE)
+        if tensorboard:
+            with found.attempt("tensorboard"):
+                write_recording(analysis, out / "tensorboard" / analysis.name)
+        return replace(found, analysis=_with_notes(found))
+
+
+def _with_notes(found: Detection) -> RecordingAnalysis:
+    """Return the analysis with the notes among its warnings."""
+    model = found.analysis.model
+    return replace(found.analysis, model=replace(model, warnings=(*model.warnings, *found.notes)))
 
 
 @contextmanager
-def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Yield a folder to write to, and move its files to ``folder`` when all are written."""
+def result_folder(analysis: RecordingAnalysis, out: Path) -> Iterator[Path]:
+    """Yield a folder to write to, and move its files to the analysis' folder in ``out`` when all are written.
+
+    Raises
+    ------
+    DataError
+        If that folder holds the results of another recording, or cannot be written.
+    """
+    folder = out / analysis.name
+    for former in (folder / name for name in ("result.json", "explanation.json")):
+        if former.is_file() and _recording_of(former) not in (None, analysis.recording.digest):
+            raise DataError(f"{folder}: holds the results of another recording; choose another --out")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=".partial-", dir=folder.parent) as partial:
-            yield Path(partial)
+        out.mkdir(parents=True, exist_ok=True)
+        with partial_folder(folder) as partial:
+            yield partial
             folder.mkdir(exist_ok=True)
-            for file in Path(partial).iterdir():
+            for file in partial.iterdir():
                 file.replace(folder / file.name)
     except OSError as error:
         raise DataError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
+
+
+def _recording_of(result: Path) -> object:
+    """Return the hash of the recording that a result is of, None if it does not state one."""
+    try:
+        return json.loads(result.read_text(encoding="utf-8"))["recording"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None

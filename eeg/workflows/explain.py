@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import mne
@@ -14,11 +14,13 @@ from eeg.explanation.attribution import METHODS, NOT_ADDITIVE
 from eeg.explanation.explain import Explanation
 from eeg.explanation.faithfulness import Faithfulness
 from eeg.explanation.options import ExplanationOptions
+from eeg.io.suffixes import recording_stem
 from eeg.reporting.analysis import RecordingAnalysis
 from eeg.reporting.export.bids import write_events
 from eeg.reporting.export.json import build_segments, write_json
 from eeg.workflows.analyse import analyse
-from eeg.workflows.detect import atomic_folder
+from eeg.workflows.detect import result_folder
+from trainers.errors import one_line
 
 
 def explain_recording(
@@ -54,12 +56,14 @@ def explain_recording(
         If the recording cannot be used, the method cannot explain the network, or the folder cannot be
         written.
     """
-    analysis = analyse(detector, path, options, prevalence=prevalence, healthy=healthy, progress=True)
-    folder = out / (path.name.split(".")[0] if keep_name else analysis.name)
-    with atomic_folder(folder) as files:
-        write_json(_document(analysis), files / "explanation.json")
-        write_events(analysis.segments, files / "events.tsv")
-    return analysis, folder
+    with one_line(path):
+        analysis = analyse(detector, path, options, prevalence=prevalence, healthy=healthy, progress=True)
+        if keep_name:
+            analysis = replace(analysis, name=recording_stem(path))
+        with result_folder(analysis, out) as files:
+            write_json(_document(analysis), files / "explanation.json")
+            write_events(analysis.segments, files / "events.tsv")
+        return analysis, out / analysis.name
 
 
 def _document(analysis: RecordingAnalysis) -> dict[str, object]:
@@ -67,6 +71,7 @@ def _document(analysis: RecordingAnalysis) -> dict[str, object]:
     contribution = () if explanation.contribution is None else explanation.contribution.tolist()
     return {
         "statements": [RESEARCH_USE, NOT_A_FINDING, *explanation_notes(explanation)],
+        "recording": analysis.recording.digest,
         "method": explanation.method,
         "baseline": explanation.baseline,
         "refused": explanation.refused,

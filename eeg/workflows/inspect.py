@@ -25,7 +25,7 @@ from eeg.io.suffixes import SUFFIXES, is_recording
 from eeg.preprocessing.interpolation import INTERPOLATED, missing_channels
 from eeg.preprocessing.pipeline import Preprocessing, kernel
 from eeg.preprocessing.quality import MIN_CLEAN_FRACTION, find_clipped
-from trainers.errors import DataError
+from trainers.errors import DataError, one_line
 
 _BOTH_GROUPS = ("its subject is labelled both epilepsy and control",)
 _MAX_NAMED = 6  # up to so many missing electrodes are named
@@ -130,13 +130,14 @@ def _summarise(number: int, entry: Entry, show_ids: bool, doubts: Sequence[str])
     facts: Header | None = None
     size, count, readable = None, None, False
     try:
-        facts = entry_header(entry)
-        problems += facts.problems
-        raw = read_recording(entry.path, preload=False)
-        size, signal_problems = _signal(raw)
-        problems += [*signal_problems, *_refusals(raw)]
-        count = _count_seizures(raw, entry.seizures)
-        readable = size is not None
+        with one_line(entry.path):
+            facts = entry_header(entry)
+            problems += facts.problems
+            raw = read_recording(entry.path, preload=False)
+            size, signal_problems = _signal(raw)
+            problems += [*signal_problems, *_refusals(raw)]
+            count = _count_seizures(raw, entry.seizures)
+            readable = size is not None
     except DataError as error:
         problems.append(_nameless(str(error), entry))
     present = facts.electrodes if facts else ()

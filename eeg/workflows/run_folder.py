@@ -20,14 +20,6 @@ RECORD = "run.json"
 PARTS = "unfinished"
 """The folder in it for the finished parts of an unfinished training."""
 
-_FILES = (RECORD, "model.safetensors", "predictions.csv", "card.md", "quality.json")
-
-
-def sweep_up(out: Path) -> None:
-    """Remove partial files of an interrupted training."""
-    for name in _FILES:
-        sweep(out / name)
-
 
 def make_folder(out: Path) -> Path:
     """Make a folder and check that it can be written.
@@ -69,7 +61,7 @@ def open_run_folder(out: Path, resume: bool, record: Mapping[str, Any], corpus: 
         If it belongs to another training, or another run is writing to it.
     """
     with alone(make_folder(out)):
-        sweep_up(out)
+        sweep(out)
         if resume and started(out):
             refuse_other(out, record)
             refuse_changed(out, corpus_digest(corpus))

@@ -34,7 +34,7 @@ def new_folder(out: Path) -> None:
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        sweep(out / _RUN)
+        sweep(out)
         refuse_content(out)
     except OSError as error:
         raise DataError(f"{out} cannot be created: {error.strerror}; specify another folder") from error
@@ -54,8 +54,7 @@ def open_folder(out: Path, run: dict[str, Any]) -> None:
     """
     path = out / _RUN
     if path.exists():
-        for name in (_RUN, _JSON, _CSV):
-            sweep(out / name)
+        sweep(out)
         run = _merge_records(provenance.read_record(path), run, path)
     else:
         new_folder(out)

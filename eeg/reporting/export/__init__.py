@@ -10,9 +10,11 @@ from eeg.reporting.export.szcore import write_szcore
 from eeg.reporting.html import write_report
 
 
-def _write_edf(analysis: RecordingAnalysis, path: Path) -> None:
+def _write_edf(analysis: RecordingAnalysis, path: Path) -> str | None:
     bad = analysis.quality.not_finite if analysis.quality else ()  # which EDF cannot store
-    write_annotated_edf(analysis.recording.without_channels(bad), analysis.recorded_segments(), path)
+    copied = analysis.recording.without_channels(bad)
+    clipped = write_annotated_edf(copied, analysis.recorded_segments(), path)
+    return f"clipped, since EDF cannot hold the range: {', '.join(clipped)}" if clipped else None
 
 
 def _write_szcore(analysis: RecordingAnalysis, path: Path) -> None:
@@ -25,11 +27,18 @@ def _write_quality(analysis: RecordingAnalysis, path: Path) -> None:
         write_json(analysis.windows.account(), path)
 
 
-WRITERS: Mapping[str, Callable[[RecordingAnalysis, Path], None]] = {
-    "result.json": lambda analysis, path: write_json(build_result(analysis), path),
+Writer = Callable[[RecordingAnalysis, Path], str | None]
+"""Writes a file for an analysis; returns what the file does not hold, if anything."""
+
+WRITERS: Mapping[str, Writer] = {
     "szcore.tsv": _write_szcore,
     "annotated.edf": _write_edf,
-    "report.html": write_report,
     "quality.json": _write_quality,
+    "result.json": lambda analysis, path: write_json(build_result(analysis), path),
+    "report.html": write_report,
 }
-"""File name -> function that writes this file for an analysis."""
+"""File name -> function that writes this file for an analysis; in this order, so that the last ones report
+what happened to the others."""
+
+ESSENTIAL = ("result.json", "report.html")
+"""The files that state the decision: a fault in another one does not cost them."""

@@ -12,17 +12,20 @@ from edfio import Edf, EdfAnnotation, EdfSignal, Recording as RecordingField
 
 from eeg.explanation.segments import Segment
 from eeg.io.gaps import GAP, gaps
+from eeg.io.reader import sample
 from eeg.preprocessing.recording import Recording
 from trainers.errors import DataError
 from trainers.files import replacing
 
 _NO_DATE = date(1985, 1, 1)  # the earliest date in EDF
 _MAX_LABEL = 16
+_LARGEST = 9_999_999.0  # µV: the negative number of 8 characters, EDF's field
+_WIDEST = 2.0**16  # µV of a channel: the steps of 16 bits over a wider range would hide the EEG
 _SAMPLES_OFFSET = 216  # bytes per signal in the header before its number of samples per record
 _BLOCK = 600  # records of about a second, so that memory does not grow with the recording
 
 
-def write_annotated_edf(recording: Recording, segments: Sequence[Segment], path: Path) -> None:
+def write_annotated_edf(recording: Recording, segments: Sequence[Segment], path: Path) -> list[str]:
     """Write a de-identified EDF+C copy of a recording with the segments as annotations.
 
     There is one annotation per segment and channel, as ``model attribution #1 (+0.12)@@T7``: the rank and the
@@ -39,6 +42,11 @@ def write_annotated_edf(recording: Recording, segments: Sequence[Segment], path:
     path
         The file to write.
 
+    Returns
+    -------
+    The channels with values that the copy does not hold, which are clipped: those over 65 mV apart, or beyond
+    10 V.
+
     Raises
     ------
     DataError
@@ -50,7 +58,7 @@ def write_annotated_edf(recording: Recording, segments: Sequence[Segment], path:
     raw = recording.raw
     size = int(raw.info["sfreq"])  # samples in a record of about a second
     marks = [*_marks(segments, raw.ch_names), *_gap_marks(raw, size)]
-    ranges = _ranges(recording)
+    ranges, clipped = _ranges(recording)
     header, annotations = _frame(raw, ranges, marks, size)
     with replacing(path) as partial, partial.open("wb") as file:
         file.write(header)
@@ -58,6 +66,7 @@ def write_annotated_edf(recording: Recording, segments: Sequence[Segment], path:
             volts = raw.get_data(start=first * size, stop=min(last * size, raw.n_times))
             padded = np.pad(volts, ((0, 0), (0, (last - first) * size - volts.shape[1])), mode="edge")
             np.hstack([_records(padded, ranges, size), annotations[first:last]]).tofile(file)
+    return clipped
 
 
 def _frame(
@@ -95,12 +104,15 @@ def _records(volts: np.ndarray, ranges: Sequence[tuple[float, float]], size: int
 def _signal(
     microvolts: np.ndarray, limits: tuple[float, float], name: str = "", rate: float = 1.0
 ) -> EdfSignal:
-    inside = np.clip(microvolts, *limits)  # samples in a gap may exceed them
+    inside = np.clip(microvolts, *limits)  # also samples in a gap, which may exceed them
     return EdfSignal(inside, rate, label=name, physical_dimension="uV", physical_range=limits)
 
 
-def _ranges(recording: Recording) -> list[tuple[float, float]]:
-    """Return the minimum and maximum of each channel in µV, rounded outwards to the 8 characters of EDF."""
+def _ranges(recording: Recording) -> tuple[list[tuple[float, float]], list[str]]:
+    """Return the minimum and maximum of each channel in µV, and the channels that these clip.
+
+    Limits are rounded outwards to the 8 characters of EDF.
+    """
     raw = recording.raw
     long = [name for name in raw.ch_names if len(name) > _MAX_LABEL]
     if long:
@@ -114,11 +126,18 @@ def _ranges(recording: Recording) -> list[tuple[float, float]]:
         raise DataError(
             f"channel {broken[0]}: values that are not finite, which EDF cannot store; exclude the channel"
         )
-    digits = np.ceil(np.log10(1 + 1e6 * np.maximum(np.abs(low), np.abs(high))))
+    low, high = 1e6 * low, 1e6 * high
+    wide = (high - low > _WIDEST) | (np.maximum(-low, high) > _LARGEST)
+    if wide.any():
+        middle = 1e6 * np.median(sample(raw), axis=(0, 2))
+        middle = np.clip(middle, (_WIDEST - 2 * _LARGEST) / 2, (2 * _LARGEST - _WIDEST) / 2)
+        limits = middle - _WIDEST / 2, middle + _WIDEST / 2
+        low, high = (np.where(wide, np.clip(edge, *limits), edge) for edge in (low, high))
+    digits = np.ceil(np.log10(1 + np.maximum(np.abs(low), np.abs(high))))
     scale = 10 ** np.clip(6 - digits, 0, 3)  # with a sign and a decimal point
-    lower, upper = np.floor(1e6 * low * scale) / scale, np.ceil(1e6 * high * scale) / scale
+    lower, upper = np.floor(low * scale) / scale, np.ceil(high * scale) / scale
     upper[upper == lower] += 1
-    return list(zip(lower.tolist(), upper.tolist(), strict=True))
+    return list(zip(lower.tolist(), upper.tolist(), strict=True)), np.array(raw.ch_names)[wide].tolist()
 
 
 def _marks(segments: Sequence[Segment], channels: Sequence[str]) -> list[EdfAnnotation]:

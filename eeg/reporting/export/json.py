@@ -39,6 +39,7 @@ def build_result(analysis: RecordingAnalysis) -> dict[str, Any]:
     return {
         "schema": _SCHEMA,
         "statements": [RESEARCH_USE, NORMAL_EEG, NOT_A_FINDING],
+        "recording": analysis.recording.digest,
         "score": float(decision.score),
         "interval": None if decision.interval is None else list(decision.interval),
         "prevalence": float(decision.prevalence),

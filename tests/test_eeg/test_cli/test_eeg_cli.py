@@ -585,7 +585,6 @@ def usage(tmp_path: Path, cohort: Path, model: Path, recording: Path) -> dict[st
         "0 is not in the range x>=1": (*detect, "--segments", 0),
         "cannot be written": ("detect", model, recording, "--out", recording / "below"),
         "is a file": ("detect", model, recording, "--out", recording),
-        "have the same content; give one of them": (*detect[:3], recording, *detect[3:]),
         "Missing option '--out'": ("detect", model, recording),
         "Missing argument 'RECORDINGS": ("detect", model),
         "inf is not a finite number": ("simulate", tmp_path / "new", "--minutes", "inf"),
@@ -606,13 +605,9 @@ def test_usage_is_that_of_the_command(tmp_path: Path, cohort: Path) -> None:
     assert "Usage: main train [OPTIONS] DATA" in result.stderr
 
 
-def test_recordings_are_files_that_differ(tmp_path: Path, cohort: Path, model: Path, recording: Path) -> None:
+def test_a_folder_is_not_a_recording(tmp_path: Path, cohort: Path, model: Path) -> None:
     out = ("--out", tmp_path / "new")
     assert refused(1, "detect", model, cohort, *out).endswith(f"{cohort}: a folder; give recordings (files)")
-    copy = Path(shutil.copy(recording, tmp_path / "copy.edf"))
-    message = refused(2, "detect", model, recording, copy, "--out", tmp_path / "newer")
-    assert message == f"Error: {recording} and {copy} have the same content; give one of them"
-    assert not (tmp_path / "newer").exists()
 
 
 def test_the_command_as_a_module() -> None:
