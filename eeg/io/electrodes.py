@@ -22,6 +22,7 @@ TEN_TWENTY = (
 MONTAGE = "colin27_1020"
 _ROW = 4  # contacts, at least, of a row of a grid or of a depth electrode
 _STRANGE = 3  # of them, at least, that the 10-10 system does not have
+_HIGHEST = 10  # number of an electrode
 
 _OLD_NAMES = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8"}
 EARS = ("A1", "A2", "M1", "M2")
@@ -118,10 +119,7 @@ def contacts(names: Sequence[str]) -> set[str]:
         if match := _CONTACT.fullmatch(name.strip()):
             rows.setdefault(match["row"].upper(), {})[name] = match["number"]
     rows = {row: numbers for row, numbers in rows.items() if len(numbers) >= _ROW}
-    known = {*scalp_names(), *EARS}
-    found = {
-        row for row, numbers in rows.items() if _is_strange({f"{row}{n}" for n in numbers.values()}, known)
-    }
+    found = {row for row, numbers in rows.items() if _is_strange(row, {*map(int, numbers.values())})}
     if found:
         midline = {electrode(name) for name in names}
         found |= {
@@ -133,9 +131,10 @@ def contacts(names: Sequence[str]) -> set[str]:
     return {name for row in found for name in rows[row]}
 
 
-def _is_strange(row: set[str], known: set[str]) -> bool:
-    """Return whether a row has names of known electrodes, and several that no electrode has."""
-    return bool(row & known) and len(row - known) >= _STRANGE
+def _is_strange(row: str, numbers: set[int]) -> bool:
+    """Return whether a row has names of known electrodes, and several, or a number, that no electrode has."""
+    unknown = {number for number in numbers if f"{row}{number}" not in {*scalp_names(), *EARS}}
+    return len(unknown) < len(numbers) and (len(unknown) >= _STRANGE or max(unknown, default=0) > _HIGHEST)
 
 
 def _against_one(names: Sequence[str]) -> dict[str, re.Match[str]]:

@@ -29,7 +29,10 @@ def _limit(memory: int) -> None:
         import resource
     except ImportError:  # not on Windows
         return
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    _, highest = resource.getrlimit(resource.RLIMIT_AS)
+    if highest != resource.RLIM_INFINITY:
+        memory = min(memory, highest)
+    resource.setrlimit(resource.RLIMIT_AS, (memory, highest))
 
 
 def _opened(path: str) -> bytes:
