@@ -62,7 +62,7 @@ def test_rules_describes_one_rule(name):
         (["train", "--rule", "oja", "--data", "faces"], 2, "'faces' is not one of digits, mnist"),
         (["train", "--rule", "oja", "--hidden", "0"], 2, "--hidden"),
         (["train", "--rule", "oja", "--device", "abacus"], 2, "--device"),
-        (["train", "--rule", "oja", "--settings", "nowhere.toml"], 1, "nowhere.toml: cannot be read"),
+        (["train", "--rule", "oja", "--settings", "nowhere.toml"], 2, "nowhere.toml: cannot be read"),
         (["train", "--rule", "oja", "--model", "lenet"], 1, "lenet is for grey images of 28 x 28"),
         (["train", "--rule", "krotov", "--hidden", "1", "--no-controls"], 1, "ranks 2 units"),
         (["train", "--rule", "oja", "--data", "mnist"], 1, "no folder given"),

@@ -261,29 +261,42 @@ def test_options_that_are_pairs_or_have_no_default_are_taken():
     ("changes", "message"),
     [
         ({"rate": 1}, "unknown setting 'rate'; expected one of learn, readout"),
-        ({"learn": {"rate": 1}}, "unknown setting 'rate'; expected one of epochs, batch, least_steps, lr"),
-        ({"learn": {"epochs": "two"}}, "epochs = 'two'; expected int"),
-        ({"learn": 3}, "learn = 3; expected dict"),
-        ({"learn": {"epochs": True}}, "epochs = True; expected int"),
-        ({"learn": {"lr": True}}, "lr = True; expected float"),
-        ({"greedy": 1}, "greedy = 1; expected bool"),
-        ({"readout": {"betas": [0.9]}}, r"betas = \[0.9\]; expected 2 values like \(0.9, 0.999\)"),
-        ({"readout": {"betas": ["a", "b"]}}, "betas = 'a'; expected float"),
+        ({"readot": {}}, "unknown setting 'readot'; did you mean 'readout'?"),
+        ({"learn": {"rate": 1}}, "unknown setting 'learn.rate'; expected one of epochs, batch, least_steps"),
+        ({"learn": {"batchs": 1}}, "unknown setting 'learn.batchs'; did you mean 'batch'?"),
+        ({"learn": {"epochs": "two"}}, "learn.epochs = 'two'; expected an integer"),
+        ({"learn": {"epochs": "x" * 10**6}}, "learn.epochs = 'xxx.{5,30}; expected an integer"),
+        ({"learn": {"epochs": 0}}, "learn.epochs = 0; expected an integer of at least 1"),
+        ({"learn": {"batch": -1}}, "learn.batch = -1; expected an integer of at least 1"),
+        ({"learn": {"batch": 10**30}}, "learn.batch = .*; expected an integer of at least 1"),
+        ({"learn": {"lr": float("nan")}}, "learn.lr = nan; expected a finite number"),
+        ({"learn": {"lr": 10**400}}, "learn.lr = 10*.*; expected a finite number"),
+        ({"learn": 3}, "learn = 3; expected a table"),
+        ({"settings": 3}, "settings = 3; expected a table"),
+        ({"learn": {"epochs": True}}, "learn.epochs = True; expected an integer"),
+        ({"learn": {"lr": True}}, "learn.lr = True; expected a number"),
+        ({"greedy": 1}, "greedy = 1; expected true or false"),
+        ({"readout": {"betas": [0.9]}}, r"readout.betas = \[0.9\]; expected 2 values like \(0.9, 0.999\)"),
+        ({"readout": {"betas": ["a", "b"]}}, "readout.betas = 'a'; expected a number"),
         ({"scale": "log"}, "scale = 'log'; expected none, mean, standard"),
     ],
 )
 def test_a_mistake_in_the_file_is_refused(changes, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(SettingsError, match=message) as caught:
         override(recommended("softhebb"), changes)
-    with pytest.raises(DataError, match=f"^softhebb: {message}"):
+    assert len(str(caught.value)) < 500
+    with pytest.raises(SettingsError, match=f"^softhebb: {message}"):
         Comparison(("softhebb",), overrides={"softhebb": changes}).experiments()
 
 
-@pytest.mark.parametrize("text", ["[softhebb", "lr = 1"])
-def test_a_file_of_another_format_is_refused(tmp_path, text):
+@pytest.mark.parametrize(
+    "content",
+    [b"[softhebb", b"lr = 1", b"\xff\xfe", b"a = " + 5000 * b"1", b"a = " + 9999 * b"[", b"[a]\n[a]", b"\0"],
+)
+def test_a_file_of_another_format_is_refused(tmp_path, content):
     path = tmp_path / "settings.toml"
-    path.write_text(text)
-    with pytest.raises(DataError, match=str(path)):
+    path.write_bytes(content)
+    with pytest.raises(SettingsError, match=str(path)):
         read_overrides(path)
 
 

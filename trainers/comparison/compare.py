@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,8 @@ from trainers.comparison.search import (
     search_rates,
 )
 from trainers.data.batches import Split
-from trainers.errors import DataError
-from trainers.provenance import make_record, read_record, write_record
+from trainers.errors import DataError, SettingsError
+from trainers.provenance import from_plain, make_record, read_record, write_record
 from trainers.recipes import Phase, recommended
 
 CONTROLS = ("backprop", "frozen")
@@ -65,7 +65,7 @@ class Comparison:
 
     Raises
     ------
-    ValueError
+    SettingsError
         If there is no such rule.
     """
 
@@ -83,8 +83,11 @@ class Comparison:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        for name in (*self.rules, *self.overrides):
-            find_rule(name)
+        try:
+            for name in (*self.rules, *self.overrides):
+                find_rule(name)
+        except ValueError as error:
+            raise SettingsError(str(error)) from error
 
     @classmethod
     def from_record(cls, run: Any) -> Comparison:
@@ -97,12 +100,12 @@ class Comparison:
         """
         if not isinstance(run, dict) or run.get("command") not in ("train", "compare"):
             raise DataError("the record is not of `hebbian train` or `hebbian compare`")
-        settings: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in run["settings"].items()
-        }
-        if settings.keys() != {f.name for f in fields(cls)}:
-            raise DataError("the record has settings of another version; use the version that it names")
-        return cls(**settings)
+        try:
+            return from_plain(cls, run.get("settings"))
+        except ValueError as error:
+            raise DataError(
+                f"settings: {error}; the record is damaged or of another version, use the one that it names"
+            ) from error
 
     def as_record(self, command: str, split: Split) -> dict[str, Any]:
         """Return the record for ``run.json``; see `trainers.provenance`."""
@@ -127,8 +130,8 @@ class Comparison:
             )
         try:
             recipe = override(recipe, self.overrides.get(rule, {}))
-        except DataError as error:
-            raise DataError(f"{rule}: {error}") from None
+        except SettingsError as error:
+            raise SettingsError(f"{rule}: {error}") from None
         return Experiment(rule, seed, recipe, self.net, self.widths, self.device)
 
 

@@ -12,7 +12,10 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
+import reprlib
+import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,7 +25,7 @@ from typing import Any, get_args
 
 from torch.optim import Adam
 
-from trainers.errors import DataError
+from trainers.errors import SettingsError
 from trainers.recipes import Phase, Recipe, Scale
 
 FINETUNE = Phase(partial(Adam, lr=1e-3), epochs=10)
@@ -31,6 +34,14 @@ FINETUNE = Phase(partial(Adam, lr=1e-3), epochs=10)
 _PHASES = ("learn", "readout", "finetune")
 _PLAIN = ("scale", "greedy", "centred")
 _STEPS = ("epochs", "batch", "least_steps")
+_TYPES = {
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    dict: "a table",
+    tuple: "a list",
+}
 
 Overrides = Mapping[str, Mapping[str, Any]]
 """Changes of recipes, by the name of the rule."""
@@ -41,17 +52,17 @@ def read_overrides(path: Path) -> dict[str, dict[str, Any]]:
 
     Raises
     ------
-    DataError
+    SettingsError
         If the file cannot be read, is not TOML, or has values outside of tables.
     """
     try:
         with path.open("rb") as file:
             tables = tomllib.load(file)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as TOML ({error})") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise SettingsError(f"{path}: cannot be read as TOML ({error})") from error
     for name, table in tables.items():
         if not isinstance(table, dict):
-            raise DataError(
+            raise SettingsError(
                 f"{path}: {name!r} is not in a table; expected a table named after a rule, such as [softhebb]"
             )
     return tables
@@ -62,25 +73,27 @@ def override(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
 
     Raises
     ------
-    DataError
+    SettingsError
         If a name is unknown, or a value has another type than what it replaces.
     """
-    rest = dict(changes)
-    settings = rest.pop("settings", {})
-    known = {**{name: {} for name in _PHASES}, **{name: getattr(recipe, name) for name in _PLAIN}}
-    new = _convert(rest, known)
+    known = {
+        **{name: {} for name in _PHASES},
+        **{name: getattr(recipe, name) for name in _PLAIN},
+        "settings": {},
+    }
+    new = _convert(changes, known)
     for name in new.keys() & _PHASES:
-        new[name] = _phase(getattr(recipe, name) or FINETUNE, new[name])
-    return replace(recipe, **new, settings=settings)
+        new[name] = _phase(getattr(recipe, name) or FINETUNE, new[name], f"{name}.")
+    return replace(recipe, **{"settings": {}, **new})
 
 
-def _phase(phase: Phase, changes: Mapping[str, Any]) -> Phase:
+def _phase(phase: Phase, changes: Mapping[str, Any], place: str) -> Phase:
     own = {name: getattr(phase, name) for name in _STEPS}
     optimizer = getattr(phase.optimizer, "func", phase.optimizer)
     parameters = inspect.signature(optimizer).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
     rates = {name: float(value) if type(value) is int else value for name, value in defaults.items()}
-    new = _convert(changes, {**own, **rates})
+    new = _convert(changes, {**own, **rates}, place)
     return replace(
         phase,
         optimizer=partial(phase.optimizer, **{k: v for k, v in new.items() if k not in own}),
@@ -88,12 +101,16 @@ def _phase(phase: Phase, changes: Mapping[str, Any]) -> Phase:
     )
 
 
-def _convert(changes: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``changes`` converted to the types of what they replace."""
+def _convert(changes: Mapping[str, Any], known: Mapping[str, Any], place: str = "") -> dict[str, Any]:
+    """Return ``changes`` converted to the types of what they replace; ``place`` is their table."""
     for name in changes:
         if name not in known:
-            raise DataError(f"unknown setting {name!r}; expected one of {', '.join(known)}")
-    return {name: _convert_value(known[name], value, name) for name, value in changes.items()}
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise SettingsError(
+                f"unknown setting {place + name[:40]!r}; {hint}expected one of {', '.join(known)}"
+            )
+    return {name: _convert_value(known[name], value, place + name) for name, value in changes.items()}
 
 
 def _convert_value(known: Any, value: Any, name: str) -> Any:
@@ -101,12 +118,22 @@ def _convert_value(known: Any, value: Any, name: str) -> Any:
         return value
     if isinstance(known, tuple) and isinstance(value, list | tuple):  # TOML has no tuples
         if len(value) != len(known):
-            raise DataError(f"{name} = {value!r}; expected {len(known)} values like {known}")
+            raise _mismatch(name, value, f"{len(known)} values like {known}")
         return tuple(_convert_value(k, v, name) for k, v in zip(known, value, strict=True))
     expected = type(known)
     fits = isinstance(value, (int, float) if expected is float else expected)
     if not fits or isinstance(value, bool) != (expected is bool):  # a bool is an int to Python
-        raise DataError(f"{name} = {value!r}; expected {expected.__name__}")
+        raise _mismatch(name, value, _TYPES.get(expected, expected.__name__))
+    if expected is float and not abs(value) < sys.float_info.max:
+        raise _mismatch(name, value, "a finite number")
     if name == "scale" and value not in get_args(Scale):
-        raise DataError(f"scale = {value!r}; expected {', '.join(get_args(Scale))}")
+        raise _mismatch(name, value, ", ".join(get_args(Scale)))
+    least = {"epochs": 1, "batch": 1, "least_steps": 0}.get(name.rpartition(".")[2])
+    if least is not None and not least <= value <= sys.maxsize:
+        raise _mismatch(name, value, f"an integer of at least {least}")
     return value
+
+
+def _mismatch(name: str, value: object, expected: str) -> SettingsError:
+    quoted = reprlib.repr(value)
+    return SettingsError(f"{name} = {quoted}; expected {expected}")
