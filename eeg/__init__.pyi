@@ -17,6 +17,7 @@ from .preprocessing.pipeline import Preprocessing as Preprocessing
 from .reporting.analysis import RecordingAnalysis as RecordingAnalysis
 from .training.plan import Plan as Plan
 from .workflows.analyse import analyse as analyse
+from .workflows.anonymize import anonymize as anonymize
 from .workflows.audit import audit as audit
 from .workflows.compare import compare_models as compare_models
 from .workflows.evaluate import evaluate as evaluate

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from eeg.cli.anonymize import anonymize_command
 from eeg.cli.common import create_out, echo, echo_error, one_thread, only_results_to_stdout
 from eeg.cli.data import audit_command, inspect_command, simulate_command
 from eeg.cli.detect import detect_command, explain_command
@@ -57,6 +58,7 @@ for command in (
     simulate_command,
     inspect_command,
     audit_command,
+    anonymize_command,
     train_command,
     compare_command,
     evaluate_command,

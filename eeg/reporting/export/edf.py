@@ -55,11 +55,15 @@ def write_annotated_edf(recording: Recording, segments: Sequence[Segment], path:
     ValueError
         If a segment is on a channel that the recording does not have.
     """
+    return write_edf(recording, _marks(segments, recording.raw.ch_names), path)
+
+
+def write_edf(recording: Recording, marks: Sequence[EdfAnnotation], path: Path) -> list[str]:
+    """Write a de-identified EDF+C copy of a recording with annotations; see `write_annotated_edf`."""
     raw = recording.raw
     size = int(raw.info["sfreq"])  # samples in a record of about a second
-    marks = [*_marks(segments, raw.ch_names), *_gap_marks(raw, size)]
     ranges, clipped = _ranges(recording)
-    header, annotations = _frame(raw, ranges, marks, size)
+    header, annotations = _frame(raw, ranges, [*marks, *_gap_marks(raw, size)], size)
     with replacing(path) as partial, partial.open("wb") as file:
         file.write(header)
         for first, last in pairwise([*range(0, len(annotations), _BLOCK), len(annotations)]):
