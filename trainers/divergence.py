@@ -16,7 +16,7 @@ LIMIT = torch.finfo(torch.float16).max
 class Watch:
     """The tensors of a rule and the numbers of its batches, checked for a divergence.
 
-    `observe` adds up numbers on the device; only `check` waits for them.  Biases may exceed `LIMIT`, and
+    Only `check` waits for the device.  Biases may exceed `LIMIT`, and
     buffers that are not finite at the start, such as masks, are left out.
 
     Parameters
@@ -43,15 +43,14 @@ class Watch:
             elif name in dict(rule.named_parameters()):
                 raise DivergenceError(f"{_layer(name)} is not finite before the training; initialise it")
         self._batches: Tensor | float = 0.0
-        self._objectives: Tensor | float = 0.0
+        self.objective: Tensor | None = None
+        """Objective of the last batch, detached."""
 
-    def observe(self, x: Tensor, y: Tensor | None, objective: Tensor | None) -> None:
-        """Add the numbers of a batch; ``objective`` is None if a gradient scaler may skip the step."""
+    def observe_batch(self, x: Tensor, y: Tensor | None) -> None:
+        """Add the inputs and targets of a batch."""
         for values in (x, y):
             if values is not None and values.is_floating_point():
                 self._batches = self._batches + values.sum(dtype=torch.float32)
-        if objective is not None:
-            self._objectives = self._objectives + objective.float()
 
     def check(self) -> None:
         """Raise `DivergenceError` that names the data, or the first layer that has diverged."""
@@ -63,17 +62,18 @@ class Watch:
                     f"{_layer(name)} has diverged: its largest absolute value is {size:.3g}; "
                     "use a lower learning rate"
                 )
-        if not math.isfinite(self._objectives):
+        if self.objective is not None and not self.objective.isfinite():
             raise DivergenceError("the objective is not finite; use a lower learning rate")
-        self._batches = self._objectives = 0.0
+        self._batches = 0.0
 
 
 def _largest(tensors: list[Tensor]) -> list[float]:
     """Return the largest absolute value of each tensor; NaN if it contains one."""
     if not tensors:
         return []
-    norms = [torch.linalg.vector_norm(t, math.inf).to(tensors[0].device, torch.float64) for t in tensors]
-    return [float(size) for size in torch.stack(norms).tolist()]
+    # Several times faster than the maximum norm.
+    bounds = [torch.stack(torch.aminmax(t)).to(tensors[0].device, torch.float64) for t in tensors]
+    return [float(size) for size in torch.stack(bounds).abs().amax(1).tolist()]
 
 
 def _layer(name: str) -> str:

@@ -276,12 +276,16 @@ class Trainer:
         """Add the weighted gradient of a batch to ``.grad``; return its weighted objective, detached."""
         device = next(self.rule.parameters()).device
         x, y = x.to(device), None if y is None else y.to(device)
+        assert self._watch is not None
+        if not getattr(self._loader, "is_finite", False):
+            self._watch.observe_batch(x, y)
         with nullcontext() if self.autocast is None else torch.autocast(device.type, self.autocast):
             objective: Tensor = weight * self._wrapped(x, y)
         self.scaler.scale(objective).backward()
-        assert self._watch is not None
-        self._watch.observe(x, y, None if self.scaler.is_enabled() else objective.detach())
-        return objective.detach()
+        objective = objective.detach()
+        if not self.scaler.is_enabled():  # which skips steps that overflow
+            self._watch.objective = objective
+        return objective
 
     def _check_numbers(self) -> None:
         assert self._watch is not None

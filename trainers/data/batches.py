@@ -91,6 +91,11 @@ class Batches:
                 x = self.x[mine]
             yield x, None if self.y is None else self.y[mine]
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether all batches are known to be finite; not if they are augmented."""
+        return self.augment is None
+
     def _samples(self) -> int:
         return len(self.x) - len(self.x) % self.world
 
