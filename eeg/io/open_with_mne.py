@@ -13,6 +13,8 @@ from typing import Any
 import mne
 
 _OPEN = open
+_PARSED = (".set", ".mat", ".cnt", ".mefd")  # whose samples are read by parsers in C, as their headers are
+_MOST_SAMPLES = 1 << 28  # 2 GiB of memory; of longer recordings the caller reads parts
 
 
 def main(path: str, memory: int) -> None:
@@ -40,7 +42,7 @@ def _opened(path: str) -> bytes:
         warnings.simplefilter("always")
         try:
             raw = _read(path)
-            if path.lower().endswith((".set", ".mat")):  # the samples in the file need its parser too
+            if path.lower().endswith(_PARSED) and raw.n_times * len(raw.ch_names) < _MOST_SAMPLES:
                 raw.load_data(verbose="warning")
             return _pickled(raw, [str(one.message) for one in caught])
         except Exception as error:

@@ -49,6 +49,7 @@ _RATES = (1.0, 1e6)  # Hz
 _MAX_DAYS = 7.0  # a longer span is a clock that was set, or several recordings
 _DENSEST = {".gz": 2000, "": 8}  # samples in a byte of a file, at most: more are declared, not present
 _DAY = 86400.0  # s
+_EDGE = 0.1  # s, from the start or the end of a recording
 _LOOKS = 60  # seconds of a recording that its amplitude is estimated from
 
 
@@ -183,8 +184,18 @@ def _open_with_header(path: Path) -> tuple[mne.io.BaseRaw, Header]:
             raw = mne.io.read_raw(path, verbose="warning")
     else:
         raw, texts = open_isolated(path)
+        if path.suffix.lower() == ".cnt":
+            _mark_restarts(raw)
     _check_extent(raw, path)
     return raw, header_from_raw(raw, [*notes, *notes_from(texts)])
+
+
+def _mark_restarts(raw: mne.io.BaseRaw) -> None:
+    """Annotate as joints where ANT's amplifier measured impedances, as whenever it starts and stops."""
+    marks, end = raw.annotations, raw.n_times / raw.info["sfreq"]
+    inside = (marks.onset > _EDGE) & (marks.onset < end - _EDGE)
+    for onset in marks.onset[inside & (marks.description == "impedance")]:
+        raw.annotations.append(onset, 0, "BAD boundary")
 
 
 def _check_extent(raw: mne.io.BaseRaw, path: Path) -> None:

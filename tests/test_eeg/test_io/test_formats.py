@@ -534,3 +534,20 @@ def test_a_reader_whose_package_is_not_installed() -> None:
 
     expected = "needs a package that is not installed: pip install 'hebbian-eeg[formats]'"
     assert _reason(isolated.ReaderError("RuntimeError", text, None)) == expected
+
+
+def test_impedances_of_ant_within_a_recording_are_joints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ANT's amplifier measures them whenever it starts and stops."""
+    (tmp_path / "a.cnt").write_bytes(b"RIFF" * 1000)
+    raw = mne.io.RawArray(1e-6 * noise(), mne.create_info(list(FOUR), RATE, "eeg"), verbose="error")
+
+    def opened(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
+        return raw.copy(), []
+
+    monkeypatch.setattr("eeg.io.reader.open_isolated", opened)
+    raw.set_annotations(mne.Annotations([0, SECONDS - 0.01], 0, "impedance"))
+    assert len(read_recording(tmp_path / "a.cnt").annotations) == 2
+    raw.set_annotations(mne.Annotations([0, 7, SECONDS - 0.01], 0, "impedance"))
+    assert refusal(tmp_path / "a.cnt") == "joined from pieces, such as at 7.0 s; split it there"
