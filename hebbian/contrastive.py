@@ -71,7 +71,7 @@ class Clapp(Rule):
     def first_view(self, x: Tensor) -> Tensor:
         """Return the mask of each sample (N, ...) for the first view; the second view is the rest."""
         if x.ndim == 2:
-            return torch.rand_like(x) < 0.5
+            return torch.rand_like(x, memory_format=torch.contiguous_format) < 0.5
         grid = [-(-side // self.patch) for side in x.shape[2:]]
         mask = torch.rand(len(x), 1, *grid, device=x.device) < 0.5
         for d, side in enumerate(x.shape[2:], 2):

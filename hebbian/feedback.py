@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hebbian.rule import Criterion, Rule, TappedRule, block_outputs, blocks, forward_detached
 from hebbian.rule_info import ANY_LAYERS, CHAIN, register_rule
-from hebbian.synapse import Synaptic, padded, synaptic, weight_layers
+from hebbian.synapse import Synaptic, padded, randn_like, synaptic, weight_layers
 
 Magnitude = Literal["uniform", "batch", "fixed"]
 _Geometry = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]
@@ -329,7 +329,7 @@ class SignSymmetry(_Feedback):
         if self.magnitude == "fixed":
             return w.sign() * self.fixed.get_buffer(self.names[layer])
         if self.magnitude == "batch":
-            return w.sign() * torch.randn_like(w).abs() * _scale(w)
+            return w.sign() * randn_like(w).abs() * _scale(w)
         return w.sign() * _scale(w)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from hebbian.rule import Criterion, Rule, TappedRule, check_classes, full_precision
 from hebbian.rule_info import ANY_LAYERS, register_rule
-from hebbian.synapse import correlate, surrogate, synaptic, weight_layers
+from hebbian.synapse import correlate, randn_like, surrogate, synaptic, weight_layers
 
 
 def sample_losses(criterion: Criterion, scores: Tensor, y: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ class WeightPerturbation(Rule):
         """Return the slope of the loss along the noise, times <θ, n>."""
         if y is None:
             raise ValueError("weight perturbation needs targets: rule(x, y)")
-        noise = {name: torch.randn_like(p) for name, p in self._free()}
+        noise = {name: randn_like(p) for name, p in self._free()}
         rise = self.loss(noise, self.sigma, x, y) - self.loss(noise, -self.sigma, x, y)
         slope = rise / (2 * self.sigma)
         along = [torch.sum(p * noise[name]) for name, p in self._free()]
@@ -107,7 +107,7 @@ class _Exploring(TappedRule):
         layer, x, out, ledger
             As in `TappedRule.at`.
         """
-        noise = self.sigma * torch.randn_like(out)
+        noise = self.sigma * randn_like(out)
         ledger.append((layer, x.detach(), out, noise))
         return (out + noise).detach()
 

@@ -134,7 +134,7 @@ class SpikeTiming(TappedRule):
         """Return spikes (T, N, ...), 0 or 1, that encode the activity ``x`` (N, ...)."""
         x = x.relu()
         rate = x / x.flatten(1).amax(1).clamp(min=1e-12).view(-1, *[1] * (x.ndim - 1))
-        return torch.bernoulli((self.peak * rate).expand(self.steps, *x.shape))
+        return torch.bernoulli((self.peak * rate).contiguous().expand(self.steps, *x.shape))
 
     def reward(self, scores: Tensor, y: Tensor | None) -> Tensor:
         """Return the factor (N,) of each sample's change."""
@@ -185,6 +185,6 @@ class RewardSpikeTiming(SpikeTiming):
 
 def fire(potential: Tensor, dim: int) -> Tensor:
     """Return spikes like ``potential``: one unit along ``dim``, sampled from the softmax, fires."""
-    gumbel = -torch.empty_like(potential).exponential_().log()
+    gumbel = -torch.empty_like(potential, memory_format=torch.contiguous_format).exponential_().log()
     winner = (potential + gumbel).argmax(dim)
     return F.one_hot(winner, potential.shape[dim]).movedim(-1, dim).to(potential.dtype)

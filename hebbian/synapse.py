@@ -95,6 +95,11 @@ def surrogate(w: Tensor, update: Tensor) -> Tensor:
     return -torch.sum(w * update.detach())
 
 
+def randn_like(t: Tensor) -> Tensor:
+    """Draw N(0, 1) in the shape of ``t``, in an order that does not depend on its strides in memory."""
+    return torch.randn_like(t, memory_format=torch.contiguous_format)
+
+
 def init_uniform(layer: nn.Module, like: Tensor, generator: torch.Generator | None) -> nn.Module:
     """Draw the parameters of ``layer`` from U(-1, 1) / sqrt(fan-in), as torch does; move it to ``like``."""
     bound = next(layer.parameters())[0].numel() ** -0.5

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from hebbian.rule import Criterion, Rule, block_outputs, blocks, evaluating, forward_detached, full_precision
 from hebbian.rule_info import CHAIN, register_rule
-from hebbian.synapse import CONVOLUTION_FOR, Synaptic
+from hebbian.synapse import CONVOLUTION_FOR, Synaptic, randn_like
 
 
 @register_rule(
@@ -78,7 +78,7 @@ class DifferenceTarget(Rule):
         above = blocks(self.model)[1:-1]
         errors = []
         for f, g, h in zip(above, self.feedback, hidden[:-1], strict=True):
-            near = h + self.noise * torch.randn_like(h)
+            near = h + self.noise * randn_like(h)
             with torch.no_grad():
                 above_near = f(near)
             errors.append((g(above_near) - near).square().sum())

@@ -473,6 +473,25 @@ def test_a_layer_without_weights_is_refused_at_construction():
     Backprop(model, F.cross_entropy)(*data()).backward()
 
 
+def test_the_order_of_values_in_memory_does_not_change_the_update(name):
+    """A seed draws the same noise in both, also in the parameters and the outputs of convolutions."""
+
+    def updates(memory_format):
+        torch.manual_seed(0)
+        model = nn.Sequential(
+            nn.Sequential(nn.Conv2d(3, 6, 3), nn.Tanh()),
+            nn.Sequential(nn.Conv2d(6, 4, 2), nn.Tanh()),
+            nn.Sequential(nn.Flatten(), nn.Linear(4 * 4, 4)),
+        )
+        x, y = helpers.batch(8, 3, 5, 5)
+        model = model.double().to(memory_format=memory_format)
+        torch.manual_seed(0)
+        rule = registry.build(name, model, F.cross_entropy, example=x, classes=4)
+        return helpers.grads(rule, x.to(memory_format=memory_format), y)
+
+    assert_same(updates(torch.channels_last), updates(torch.contiguous_format), rtol=1e-7, atol=1e-10)
+
+
 def test_one_logit_is_learned_from_or_refused_at_construction(name):
     entry = registry.find_rule(name)
     x, y = data()[0], (data()[1] > 1).float()[:, None]
