@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -45,7 +47,8 @@ class WeightPerturbation(Rule):
         dθ = -n (L(θ + sigma n) - L(θ - sigma n)) / (2 sigma), n ~ N(0, 1)
 
     On average this is the gradient; the relative error of one call is sqrt(P + 1), with P parameters.  Both
-    passes run in the mode of the rule, so running statistics are updated twice a call.
+    passes run in the mode of the rule, so running statistics are updated twice a call; they have the same
+    dropout masks, except in a compiled graph.
 
     Parameters
     ----------
@@ -83,7 +86,9 @@ class WeightPerturbation(Rule):
         if y is None:
             raise ValueError("weight perturbation needs targets: rule(x, y)")
         noise = {name: randn_like(p) for name, p in self._free()}
-        rise = self.loss(noise, self.sigma, x, y) - self.loss(noise, -self.sigma, x, y)
+        with _drawn_again(x):
+            high = self.loss(noise, self.sigma, x, y)
+        rise = high - self.loss(noise, -self.sigma, x, y)
         slope = rise / (2 * self.sigma)
         along = [torch.sum(p * noise[name]) for name, p in self._free()]
         return slope * torch.stack(along).sum()
@@ -98,9 +103,10 @@ class _Exploring(TappedRule):
     def __init__(self, model: nn.Module, criterion: Criterion, sigma: float) -> None:
         super().__init__(model, [synaptic(model, path) for path in weight_layers(model)])
         self.criterion, self.sigma = criterion, _positive(sigma)
+        self._silent = False
 
     def at(self, layer: Any, x: Tensor, out: Tensor, ledger: list[Any]) -> Tensor:
-        """Return a noisy output, detached.
+        """Return a noisy output, detached; in a silent pass noise is drawn and not added.
 
         Parameters
         ----------
@@ -109,7 +115,7 @@ class _Exploring(TappedRule):
         """
         noise = self.sigma * randn_like(out)
         ledger.append((layer, x.detach(), out, noise))
-        return (out + noise).detach()
+        return (out if self._silent else out + noise).detach()
 
 
 @register_rule(
@@ -129,8 +135,12 @@ class NodePerturbation(_Exploring):
 
     The noise is at all weight layers simultaneously; biases learn likewise.  On average, and for small
     sigma, this is the gradient.  The loss is computed for each sample, see `sample_losses`.  Two passes run
-    in the mode of the rule, so running statistics are updated twice a call; parameters of other layers
-    than Linear and ConvNd do not learn.
+    in the mode of the rule, so running statistics are updated twice a call; they have the same dropout masks,
+    except in a compiled graph.  Parameters of other layers than Linear and ConvNd do not learn.
+
+    With BatchNorm in train mode the average is not the gradient: a sample's noise changes the statistics, and
+    thereby the losses of other samples, which do not count for it.  Set such layers to eval mode, or use
+    GroupNorm.
 
     Parameters
     ----------
@@ -150,12 +160,24 @@ class NodePerturbation(_Exploring):
         """Return the mean over samples of the rise of the loss, times <n, u> / sigma²."""
         if y is None:
             raise ValueError("node perturbation needs targets: rule(x, y)")
-        with torch.no_grad():
-            quiet = sample_losses(self.criterion, self.model(x), y)
+        quiet = sample_losses(self.criterion, self._without_noise(x), y)
         scores, records = self.run(x)
         rise = sample_losses(self.criterion, scores.detach(), y) - quiet
         along = [torch.sum(out * _times(rise, noise)) for _, _, out, noise in records]
         return torch.stack(along).sum() / (self.sigma**2 * len(x))
+
+    @torch.no_grad()
+    def _without_noise(self, x: Tensor) -> Tensor:
+        """Return the scores without noise, with the dropout masks that the pass with noise will draw."""
+        if torch.compiler.is_compiling():
+            scores: Tensor = self.model(x)
+            return scores
+        self._silent = True
+        try:
+            with _drawn_again(x):
+                return self.run(x)[0]
+        finally:
+            self._silent = False
 
 
 @register_rule(
@@ -238,6 +260,16 @@ class RewardModulatedHebb(_Exploring):
                 e.mul_(self.trace).add_(correlate(layer, pre, noise) / scale)
             objectives.append(surrogate(layer.weight, change))
         return torch.stack(objectives).sum()
+
+
+@contextmanager
+def _drawn_again(x: Tensor) -> Iterator[None]:
+    """Restore the random state at the end: what follows draws the same numbers, such as dropout masks."""
+    if torch.compiler.is_compiling():
+        yield
+        return
+    with torch.random.fork_rng([x.device] if x.is_cuda else []):
+        yield
 
 
 def _times(number: Tensor, noise: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hebbian.rule import Criterion, TappedRule, full_precision, probabilities
 from hebbian.rule_info import ANY_LAYERS, register_rule
-from hebbian.synapse import Synaptic, correlate, current, rows, surrogate, synaptic
+from hebbian.synapse import Synaptic, correlate, current, mark_plastic, rows, surrogate, synaptic
 
 
 def trace(spikes: Tensor, tau: float) -> Tensor:
@@ -110,7 +110,9 @@ class SpikeTiming(TappedRule):
             raise ValueError(f"a pair of spikes needs at least 2 steps, got {steps}")
         if not 0 < peak <= 1:
             raise ValueError(f"peak must be above 0 and at most 1, got {peak}")
-        super().__init__(model, [synaptic(model, path) for path in layers])
+        plastic = [synaptic(model, path) for path in layers]
+        super().__init__(model, plastic)
+        mark_plastic(plastic)
         self.criterion = criterion
         self.stdp = PairSTDP(a_minus=0.0) if stdp is None else stdp
         self.steps, self.peak, self.leak = steps, peak, leak

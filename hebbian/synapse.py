@@ -5,7 +5,7 @@ Letters: x the layer's input, w its weight, u = w x its currents without bias, a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 import torch.nn.functional as F
@@ -93,6 +93,17 @@ def correlate(layer: Synaptic, x: Tensor, gate: Tensor) -> Tensor:
 def surrogate(w: Tensor, update: Tensor) -> Tensor:
     """Return the scalar whose gradient with respect to ``w`` is exactly minus ``update``."""
     return -torch.sum(w * update.detach())
+
+
+def mark_plastic(layers: Iterable[nn.Module]) -> None:
+    """Mark the weights of ``layers`` as those on which the step hooks of `trainers` act."""
+    for layer in layers:
+        layer.weight.is_plastic = True  # type: ignore[union-attr]
+
+
+def is_plastic(p: Tensor) -> bool:
+    """Return whether a weight is marked by `mark_plastic`."""
+    return getattr(p, "is_plastic", False)
 
 
 def randn_like(t: Tensor) -> Tensor:

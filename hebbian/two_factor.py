@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from hebbian.rule import Criterion, TappedRule
 from hebbian.rule_info import ANY_LAYERS, BuildContext, Object, Trait, register_rule
-from hebbian.synapse import Synaptic, correlate, current, places, rows, surrogate, synaptic
+from hebbian.synapse import Synaptic, correlate, current, mark_plastic, places, rows, surrogate, synaptic
 
 Update = tuple[Tensor, Tensor]
 Plasticity = Callable[[Tensor, Tensor], Update]
@@ -179,6 +179,7 @@ class Hebbian(TappedRule):
         if len(set(stateful)) < len(stateful):
             raise ValueError("a plasticity with state belongs to one layer: make one for each")
         super().__init__(model, at)
+        mark_plastic(at)
         self.plasticity = at
         self.criterion = criterion
         self.reduction: Reduction = reduction

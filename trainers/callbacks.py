@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from tqdm import tqdm
 
+from hebbian.synapse import is_plastic
 from trainers.trainer import Trainer
 
 _TINY = 1e-30  # a gradient of zeros remains zero, as in the published code
@@ -99,29 +100,54 @@ class Clip:
 
 
 def max_normalise(optimizer: torch.optim.Optimizer) -> None:
-    """Divide every parameter's gradient by its largest absolute entry before each step.
+    """Divide the gradient of every plastic layer by its largest absolute entry before each step.
 
     With plain SGD the largest entry of a layer's step is then the learning rate, following Krotov &
-    Hopfield 2019.  A gradient of zeros remains zero.
+    Hopfield 2019.  A gradient of zeros remains zero.  Other parameters, such as a readout's, are left alone.
+
+    Raises
+    ------
+    ValueError
+        If the optimizer has no weight at which a plasticity acts.
     """
 
     def normalise(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        for p in _with_gradient(optimizer):
-            p.grad.div_(p.grad.abs().max().clamp_min(_TINY))
+        for p in _plastic(optimizer):
+            if p.grad is not None:
+                p.grad.div_(p.grad.abs().max().clamp_min(_TINY))
 
+    _require_plastic(optimizer)
     optimizer.register_step_pre_hook(normalise)
 
 
 def unit_norm(optimizer: torch.optim.Optimizer) -> None:
-    """Normalise the incoming weights of every unit after each step, which keeps plain Hebb bounded."""
+    """Normalise the incoming weights of every unit of plastic layers after each step.
+
+    This keeps plain Hebb bounded.  Other parameters, such as a readout's, are left alone.
+
+    Raises
+    ------
+    ValueError
+        If the optimizer has no weight at which a plasticity acts.
+    """
 
     @torch.no_grad()
     def constrain(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        for p in _with_gradient(optimizer):
-            p.div_(p.flatten(1).norm(dim=1).clamp_min(_TINY).view(-1, *[1] * (p.ndim - 1)))
+        for p in _plastic(optimizer):
+            if p.grad is not None:
+                p.div_(p.flatten(1).norm(dim=1).clamp_min(_TINY).view(-1, *[1] * (p.ndim - 1)))
 
+    _require_plastic(optimizer)
     optimizer.register_step_post_hook(constrain)
 
 
-def _with_gradient(optimizer: torch.optim.Optimizer) -> list[Any]:
-    return [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+def _plastic(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [p for group in optimizer.param_groups for p in group["params"] if is_plastic(p)]
+
+
+def _require_plastic(optimizer: torch.optim.Optimizer) -> None:
+    if not _plastic(optimizer):
+        raise ValueError(
+            "the optimizer has no weight at which a plasticity acts; build the rule before the optimizer, or "
+            "mark the layers by hebbian.synapse.mark_plastic"
+        )

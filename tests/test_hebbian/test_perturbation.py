@@ -214,3 +214,16 @@ def test_traces_and_rates_are_shares():
     for settings in ({"trace": 1.0}, {"rate": -0.1}):
         with pytest.raises(ValueError, match="must be at least 0"):
             RewardModulatedHebb(nn.Linear(2, 2), F.cross_entropy, **settings)
+
+
+@pytest.mark.parametrize("kind", [WeightPerturbation, NodePerturbation])
+def test_both_passes_have_the_same_dropout_masks(kind):
+    """With other masks the difference of the losses would not vanish with sigma, and the update diverge."""
+    torch.manual_seed(0)
+    layers = [nn.Linear(20, 6), nn.Tanh(), nn.Dropout(0.5), nn.Linear(6, 5), nn.Dropout(0.5), nn.Linear(5, 4)]
+    model = nn.Sequential(*layers).double()
+    x, y = batch(8, 20)
+    large, small = (flat(grads(kind(model, F.cross_entropy, sigma), x, y)) for sigma in (1e-4, 1e-5))
+    torch.testing.assert_close(large, small, rtol=1e-2, atol=1e-4)
+    without = flat(grads(kind(model, F.cross_entropy, 1e-5).eval(), x, y))
+    assert (without - small).norm() > 0.1 * small.norm()

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hebbian import Backprop, Hebbian, oja
+from hebbian import Backprop, Hebbian, hebb, oja
 from trainers import Batches, Progress, Schedule, Trainer, callbacks, max_normalise, unit_norm
 
 
@@ -23,8 +23,45 @@ def set_gradients(parameters, scale=(1e-3, 1e3)):
         p.grad = s * torch.randn(p.shape, generator=g, dtype=p.dtype)
 
 
+def plastic(p):
+    p.is_plastic = True
+    return p
+
+
+@pytest.mark.parametrize("hook", [unit_norm, max_normalise])
+@pytest.mark.parametrize("bias", [True, False])
+def test_hooks_leave_the_readout_alone(hook, bias):
+    """The readout is that of a training without the hook; the plastic layer is not."""
+
+    def trained(hook):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(6, 8, bias=bias), nn.ReLU(), nn.Linear(8, 3, bias=bias))
+        rule = Hebbian(model, {"0": hebb}, F.cross_entropy)
+        still = {"params": model[0].parameters(), "lr": 0.0}
+        optimizer = torch.optim.SGD([{"params": model[2].parameters()}, still], lr=0.1)
+        hook(optimizer)
+        rule(torch.ones(2, 6), torch.tensor([0, 1])).backward()
+        before = model[0].weight.grad.clone()
+        optimizer.step()
+        return model, before
+
+    free, _ = trained(lambda optimizer: None)
+    model, gradient = trained(hook)
+    assert all(torch.equal(p, q) for p, q in zip(model[2].parameters(), free[2].parameters(), strict=True))
+    if hook is unit_norm:
+        torch.testing.assert_close(model[0].weight.norm(dim=1), torch.ones(8))
+    else:
+        torch.testing.assert_close(model[0].weight.grad, gradient / gradient.abs().max())
+
+
+def test_hooks_refuse_an_optimizer_without_plastic_weights():
+    for hook in (unit_norm, max_normalise):
+        with pytest.raises(ValueError, match="no weight at which a plasticity acts; build the rule before"):
+            hook(torch.optim.SGD(layers(), lr=0.1))
+
+
 def test_the_largest_entry_of_a_max_normalised_step_is_the_rate():
-    parameters = layers()
+    parameters = [plastic(p) for p in layers()]
     optimizer = torch.optim.SGD(parameters, lr=0.02)
     max_normalise(optimizer)
     set_gradients(parameters)
@@ -39,7 +76,7 @@ def test_the_largest_entry_of_a_max_normalised_step_is_the_rate():
 
 
 def test_a_gradient_of_zeros_makes_no_step():
-    p = nn.Parameter(torch.ones(2, 2))
+    p = plastic(nn.Parameter(torch.ones(2, 2)))
     optimizer = torch.optim.SGD([p, nn.Parameter(torch.ones(1))], lr=1.0)
     max_normalise(optimizer)
     p.grad = torch.zeros(2, 2)
@@ -48,7 +85,7 @@ def test_a_gradient_of_zeros_makes_no_step():
 
 
 def test_unit_norm_holds_for_every_unit_after_the_step():
-    parameters = layers()
+    parameters = [plastic(p) for p in layers()]
     optimizer = torch.optim.SGD(parameters, lr=0.5)
     unit_norm(optimizer)
     set_gradients(parameters)
