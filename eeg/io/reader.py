@@ -122,10 +122,7 @@ def from_raw(raw: mne.io.BaseRaw, *, ears: bool = False) -> tuple[mne.io.BaseRaw
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Convert any error while reading a recording to a `DataError` of one line.
-
-    The texts of other libraries' errors may quote the file, so they are not in it.
-    """
+    """Refuse what is not a recording before it is opened, and convert errors as `reading_signals` does."""
     if not path.exists():
         raise DataError(f"{path}: no such file")
     if is_plain_folder(path):
@@ -134,6 +131,16 @@ def reading(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: neither a file nor a folder but a device, a pipe or a socket")
     if path.is_file() and not path.stat().st_size:
         raise DataError(f"{path}: empty, 0 bytes; copy or export it again")
+    with reading_signals(path):
+        yield
+
+
+@contextmanager
+def reading_signals(path: Path) -> Iterator[None]:
+    """Convert any error while reading a recording to a `DataError` of one line.
+
+    The texts of other libraries' errors may quote the file, so they are not in it.
+    """
     try:
         yield
     except DataError:

@@ -13,7 +13,7 @@ import numpy as np
 from eeg.datasets.fingerprint import file_hash
 from eeg.io.gaps import stretches
 from eeg.io.header import Header
-from eeg.io.reader import from_raw, read_with_header
+from eeg.io.reader import from_raw, read_with_header, reading_signals, recording_file
 
 BLOCK = 600.0
 """Seconds of a recording that are in memory at once."""
@@ -54,7 +54,8 @@ class Recording:
         high = -low
         for i, (begin, end) in enumerate(found):
             for start in range(begin, end, step):
-                volts = raw.get_data(start=start, stop=min(start + step, end))
+                with reading_signals(Path(recording_file(raw))):
+                    volts = raw.get_data(start=start, stop=min(start + step, end))
                 low[i] = np.minimum(low[i], volts.min(axis=1))
                 high[i] = np.maximum(high[i], volts.max(axis=1))
         return cls(raw, found, low, high, header, digest)
