@@ -17,6 +17,7 @@ from importlib.metadata import Distribution, PackageNotFoundError, entry_points,
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
+import torch
 from cattrs import Converter, transform_error
 from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
 
@@ -106,6 +107,7 @@ def make_record(
             "data": tensor_digest(split.tensors),
             "versions": {**versions(), **suppliers(recipes.keys(), settings["data"])},
             "git": git_state(),
+            "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
         }
     )
 

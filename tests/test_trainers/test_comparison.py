@@ -329,7 +329,7 @@ def test_a_recorded_training_is_repeated(tmp_path):
     assert result.exit_code == 0, result.output
     again = call_hebbian("run", first / "run.json", "--out", second)
     assert again.exit_code == 0, again.output
-    assert "All 1 results are the same, bit for bit." in again.output
+    assert "All 1 results are the same, bit for bit, on this processor." in again.output
     assert "contains the record itself" in call_hebbian("run", first / "run.json", "--out", first).output
     (tmp_path / "alone").mkdir()
     (tmp_path / "alone" / "run.json").write_text((first / "run.json").read_text())
@@ -362,7 +362,7 @@ def test_a_recorded_comparison_is_repeated(tmp_path, here):
     assert shown[0] == "rule"
     assert set(shown[1:]) == {"dfa", "backprop", "frozen"}
     again = call_hebbian("run", tmp_path / "first" / "run.json", "--out", tmp_path / "second")
-    assert "All 3 results are the same, bit for bit." in again.output
+    assert "All 3 results are the same, bit for bit, on this processor." in again.output
 
 
 @pytest.mark.slow

@@ -131,7 +131,11 @@ def compare_rules_command(
 @JOBS_OPTION
 @DATA_FOLDER
 def run_command(record: Path, out: Path, jobs: int, folder: Path | None) -> None:
-    """Repeat the run in RECORD, a run.json, and report whether the results are the same."""
+    """Repeat the run in RECORD, a run.json, and report whether the results are the same.
+
+    On the same processor, results on a CPU are the same bit for bit.  On another one the sums of floats are
+    made in another order; the record names the processor and each difference in accuracy is printed.
+    """
     from trainers.comparison.repeat import ResultsDiffer, repeat_run
 
     if out.resolve() == record.parent.resolve():
@@ -143,7 +147,7 @@ def run_command(record: Path, out: Path, jobs: int, folder: Path | None) -> None
     except ResultsDiffer as error:
         click.echo("\n".join(error.lines))
         raise
-    click.echo(f"All {count} results are the same, bit for bit.")
+    click.echo(f"All {count} results are the same, bit for bit, on this processor.")
 
 
 def _comparison(rules: Sequence[str], seeds: Sequence[int], controls: bool, **settings: Any) -> Comparison:

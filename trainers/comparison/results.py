@@ -119,6 +119,7 @@ def _merge_records(old: Any, new: dict[str, Any], path: Path) -> dict[str, Any]:
         {
             **this,
             "git": None,
+            "processor": None,
             "settings": {**this["settings"], **wider},
             "recipes": {**that["recipes"], **this["recipes"]},
         }
@@ -126,4 +127,4 @@ def _merge_records(old: Any, new: dict[str, Any], path: Path) -> dict[str, Any]:
     )
     if changes := provenance.differences(before, now):
         raise DataError(f"{path} is of another run ({'; '.join(changes)}); specify a new folder")
-    return {**now, "git": new["git"]}
+    return {**now, "git": new["git"], "processor": new["processor"]}
