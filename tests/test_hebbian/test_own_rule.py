@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import tomllib
 from importlib.metadata import version
 
 import pytest
@@ -24,25 +23,37 @@ def blocks(language):
 
 
 def install(folder, project, **modules):
-    """Lay out in ``folder`` what pip would install of a package."""
+    """Write the files of a package and its metadata, which pip makes by the same call when it installs it."""
+    (folder / "pyproject.toml").write_text(project)
     for name, code in modules.items():
         (folder / f"{name}.py").write_text(code)
-    info = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(
-        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
-    )
-    lines = []
-    for group, points in project["entry-points"].items():
-        lines += [f"[{group}]", *(f"{name} = {value}" for name, value in points.items())]
-    (info / "entry_points.txt").write_text("\n".join(lines))
+    code = "from setuptools.build_meta import prepare_metadata_for_build_wheel as make; make('.')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
-@pytest.fixture
-def package(tmp_path):
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("package")
     rule, data = blocks("python")
-    install(tmp_path, tomllib.loads(blocks("toml")[0])["project"], my_rules=rule, my_data=data)
-    return tmp_path
+    install(folder, blocks("toml")[0], my_rules=rule, my_data=data)
+    return folder
+
+
+ODD = """
+[project]
+name = "odd"
+version = "1"
+[tool.setuptools]
+py-modules = ["my_odd"]
+[project.entry-points."hebbian.data"]
+odd = "my_odd:give"
+"""
+
+
+def test_the_package_of_the_page_contains_both_modules(package):
+    (names,) = package.glob("*.dist-info/top_level.txt")
+    assert names.read_text().split() == ["my_data", "my_rules"]
 
 
 def test_a_rule_takes_twenty_lines():
@@ -91,17 +102,15 @@ def test_the_rule_of_the_page_is_equal_to_the_built_in_one(package, monkeypatch)
 
 
 def test_names_that_are_taken_and_wrong_things_are_refused(tmp_path, monkeypatch):
-    points = {"hebbian.data": {"odd": "my_odd:give", "mnist": "my_odd:give"}}
-    install(tmp_path, {"name": "odd", "version": "1", "entry-points": points}, my_odd="give = dict.fromkeys")
+    install(tmp_path, ODD + 'mnist = "my_odd:give"', my_odd="give = dict.fromkeys")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ValueError, match="a data set named 'mnist' exists already"):
         data.data_sets()
 
 
 def test_an_entry_point_that_returns_no_split_is_refused(tmp_path, monkeypatch):
-    points = {"hebbian.data": {"odd": "my_odd:give"}}
     code = "def give(folder):\n    return [folder]\n"
-    install(tmp_path, {"name": "odd", "version": "1", "entry-points": points}, my_odd=code)
+    install(tmp_path, ODD, my_odd=code)
     monkeypatch.syspath_prepend(tmp_path)
     assert "odd" in data.data_sets()
     with pytest.raises(
