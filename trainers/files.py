@@ -1,4 +1,4 @@
-"""Atomic replacement of files."""
+"""Atomic replacement of files, and folders in which one program writes at a time."""
 
 from __future__ import annotations
 
@@ -61,6 +61,34 @@ def partial_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
         if lock is not None:
             os.close(lock)
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Lock an existing folder against other trainings until the end of the context, or of the process.
+
+    Windows and some network disks have no such locks; there this does nothing.
+
+    Raises
+    ------
+    DataError
+        If another training holds the lock.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    folder = os.open(out, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # the disk has no locks
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise DataError(f"{out}: another run is writing to this folder; name a new folder") from None
+        yield
+    finally:
+        os.close(folder)
 
 
 def refuse_content(out: Path) -> None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from eeg.datasets import Corpus
 from eeg.datasets.fingerprint import corpus_digest
 from trainers.errors import DataError, SettingsError
-from trainers.files import refuse_content, sweep
+from trainers.files import alone, refuse_content, sweep
 from trainers.provenance import differences, read_record, to_plain, write_record
 
 RECORD = "run.json"
@@ -71,34 +69,6 @@ def open_run_folder(out: Path, resume: bool, record: Mapping[str, Any], corpus: 
             )
         else:
             refuse_content(out)
-        yield
-
-
-@contextmanager
-def alone(out: Path) -> Iterator[None]:
-    """Lock an existing folder against other trainings until the process ends.
-
-    Windows and some network disks have no such locks; there this does nothing.
-
-    Raises
-    ------
-    DataError
-        If another training holds the lock.
-    """
-    if sys.platform == "win32":
-        yield
-        return
-    import fcntl
-
-    with ExitStack() as stack:
-        folder = os.open(out, os.O_RDONLY)
-        stack.callback(os.close, folder)
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataError(f"{out}: another run is writing to this folder; name a new folder") from None
-        except OSError:  # the disk has no locks
-            pass
         yield
 
 

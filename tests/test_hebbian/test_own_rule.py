@@ -28,7 +28,9 @@ def install(folder, project, **modules):
     for name, code in modules.items():
         (folder / f"{name}.py").write_text(code)
     code = "from setuptools.build_meta import prepare_metadata_for_build_wheel as make; make('.')"
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 

@@ -14,6 +14,7 @@ from hebbian import registry
 from tests.helpers import call_hebbian
 from trainers.comparison import experiment
 from trainers.comparison.experiment import wilson
+from trainers.files import alone
 from trainers.trainer import predict
 
 
@@ -274,3 +275,13 @@ def test_the_interval_is_wilsons(hits, n):
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     assert wilson(p, n) == pytest.approx((centre - half, centre + half))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
+@pytest.mark.parametrize("words", ["train --rule oja", "train --rule oja --resume", "compare --rules oja"])
+def test_a_second_run_is_refused_in_a_folder_where_one_is_writing(tmp_path, words):
+    with alone(tmp_path):
+        result = call_hebbian(*words.split(), "--out", tmp_path)
+    assert result.exit_code == 1
+    assert complaint(result).endswith("another run is writing to this folder; name a new folder")
+    assert not list(tmp_path.iterdir())

@@ -19,7 +19,13 @@ from hebbian.registry import find_rule
 from trainers.comparison.experiment import Experiment, Net, Result, run_experiment
 from trainers.comparison.process import JobError, peak_memory, run_in_process, run_jobs
 from trainers.comparison.recipe_overrides import FINETUNE, Overrides, override
-from trainers.comparison.results import describe_result, open_folder, read_run_results, write_results
+from trainers.comparison.results import (
+    describe_result,
+    lock_folder,
+    open_folder,
+    read_run_results,
+    write_results,
+)
 from trainers.comparison.search import (
     SearchResult,
     describe_search,
@@ -175,7 +181,8 @@ def compare_rules(
     Raises
     ------
     DataError
-        If ``out`` contains another comparison or cannot be written, or a search lacks Optuna.
+        If ``out`` contains another comparison, cannot be written or another run is writing to it, or a
+        search lacks Optuna.
     ValueError
         If the network does not fit the data.
     """
@@ -183,7 +190,20 @@ def compare_rules(
     experiments[0].model(split)
     if comparison.trials:
         require_optuna()
-    open_folder(out, comparison.as_record("compare", split))
+    with lock_folder(out):
+        open_folder(out, comparison.as_record("compare", split))
+        return _run_missing(comparison, experiments, split, out, jobs, minutes, report)
+
+
+def _run_missing(
+    comparison: Comparison,
+    experiments: list[Experiment],
+    split: Split,
+    out: Path,
+    jobs: int,
+    minutes: float,
+    report: Callable[[str], None],
+) -> list[Result]:
     run = partial(run_jobs, jobs=jobs, deadline=time.monotonic() + 60 * minutes)
     threads = comparison.threads
     if comparison.trials:

@@ -7,7 +7,8 @@ and are rewritten after each run.
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -15,33 +16,42 @@ from typing import Any
 from trainers import provenance
 from trainers.comparison.experiment import Result
 from trainers.errors import DataError
-from trainers.files import refuse_content, replacing, sweep
+from trainers.files import alone, refuse_content, replacing, sweep
 
 _RUN, _JSON, _CSV = "run.json", "results.json", "results.csv"
 
 
-def new_folder(out: Path) -> None:
-    """Create a folder, or accept an empty one.
-
-    Temporary files of a run that was killed while it wrote the record are removed.
+@contextmanager
+def lock_folder(out: Path) -> Iterator[None]:
+    """Create a folder if there is none, and lock it against other runs.
 
     Raises
     ------
     DataError
-        If the folder cannot be created.
-    SettingsError
-        If it is not empty.
+        If the folder cannot be created, or another run is writing to it.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        sweep(out)
-        refuse_content(out)
     except OSError as error:
         raise DataError(f"{out} cannot be created: {error.strerror}; specify another folder") from error
+    with alone(out):
+        yield
+
+
+def new_folder(out: Path) -> None:
+    """Accept an empty folder, without the temporary files of a run that was killed while it wrote the record.
+
+    Raises
+    ------
+    SettingsError
+        If it is not empty.
+    """
+    sweep(out)
+    refuse_content(out)
 
 
 def open_folder(out: Path, run: dict[str, Any]) -> None:
-    """Create the folder of a run, or check that it belongs to the same training or comparison.
+    """Begin a run in a locked folder, or check that it belongs to the same training or comparison.
 
     Rules and seeds may differ: the record in the folder includes all of them.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import torch
@@ -12,7 +12,13 @@ from trainers.callbacks import Progress
 from trainers.checkpoint import Checkpoint
 from trainers.comparison.compare import Comparison
 from trainers.comparison.experiment import WIDTHS, Experiment, Result, run_experiment
-from trainers.comparison.results import new_folder, open_folder, read_run_results, write_results
+from trainers.comparison.results import (
+    lock_folder,
+    new_folder,
+    open_folder,
+    read_run_results,
+    write_results,
+)
 from trainers.data.batches import Split
 from trainers.distributed import rank
 from trainers.errors import DataError, DivergenceError
@@ -45,9 +51,16 @@ def train_rules(
     Raises
     ------
     DataError
-        If ``out`` cannot be used, or a rule cannot be trained on these data.
+        If ``out`` cannot be used, another run is writing to it, or a rule cannot be trained on these data.
     """
     torch.set_num_threads(comparison.threads)
+    with nullcontext() if out is None or rank() else lock_folder(out):
+        return _train_all(comparison, split, out, resume, alignment)
+
+
+def _train_all(
+    comparison: Comparison, split: Split, out: Path | None, resume: bool, alignment: bool
+) -> list[Result]:
     results = {} if out is None else {(r.rule, r.seed): r for r in read_run_results(out)}
     if out is not None and rank() == 0:
         if not resume:

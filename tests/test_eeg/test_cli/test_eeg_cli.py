@@ -27,10 +27,10 @@ from eeg.io.electrodes import TEN_TWENTY
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.reporting.export import WRITERS
 from eeg.workflows.evaluate import plan_of
-from eeg.workflows.run_folder import alone
 from eeg.workflows.train import read_results
 from tests.helpers import without_numbers
 from tests.test_eeg.recordings import DATA, needs_data
+from trainers.files import alone
 
 OUTPUTS = set(WRITERS)
 EVENTS = "_desc-attribution_events"
