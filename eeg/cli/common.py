@@ -21,13 +21,21 @@ if TYPE_CHECKING:
     from trainers.errors import DataError
 
 
-def opened(model: Path, network: str | None, quality: Policy | None = None) -> Detector:
-    """Load a model from its file or folder, with the allowed code and the --quality of the command."""
+def opened(
+    model: Path, network: str | None, quality: Policy | None = None, ictal: str | None = None
+) -> Detector:
+    """Load a model from its file or folder, with the allowed code, --quality and --ictal of the command."""
     from dataclasses import replace
 
     from eeg.detector.detector import load_detector
+    from trainers.errors import SettingsError
 
     detector = load_detector(model, network)
+    if ictal is not None:
+        try:
+            detector = replace(detector, preprocessing=replace(detector.preprocessing, ictal=ictal))
+        except ValueError as error:
+            raise SettingsError(str(error)) from error
     return detector if quality is None else replace(detector, quality=quality)
 
 

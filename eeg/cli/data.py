@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from eeg.cli.common import echo, end
-from eeg.cli.options import DATA, FOLDER, JOBS, MACHINE, FloatRange
+from eeg.cli.common import Reporter, echo, end
+from eeg.cli.options import DATA, FOLDER, ICTAL, JOBS, MACHINE, OUTSIDE, FloatRange
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -32,9 +32,11 @@ def simulate_command(out: Path, subjects: int, minutes: float, seed: int, jobs: 
 
 @click.command("inspect", short_help="List recordings and their problems.")
 @click.argument("path", type=DATA)
+@OUTSIDE
+@ICTAL
 @MACHINE
 @click.option("--show-ids", is_flag=True, help="Show files, subjects and dates too.")
-def inspect_command(path: Path, machine: bool, show_ids: bool) -> None:
+def inspect_command(path: Path, machine: bool, **options: Any) -> None:
     """List the recordings in PATH (a corpus, a table, a folder or a file) and their problems.
 
     Recordings are numbered; names and dates are not shown.  The exit code is 1 if a recording or its
@@ -42,18 +44,19 @@ def inspect_command(path: Path, machine: bool, show_ids: bool) -> None:
     """
     from eeg.workflows.inspect import format_inspection, inspect_corpus
 
-    found = inspect_corpus(path, show_ids=show_ids)
+    found = inspect_corpus(path, **options)
     echo(_json(found) if machine else format_inspection(found))
     end([one for one in found.recordings if not one.readable])
 
 
 @click.command("audit", short_help="Predict the diagnoses without any EEG.")
 @click.argument("data", type=DATA)
+@OUTSIDE
 @click.option("--folds", type=click.IntRange(2), default=5, show_default=True, help="By subject.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @MACHINE
 @JOBS
-def audit_command(data: Path, folds: int, seed: int, machine: bool, jobs: int) -> None:
+def audit_command(data: Path, outside: bool, machine: bool, **options: Any) -> None:
     """Evaluate how well facts of the recording predict the diagnoses in DATA, without any EEG.
 
     Date, hour, site, sex, age, device, sampling rate, duration, channels, filters and the band of the
@@ -62,9 +65,10 @@ def audit_command(data: Path, folds: int, seed: int, machine: bool, jobs: int) -
     from eeg.datasets import open_corpus
     from eeg.workflows.audit import audit, format_audit
 
-    corpus = open_corpus(data)
-    found = audit(corpus, folds=folds, seed=seed, jobs=jobs)
+    corpus, reporter = open_corpus(data, outside=outside), Reporter(machine)
+    found = audit(corpus, **options, **reporter.callbacks)
     echo(_json(found) if machine else format_audit(corpus, found))
+    end(reporter.failed)
 
 
 def _json(facts: DataclassInstance) -> str:

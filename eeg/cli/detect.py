@@ -19,6 +19,7 @@ from eeg.cli.options import (
     NETWORK,
     PREVALENCE,
     SEGMENTS,
+    TRAINED_ICTAL,
     TRAINED_QUALITY,
     FloatRange,
 )
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 @KEEP_NAMES
 @click.option("--tensorboard", is_flag=True, help="Write the report's figures for TensorBoard as well.")
 @TRAINED_QUALITY
+@TRAINED_ICTAL
 @MACHINE
 def detect_command(
     model: Path,
@@ -55,6 +57,7 @@ def detect_command(
     network: str | None,
     out: Path,
     quality: Policy | None,
+    ictal: str | None,
     machine: bool,
     alpha: float | None,
     prevalence: float | None,
@@ -66,7 +69,7 @@ def detect_command(
     from trainers.files import sweep
 
     one_thread()
-    detector = opened(model, network, quality)
+    detector = opened(model, network, quality, ictal)
     stated = _stated(detector, prevalence, alpha)
     sweep(create_out(out))
     if not machine:
@@ -121,6 +124,7 @@ def _facts(number: int, found: Detection, same_as: int | None) -> dict[str, Any]
         "score": analysis.decision.score,
         "answer": str(analysis.decision.answer),
         "segments": len(analysis.segments),
+        "annotations": analysis.annotated.describe(),
         "refused": str(analysis.explanation.check) if analysis.explanation.refused else None,
         "folder": str(found.folder),
         "same_as": same_as,
@@ -155,6 +159,8 @@ def _echo_recording(facts: dict[str, Any], total: int) -> None:
     place = f"{facts['recording']}/{total}"
     echo(f"{place}  {facts['score']:.2f}  {facts['segments']} segment(s)  {report}")
     echo(f"     {facts['answer']}")
+    for line in facts["annotations"]:
+        echo(f"     {line}")
     if facts["refused"]:
         echo(f"     {facts['refused']}")
     if facts["same_as"]:
@@ -199,12 +205,14 @@ def _echo_after(detector: Detector, alpha: float, figures: Path | None) -> None:
 @SEGMENTS
 @KEEP_NAMES
 @TRAINED_QUALITY
+@TRAINED_ICTAL
 def explain_command(
     model: Path,
     recording: Path,
     network: str | None,
     out: Path,
     quality: Policy | None,
+    ictal: str | None,
     prevalence: float | None,
     healthy: Path | None,
     keep_names: bool,
@@ -218,10 +226,12 @@ def explain_command(
     from eeg.workflows.explain import explain_recording, format_explanation
 
     one_thread()
-    detector, options = opened(model, network, quality), _options(**explanation)
+    detector, options = opened(model, network, quality, ictal), _options(**explanation)
     how: dict[str, Any] = {"prevalence": prevalence, "healthy": healthy, "keep_name": keep_names}
     analysis, folder = explain_recording(detector, recording, create_out(out), options, **how)
     found = analysis.explanation
     echo(f"{found.method}, baseline {found.baseline}: {folder}.  {RESEARCH_USE}")
+    for line in analysis.annotated.describe():
+        echo(line)
     echo(format_explanation(found, analysis.measures or {}))
     echo(NOT_A_FINDING)

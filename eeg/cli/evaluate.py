@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eeg.cli.common import Reporter, echo, echo_json, echo_results, end, one_thread, opened
-from eeg.cli.options import CACHE, DATA, FOLDER, JOBS, MACHINE, METHOD, NETWORK, TRAINED_QUALITY
+from eeg.cli.options import (
+    CACHE,
+    DATA,
+    FOLDER,
+    JOBS,
+    MACHINE,
+    METHOD,
+    NETWORK,
+    OUTSIDE,
+    TRAINED_ICTAL,
+    TRAINED_QUALITY,
+)
 
 if TYPE_CHECKING:
     from eeg.detector.detector import Detector
@@ -19,21 +30,25 @@ if TYPE_CHECKING:
 @click.command("evaluate", short_help="Evaluate a model on new subjects.")
 @click.argument("model", type=FOLDER)
 @click.argument("data", type=DATA, required=False)
+@OUTSIDE
 @NETWORK
 @click.option(
     "--against", type=FOLDER, metavar="MODEL", help="Another model, to compare on the same subjects."
 )
 @METHOD
 @TRAINED_QUALITY
+@TRAINED_ICTAL
 @CACHE
 @JOBS
 @MACHINE
 def evaluate_command(
     model: Path,
     data: Path | None,
+    outside: bool,
     network: str | None,
     against: Path | None,
     quality: Policy | None,
+    ictal: str | None,
     machine: bool,
     **options: Any,
 ) -> None:
@@ -45,13 +60,15 @@ def evaluate_command(
     from eeg.workflows.evaluate import evaluate
 
     one_thread()
-    detector = opened(model, network, quality)
-    rival = None if against is None else opened(against, network, quality)
+    detector = opened(model, network, quality, ictal)
+    rival = None if against is None else opened(against, network, quality, ictal)
     if data is None:
         _echo_training(detector, model, rival, machine)
         return
     reporter = Reporter(machine)
-    evaluation = evaluate(detector, open_corpus(data), against=rival, **options, **reporter.callbacks)
+    evaluation = evaluate(
+        detector, open_corpus(data, outside=outside), against=rival, **options, **reporter.callbacks
+    )
     _echo_evaluation(evaluation, options["method"], machine)
     end(reporter.failed)
 

@@ -68,6 +68,7 @@ DEBUG = click.Option(
 )
 FOLDER = click.Path(file_okay=False, path_type=Path)
 DATA = click.Path(path_type=Path)  # a corpus, or the table of one
+OUTSIDE = click.option("--outside", is_flag=True, help="Allow paths and links in DATA that leave its folder.")
 JOBS = click.option(
     "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Number of parallel processes."
 )
@@ -80,6 +81,14 @@ _POLICIES = (
 QUALITY = click.option("--quality", type=_POLICY, default="exclude", show_default=True, help=_POLICIES)
 TRAINED_QUALITY = click.option(
     "--quality", type=_POLICY, help=f"{_POLICIES}  [default: as in the training of MODEL]"
+)
+_ICTAL = (
+    "Which annotations mark a seizure, whose EEG is left out: auto, words for it in several languages but "
+    "not remarks such as 'no seizure'; none; or your own words, separated by commas."
+)
+ICTAL = click.option("--ictal", metavar="auto|none|WORDS", default="auto", show_default=True, help=_ICTAL)
+TRAINED_ICTAL = click.option(
+    "--ictal", metavar="auto|none|WORDS", help=f"{_ICTAL}  [default: as in the training of MODEL]"
 )
 CACHE = click.option("--cache", type=FOLDER, help="A folder that stores preprocessed windows for later runs.")
 METHOD = click.option(

@@ -15,10 +15,12 @@ from eeg.cli.options import (
     EPOCHS,
     FOLDER,
     FOLDS,
+    ICTAL,
     JOBS,
     LABELS,
     MACHINE,
     MODEL_HELP,
+    OUTSIDE,
     QUALITY,
     RECORDING_LABELS,
     RULE_HELP,
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 @click.command("train", short_help="Train a detector, cross-validated by subject.")
 @click.argument("data", type=DATA)
+@OUTSIDE
 @click.option("--out", type=FOLDER, required=True, help="A new folder for the model and its results.")
 @click.option("--resume", is_flag=True, help="Continue an interrupted training in the folder --out.")
 @click.option("--model", default="tvgg-gap", show_default=True, help=MODEL_HELP)
@@ -102,9 +105,10 @@ if TYPE_CHECKING:
 @SEED
 @MACHINE
 @QUALITY
+@ICTAL
 @CACHE
 @JOBS
-def train_command(data: Path, out: Path, machine: bool, **options: Any) -> None:
+def train_command(data: Path, outside: bool, out: Path, machine: bool, **options: Any) -> None:
     """Train a detector on the corpus in DATA, cross-validated by subject.
 
     DATA is a folder (BIDS, TUEP, Guinea-Bissau) or a CSV with the columns path, subject and label.
@@ -115,7 +119,7 @@ def train_command(data: Path, out: Path, machine: bool, **options: Any) -> None:
     one_thread()
     reporter = Reporter(machine)
     try:
-        run = train(open_corpus(data), out=out, **_parsed(options), **reporter.callbacks)
+        run = train(open_corpus(data, outside=outside), out=out, **_parsed(options), **reporter.callbacks)
     except KeyboardInterrupt:
         echo("Interrupted; the same command with --resume continues.", err=True)
         raise
@@ -146,6 +150,7 @@ def _echo_run(run: TrainingRun, out: Path, machine: bool) -> None:
 
 @click.command("compare", short_help="Models and rules on the same folds.")
 @click.argument("data", type=DATA)
+@OUTSIDE
 @click.option("--out", type=FOLDER, help="A folder that stores the scores, so that another call continues.")
 @click.option(
     "--model",
@@ -170,9 +175,10 @@ def _echo_run(run: TrainingRun, out: Path, machine: bool) -> None:
 @SEED
 @MACHINE
 @QUALITY
+@ICTAL
 @CACHE
 @JOBS
-def compare_command(data: Path, machine: bool, **options: Any) -> None:
+def compare_command(data: Path, outside: bool, machine: bool, **options: Any) -> None:
     """Cross-validate models on the same folds of DATA: every network with every rule, and feature models.
 
     All are tested against the first.
@@ -182,6 +188,6 @@ def compare_command(data: Path, machine: bool, **options: Any) -> None:
 
     one_thread()
     reporter = Reporter(machine)
-    comparison = compare_models(open_corpus(data), **options, **reporter.callbacks)
+    comparison = compare_models(open_corpus(data, outside=outside), **options, **reporter.callbacks)
     echo_json(vars(comparison)) if machine else echo(str(comparison))
     end(reporter.failed)

@@ -8,7 +8,8 @@ from eeg.datasets.bids import has_participants, open_bids, read_events
 from eeg.datasets.bonn import is_bonn, open_bonn
 from eeg.datasets.corpus import Corpus, Entry
 from eeg.datasets.guinea_bissau import is_guinea_bissau, open_guinea_bissau
-from eeg.datasets.listing import open_listing
+from eeg.datasets.listing import is_listing, open_listing
+from eeg.datasets.outside import refuse_outside
 from eeg.datasets.seizures import read_seizures
 from eeg.datasets.tuep import is_tuep, open_tuep
 from eeg.io.suffixes import is_recording
@@ -23,11 +24,12 @@ class Reader(NamedTuple):
     sign: str  # what identifies the layout, for messages
     recognises: Callable[[Path], bool]
     open: Callable[[Path], Corpus]
+    is_foreign: bool = False  # whether its paths and links may be those of a stranger
 
 
 READERS = (
-    Reader("a table with the columns path, subject and label", Path.is_file, open_listing),
-    Reader("a folder with participants.tsv (BIDS)", has_participants, open_bids),
+    Reader("a table with the columns path, subject and label", is_listing, open_listing, True),
+    Reader("a folder with participants.tsv (BIDS)", has_participants, open_bids, True),
     Reader("metadata_guineabissau.csv (Guinea-Bissau)", is_guinea_bissau, open_guinea_bissau),
     Reader("00_epilepsy (TUEP)", is_tuep, open_tuep),
     Reader("Z001.txt (Bonn)", is_bonn, open_bonn),
@@ -35,7 +37,7 @@ READERS = (
 """All layouts; of several that recognise a path, the first reads it."""
 
 
-def open_corpus(path: str | Path) -> Corpus:
+def open_corpus(path: str | Path, *, outside: bool = False) -> Corpus:
     r"""Recognise the layout of a corpus and list its recordings.
 
     Parameters
@@ -44,11 +46,14 @@ def open_corpus(path: str | Path) -> Corpus:
         A folder: BIDS with a column ``group`` or ``diagnosis`` in ``participants.tsv``, the TUH EEG
         Epilepsy Corpus of any version, "EEG data from Guinea-Bissau" or the set of Bonn as published.  Or a
         table of your own recordings; see `eeg.datasets.listing.open_listing`.
+    outside
+        Allow paths and links of a table or of BIDS that leave its folder.
 
     Raises
     ------
     DataError
-        There is no such folder, its layout is unknown, or its content is not as the layout requires.
+        There is no such folder, its layout is unknown, its content is not as the layout requires, or a path
+        leaves its folder.
 
     Examples
     --------
@@ -67,8 +72,11 @@ def open_corpus(path: str | Path) -> Corpus:
         raise DataError(f"{path}: an EEG recording; expected a corpus folder or a table of recordings")
     reader = find_reader(path)
     if reader is None:
-        raise DataError(f"{path}: unknown layout; expected {', '.join(sign for sign, _, _ in READERS)}")
-    return reader.open(path)
+        raise DataError(f"{path}: unknown layout; expected {', '.join(one.sign for one in READERS)}")
+    corpus = reader.open(path)
+    if reader.is_foreign and not outside:
+        refuse_outside(corpus, path if path.is_dir() else path.parent)
+    return corpus
 
 
 def find_reader(path: Path) -> Reader | None:

@@ -23,12 +23,31 @@ class Entry:
     montage: str | None = None  # as the corpus names it: 01_tcp_ar
     sex: str | None = None  # "F" or "M"
     age: float | None = None  # years
+    problem: str | None = None  # why no training and no evaluation uses it; names neither file nor subject
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """The recordings of one folder."""
+    """The recordings of one folder.
+
+    Every recording that the corpus announces is an entry, also one whose file is missing.
+
+    Parameters
+    ----------
+    name
+        The name of the corpus.
+    entries
+        Its recordings.
+    simulated
+        Whether they are simulated.
+    problems
+        One line on each fault of the corpus's tables that is not one of a recording; names no subject.
+    undiagnosed
+        Why no subject has a diagnosis, where that is so.
+    """
 
     name: str
     entries: tuple[Entry, ...]
     simulated: bool = False
+    problems: tuple[str, ...] = ()
+    undiagnosed: str = ""

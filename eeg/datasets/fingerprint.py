@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from eeg.datasets import Corpus, Entry
+from eeg.io.sidecars import find_sidecar
 from eeg.io.suffixes import recording_stem
 
 
@@ -41,11 +42,13 @@ def hash_content(files: Iterable[Path], settings: object) -> str:
 
 
 def files_of(entry: Entry) -> list[Path]:
-    """Return the files of a recording: those that share its name up to a suffix, and its seizures."""
+    """Return the files of a recording: those that share its name up to a suffix, and those it inherits."""
     stem = recording_stem(entry.path).removesuffix("_eeg")
     alike = re.compile(re.escape(stem) + r"[-_.].*")
-    parts = {part for part in entry.path.parent.iterdir() if alike.fullmatch(part.name)}
-    return sorted(parts | {entry.path} | ({entry.seizures} if entry.seizures else set()))
+    folder = entry.path.parent
+    parts = {part for part in folder.iterdir() if alike.fullmatch(part.name)} if folder.is_dir() else set()
+    shared = (entry.seizures, find_sidecar(entry.path, "channels.tsv"))
+    return sorted(parts | {entry.path, *filter(None, shared)})
 
 
 def corpus_digest(corpus: Corpus) -> str:

@@ -30,10 +30,13 @@ def open_guinea_bissau(path: Path) -> Corpus:
         The metadata is not as published, or there is no recording beside it.
     """
     rows = read_table(path / _METADATA, {"subject.id", "Group", "startTime"}, delimiter=",")
-    entries = tuple(entry for row in rows if (entry := _entry(path, row)).path.is_file())
+    announced = [_entry(path, row) for row in rows]
+    entries = tuple(entry for entry in announced if entry.path.is_file())
     if not entries:
         raise DataError(f"{path}: no recording; expected {_RECORDINGS}/signal-1.csv.gz and so on")
-    return Corpus("Guinea-Bissau", entries)
+    missing = [str(row) for row, entry in enumerate(announced, start=2) if entry not in entries]
+    problem = f"{_METADATA}: the recording(s) of row(s) {', '.join(missing)} are not in {_RECORDINGS}"
+    return Corpus("Guinea-Bissau", entries, problems=(problem,) if missing else ())
 
 
 def _entry(path: Path, row: dict[str, str]) -> Entry:

@@ -1,19 +1,42 @@
 """Recordings listed in a table."""
 
+import os
+import re
 from datetime import datetime
 from pathlib import Path
 
 from eeg.datasets.corpus import Corpus, Entry
 from eeg.datasets.participants import GROUPS, age_of, sex_of
-from eeg.io.tables import NOT_UTF_8, read_table
+from eeg.io.tables import NOT_UTF_8, read_numbered
+from eeg.io.text import EMOTIV_CHANNELS, is_bonn_segment
 from trainers.errors import DataError
 
+COLUMNS = {"path", "subject", "label"}
+"""Columns that a table of recordings must have."""
+
+_SUFFIXES = (".csv", ".tsv", ".txt")
+_LONGEST = 10_000  # characters of a header line that are examined
 _UNKNOWN = ("", "n/a", "unknown")
 _LABELS: dict[str, int | None] = {**GROUPS, "1": 1, "0": 0, **dict.fromkeys(_UNKNOWN)}
 
 
+def is_listing(path: Path) -> bool:
+    """Whether a file is a table of recordings by its columns, or any other table by its suffix."""
+    if not path.is_file() or is_bonn_segment(path):
+        return False
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            header = file.readline(_LONGEST)
+    except (UnicodeDecodeError, OSError):
+        header = ""
+    names = {name.strip().strip('"') for name in re.split("[,;\t]", header)}
+    if set(EMOTIV_CHANNELS) <= names:
+        return False
+    return names >= COLUMNS or path.suffix.lower() in _SUFFIXES
+
+
 def open_listing(path: Path) -> Corpus:
-    """List the recordings of a table.
+    """List the recordings of a table, also those whose file is missing.
 
     Parameters
     ----------
@@ -25,13 +48,13 @@ def open_listing(path: Path) -> Corpus:
     Raises
     ------
     DataError
-        A cell is not as above, the table is empty, or a file is missing or listed twice.
+        A cell is not as above, the table is empty, or a file is listed twice.
     """
-    rows = read_table(path, {"path", "subject", "label"}, delimiter=_delimiter(path))
-    entries = tuple(_entry(path, number, row) for number, row in enumerate(rows, start=2))
+    rows = read_numbered(path, COLUMNS, delimiter=_delimiter(path))
+    entries = tuple(_entry(path, number, row) for number, row in rows)
     if not entries:
         raise DataError(f"{path}: lists no recording; expected one per row")
-    if len({entry.path for entry in entries}) < len(entries):
+    if len({os.path.normpath(entry.path) for entry in entries}) < len(entries):
         raise DataError(f"{path}: lists a recording twice; expected one row per recording")
     return Corpus(path.stem, entries)
 
@@ -48,10 +71,10 @@ def _delimiter(path: Path) -> str:
 
 
 def _entry(table: Path, number: int, row: dict[str, str]) -> Entry:
-    recording, label, day = table.parent / row["path"], row["label"].strip().lower(), row.get("date", "")
+    recording, label, day = table.parent / row["path"], row["label"].lower(), row.get("date", "")
     where = f"{table}, row {number}"
-    if not row["path"] or not recording.exists():
-        raise DataError(f"{where}: no such file; expected a path relative to the table")
+    if not row["path"]:
+        raise DataError(f"{where}: no path; expected one relative to the table")
     if not row["subject"]:
         raise DataError(f"{where}: no subject; expected a name or number")
     if label not in _LABELS:
@@ -62,7 +85,7 @@ def _entry(table: Path, number: int, row: dict[str, str]) -> Entry:
         raise DataError(f"{where}: the date is not one; expected YYYY-MM-DD or nothing") from None
     sex, age = sex_of(row), age_of(row)
     for name, expected, value in (("sex", "F, M", sex), ("age", "years", age)):
-        if value is None and row.get(name, "").strip().lower() not in _UNKNOWN:
+        if value is None and row.get(name, "").lower() not in _UNKNOWN:
             raise DataError(f"{where}: unknown {name}; expected {expected} or nothing")
     return Entry(
         recording,

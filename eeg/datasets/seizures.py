@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eeg.datasets.seizure_words import AUTO, NONE, marks_end, marks_seizure, names_seizure
 from eeg.datasets.temple import read_temple
 from eeg.io.intervals import union
 from eeg.io.tables import read_seconds, read_table
+from trainers.errors import DataError
 
 if TYPE_CHECKING:
     import mne
@@ -20,50 +23,93 @@ if TYPE_CHECKING:
 Mark = tuple[float, float, str]  # onset and duration, s, and text
 
 _SZCORE = "eventType"  # in place of trial_type (Dan et al. 2024)
+_SHOWN = 10  # seizures of a recording that are described one by one
+_POINT = 0.02
+"""s: what is not longer is a point in time; many formats write one as a single sample."""
 
-# Not "interictal", "post-ictal" or "no seizure".
-_SEIZURE = re.compile(r"(?<![a-z])(seizures?|seiz|ictal|crisis|[a-z]{0,3}sz)(?![a-z])", re.IGNORECASE)
-_OTHER = re.compile(r"(inter|pre|post|peri|non|no|without)[\s_-]*(ictal|seizures?|sz)", re.IGNORECASE)
-_ENDS = re.compile(r"(?<![a-z])(end|stop|offset|over)(?![a-z])", re.IGNORECASE)
+OVERRULE = "if that is a remark, add --ictal none, or --ictal and the words that mark a seizure"
 
 
-def seizures_among(marks: Iterable[Mark], total: float = math.inf) -> list[tuple[float, float]]:
-    """Return the seizures among the marks of a recording.
+@dataclass(frozen=True)
+class Seizure:
+    """An annotated seizure: start and stop, s, the word for it, and whether its end is annotated."""
+
+    start: float
+    stop: float
+    word: str
+    has_end: bool = True
+
+    def __str__(self) -> str:
+        end = f"{self.stop:g} s" if self.has_end else "the end"
+        return f"from {self.start:g} s to {end} by the annotation {self.word!r}"
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """The seizures that the annotations of a recording mark, and the times, s, of remarks about seizures."""
+
+    seizures: tuple[Seizure, ...] = ()
+    remarks: tuple[float, ...] = ()
+
+    @property
+    def spans(self) -> tuple[np.ndarray, np.ndarray]:
+        """Onsets and durations (M,), s, sorted and disjoint: seizures of several channels at once are one."""
+        start, stop = union([(one.start, one.stop) for one in self.seizures]).T
+        return start, stop - start
+
+    def describe(self) -> list[str]:
+        """Return what is excluded, by which word, and which remarks are not."""
+        lines = list(dict.fromkeys(f"seizure {one}" for one in sorted(self.seizures, key=_start)))
+        if len(lines) > _SHOWN:
+            lines[_SHOWN:] = [f"{len(lines) - _SHOWN} more seizures"]
+        if self.remarks:
+            times = ", ".join(f"{time:g} s" for time in sorted(set(self.remarks)))
+            lines.append(f"not counted as a seizure: a remark that names one at {times}")
+        return lines
+
+
+def _start(seizure: Seizure) -> float:
+    return seizure.start
+
+
+def annotated_among(marks: Iterable[Mark], total: float = math.inf, ictal: str = AUTO) -> Annotated:
+    """Return the seizures and the remarks among the marks of a recording.
 
     Parameters
     ----------
     marks
-        Those whose text contains seizure, ictal or a synonym count.  One without a duration starts a seizure
-        that lasts until the next mark of its end, or to the end of the recording.
+        Those that `eeg.datasets.seizure_words.marks_seizure` counts.  One that is a point in time starts a
+        seizure that lasts until the next mark of its end, or to the end of the recording.
     total
         End of the recording, s.
-
-    Returns
-    -------
-    Start and stop of each, s.
+    ictal
+        Which marks count; see `eeg.datasets.seizure_words.marks_seizure`.
     """
-    named = [mark for mark in marks if _says_seizure(mark[2])]
-    ends = [onset for onset, _, text in named if _ENDS.search(text)]
-    return [
-        (onset, onset + duration if duration else min((end for end in ends if end >= onset), default=total))
-        for onset, duration, text in named
-        if not _ENDS.search(text)
+    found = [
+        (onset, duration, text, marks_seizure(text, ictal, lasts=duration > _POINT))
+        for onset, duration, text in marks
     ]
+    ends = [onset for onset, _, text, word in found if word and marks_end(text)]
+    seizures = []
+    for onset, duration, text, word in found:
+        if word and not marks_end(text):
+            following = [onset + duration] if duration > _POINT else [end for end in ends if end >= onset]
+            seizures.append(Seizure(onset, min(following, default=total), word, bool(following)))
+    unmarked = (onset for onset, _, text, word in found if not word and names_seizure(text))
+    return Annotated(tuple(seizures), tuple(unmarked) if ictal == AUTO else ())
 
 
-def _says_seizure(text: str) -> bool:
-    return _SEIZURE.search(text) is not None and _OTHER.search(text) is None
-
-
-def read_seizures(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def read_seizures(path: Path, ictal: str = AUTO) -> tuple[np.ndarray, np.ndarray]:
     """Read the seizures of a recording.
 
     Parameters
     ----------
     path
         A file of the Temple corpora (`eeg.datasets.temple.ENDINGS`), where a seizure is ``seiz`` or a word
-        in ``sz`` (``fnsz``, ``gnsz``), or an ``events.tsv`` of BIDS, with the words of `seizures_among` in
-        ``trial_type``, or in ``eventType`` as in SzCORE.
+        in ``sz`` (``fnsz``, ``gnsz``), or an ``events.tsv`` of BIDS, with the words of
+        `eeg.datasets.seizure_words` in ``trial_type``, or in ``eventType`` as in SzCORE.
+    ictal
+        Which annotations count; see `eeg.datasets.seizure_words.marks_seizure`.
 
     Returns
     -------
@@ -76,22 +122,33 @@ def read_seizures(path: Path) -> tuple[np.ndarray, np.ndarray]:
     DataError
         The file lacks a column or is malformed, or a time is not a number.
     """
-    spans = _of_bids(path) if path.suffix.lower() == ".tsv" else _of_temple(path)
-    return _joined(spans)
+    return _of_table(path, math.inf, ictal).spans
 
 
-def _of_temple(path: Path) -> list[tuple[float, float]]:
-    found = read_temple(path)
-    return [(start, end) for start, end, label in found if label == "seiz" or label.endswith("sz")]
+def _of_table(path: Path, total: float, ictal: str) -> Annotated:
+    if ictal == NONE:
+        return Annotated()
+    if path.suffix.lower() == ".tsv":
+        return _of_bids(path, total, ictal)
+    spans = read_temple(path)
+    if ictal != AUTO:
+        return annotated_among([(start, stop - start, label) for start, stop, label in spans], ictal=ictal)
+    named = [span for span in spans if span[2] == "seiz" or span[2].endswith("sz")]
+    return Annotated(tuple(Seizure(start, stop, "seizure") for start, stop, _ in named))
 
 
-def _of_bids(path: Path) -> list[tuple[float, float]]:
+def _of_bids(path: Path, total: float, ictal: str) -> Annotated:
     rows = read_table(path, {"onset", "duration"}, delimiter="\t")
     texts = [row.get(_SZCORE, row.get("trial_type", "")) for row in rows]
     # Other events may have times that a seizure cannot have: before the recording, or none.
-    return seizures_among(
-        _mark(path, row, text) for row, text in zip(rows, texts, strict=True) if _says_seizure(text)
-    )
+    marks = []
+    for row, text in zip(rows, texts, strict=True):
+        if marks_seizure(text, ictal):
+            marks.append(_mark(path, row, text))
+        elif ictal == AUTO and names_seizure(text):
+            with suppress(DataError):
+                marks.append(_mark(path, row, text))
+    return annotated_among(marks, total, ictal)
 
 
 def _mark(path: Path, row: dict[str, str], text: str) -> Mark:
@@ -100,38 +157,34 @@ def _mark(path: Path, row: dict[str, str], text: str) -> Mark:
     return read_seconds(path, row, "onset"), duration, text
 
 
-def _joined(spans: list[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
-    """Return onsets and durations (M,) of spans, with those that overlap joined."""
-    start, stop = union(spans).T
-    return start, stop - start
-
-
-def seizures(raw: mne.io.BaseRaw, table: Path | None = None) -> tuple[np.ndarray, np.ndarray]:
+def find_seizures(raw: mne.io.BaseRaw, table: Path | None = None, ictal: str = AUTO) -> Annotated:
     """Return the annotated seizures of a recording.
 
     Parameters
     ----------
     raw
-        The recording; its annotations count as in `seizures_among`.
+        The recording with its annotations.
     table
         The seizures that the corpus annotates, for `read_seizures`, if there are any.
-
-    Returns
-    -------
-    onset, duration
-        (M,) each, s from the start of the recording, sorted and disjoint.
+    ictal
+        Which annotations count; see `eeg.datasets.seizure_words.marks_seizure`.
 
     Raises
     ------
     DataError
         The table cannot be read.
     """
+    total = raw.n_times / raw.info["sfreq"]
     marks = [
         (float(a["onset"] - raw.first_time), float(a["duration"]), str(a["description"]))
         for a in raw.annotations
     ]
-    spans = seizures_among(marks, raw.n_times / raw.info["sfreq"])
-    if table is not None:
-        onset, duration = read_seizures(table)
-        spans += zip(onset.tolist(), (onset + duration).tolist(), strict=True)
-    return _joined(spans)
+    tables = [] if table is None else [_of_table(table, total, ictal)]
+    return _joined([annotated_among(marks, total, ictal), *tables])
+
+
+def _joined(parts: Sequence[Annotated]) -> Annotated:
+    return Annotated(
+        tuple(one for part in parts for one in part.seizures),
+        tuple(time for part in parts for time in part.remarks),
+    )

@@ -50,7 +50,8 @@ def diagnosed(corpus: Corpus) -> tuple[Entry, ...]:
     """
     known = tuple(entry for entry in corpus.entries if entry.label is not None)
     if not known:
-        raise DataError(f"{corpus.name}: no recording has a diagnosis; add them to the table of subjects")
+        reason = corpus.undiagnosed or "add them to the table of subjects"
+        raise DataError(f"{corpus.name}: no recording has a diagnosis; {reason}")
     subjects_of(known)
     return known
 

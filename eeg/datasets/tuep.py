@@ -17,7 +17,7 @@ from trainers.errors import DataError
 _CLASSES = {"epilepsy": 1, "00_epilepsy": 1, "no_epilepsy": 0, "01_no_epilepsy": 0}
 _MONTAGE = r"(?P<montage>01_tcp_ar|02_tcp_le|03_tcp_ar_a|04_tcp_le_a)"
 _SESSION = r"(?P<session>s\d{3})_\d{4}(?:_\d{2}_\d{2})?"
-_FILE = r"(?P=subject)_(?P=session)_t\d{3}\.edf"
+_FILE = r"(?P=subject)_(?P=session)_t\d{3}\.(?i:edf)"
 _LAYOUTS = (
     re.compile(rf"{_MONTAGE}/\d{{3}}/(?P<subject>\d{{8}})/{_SESSION}/{_FILE}"),
     re.compile(rf"(?P<subject>[a-z]{{8}})/{_SESSION}/{_MONTAGE}/{_FILE}"),
@@ -46,10 +46,14 @@ def open_tuep(path: Path) -> Corpus:
     folders = _class_folders(path)
     if len({folder.parent for folder in folders}) > 1:
         raise DataError(f"{path}: several versions of TUEP, which share patients; give the folder of one")
-    files = [(folder, file) for folder in folders for file in sorted(folder.rglob("*.edf"))]
+    files = [(folder, file) for folder in folders for file in _recordings(folder)]
     if not files:
         raise DataError(f"{path}: no recording; expected *.edf below {' and '.join(sorted(_CLASSES))}")
     return Corpus("TUH EEG Epilepsy Corpus", tuple(_entry(folder, file) for folder, file in files))
+
+
+def _recordings(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.suffix.lower() == ".edf")
 
 
 def _entry(folder: Path, file: Path) -> Entry:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import mne
@@ -27,15 +27,22 @@ def recording_facts(entry: Entry) -> RecordingFacts:
 
     Date, sex and age are personal: compare them, but do not print them.
     """
-    corpus = {**_personal(entry), "site": entry.site, "montage": entry.montage}
     try:
-        with one_line(entry.path):
-            header = entry_header(entry)
-            low, high = band_edges(read_recording(entry.path, preload=False))
+        return _facts(entry)
     except DataError:  # it is reported when the recording is loaded
-        return corpus
+        return _corpus_facts(entry)
+
+
+def _corpus_facts(entry: Entry) -> RecordingFacts:
+    return {**_personal(entry), "site": entry.site, "montage": entry.montage}
+
+
+def _facts(entry: Entry) -> RecordingFacts:
+    with one_line(entry.path):
+        header = entry_header(entry)
+        low, high = band_edges(read_recording(entry.path, preload=False))
     return {
-        **corpus,
+        **_corpus_facts(entry),
         **_personal(header),
         "device": header.device,
         "sampling rate": f"{header.sfreq:g}",
@@ -57,12 +64,40 @@ def _personal(source: Entry | Header) -> dict[str, Value]:
     }
 
 
-def read_confounds(entries: Iterable[Entry], jobs: int = 1) -> dict[Entry, RecordingFacts]:
-    """Return the facts of every recording, read by ``jobs`` processes."""
+def read_confounds(
+    entries: Iterable[Entry], jobs: int = 1, on_error: Callable[[Entry, DataError], None] | None = None
+) -> dict[Entry, RecordingFacts]:
+    """Return the facts of every recording.
+
+    Parameters
+    ----------
+    entries
+        The recordings.
+    jobs
+        Number of processes.
+    on_error
+        Called with each recording that cannot be read, which is left out; with None, only the corpus's facts
+        of it are known.
+    """
     entries = list(entries)
-    return dict(
-        zip(entries, Parallel(n_jobs=jobs)(delayed(recording_facts)(e) for e in entries), strict=True)
-    )
+    facts: dict[Entry, RecordingFacts] = {}
+    for entry, known in zip(
+        entries, Parallel(n_jobs=jobs)(delayed(_attempt)(e) for e in entries), strict=True
+    ):
+        if not isinstance(known, DataError):
+            facts[entry] = known
+        elif on_error is None:
+            facts[entry] = _corpus_facts(entry)
+        else:
+            on_error(entry, known)
+    return facts
+
+
+def _attempt(entry: Entry) -> RecordingFacts | DataError:
+    try:
+        return _facts(entry)
+    except DataError as error:
+        return error
 
 
 def audit_recordings(

@@ -36,6 +36,14 @@ def is_edf(path: Path) -> bool:
     return path.suffix.lower() in {".edf", ".bdf"}
 
 
+def edf_suffix(path: Path) -> str | None:
+    """Return the suffix that the first bytes of a file require, None if it is neither EDF nor BDF."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return {b"0       ": ".edf", b"\xffBIOSEMI": ".bdf"}.get(file.read(8))
+
+
 def open_edf(path: Path, header: EdfHeader, *, ears: bool = False) -> tuple[mne.io.BaseRaw, list[str]]:
     """Open the scalp electrodes of an EDF or BDF, also of one with gaps; return it with notes about it.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import mne
 import numpy as np
 
-from eeg.io.edf import is_edf, open_edf
+from eeg.io.edf import edf_suffix, is_edf, open_edf
 from eeg.io.edf_header import read_edf_header
 from eeg.io.electrodes import (
     ears_among,
@@ -27,7 +27,8 @@ from eeg.io.header import Header, header_from_edf, header_from_raw
 from eeg.io.isolated import ReaderError, open_isolated
 from eeg.io.notes import collect_notes, notes_from
 from eeg.io.persyst import is_persyst, open_persyst
-from eeg.io.suffixes import is_plain_folder
+from eeg.io.sidecars import find_sidecar
+from eeg.io.suffixes import is_plain_folder, is_recording
 from eeg.io.tables import read_table
 from eeg.io.text import is_bonn_segment, is_emotiv, read_bonn, read_emotiv
 from trainers.errors import DataError
@@ -124,7 +125,8 @@ def from_raw(raw: mne.io.BaseRaw, *, ears: bool = False) -> tuple[mne.io.BaseRaw
 def reading(path: Path) -> Iterator[None]:
     """Refuse what is not a recording before it is opened, and convert errors as `reading_signals` does."""
     if not path.exists():
-        raise DataError(f"{path}: no such file")
+        link = "a link to a file that is not here; fetch it (git annex get, datalad get)"
+        raise DataError(f"{path}: {link if path.is_symlink() else 'no such file'}")
     if is_plain_folder(path):
         raise DataError(f"{path}: a folder; give recordings (files)")
     if not path.is_dir() and not path.is_file():
@@ -189,6 +191,9 @@ def _open_with_header(path: Path) -> tuple[mne.io.BaseRaw, Header]:
     elif path.name.lower().endswith((".fif", ".fif.gz")):
         with collect_notes(notes):
             raw = mne.io.read_raw(path, verbose="warning")
+    elif not is_recording(path) and (suffix := edf_suffix(path)):
+        kind = suffix[1:].upper()
+        raise DataError(f"{path}: {kind} by its content, but not by its name; rename it to end in {suffix}")
     else:
         raw, texts = open_isolated(path)
         if path.suffix.lower() == ".cnt":
@@ -319,9 +324,9 @@ def _refuse_joints(raw: mne.io.BaseRaw, path: Path) -> None:
 
 def _bad(path: Path) -> set[str]:
     """Return the electrodes that the recording's ``channels.tsv``, if any, marks as bad."""
-    table = path.with_name(path.stem.removesuffix("_eeg") + "_channels.tsv")
-    if not table.is_file():
+    table = find_sidecar(path, "channels.tsv")
+    if table is None:
         return set()
     rows = read_table(table, {"name"}, delimiter="\t")
     short = strip_common_reference([row["name"] for row in rows])
-    return {harmonise(short[row["name"]]) for row in rows if row.get("status") == "bad"}
+    return {harmonise(short[row["name"]]) for row in rows if row.get("status", "").lower() == "bad"}

@@ -3,18 +3,19 @@
 from pathlib import Path
 
 SUFFIXES = (
-    *(".bdf", ".cdt", ".cnt", ".csv.gz", ".edf", ".eeg", ".fif", ".fif.gz", ".gdf", ".lay", ".mff", ".nxe"),
-    *(".set", ".vhdr"),
+    *(".ahdr", ".bdf", ".cdt", ".cnt", ".csv.gz", ".dap", ".data", ".edf", ".eeg", ".fif", ".fif.gz", ".gdf"),
+    *(".lay", ".mefd", ".mff", ".nedf", ".ns3", ".nxe", ".set", ".vhdr"),
 )
 """Suffixes by which recordings are found in a folder."""
 
-_FOLDERS = (".ds", ".mff")  # formats whose recordings are folders
+_FOLDERS = (".ds", ".mefd", ".mff")  # formats whose recordings are folders
 
 
 def is_recording(path: Path) -> bool:
     """Return whether a path has the name of a recording; of BrainVision, the header only."""
     name = path.name.lower()
-    signals_of_brainvision = name.endswith(".eeg") and path.with_suffix(".vhdr").exists()
+    headers = (path.with_suffix(suffix) for suffix in (".vhdr", ".ahdr", ".VHDR", ".AHDR"))
+    signals_of_brainvision = name.endswith(".eeg") and any(header.exists() for header in headers)
     return name.endswith(SUFFIXES) and not name.startswith(".") and not signals_of_brainvision
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import numpy as np
 from trainers.errors import DataError
 from trainers.files import replacing
 
+_WORD = re.compile(r"[\w.-]{1,30}")
+
 NOT_UTF_8 = "not UTF-8; save it as UTF-8"
 
 
@@ -17,6 +20,8 @@ def read_table(
     path: Path, columns: set[str], *, delimiter: str, comment: str | None = None
 ) -> list[dict[str, str]]:
     """Read the rows of a text table with a header line.
+
+    Blanks around a cell are removed, and rows and columns that are blank throughout are left out.
 
     Parameters
     ----------
@@ -32,26 +37,51 @@ def read_table(
     Raises
     ------
     DataError
-        The file cannot be read, lacks a column, or has a row of another length than its header.
+        The file cannot be read, lacks a column, has one twice, or has a row of another length than its
+        header.
     """
+    return [row for _, row in read_numbered(path, columns, delimiter=delimiter, comment=comment)]
+
+
+def read_numbered(
+    path: Path, columns: set[str], *, delimiter: str, comment: str | None = None
+) -> list[tuple[int, dict[str, str]]]:
+    """Read a table as `read_table` does; return each row with its number, the header being row 1."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = (line for line in file if comment is None or not line.startswith(comment))
-            reader = csv.DictReader(lines, delimiter=delimiter, restkey="", strict=True)
-            rows = list(reader)
-            header = reader.fieldnames or []
+            table = [
+                [cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter, strict=True)
+            ]
     except UnicodeDecodeError:
         raise DataError(f"{path}: {NOT_UTF_8}") from None
     except (OSError, csv.Error) as error:
         raise DataError(f"{path}: not a readable table ({error})") from error
-    missing = columns.difference(header)
-    if missing:
-        raise DataError(f"{path}: no column {', '.join(sorted(missing))}; found {', '.join(header)}")
-    for number, row in enumerate(rows, start=2):
-        if "" in row.keys() - set(header) or None in row.values():
-            cells = sum(value is not None for value in row.values()) + max(len(row.get("", ())) - 1, 0)
-            raise DataError(f"{path}, row {number}: {cells} cells, expected {len(header)} as in the header")
+    header = table[0] if table else []
+    names = [name for name in header if name]
+    if missing := columns.difference(names):
+        raise DataError(f"{path}: no column {', '.join(sorted(missing))}; {_describe_columns(names)}")
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(
+            f"{path}: two columns {', '.join(repeated)}; expected one of each name, remove the others"
+        )
+    rows = []
+    for number, row in enumerate(table[1:], start=2):
+        if not any(row):
+            continue
+        if len(row) != len(header):
+            raise DataError(
+                f"{path}, row {number}: {len(row)} cells, expected {len(header)} as in the header"
+            )
+        rows.append((number, {name: cell for name, cell in zip(header, row, strict=True) if name}))
     return rows
+
+
+def _describe_columns(names: Sequence[str]) -> str:
+    """Return the names of a table's columns; the first line of any other file is not quoted."""
+    if len(names) == 1 and not _WORD.fullmatch(names[0]):
+        return "found one column, which has no name; is it a table with that separator?"
+    return f"found {', '.join(names) or 'nothing'}"
 
 
 def read_seconds(path: Path, row: dict[str, str], column: str) -> float:

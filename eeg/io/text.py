@@ -19,7 +19,7 @@ _BONN_SEGMENT = re.compile(r"(?P<set>[ZONFS])\d{3}\.txt", re.IGNORECASE)
 
 
 # The Emotiv EPOC as exported for van Hees et al. 2018; the file itself has neither rate nor unit.
-_EMOTIV_CHANNELS = ("AF3", "F7", "F3", "FC5", "T7", "P7", "O1", "O2", "P8", "T8", "FC6", "F4", "F8", "AF4")
+EMOTIV_CHANNELS = ("AF3", "F7", "F3", "FC5", "T7", "P7", "O1", "O2", "P8", "T8", "FC6", "F4", "F8", "AF4")
 _EMOTIV_RATE = 128.0  # Hz
 
 # Andrzejak et al. 2001: one channel of an unknown electrode.
@@ -49,20 +49,20 @@ def read_emotiv(path: Path) -> mne.io.RawArray:
     """
     with _open_text(path) as file:
         columns = next(csv.reader(file), [])
-        missing = {*_EMOTIV_CHANNELS, "COUNTER"}.difference(columns)
+        missing = {*EMOTIV_CHANNELS, "COUNTER"}.difference(columns)
         if missing:
             names = ", ".join(sorted(missing))
             raise DataError(f"{path}: not the CSV of an Emotiv EPOC (no column {names})")
         rows = file.readlines()
     if not rows:
         raise DataError(f"{path}: contains no sample; expected EEG")
-    wanted = [columns.index(name) for name in _EMOTIV_CHANNELS]
+    wanted = [columns.index(name) for name in EMOTIV_CHANNELS]
     try:
         microvolts = np.loadtxt(rows, delimiter=",", quotechar='"', usecols=wanted, ndmin=2).T
     except ValueError as error:
         raise DataError(f"{path}: a cell is not a number{_place(error, header=1)}; expected EEG") from None
     centred = microvolts - np.median(microvolts, axis=1, keepdims=True)
-    return _raw(path, centred, list(_EMOTIV_CHANNELS), _EMOTIV_RATE)
+    return _raw(path, centred, list(EMOTIV_CHANNELS), _EMOTIV_RATE)
 
 
 def read_bonn(path: Path) -> mne.io.RawArray:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from eeg import large_arrays
 from eeg.datasets import Corpus, Entry, read_events
 from eeg.datasets.fingerprint import files_of, hash_content
-from eeg.datasets.seizures import seizures
+from eeg.datasets.seizures import OVERRULE, Annotated, find_seizures
 from eeg.io.gaps import stretches
 from eeg.io.intervals import overlaps
 from eeg.io.reader import read_recording, recording_file
@@ -25,7 +25,7 @@ from eeg.preprocessing.windows import _LEFT_OUT, Windows, cut_windows
 from trainers.errors import DataError, one_line
 from trainers.provenance import from_plain
 
-_VERSION = 3  # of the preparation: what another version cached is not used
+_VERSION = 4  # of the preparation: what another version cached is not used
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,14 @@ class Prepared:
         Its windows without a label.
     interpolated
         The electrodes that were interpolated from the others.
+    annotated
+        The annotated seizures, which are left out.
     """
 
     cleaned: mne.io.BaseRaw
     windows: Windows
     interpolated: tuple[str, ...]
+    annotated: Annotated
 
 
 def prepare(
@@ -83,11 +86,11 @@ def prepare(
     quality = examine(recording.without_short(reach), settings.channels)
     marked = mark_bad(recording, quality, settings.channels)
     cleaned = clean(marked, settings)
-    continuous, ictal = stretches(cleaned), seizures(raw, table)
+    continuous, annotated = stretches(cleaned), find_seizures(raw, table, settings.ictal)
     signal = scale(cleaned, continuous, settings)
     try:
         data, onset = cut_windows(signal, settings.sfreq, length, continuous)
-        flawed, in_seizure = unusable_windows(onset, length, quality, ictal, policy=policy)
+        flawed, in_seizure = unusable_windows(onset, length, quality, annotated, policy=policy)
     except DataError as error:
         raise DataError(f"{recording_file(raw)}: {error}") from None
     usable = ~(flawed | in_seizure)
@@ -96,7 +99,7 @@ def prepare(
     short = len(recording.stretches) - len(recording.without_short(max(reach, length)).stretches)
     counts = {"flawed": int(flawed.sum()), "ictal": int(in_seizure.sum()), "short": short}
     windows = Windows(data, onset, length, None, None, quality, **counts)
-    return Prepared(cleaned, windows, tuple(missing_channels(marked.raw, settings.channels)))
+    return Prepared(cleaned, windows, tuple(missing_channels(marked.raw, settings.channels)), annotated)
 
 
 def read_windows(
@@ -130,7 +133,7 @@ def unusable_windows(
     onset: np.ndarray,
     length: float,
     quality: Quality,
-    ictal: tuple[np.ndarray, np.ndarray],
+    annotated: Annotated,
     *,
     policy: Policy = "exclude",
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -142,8 +145,8 @@ def unusable_windows(
         (N,) starts of the windows, and the length of each, s.
     quality
         What was found in the recording.
-    ictal
-        Onsets and durations (M,) of the seizures, s.
+    annotated
+        The annotated seizures.
     policy
         What a window may not touch.
 
@@ -157,11 +160,12 @@ def unusable_windows(
     DataError
         Less than half of the windows outside seizures are usable, or all are ictal.
     """
-    in_seizure = overlaps(onset, length, *ictal)
+    in_seizure = overlaps(onset, length, *annotated.spans)
     flawed = overlaps(onset, length, *quality.spans(EXCLUDED[policy])) & ~in_seizure
     interictal = int((~in_seizure).sum())
     if not interictal:
-        raise DataError("within a seizure from beginning to end; expected interictal EEG")
+        found = "; ".join(annotated.describe())
+        raise DataError(f"within a seizure from beginning to end: {found}; {OVERRULE}")
     if flawed.sum() > (1 - MIN_CLEAN_FRACTION) * interictal:
         raise DataError(
             f"too little clean signal: {flawed.sum()} of {interictal} windows touch "
@@ -228,7 +232,7 @@ def load_windows(
 def _attempt(
     entry: Entry, settings: Preprocessing, length: float, policy: Policy, folder: Path | None
 ) -> Windows | DataError:
-    """Return the error of an unusable recording: an exception would end the batch of its process."""
+    """Return the error of an unusable recording, of any type: it would end the batch of its process."""
     try:
         with one_line(entry.path):
             if folder is None:

@@ -14,6 +14,7 @@ import mne
 import numpy as np
 
 from eeg import large_arrays
+from eeg.datasets.seizure_words import AUTO
 from eeg.io.electrodes import EARS, scalp_names
 from eeg.io.gaps import GAP, crop_samples, mark_gaps
 from eeg.io.reader import recording_file
@@ -29,6 +30,7 @@ _NOTCH_TRANSITION = 0.5  # Hz on either side of a notch, MNE's default
 _FASTEST = 20_000.0  # Hz
 _SLOWEST_LINE = 10.0  # Hz: railways have 16.7
 _LARGEST_SCALE = 1e12
+_MOST_WORDS = 1000  # letters of the words that mark a seizure
 _CLIP = 20.0  # robust scales: artefacts of hundreds would dominate the training
 FLAT = 1e-7
 """V: below the resolution of every clinical amplifier."""
@@ -56,6 +58,9 @@ class Preprocessing:
     reference
         ``"average"`` of the channels, ``"mastoids"``, ``"bipolar"`` or ``"laplacian"``; see
         `eeg.preprocessing.reference.rereference`.
+    ictal
+        Which annotations mark a seizure, whose windows are left out; see
+        `eeg.datasets.seizure_words.marks_seizure`.
 
     Raises
     ------
@@ -70,6 +75,7 @@ class Preprocessing:
     notch: float | None = None
     scale: float | None = None
     reference: Reference = "average"
+    ictal: str = AUTO
 
     def __post_init__(self) -> None:
         if len(set(self.channels)) != len(self.channels) or len(self.channels) < 2:
@@ -88,6 +94,8 @@ class Preprocessing:
             raise ValueError(f"notch = {self.notch}: expected a power-line frequency, such as 50 or 60 Hz")
         if self.scale is not None and not 0 < self.scale <= _LARGEST_SCALE:
             raise ValueError(f"scale = {self.scale}: expected a factor on volts, such as 1e6")
+        if not self.ictal.strip(" ,") or len(self.ictal) > _MOST_WORDS:
+            raise ValueError("ictal: expected auto, none, or words of annotations separated by commas")
         input_channels(self.reference, self.channels)
 
     @property

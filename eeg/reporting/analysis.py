@@ -9,6 +9,8 @@ from pathlib import Path
 import mne
 import numpy as np
 
+from eeg.datasets.seizure_words import AUTO
+from eeg.datasets.seizures import Annotated
 from eeg.detector.calibration import Calibration
 from eeg.detector.conformal import Conformal
 from eeg.detector.detector import Decision, Detector
@@ -97,6 +99,8 @@ class RecordingAnalysis:
         The recording's raw score, and those of the subjects that the model was calibrated on.
     windows
         The recording's windows, what was found in its signal and what was left out.
+    ictal, annotated
+        Which annotations count as seizures, and the seizures that they mark.
     policy
         What windows may not touch; see `eeg.preprocessing.quality.EXCLUDED`.
     removal
@@ -123,6 +127,8 @@ class RecordingAnalysis:
     recording: Recording
     windows: Windows | None = None
     policy: Policy = "exclude"
+    ictal: str = AUTO
+    annotated: Annotated = field(default_factory=Annotated)
     removal: RemovalCurves | None = None
     measures: Mapping[str, Faithfulness] | None = None
     comparisons: tuple[SimilarWindows, ...] | None = None

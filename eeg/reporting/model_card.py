@@ -102,7 +102,8 @@ def _facts(detector: Detector) -> dict[str, Any]:
         "channels": ", ".join(settings.inputs),
         "band": f"{settings.low:g} to {settings.high:g} Hz at {settings.sfreq:g} Hz",
         "windows": f"{detector.window:g} s, aggregated by: {detector.aggregation}",
-        "excluded": f"windows that touch {', '.join((*EXCLUDED[detector.quality], 'seizure'))}",
+        "excluded": f"windows that touch {', '.join((*EXCLUDED[detector.quality], 'seizure'))} "
+        f"(annotations that mark one: {settings.ictal})",
         "calibration": f"on one out-of-fold score of each of {calibration.n} subjects, "
         f"{calibration.prevalence:.0%} of them with epilepsy"
         if calibration.n

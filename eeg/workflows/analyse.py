@@ -25,6 +25,7 @@ from eeg.explanation.options import ExplanationOptions
 from eeg.explanation.similarity import SimilarWindows, find_similar
 from eeg.io.electrodes import electrodes
 from eeg.io.suffixes import recording_stem
+from eeg.preprocessing.loading import Prepared
 from eeg.preprocessing.recording import Recording
 from eeg.reporting.analysis import RecordingAnalysis, summarize_model
 from eeg.reporting.export.bids import is_bids
@@ -96,13 +97,15 @@ def analyse(
         raw=prepared.cleaned,
         decision=detector.decide(windows, logits, prevalence, alpha),
         explanation=explanation,
-        model=summarize_model(detector, _warnings(detector, opened, prepared.interpolated)),
+        model=summarize_model(detector, _warnings(detector, opened, prepared)),
         card=render_card(detector),
         score=float(detector.score(logits)),
         calibrated=detector.calibration.conformal,
         recording=opened,
         windows=windows,
         policy=detector.quality,
+        ictal=detector.preprocessing.ictal,
+        annotated=prepared.annotated,
         removal=curves if explanation.segments else None,
         measures=measures,
         comparisons=_comparisons(detector, windows.data, explanation),
@@ -143,10 +146,11 @@ def _comparisons(
     return find_similar(detector.network, detector.prototypes, windows, explanation.spans, montage)
 
 
-def _warnings(detector: Detector, recording: Recording, interpolated: Sequence[str]) -> list[str]:
+def _warnings(detector: Detector, recording: Recording, prepared: Prepared) -> list[str]:
     seen = recording.digest in detector.training.recordings
     problems = () if recording.header is None else recording.header.problems
-    return recording_warnings(seen=seen, interpolated=interpolated, problems=problems)
+    problems = [*problems, *prepared.annotated.describe()]
+    return recording_warnings(seen=seen, interpolated=prepared.interpolated, problems=problems)
 
 
 def recording_warnings(

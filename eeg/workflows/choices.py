@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Literal
 
 from eeg.datasets import Corpus
+from eeg.datasets.seizure_words import AUTO
 from eeg.disclaimers import RESEARCH_USE
 from eeg.io.electrodes import electrode, harmonise
 from eeg.labels import AUGMENTATIONS, LABEL_MODES, Labels, check_name
@@ -41,6 +42,7 @@ def make_plan(
     reference: Reference = "average",
     notch: str | None = None,
     quality: Policy = "exclude",
+    ictal: str = AUTO,
     epochs: int | None = None,
     seed: int = 0,
 ) -> Plan:
@@ -74,6 +76,8 @@ def make_plan(
         Power-line frequency to remove: 50, 60 or an ISO 3166 country code.
     quality
         The flaws that exclude a window; see `eeg.preprocessing.quality.EXCLUDED`.
+    ictal
+        Which annotations mark a seizure; see `eeg.datasets.seizure_words.marks_seizure`.
     epochs
         None for those of the recipe.
     seed
@@ -98,6 +102,7 @@ def make_plan(
         preprocessing = replace(
             preprocessing,
             reference=reference,
+            ictal=ictal,
             notch=parse_line_frequency(notch) if notch else preprocessing.notch,
         )
     except ValueError as error:

@@ -19,7 +19,7 @@ from eeg.training.cross_validation import cross_validate, subject_scores
 from eeg.training.fit import Loaded
 from eeg.training.plan import Plan, describe_model
 from eeg.workflows.choices import check_names, check_plan, make_plan
-from eeg.workflows.corpus import OnError, OnMessage, load_corpus
+from eeg.workflows.corpus import OnError, OnMessage, load_corpus, usable
 from eeg.workflows.run_folder import make_folder
 from trainers.comparison.table import text
 
@@ -99,6 +99,7 @@ def compare_models(
     DataError
         If the corpus cannot be used or split.
     """
+    corpus = usable(corpus, on_error=on_error, on_message=on_message)
     plans = []
     for model in models:
         for rule in rules[:1] if model in FEATURES else rules:

@@ -1,11 +1,13 @@
-"""Load a corpus for a training or an evaluation."""
+"""Load a corpus for a training, an evaluation or an audit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from eeg.datasets import Corpus, Entry, splits
+from eeg.datasets.copies import describe_copy, find_copies
 from eeg.detector.detector import Detector
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.io.reader import read_recording
@@ -36,6 +38,46 @@ def default_channels(corpus: Corpus) -> tuple[str, ...]:
     raise DataError(f"{corpus.name}: none of its {len(corpus.entries)} recordings can be read as EEG")
 
 
+def usable(corpus: Corpus, *, on_error: OnError | None = None, on_message: OnMessage | None = None) -> Corpus:
+    """Return a corpus without the recordings and the tables' faults that are reported.
+
+    Parameters
+    ----------
+    corpus
+        The recordings.
+    on_error
+        Called with each recording that has a problem; None raises its error.
+    on_message
+        Called with one line on each fault of the corpus's tables.
+
+    Raises
+    ------
+    DataError
+        If a recording has a problem and ``on_error`` is None.
+    """
+    for entry in corpus.entries:
+        if entry.problem is not None:
+            error = DataError(f"{entry.path}: {entry.problem}")
+            if on_error is None:
+                raise error
+            on_error(entry, error)
+    if on_message is not None:
+        for problem in corpus.problems:
+            on_message(f"Warning: {problem}")
+    entries = tuple(entry for entry in corpus.entries if entry.problem is None)
+    return replace(corpus, entries=entries, problems=())
+
+
+def refuse_copies(entries: Sequence[Entry], jobs: int, on_message: OnMessage | None) -> None:
+    """Raise `DataError` if two subjects have the same recording; report one that a subject has twice."""
+    for first, other in find_copies(entries, jobs):
+        line = describe_copy(first, other)
+        if first.subject != other.subject:
+            raise DataError(f"{line}; remove one of them, or correct its subject")
+        if on_message is not None:
+            on_message(f"Warning: {line}")
+
+
 def load_corpus(
     corpus: Corpus,
     settings: Plan | Detector,
@@ -46,7 +88,7 @@ def load_corpus(
     on_error: OnError | None = None,
     on_message: OnMessage | None = None,
 ) -> Loaded:
-    """Load the windows of every recording whose subject has a diagnosis.
+    """Load the windows of every `usable` recording whose subject has a diagnosis.
 
     Parameters
     ----------
@@ -68,10 +110,16 @@ def load_corpus(
     Raises
     ------
     DataError
-        If no recording has a diagnosis, or as `eeg.preprocessing.loading.load_windows`.
+        If no recording has a diagnosis, two subjects have the same recording, or as
+        `eeg.preprocessing.loading.load_windows`.
     """
+    corpus = usable(corpus, on_error=on_error, on_message=on_message)
     known = splits.diagnosed(corpus)
+    without = len(corpus.entries) - len(known)
+    if without and not unlabelled and on_message is not None:
+        on_message(f"{without} recording(s) of subjects without a diagnosis are left out.")
     chosen = Corpus(corpus.name, corpus.entries if unlabelled else known, corpus.simulated)
+    refuse_copies(chosen.entries, jobs, on_message)
     loaded = load_windows(
         chosen,
         settings.preprocessing,
@@ -93,7 +141,7 @@ def describe_exclusions(loaded: Loaded) -> str:
     total = sum(len(w.data) for w in windows) + flawed + ictal
     bad = sum(bool(w.quality and (w.quality.flat or w.quality.not_finite)) for w in windows)
     counts = {
-        "within seizures": ictal,
+        "within annotated seizures": ictal,
         "with artefacts": flawed,
         "stretch(es) between gaps that are too short": sum(w.short for w in windows),
     }

@@ -20,7 +20,7 @@ from eeg.training.cross_validation import Scored, score_recordings, subject_scor
 from eeg.training.fit import Loaded
 from eeg.training.plan import Plan
 from eeg.workflows.choices import describe_plan
-from eeg.workflows.corpus import OnError, OnMessage, load_corpus
+from eeg.workflows.corpus import OnError, OnMessage, load_corpus, usable
 from trainers.errors import DataError
 
 
@@ -80,6 +80,7 @@ def evaluate(
     DataError
         If the corpus cannot be used, or no new subjects remain.
     """
+    corpus = usable(corpus, on_error=on_error, on_message=on_message)
     plan = plan_of(detector)
     loaded = load_corpus(corpus, detector, cache=cache, jobs=jobs, on_error=on_error, on_message=on_message)
     scored, excluded = score_unseen(detector, corpus, loaded)

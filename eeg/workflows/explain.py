@@ -78,6 +78,8 @@ def _document(analysis: RecordingAnalysis) -> dict[str, object]:
         "check": None if explanation.check is None else asdict(explanation.check),
         "faithfulness": {name: asdict(measured) for name, measured in (analysis.measures or {}).items()},
         "segments": build_segments(analysis.segments, analysis.comparisons),
+        "ictal": analysis.ictal,
+        "annotations": analysis.annotated.describe(),
         "windows": {
             "length": decision.window_length,
             "onset": decision.window_onset.tolist(),

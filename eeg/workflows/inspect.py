@@ -3,10 +3,12 @@
 Recordings are numbered; files, subjects and dates are included only on request.
 """
 
+import mimetypes
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import mne
@@ -14,20 +16,46 @@ import numpy as np
 from tqdm import tqdm
 
 from eeg.datasets import Corpus, Entry, find_reader, open_corpus
+from eeg.datasets.copies import pair_copies, signal_hash
 from eeg.datasets.participants import GROUP_NAMES
-from eeg.datasets.seizures import seizures
+from eeg.datasets.seizure_words import AUTO
+from eeg.datasets.seizures import Annotated, find_seizures
 from eeg.evaluation.recording_metadata import entry_header
 from eeg.io.electrodes import TEN_TWENTY, electrodes
+from eeg.io.fif import without_parts
 from eeg.io.gaps import stretches
 from eeg.io.header import MIN_SFREQ, Header
 from eeg.io.reader import PLAUSIBLE, amplitude, read_recording, sample
-from eeg.io.suffixes import SUFFIXES, is_recording
+from eeg.io.suffixes import SUFFIXES, is_recording, recording_stem
 from eeg.preprocessing.interpolation import INTERPOLATED, missing_channels
 from eeg.preprocessing.pipeline import Preprocessing, kernel
 from eeg.preprocessing.quality import MIN_CLEAN_FRACTION, find_clipped
 from trainers.errors import DataError, one_line
 
 _BOTH_GROUPS = ("its subject is labelled both epilepsy and control",)
+_KINDS = {
+    *(".asc", ".con", ".dat", ".dpa", ".e", ".erd", ".etc", ".fdt", ".hdr", ".log", ".m00", ".mat", ".md"),
+    *(
+        ".ncs",
+        ".nev",
+        ".plg",
+        ".pos",
+        ".raw",
+        ".rec",
+        ".rs3",
+        ".sig",
+        ".snirf",
+        ".sqd",
+        ".trc",
+        ".vmrk",
+        ".xdf",
+    ),
+}
+"""Suffixes of formats beside those in `mimetypes`."""
+
+_PARTS = (".amrk", ".cef", ".dat", ".dpa", ".eeg", ".fdt", ".head", ".json", ".rs3", ".vmrk")
+"""Suffixes of files that are a part of a recording of the same name."""
+
 _MAX_NAMED = 6  # up to so many missing electrodes are named
 
 
@@ -58,6 +86,7 @@ class RecordingSummary:
     filters: str
     montage: str | None
     seizures: int | None  # None without annotations
+    annotations: tuple[str, ...]  # what they count as seizures, and what not
     readable: bool  # the recording and its seizure annotations, if any
     problems: tuple[str, ...]
     identity: Identity | None
@@ -65,15 +94,23 @@ class RecordingSummary:
 
 @dataclass(frozen=True)
 class Inspection:
-    """All recordings of a folder; ``subjects`` counts them by group, None if they are unknown."""
+    """All recordings of a folder.
+
+    ``subjects`` counts them by group, None if they are unknown; ``problems`` are those of the corpus's
+    tables; ``passed_over`` counts the files that are not taken for recordings, by their suffix.
+    """
 
     corpus: str
     simulated: bool
     subjects: dict[str, int] | None
+    problems: tuple[str, ...]
+    passed_over: dict[str, int]
     recordings: tuple[RecordingSummary, ...]
 
 
-def inspect_corpus(path: Path, *, show_ids: bool = False, progress: bool = True) -> Inspection:
+def inspect_corpus(
+    path: Path, *, show_ids: bool = False, outside: bool = False, ictal: str = AUTO, progress: bool = True
+) -> Inspection:
     """Examine every recording of a corpus, a table, a folder of files or a file.
 
     Parameters
@@ -82,35 +119,84 @@ def inspect_corpus(path: Path, *, show_ids: bool = False, progress: bool = True)
         A corpus as for `eeg.datasets.open_corpus`, or any recording or folder of recordings.
     show_ids
         Include files, subjects, sessions and dates.
+    outside
+        Allow paths and links of a corpus that leave its folder.
+    ictal
+        Which annotations mark a seizure; see `eeg.datasets.seizure_words.marks_seizure`.
     progress
         Show a progress bar.
 
     Raises
     ------
     DataError
-        ``path`` does not exist, holds no recording, or its table is malformed.
+        ``path`` does not exist, holds no recording, its table is malformed, or a path leaves its folder.
     """
-    corpus, has_subjects = _open(path)
+    if not path.exists() and not path.is_symlink():
+        raise DataError(f"{path}: no such file or folder")
+    passed_over: dict[str, int] = {}
+    if has_subjects := not is_recording(path) and find_reader(path) is not None:
+        corpus = open_corpus(path, outside=outside)
+    else:
+        files, passed_over = _list_folder(path) if path.is_dir() and not is_recording(path) else ([path], {})
+        corpus = Corpus("recordings of no known corpus", tuple(Entry(file, "", None) for file in files))
     bar = tqdm(corpus.entries, desc="recordings", disable=None if progress else True)
     doubtful = _of_both_groups(corpus.entries) if has_subjects else set()
-    summaries = tuple(
-        _summarise(number, entry, show_ids, _BOTH_GROUPS if entry.subject in doubtful else ())
+    found = [
+        _summarise(number, entry, show_ids, ictal, _BOTH_GROUPS if entry.subject in doubtful else ())
         for number, entry in enumerate(bar, start=1)
+    ]
+    return Inspection(
+        corpus=corpus.name,
+        simulated=corpus.simulated,
+        subjects=_subjects(corpus.entries) if has_subjects else None,
+        problems=(*corpus.problems, *filter(None, [corpus.undiagnosed])),
+        passed_over=passed_over,
+        recordings=_with_copies(found, corpus.entries),
     )
-    subjects = _subjects(corpus.entries) if has_subjects else None
-    return Inspection(corpus.name, corpus.simulated, subjects, summaries)
 
 
-def _open(path: Path) -> tuple[Corpus, bool]:
-    """Open a corpus or list files; return whether their subjects are known."""
-    if not path.exists():
-        raise DataError(f"{path}: no such file or folder")
-    if not is_recording(path) and find_reader(path) is not None:
-        return open_corpus(path), True
-    files = [path] if is_recording(path) else sorted(p for p in path.rglob("*") if is_recording(p))
-    if not files:
-        raise DataError(f"{path}: no recording; expected {', '.join(sorted(SUFFIXES))}")
-    return Corpus("recordings of no known corpus", tuple(Entry(file, "", None) for file in files)), False
+def _list_folder(folder: Path) -> tuple[list[Path], dict[str, int]]:
+    """Return the recordings in a folder, and how many other files it holds by suffix.
+
+    The parts of a recording are none of these, such as the signals of BrainVision.
+    """
+    files = [file for file in sorted(folder.rglob("*")) if not _is_hidden(file.relative_to(folder))]
+    named = [file for file in files if is_recording(file)]
+    whole = without_parts(named)
+    if not whole:
+        raise DataError(f"{folder}: no recording; expected {', '.join(sorted(SUFFIXES))}")
+    stems = {file.with_name(recording_stem(file)) for file in named}
+    others = [
+        file
+        for file in {*files} - {*named}
+        if not file.is_dir()
+        and not (file.suffix.lower() in _PARTS and file.with_suffix("") in stems)
+        and not any(is_recording(part) for part in file.parents)
+    ]
+    return whole, dict(sorted(Counter(_kind(file) for file in others).items()))
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _kind(file: Path) -> str:
+    """Return the suffix of a file, if it is one of a format: what follows a point may also be a name."""
+    suffix = file.suffix.lower()
+    return suffix if suffix in _KINDS or suffix in mimetypes.types_map else "other"
+
+
+def _with_copies(
+    found: Sequence[tuple[RecordingSummary, str | None]], entries: Sequence[Entry]
+) -> tuple[RecordingSummary, ...]:
+    """Add to each recording the one before it with the same signal."""
+    summaries = [summary for summary, _ in found]
+    for first, other in pair_copies(signal for _, signal in found):
+        one_subject = entries[first].subject == entries[other].subject
+        whose = "" if one_subject else ", which is of another subject"
+        line = f"the same signal as recording {first + 1}{whose}"
+        summaries[other] = replace(summaries[other], problems=(*summaries[other].problems, line))
+    return tuple(summaries)
 
 
 def _subjects(entries: Sequence[Entry]) -> dict[str, int]:
@@ -124,25 +210,28 @@ def _of_both_groups(entries: Sequence[Entry]) -> set[str]:
     return epilepsy & control
 
 
-def _summarise(number: int, entry: Entry, show_ids: bool, doubts: Sequence[str]) -> RecordingSummary:
-    """Examine one recording; its problems follow the ``doubts``."""
-    problems = list(doubts)
+def _summarise(
+    number: int, entry: Entry, show_ids: bool, ictal: str, doubts: Sequence[str]
+) -> tuple[RecordingSummary, str | None]:
+    """Examine one recording, its problems after the ``doubts``; return also the hash of its signal."""
+    problems = [*doubts, *filter(None, [entry.problem])]
     facts: Header | None = None
-    size, count, readable = None, None, False
+    size, annotated, readable, signal = None, Annotated(), False, None
     try:
         with one_line(entry.path):
             facts = entry_header(entry)
             problems += facts.problems
             raw = read_recording(entry.path, preload=False)
+            signal = signal_hash(raw)
             size, signal_problems = _signal(raw)
             problems += [*signal_problems, *_refusals(raw)]
-            count = _count_seizures(raw, entry.seizures)
+            annotated = find_seizures(raw, entry.seizures, ictal)
             readable = size is not None
     except DataError as error:
         problems.append(_nameless(str(error), entry))
     present = facts.electrodes if facts else ()
     known = electrodes(facts.channels) if facts else {}
-    return RecordingSummary(
+    summary = RecordingSummary(
         number=number,
         group=GROUP_NAMES[entry.label],
         channels=len(facts.channels) if facts else None,
@@ -155,11 +244,13 @@ def _summarise(number: int, entry: Entry, show_ids: bool, doubts: Sequence[str])
         reference=facts.reference if facts else "",
         filters=facts.filters if facts else "",
         montage=entry.montage,
-        seizures=count,
+        seizures=len(annotated.spans[0]) if annotated.seizures or (entry.seizures and readable) else None,
+        annotations=tuple(annotated.describe()),
         readable=readable,
         problems=tuple(problems),
         identity=_identity(entry, facts) if show_ids else None,
     )
+    return summary, signal
 
 
 def _signal(raw: mne.io.BaseRaw) -> tuple[float | None, list[str]]:
@@ -199,18 +290,17 @@ def _refusals(raw: mne.io.BaseRaw) -> Iterable[str]:
         yield f"clipped in {len(seconds)} of {len(seen)} s sampled"
 
 
-def _count_seizures(raw: mne.io.BaseRaw, table: Path | None) -> int | None:
-    """Count the seizures in a table and in the recording's own annotations; None if both have none."""
-    onset, _ = seizures(raw, table)
-    return None if table is None and not len(onset) else len(onset)
-
-
 def _nameless(message: str, entry: Entry) -> str:
-    """Remove the names of the file and of the person from a message."""
+    """Remove the names of files and folders from a message: whole ones only, other words stay."""
     if entry.seizures:
         message = message.replace(str(entry.seizures), "the seizure annotations")
-    for name in (str(entry.path.absolute()), str(entry.path), entry.path.name, entry.path.stem):
-        message = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "the file", message)  # whole words only
+    file, stem = entry.path, re.escape(recording_stem(entry.path))
+    for path in (str(file.absolute()), str(file)) if len(file.parts) > 1 else (str(file.absolute()),):
+        message = message.replace(path, "the file")
+    message = message.removeprefix(f"{file}: ")
+    for folder in {str(file.absolute().parent), str(file.parent), os.path.realpath(file.parent)} - {".", "/"}:
+        message = re.sub(rf"{re.escape(folder)}(/[^\s'\")]*)?", "the file", message)
+    message = re.sub(rf"(?<![\w.-]){stem}(\.\w+)+", "the file", message)  # its name, or that of a part of it
     return message.removeprefix("the file: ")
 
 
@@ -224,9 +314,12 @@ def format_inspection(found: Inspection) -> str:
     """Return the text that `eeg inspect` prints: a line per recording, and one per problem."""
     kind = " (SIMULATED)" if found.simulated else ""
     affected = sum(bool(one.problems) for one in found.recordings)
+    others = ", ".join(f"{count} {kind}" for kind, count in found.passed_over.items())
     lines = [
         f"{found.corpus}{kind}: {len(found.recordings)} recording(s), {_whose(found)}",
         *(line for one in found.recordings for line in (_line(one), *_more(one))),
+        *(f"problem: {text}" for text in found.problems),
+        *([f"passed over, not recordings by their names: {others}"] if others else []),
         f"{affected} of {len(found.recordings)} recording(s) with problems",
     ]
     return "\n".join(lines)
@@ -263,4 +356,5 @@ def _more(one: RecordingSummary) -> Iterable[str]:
     if one.identity is not None:
         known = {name: value for name, value in asdict(one.identity).items() if value}
         yield "      " + "  ".join(f"{name} {value}" for name, value in known.items())
+    yield from (f"      {text}" for text in one.annotations)
     yield from (f"      problem: {text}" for text in one.problems)

@@ -34,7 +34,7 @@ from eeg.training.design import Design
 from eeg.training.fit import Loaded
 from eeg.training.plan import Plan
 from eeg.workflows.choices import check_names, check_plan, describe_plan, make_plan
-from eeg.workflows.corpus import OnError, OnMessage, load_corpus
+from eeg.workflows.corpus import OnError, OnMessage, load_corpus, usable
 from eeg.workflows.run_folder import PARTS, RECORD, begin, finish, finished, open_run_folder
 from trainers.callbacks import Progress
 from trainers.errors import DataError, SettingsError
@@ -132,6 +132,7 @@ def train(
         If the corpus cannot be used or split, or ``out`` belongs to another training.
     """
     check_names(model, rule)
+    corpus = usable(corpus, on_error=on_error, on_message=on_message)
     plan = make_plan(corpus, model=model, rule=rule, labels=labels, seed=seed, **settings)
     check_plan(plan, prototypes=prototypes)
     if shuffle_labels is not None:

@@ -24,7 +24,8 @@ def _write_szcore(analysis: RecordingAnalysis, path: Path) -> None:
 
 def _write_quality(analysis: RecordingAnalysis, path: Path) -> None:
     if analysis.windows is not None:
-        write_json(analysis.windows.account(), path)
+        seizures = {"ictal": analysis.ictal, "annotations": analysis.annotated.describe()}
+        write_json(analysis.windows.account() | seizures, path)
 
 
 Writer = Callable[[RecordingAnalysis, Path], str | None]

@@ -337,7 +337,7 @@ def test_sites_are_left_out_and_diagnoses_shuffled(cohort: Path, tmp_path: Path)
     listing.write_text("\n".join(["path,subject,label,site", *rows]) + "\n")
     options = ("--by-site", "--aggregation", "noisy-or", "--shuffle-labels", 2, "--epochs", 1, "--folds", 2)
     run = tmp_path / "run"
-    result = eeg("train", listing, "--out", run, "--rule", "frozen", *options)
+    result = eeg("train", listing, "--outside", "--out", run, "--rule", "frozen", *options)
     assert result.exit_code == 0
     assert "sites, diagnoses shuffled" in result.output
     detector = load_detector(run / "model.safetensors")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from eeg.datasets import Entry
-from eeg.datasets.seizures import seizures
+from eeg.datasets.seizures import find_seizures
 from eeg.detector.detector import Detector
 from eeg.explanation.segments import Segment
 from eeg.io.electrodes import TEN_TWENTY
@@ -147,7 +147,7 @@ def test_annotations_and_seizures_keep_the_time_of_the_file(tmp_path: Path) -> N
         (a["onset"], a["duration"], a["description"]) for a in raw.annotations if a["description"] != GAP
     ]
     assert annotations == [(31.5, 0, "Muskelkr\u00e4mpf"), (31.5, 0, "blink"), (3605, 14.5, "Seizure")]
-    assert [float(value) for (value,) in seizures(raw)] == [3605, 14.5]
+    assert [float(value) for (value,) in find_seizures(raw).spans] == [3605, 14.5]
     windows = read_windows(Entry(path, "a", None), SETTINGS, 2.0)
     assert windows.ictal == 8  # from the third window of the last piece, 3604 to 3606 s, to that of 3618 s
     assert not ((windows.onset > 3603) & (windows.onset < 3619.5)).any()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from eeg.datasets.seizures import seizures
+from eeg.datasets.seizures import Annotated, find_seizures
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.preprocessing.loading import unusable_windows
 from eeg.preprocessing.pipeline import Preprocessing
@@ -175,7 +175,7 @@ def test_discharges_are_kept_and_muscle_is_found() -> None:
         )
         pure = inside["discharge"] & ~inside["muscle"] & ~inside["blink"]
         for policy in ("exclude", "strict"):
-            gone, _ = unusable_windows(onset, 2.0, quality, (np.empty(0), np.empty(0)), policy=policy)
+            gone, _ = unusable_windows(onset, 2.0, quality, Annotated(), policy=policy)
             for name, chosen in (("discharge", pure), ("blink", large)):
                 for window in gone[chosen]:
                     counts[policy, name, bool(window)] += 1
@@ -248,7 +248,7 @@ def test_windows_with_flat_signal_are_excluded_unless_quality_is_keep() -> None:
 
 def test_too_little_clean_signal() -> None:
     quality = Quality(20, (), (), None, ("flat",), (Flaw("flat", 0, 12.5),))
-    nowhere = (np.empty(0), np.empty(0))
+    nowhere = Annotated()
     with pytest.raises(DataError, match="too little clean signal: 7 of 10 windows touch flat, clipped"):
         unusable_windows(np.arange(0, 20, 2.0), 2.0, quality, nowhere)
     assert not np.any(unusable_windows(np.arange(0, 20, 2.0), 2.0, quality, nowhere, policy="keep"))
@@ -263,7 +263,7 @@ def test_a_stricter_policy_leaves_out_no_less(spans: list[tuple[str, int, int]])
     flaws = tuple(Flaw(kind, onset, duration) for kind, onset, duration in spans)  # type: ignore[arg-type]
     quality = Quality(60, (), (), None, (), flaws)
     keep, exclude, strict = (
-        unusable_windows(np.arange(0, 60, 2.0), 2.0, quality, (np.empty(0), np.empty(0)), policy=policy)[0]
+        unusable_windows(np.arange(0, 60, 2.0), 2.0, quality, Annotated(), policy=policy)[0]
         for policy in EXCLUDED
     )
     assert not keep.any()
@@ -289,7 +289,7 @@ def annotated(*annotations: tuple[float, float, str]) -> mne.io.BaseRaw:
 
 @pytest.mark.parametrize("text", ["seizure", "Seizure 3", "ICTAL", "sz", "FNSZ", "seiz", "EEG seizure F7"])
 def test_annotations_of_seizures(text: str) -> None:
-    onset, duration = seizures(annotated((4.0, 3.0, text)))
+    onset, duration = find_seizures(annotated((4.0, 3.0, text))).spans
     assert (onset.tolist(), duration.tolist()) == ([4.0], [3.0])
 
 
@@ -297,7 +297,7 @@ def test_annotations_of_seizures(text: str) -> None:
     "text", ["interictal", "Inter-ictal spike", "no seizure", "postictal slowing", "tics"]
 )
 def test_who_does_not(text: str) -> None:
-    assert len(seizures(annotated((4.0, 3.0, text)))[0]) == 0
+    assert len(find_seizures(annotated((4.0, 3.0, text))).seizures) == 0
 
 
 @pytest.mark.parametrize("date", [None, datetime(2020, 1, 1, tzinfo=UTC)])
@@ -305,13 +305,13 @@ def test_time_counts_from_the_start_of_the_crop(date: datetime | None) -> None:
     """MNE lets a recording begin at any sample, and annotations count from before it."""
     raw = recording(background(30)).set_meas_date(date)
     raw.set_annotations(mne.Annotations(14.0, 3.0, "seizure")).crop(10)
-    onset, duration = seizures(raw)
+    onset, duration = find_seizures(raw).spans
     assert (onset.tolist(), duration.tolist()) == ([4.0], [3.0])
 
 
 def test_a_start_lasts_until_its_end_or_the_recordings() -> None:
     raw = annotated((4, 0, "seizure onset"), (9, 0, "seizure end"), (20, 0, "Seizure start"))
-    onset, duration = seizures(raw)
+    onset, duration = find_seizures(raw).spans
     assert (onset.tolist(), duration.tolist()) == ([4, 20], [5, 10])
 
 

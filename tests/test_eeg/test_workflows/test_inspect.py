@@ -218,7 +218,7 @@ def test_unreadable_seizures_are_an_error(tmp_path: Path) -> None:
     for group, name in (("00_epilepsy", "aaaaaanr"), ("01_no_epilepsy", "aaaaaaoo")):
         folder = tmp_path / group / name / "s001_2003" / "01_tcp_ar"
         folder.mkdir(parents=True)
-        path = write(folder / f"{name}_s001_t001.edf")
+        path = write(folder / f"{name}_s001_t001.edf", microvolts=noise(19, 30 + len(group)))
     path.with_suffix(".csv_bi").write_text("channel,start_time,label\n")
     result = eeg(tmp_path, "--json")
     assert result.exit_code == 1
