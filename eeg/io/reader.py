@@ -250,7 +250,7 @@ def amplitude(raw: mne.io.BaseRaw) -> np.ndarray:
 
 def recording_file(raw: mne.io.BaseRaw) -> str:
     """Return the path of a recording's file as it was given, for messages."""
-    given = raw.info["temp"]
+    given = raw.info.get("temp")
     return given if isinstance(given, str) else str(next(filter(None, raw.filenames), "recording"))
 
 
