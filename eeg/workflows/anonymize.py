@@ -228,7 +228,7 @@ def _copy_tables(
     refuse: Callable[[DataError], object],
 ) -> Iterator[str]:
     """Copy the codes in the tables of a BIDS dataset; yield the names of the files."""
-    simulated = open_corpus(source).simulated
+    simulated = open_corpus(source, outside=True).simulated
     name = f"Anonymized {'simulated ' if simulated else ''}EEG"
     write_json({"Name": name, "BIDSVersion": "1.10.0"}, out / "dataset_description.json")
     mark = str if keep_annotations else known_mark

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from edfio import EdfAnnotation
 
-from eeg.datasets.seizures import seizures_among
+from eeg.datasets.seizure_words import marks_end, marks_seizure
 from eeg.io.edf import is_edf
 from eeg.io.edf_header import read_edf_header
 from eeg.io.gaps import GAP
@@ -83,10 +83,9 @@ def words(texts: Iterable[str]) -> set[str]:
 
 def _seizure(text: str) -> str | None:
     """Return a code for a remark that counts as a seizure or its end: it excludes a part of the recording."""
-    if seizures_among([(0.0, 1.0, text)]):
-        return "seizure"
-    ends = seizures_among([(0.0, 0.0, "seizure"), (1.0, 0.0, text)], 2.0) == [(0.0, 1.0)]
-    return "seizure end" if ends else None
+    if marks_seizure(text) is None:
+        return None
+    return "seizure end" if marks_end(text) else "seizure"
 
 
 def write_anonymous(

@@ -1,9 +1,11 @@
 import json
 import re
+import shutil
 from datetime import date
 from pathlib import Path
 
 import edfio
+import mne
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -288,3 +290,134 @@ def test_guinea_bissau() -> None:
     assert found.subjects == {"epilepsy": 39, "control": 34, "unknown": 0}
     assert {(one.sfreq, len(one.electrodes)) for one in found.recordings} == {(128.0, 14)}
     assert not any(one.problems for one in found.recordings)
+
+
+# --- what is listed
+
+
+def test_a_split_fif_is_one_recording(tmp_path: Path) -> None:
+    path = write_fif(tmp_path / "a_raw.fif", 1e-6 * noise(19), TEN_TWENTY)
+    raw = mne.io.read_raw(path, preload=True, verbose="error")
+    long = mne.concatenate_raws([raw.copy() for _ in range(9)], verbose="error")
+    long.set_annotations(None)
+    for name, naming in (("b_raw.fif", "neuromag"), ("sub-1_task-x_eeg.fif", "bids")):
+        long.save(tmp_path / name, split_size="2MB", split_naming=naming, verbose="error")
+    path.rename(tmp_path / "b_raw-9.fif")  # named as a part of the other, and is none
+    assert len(list(tmp_path.glob("*.fif"))) > 5
+    found = inspect_corpus(tmp_path, progress=False).recordings
+    assert [one.minutes for one in found] == pytest.approx([0.5, 4.5, 4.5])
+
+
+def test_files_are_recognised_by_content_or_passed_over_aloud(tmp_path: Path) -> None:
+    for name in ("a.rec", "b.rec", "a.edf"):
+        write(tmp_path / "x.edf").rename(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "Dr.Mueller").write_text("x")
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "index.pack").touch()
+    found = inspect_corpus(tmp_path, progress=False)
+    assert len(found.recordings) == 1
+    assert found.passed_over == {".rec": 2, ".txt": 1, "other": 1}
+    assert "passed over, not recordings by their names: 2 .rec, 1 .txt, 1 other" in format_inspection(found)
+    assert problems(tmp_path / "b.rec") == (
+        "EDF by its content, but not by its name; rename it to end in .edf",
+    )
+    with pytest.raises(DataError, match="no column label, path, subject"):
+        inspect_corpus(tmp_path / "notes.txt", progress=False)
+
+
+def test_brainvision_under_its_other_suffix_is_one_recording(tmp_path: Path) -> None:
+    write_brainvision(tmp_path, "ahdr", "amrk")
+    found = inspect_corpus(tmp_path / "a.ahdr", progress=False)
+    assert found.recordings == inspect_corpus(tmp_path, progress=False).recordings
+    assert [one.problems for one in found.recordings] == [()]
+
+
+def write_brainvision(folder: Path, header: str, markers: str) -> None:
+    (10 * noise(2)).astype("<i2").T.tofile(folder / "a.eeg")
+    (folder / f"a.{header}").write_text(
+        "Brain Vision Data Exchange Header File Version 1.0\n\n[Common Infos]\nCodepage=UTF-8\n"
+        f"DataFile=a.eeg\nMarkerFile=a.{markers}\nDataFormat=BINARY\nDataOrientation=MULTIPLEXED\nNumberOfChannels=2\n"
+        "SamplingInterval=7812.5\n\n[Binary Infos]\nBinaryFormat=INT_16\n\n[Channel Infos]\n"
+        "Ch1=Fp1,,0.1,µV\nCh2=Cz,,0.1,µV\n",
+        encoding="utf-8",
+    )
+    (folder / f"a.{markers}").write_text(
+        "Brain Vision Data Exchange Marker File, Version 1.0\n\n[Common Infos]\nCodepage=UTF-8\n"
+        "DataFile=a.eeg\n\n[Marker Infos]\nMk1=New Segment,,1,1,0,20200101100000000000\n"
+    )
+
+
+# --- one recording never costs another
+
+
+@pytest.mark.parametrize("word", ["EDF", "header", "unit", "empty", "file", "a", "µV", "recording", "copy"])
+def test_words_of_a_message_stay_although_the_file_is_called_so(word: str, tmp_path: Path) -> None:
+    for content, name in ((b"", "x1"), (b"0" * 300, "x2")):
+        (tmp_path / "p").mkdir(exist_ok=True)
+        plain, named = tmp_path / "p" / f"{name}.edf", tmp_path / f"{word}.edf"
+        plain.write_bytes(content)
+        named.write_bytes(content)
+        (expected,) = problems(plain)
+        assert problems(named) == (expected,)
+    unit = write(tmp_path / f"{word}.edf", unit="mV")
+    assert problems(unit)[0].endswith("expected 0.5 to 500 µV: fix the unit in the file")
+
+
+def test_two_empty_files_are_each_reported(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.edf").touch()
+    write(tmp_path / "c.edf")
+    found = inspect_corpus(tmp_path, progress=False).recordings
+    assert [one.problems for one in found] == [*[("empty, 0 bytes; copy or export it again",)] * 2, ()]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RecursionError(), KeyError("Mueller"), ZeroDivisionError()])
+def test_any_error_is_one_line_for_that_recording(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for i, name in enumerate("ab"):
+        write(tmp_path / f"{name}.edf", microvolts=noise(19, 30 + i))
+
+    def failing(raw: mne.io.BaseRaw) -> str:
+        if Path(raw.filenames[0]).name == "a.edf":
+            raise error
+        return "hash"
+
+    monkeypatch.setattr("eeg.workflows.inspect.signal_hash", failing)
+    first, second = inspect_corpus(tmp_path, progress=False).recordings
+    assert len(first.problems) == 1
+    assert "Mueller" not in first.problems[0]
+    assert (second.readable, second.problems) == (True, ())
+
+
+def test_a_corpus_without_diagnoses_or_files_is_inspected(tmp_path: Path) -> None:
+    for i in (1, 2):
+        folder = tmp_path / f"sub-0{i}" / "eeg"
+        folder.mkdir(parents=True)
+        write(folder / f"sub-0{i}_task-rest_eeg.EDF", microvolts=noise(19, 30 + i))
+    (tmp_path / "participants.tsv").write_text("participant_id\tage\nsub-01\t3\nsub-03\t4\n")
+    result = eeg(tmp_path)
+    assert result.exit_code == 0
+    assert "2 recording(s), 2 subject(s): 2 unknown" in result.output
+    assert "problem: participants.tsv: no EEG recording of the participant(s) in row(s) 3" in result.output
+    assert (
+        "problem: participants.tsv: no column group or diagnosis; found participant_id, age" in result.output
+    )
+    assert "problem: its subject has no row in participants.tsv; add one" in result.output
+    assert "sub-0" not in result.output
+
+
+def test_an_audit_reports_what_it_cannot_read(cohort: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(cohort, tmp_path / "c")
+    first = sorted(root.rglob("*_eeg.edf"))[0]
+    first.write_bytes(b"")
+    (root / "sub-901" / "eeg").mkdir(parents=True)
+    write(root / "sub-901" / "eeg" / "sub-901_task-x_eeg.edf")
+    result = CliRunner().invoke(main, ["audit", str(root), "--folds", "2"])
+    assert result.exit_code == 1
+    left_out = [line for line in result.stderr.splitlines() if line.endswith("the recording is left out")]
+    assert len(left_out) == 2
+    assert "sub-901_task-x_eeg.edf: its subject has no row in participants.tsv" in left_out[0]
+    assert f"{first.name}: empty, 0 bytes" in left_out[1]
+    assert "device" in result.stdout or "confound" in result.stdout
