@@ -1,12 +1,16 @@
 """Opening by MNE in a process of its own, which a damaged file may stop, fill or occupy."""
 
+import atexit
+import contextlib
 import glob
+import json
 import os
 import pickle
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from threading import Lock, Timer
 
 import mne
 
@@ -15,6 +19,9 @@ from trainers.errors import DataError
 _PROGRAM = Path(__file__).with_name("open_with_mne.py")
 _SECONDS, _SECONDS_A_BYTE = 30.0, 2e-7
 _MEMORY, _MEMORY_A_BYTE = 4 << 30, 50  # bytes: a compressed sample becomes eight, copied several times
+
+_LOCK = Lock()
+_CHILDREN: dict[int, subprocess.Popen[bytes]] = {}  # by the process that uses it: a fork starts its own
 
 
 class ReaderError(Exception):
@@ -37,23 +44,82 @@ def open_isolated(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
     """
     size = sum(file.stat().st_size for file in _parts(path))
     seconds = _SECONDS + size * _SECONDS_A_BYTE
-    command = [sys.executable, "-P", str(_PROGRAM), str(path.absolute())]
-    command.append(str(_MEMORY + size * _MEMORY_A_BYTE))
-    single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    request = json.dumps([str(path.absolute()), _MEMORY + size * _MEMORY_A_BYTE])
+    with _LOCK:
+        used = os.getpid() in _CHILDREN
+        answer = _ask(request, seconds)
+        if used and isinstance(answer, int):  # a file before this one may have damaged the memory
+            answer = _ask(request, seconds)
+    if answer is None:
+        raise DataError(f"{path}: damaged, cannot be opened within {seconds:.0f} s; export it again")
+    if isinstance(answer, int):
+        raise DataError(f"{path}: damaged, its reader stopped ({_ending(answer)}); export it again")
+    found = pickle.loads(answer)
+    if len(found) == 3:
+        raise ReaderError(*found)
+    return found
+
+
+def _ask(request: str, seconds: float) -> bytes | int | None:
+    """Return the answer of the child; None if it takes longer, its exit status if it ends without one.
+
+    A child serves file after file, until one is not read.
+    """
+    child = _CHILDREN.get(os.getpid()) or _start()
+    assert child.stdin is not None
+    assert child.stdout is not None
+    late: list[bool] = []
+
+    def expire() -> None:
+        late.append(True)
+        child.kill()
+
+    timer = Timer(seconds, expire)
+    timer.start()
     try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, env=os.environ | single
-        )
+        child.stdin.write(request.encode() + b"\n")
+        child.stdin.flush()
+        size = int.from_bytes(child.stdout.read(8), "big")
+        answer = child.stdout.read(size)
+    except OSError:  # it has ended
+        size, answer = 0, b""
+    finally:
+        timer.cancel()
+    if size and len(answer) == size:
+        return answer
+    code = _stop()
+    return None if late else code
+
+
+def _start() -> subprocess.Popen[bytes]:
+    single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    child = subprocess.Popen(
+        [sys.executable, "-P", str(_PROGRAM)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | single,
+    )
+    _CHILDREN[os.getpid()] = child
+    return child
+
+
+def _stop() -> int:
+    """End the child of this process, if there is one; return its exit status."""
+    child = _CHILDREN.pop(os.getpid(), None)
+    if child is None:
+        return 0
+    for pipe in (child.stdin, child.stdout):
+        with contextlib.suppress(OSError):
+            pipe and pipe.close()
+    try:
+        return child.wait(1)
     except subprocess.TimeoutExpired:
-        raise DataError(
-            f"{path}: damaged, cannot be opened within {seconds:.0f} s; export it again"
-        ) from None
-    if done.returncode or not done.stdout:
-        raise DataError(f"{path}: damaged, its reader stopped ({_ending(done.returncode)}); export it again")
-    answer = pickle.loads(done.stdout)
-    if len(answer) == 3:
-        raise ReaderError(*answer)
-    return answer
+        child.kill()
+        return child.wait()
+
+
+atexit.register(_stop)
 
 
 def _parts(path: Path) -> list[Path]:

@@ -1,14 +1,18 @@
-"""A program that opens a recording with MNE and writes it, pickled, to standard output.
+"""A program that opens recordings with MNE: a path a line on standard input, answers on standard output.
 
-`eeg.io.isolated` runs it, so that a damaged file takes neither the memory nor the life of its caller.
+`eeg.io.isolated` runs it, so that a damaged file takes neither the memory nor the life of its caller.  An
+answer is its number of bytes, in eight, and a pickled tuple: the recording and the texts of MNE's warnings, or
+the class, the text and the number of an error.
 """
 
 import builtins
+import json
 import os
 import pickle
 import sys
 import warnings
 from typing import Any
+from unittest import mock
 
 import mne
 
@@ -17,13 +21,16 @@ _PARSED = (".set", ".mat", ".cnt", ".mefd")  # whose samples are read by parsers
 _MOST_SAMPLES = 1 << 28  # 2 GiB of memory; of longer recordings the caller reads parts
 
 
-def main(path: str, memory: int) -> None:
-    """Open the recording at ``path`` in at most ``memory`` bytes."""
-    result = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+def main() -> None:
+    """Open the recording of each line, in at most as many bytes of memory as the line allows."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # some readers print
-    _limit(memory)
-    with result:
-        result.write(_opened(path))
+    for line in sys.stdin:
+        path, memory = json.loads(line)
+        _limit(memory)
+        answer = _opened(path)
+        answers.write(len(answer).to_bytes(8, "big") + answer)
+        answers.flush()
 
 
 def _limit(memory: int) -> None:
@@ -55,8 +62,8 @@ def _read(path: str) -> Any:
     try:
         return mne.io.read_raw(path, verbose="warning")
     except UnicodeDecodeError:
-        builtins.open = _open_latin_1
-        return mne.io.read_raw(path, verbose="warning")
+        with mock.patch.object(builtins, "open", _open_latin_1):
+            return mne.io.read_raw(path, verbose="warning")
     except TypeError as error:
         if "buffer is too small" not in str(error):  # as SciPy reports it of the texts of a .set
             raise
@@ -77,4 +84,4 @@ def _pickled(raw: Any, texts: list[str]) -> bytes:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main()

@@ -161,23 +161,32 @@ def test_a_fif_whose_skip_is_longer_than_any_recording(tmp_path: Path) -> None:
     assert "days with its gaps" in refusal(path)
 
 
-def test_a_crash_a_hang_and_a_flood_in_the_reader_are_one_line(
+def test_a_crash_and_a_hang_of_the_reader_are_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also of a process that read a file before."""
     program = tmp_path / "reader.py"
     monkeypatch.setattr(isolated, "_PROGRAM", program)
-    monkeypatch.setattr(isolated, "_SECONDS", 2.0)
+    monkeypatch.setattr(isolated, "_SECONDS", 1.0)
     path = write_brainvision(tmp_path)
-    program.write_text("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
-    assert refusal(path) == "damaged, its reader stopped (SIGSEGV); export it again"
+    isolated._stop()
+    program.write_text("import os, signal; input(); os.kill(os.getpid(), signal.SIGSEGV)")
+    for _ in range(2):
+        assert refusal(path) == "damaged, its reader stopped (SIGSEGV); export it again"
     program.write_text("import time; time.sleep(60)")
-    assert refusal(path) == "damaged, cannot be opened within 2 s; export it again"
+    assert refusal(path) == "damaged, cannot be opened within 1 s; export it again"
+
+
+def test_a_reader_that_a_file_before_damaged_is_replaced(tmp_path: Path) -> None:
+    path = write_brainvision(tmp_path)
+    assert read_recording(path).ch_names == list(FOUR)
+    isolated._CHILDREN[os.getpid()].kill()
+    assert read_recording(path).ch_names == list(FOUR)
 
 
 def test_memory_is_limited_in_the_reader(tmp_path: Path) -> None:
     code = (
-        "import sys, runpy; sys.argv[1:] = ['x', str(2 << 30)]\n"
-        f"limit = runpy.run_path({str(isolated._PROGRAM)!r})['_limit']\n"
+        f"import runpy\nlimit = runpy.run_path({str(isolated._PROGRAM)!r})['_limit']\n"
         "limit(2 << 30)\ntry:\n    bytearray(4 << 30)\nexcept MemoryError:\n    print('refused')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
