@@ -37,6 +37,7 @@ test-oldest:
 FUZZ_SECONDS ?= 60
 fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+	$(BIN)/python -m tests.fuzz.models --seconds $(FUZZ_SECONDS)
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

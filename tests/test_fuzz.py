@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from tests.fuzz import models
 from tests.fuzz.__main__ import mutation, try_files
 from tests.fuzz.oracle import Outcome, attempt, fault
 from tests.fuzz.seeds import KINDS, SECRET, files
@@ -32,6 +33,10 @@ def test_valid_files_and_a_few_mutations_pass(kind):
     for seed in range(2):
         content, same = mutation(kind, seed)
         assert try_files(kind, content, outcome.value if same else None)[1] is None
+
+
+def test_a_few_mutations_of_a_model_pass():
+    assert {wrong and wrong.message for _, wrong in map(models.attempt, range(6))} == {None}
 
 
 def _memory(path):

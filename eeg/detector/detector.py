@@ -25,7 +25,7 @@ from eeg.detector.calibration import UNCALIBRATED, Calibration, score_interval
 from eeg.detector.conformal import ALPHA, Answer
 from eeg.detector.novelty import Gate
 from eeg.detector.prototypes import Prototypes
-from eeg.detector.provenance import Provenance
+from eeg.detector.provenance import LONGEST, Provenance
 from eeg.labels import LABEL_MODES, Labels, check_name
 from eeg.models.local_readout import build_network, has_own_readout
 from eeg.models.pooling import POOLINGS, pool_logits
@@ -343,17 +343,16 @@ def _digest(header: str, tensors: Mapping[str, Tensor]) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def _check_text(facts: Any, field: str = "settings") -> None:
-    """Refuse texts that could act on a terminal or change how a line reads."""
-    if isinstance(facts, dict):
-        _check_text(list(facts), field)
-        for name, value in facts.items():
-            _check_text(value, f"{field}.{name}")
-    elif isinstance(facts, list):
-        for value in facts:
-            _check_text(value, field)
-    elif isinstance(facts, str) and not facts.isprintable():
-        raise ValueError(f"{field!r}: expected text of printable characters")
+def _check_text(facts: Any) -> None:
+    """Refuse texts that could act on a terminal or change how a line reads, and endless ones."""
+    rest = [("settings", "settings", facts)]
+    for name, place, value in rest:  # to which the inner values are added
+        inner = list(value.items()) if isinstance(value, dict) else []
+        for text in (value, *(key for key, _ in inner)):
+            if isinstance(text, str) and not (text.isprintable() and len(text) <= LONGEST):
+                raise ValueError(f"{place}: expected text of at most {LONGEST} printable characters")
+        rest += [(key, f"{name}.{key}", item) for key, item in inner]
+        rest += [(name, place, item) for item in value] if isinstance(value, list) else []
 
 
 def load_detector(path: str | Path, network: str | None = None) -> Detector:
@@ -402,9 +401,9 @@ def _rebuild(metadata: Mapping[str, str], tensors: Mapping[str, Tensor], allowed
         raise ValueError("expected settings with named fields")
     if (version := facts.pop("format", None)) != FORMAT or type(version) is not int:
         raise DataError(f"detector format {_quote(version)}, this version reads {FORMAT}; train it again")
+    _check_text(facts)
     settings = from_plain(DetectorSettings, facts)
     _refuse_gaps(facts, to_plain(settings))
-    _check_text(facts)
     _refuse_code(settings.model, allowed)
     weights = {name: value for name, value in tensors.items() if name not in _PROTOTYPES}
     _check_weights(settings, weights)

@@ -16,6 +16,10 @@ SUBJECTS = ("cross_validated", "held_out")
 _DIGEST = re.compile("[0-9a-f]+")
 
 
+LONGEST = 300
+"""Characters of a text in a detector's file."""
+
+
 def printable(text: str) -> str:
     """Return a text with spaces for characters that are not printable: they could act on a terminal."""
     return "".join(c if c.isprintable() else " " for c in text)

@@ -117,6 +117,8 @@ def _fold(
     """Train on a fold and score its test recordings, or read the scores from ``path`` if they are there."""
     if path is not None and path.exists():
         fold = fold_cache.read_fold(path)
+        if [len(logits) for logits in fold.logits] != [len(loaded[e].data) for e in test]:
+            raise DataError(f"{path}: scores of other windows; delete the file to train the fold again")
         return [
             Scored(e, part, loaded[e], logits, fold.aggregation)
             for e, logits in zip(test, fold.logits, strict=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +14,12 @@ import numpy as np
 from eeg.datasets import Entry
 from eeg.datasets.fingerprint import hash_facts
 from eeg.datasets.splits import SubjectSplit
+from eeg.labels import check_name
+from eeg.models.pooling import POOLINGS
 from eeg.preprocessing.windows import Windows
 from trainers.errors import DataError
 from trainers.files import replacing
-from trainers.provenance import to_plain, versions
+from trainers.provenance import from_plain, parse_json, to_plain, versions
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,19 @@ class FoldScores:
 
     logits: tuple[np.ndarray, ...]
     aggregation: str
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """`FoldScores` in its file."""
+
+    logits: tuple[tuple[float, ...], ...]
+    aggregation: str
+
+    def __post_init__(self) -> None:
+        check_name("aggregation", self.aggregation, POOLINGS)
+        if not all(map(math.isfinite, chain(*self.logits))):
+            raise ValueError("logits: expected finite numbers")
 
 
 def write_fold(fold: FoldScores, path: Path) -> None:
@@ -42,9 +59,9 @@ def read_fold(path: Path) -> FoldScores:
         If the file holds anything else.
     """
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        return FoldScores(tuple(np.array(z, float) for z in facts["logits"]), facts["aggregation"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        stored = from_plain(_Stored, parse_json(path.read_bytes()))
+        return FoldScores(tuple(np.array(z, float) for z in stored.logits), stored.aggregation)
+    except (OSError, ValueError) as error:
         raise DataError(
             f"{path}: cannot be read ({error}); expected the scores of a fold; "
             "delete the file to train the fold again"

@@ -14,7 +14,7 @@ from eeg.datasets.fingerprint import corpus_digest, file_hash, fingerprint
 from eeg.detector import novelty
 from eeg.detector.detector import Detector, load_detector, save_detector
 from eeg.detector.prototypes import choose
-from eeg.detector.provenance import SUBJECTS, Provenance, printable
+from eeg.detector.provenance import LONGEST, SUBJECTS, Provenance, printable
 from eeg.detector.results import Results
 from eeg.evaluation.recording_metadata import read_confounds
 from eeg.evaluation.results import compute_results, fit_calibrations, write_predictions
@@ -204,7 +204,7 @@ def train_plan(
         )
     used = [*train, *fit.without_diagnosis(loaded, train)] if plan.finetune else train
     provenance = Provenance(
-        corpus=printable(corpus.name),
+        corpus=printable(corpus.name)[:LONGEST],
         simulated=corpus.simulated,
         subjects=results.subjects,
         epilepsy=results.epilepsy,

@@ -23,6 +23,7 @@ from trainers.comparison.results import (
     describe_result,
     lock_folder,
     open_folder,
+    read_rows,
     read_run_results,
     write_results,
 )
@@ -35,7 +36,7 @@ from trainers.comparison.search import (
 )
 from trainers.data.batches import Split
 from trainers.errors import DataError, SettingsError
-from trainers.provenance import from_plain, make_record, read_record, write_record
+from trainers.provenance import from_plain, make_record, write_record
 from trainers.recipes import Phase, recommended
 
 CONTROLS = ("backprop", "frozen")
@@ -208,7 +209,7 @@ def _run_missing(
     threads = comparison.threads
     if comparison.trials:
         path = out / "search.json"
-        rates = {r["rule"]: SearchResult(**r) for r in read_record(path)} if path.exists() else {}
+        rates = {r.rule: r for r in read_rows(SearchResult, path)} if path.exists() else {}
         todo = [e for e in experiments if e.seed == comparison.seeds[0] and e.rule not in rates]
         for best in run(partial(_search, split=split, trials=comparison.trials, threads=threads), todo):
             rates[best.rule] = best

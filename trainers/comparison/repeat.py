@@ -33,7 +33,10 @@ def repeat_run(record: Path, out: Path, *, folder: Path | None = None, jobs: int
         followed by the differences between the two records.
     """
     before = read_record(record)
-    comparison = Comparison.from_record(before)
+    try:
+        comparison = Comparison.from_record(before)
+    except DataError as error:
+        raise DataError(f"{record}: {error}") from None
     expected = read_run_results(record.parent)
     split = load_data(comparison.data, folder)
     if before["command"] == "train":

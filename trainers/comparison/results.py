@@ -11,12 +11,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from trainers import provenance
 from trainers.comparison.experiment import Result
 from trainers.errors import DataError
 from trainers.files import alone, refuse_content, replacing, sweep
+
+_T = TypeVar("_T")
 
 _RUN, _JSON, _CSV = "run.json", "results.json", "results.csv"
 
@@ -79,13 +81,24 @@ def read_run_results(out: Path) -> list[Result]:
     DataError
         If the file has other content.
     """
-    path = out / _JSON
-    if not path.exists():
-        return []
+    return read_rows(Result, out / _JSON) if (out / _JSON).exists() else []
+
+
+def read_rows(kind: type[_T], path: Path) -> list[_T]:
+    """Read a list of the dataclass ``kind``.
+
+    Raises
+    ------
+    DataError
+        If the file has other content.
+    """
     try:
-        return [Result(**run) for run in provenance.read_record(path)]
-    except TypeError as error:
-        raise DataError(f"{path}: not results of this version; specify a new folder") from error
+        rows = provenance.read_record(path)
+        return [provenance.from_plain(kind, row) for row in (rows if isinstance(rows, list) else [rows])]
+    except DataError:
+        raise
+    except ValueError as error:
+        raise DataError(f"{path}: not results of this version ({error}); specify a new folder") from error
 
 
 def write_results(out: Path, results: Sequence[Result]) -> None:

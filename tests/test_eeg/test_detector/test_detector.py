@@ -246,6 +246,8 @@ DAMAGED: list[tuple[str, object, str]] = [
     ("training.corpus", "a\u202eb", "training.corpus.*printable"),
     ("training.corpus", "\ud800", "training.corpus.*printable"),
     ("training.versions", {"a\nb": "1"}, "training.versions.*printable"),
+    ("training.corpus", 10_000 * "x", "training.corpus.*at most 300"),
+    ("readout", 10_000 * "x", "settings.readout.*at most 300"),
     ("training.simulated", "false", "simulated: expected true or false"),
     ("training.subjects", -1, "epilepsy: expected a number of the subjects"),
     ("training.epilepsy", 21, "epilepsy: expected a number of the subjects"),
