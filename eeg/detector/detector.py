@@ -43,7 +43,7 @@ from trainers.provenance import from_plain, parse_json, to_plain
 FORMAT = 4
 """Version of the file's layout; other versions are refused."""
 
-_KEY, _DIGEST = "eeg.detector", "eeg.detector.sha256"
+_KEY, _DIGEST = "eeg.detector", "sha256"
 _PROTOTYPES = ("prototypes.epilepsy", "prototypes.control")
 _LARGEST = 10_000_000  # values of a window
 _CODE = re.compile(r"[\w.]+:[\w.]+")
@@ -328,18 +328,18 @@ def save_detector(detector: Detector, path: str | Path) -> None:
     settings = {f.name: getattr(detector, f.name) for f in fields(DetectorSettings)}
     facts = {"format": FORMAT, **to_plain(settings)}
     _check_text(facts)
-    header = json.dumps(facts)
     tensors = {k: v.contiguous() for k, v in detector.network.state_dict().items()}
     if (kept := detector.prototypes) is not None:
         tensors |= dict(zip(_PROTOTYPES, (kept.epilepsy, kept.control), strict=True))
+    header = json.dumps({_DIGEST: _digest(facts, tensors), **facts})
     with replacing(Path(path)) as part:
-        save_file(tensors, part, metadata={_KEY: header, _DIGEST: _digest(header, tensors)})
+        save_file(tensors, part, metadata={_KEY: header})  # one key: the order of several is random
 
 
-def _digest(header: str, tensors: Mapping[str, Tensor]) -> str:
+def _digest(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
     """Return the SHA-256 of settings and tensors, in hex, which detects damage but is not a signature."""
     names = sorted(tensors)
-    content = [header, *names, tensor_digest(tensors[name] for name in names)]
+    content = [facts, *names, tensor_digest(tensors[name] for name in names)]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
@@ -387,28 +387,29 @@ def load_detector(path: str | Path, network: str | None = None) -> Detector:
     if _KEY not in metadata:
         raise DataError(f"{path}: contains weights but no detector; expected a model written by `eeg train`")
     try:
-        return _rebuild(metadata, tensors, network)
+        return _rebuild(parse_json(metadata[_KEY]), tensors, network)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     except ValueError as error:
         raise DataError(f"{path}: damaged: {error}; copy it or train it again") from None
 
 
-def _rebuild(metadata: Mapping[str, str], tensors: Mapping[str, Tensor], allowed: str | None) -> Detector:
+def _rebuild(facts: Any, tensors: Mapping[str, Tensor], allowed: str | None) -> Detector:
     """Return the detector; nothing of the size of its tensors is made before its settings fit these."""
-    facts = parse_json(metadata[_KEY])
     if not isinstance(facts, dict):
         raise ValueError("expected settings with named fields")
-    if (version := facts.pop("format", None)) != FORMAT or type(version) is not int:
+    if (version := facts.get("format")) != FORMAT or type(version) is not int:
         raise DataError(f"detector format {_quote(version)}, this version reads {FORMAT}; train it again")
     _check_text(facts)
+    digest, content = facts.pop(_DIGEST, None), dict(facts)
+    del facts["format"]
     settings = from_plain(DetectorSettings, facts)
     _refuse_gaps(facts, to_plain(settings))
     _refuse_code(settings.model, allowed)
     weights = {name: value for name, value in tensors.items() if name not in _PROTOTYPES}
     _check_weights(settings, weights)
     prototypes = _prototypes(tensors, settings.shape)
-    if metadata.get(_DIGEST) != _digest(metadata[_KEY], tensors):
+    if digest != _digest(content, tensors):
         raise ValueError("the SHA-256 of its settings and weights is not the one in the file")
     for name, value in tensors.items():
         if not value.isfinite().all():

@@ -164,11 +164,7 @@ def mutate(seed: int) -> tuple[str, bytes, bool]:
         kind, change = ("settings", _change_settings) if g.random() < 0.75 else ("weights", _change_weights)
         for _ in range(int(g.integers(1, 3))):
             change(g, facts, tensors)
-        try:
-            header = json.dumps(facts, ensure_ascii=bool(g.random() < 0.5))
-            write_model(path, header, {name: tensor.clone() for name, tensor in tensors.items()})
-        except (UnicodeEncodeError, TypeError):  # cannot be in a file
-            write_model(path, json.dumps(facts), {name: tensor.clone() for name, tensor in tensors.items()})
+        write_model(path, facts, {name: tensor.clone() for name, tensor in tensors.items()})
         return kind, path.read_bytes(), True
 
 

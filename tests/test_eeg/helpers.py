@@ -63,24 +63,26 @@ SCHEMA = json.loads((ROOT / "eeg/reporting/export/detection.schema.json").read_t
 
 
 def read_model(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return the settings and the tensors in a detector's file."""
+    """Return the settings, without their digest, and the tensors in a detector's file."""
     with safe_open(str(path), framework="pt") as file:
         facts = json.loads(file.metadata()["eeg.detector"])
+        del facts["sha256"]
         return facts, {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
 
 
-def write_model(path: Path, header: object, tensors: dict[str, Tensor]) -> None:
-    """Write a detector's file with the digest of its content, whatever it is."""
-    text = header if isinstance(header, str) else json.dumps(header)
-    metadata = {"eeg.detector": text, "eeg.detector.sha256": content_digest(text, tensors)}
-    save_file(tensors, path, metadata=metadata)
+def write_model(path: Path, facts: object, tensors: dict[str, Tensor]) -> None:
+    """Write a detector's file, with the digest of its content; a text is written as it is."""
+    if isinstance(facts, dict):
+        facts = json.dumps({**facts, "sha256": content_digest(facts, tensors)})
+    text = facts if isinstance(facts, str) else json.dumps(facts)
+    save_file(tensors, path, metadata={"eeg.detector": text})
 
 
-def content_digest(header: str, tensors: dict[str, Tensor]) -> str:
+def content_digest(facts: object, tensors: dict[str, Tensor]) -> str:
     """Return the digest that format 4 requires, written out."""
     values = hashlib.sha256()
     for name in sorted(tensors):
         values.update(f"{tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
         values.update(tensors[name].reshape(-1).view(torch.uint8).numpy().tobytes())
-    content = json.dumps([header, *sorted(tensors), values.hexdigest()])
+    content = json.dumps([facts, *sorted(tensors), values.hexdigest()])
     return hashlib.sha256(content.encode()).hexdigest()

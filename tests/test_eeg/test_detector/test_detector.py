@@ -358,6 +358,15 @@ def test_scores_that_are_not_finite_are_refused(detector: Detector) -> None:
         network_logits(nn.Sequential(nn.Flatten(), nn.Linear(19 * 256, 3)), x)
 
 
+def test_a_detector_has_the_same_bytes_each_time(detector: Detector, saved: Path, tmp_path: Path) -> None:
+    again = load_detector(saved)
+    blobs = set()
+    for _ in range(8):
+        save_detector(again, tmp_path / "again.safetensors")
+        blobs.add((tmp_path / "again.safetensors").read_bytes())
+    assert len(blobs) == 1
+
+
 def test_text_that_could_act_on_a_terminal_is_not_saved(detector: Detector, tmp_path: Path) -> None:
     hostile = replace(detector, training=replace(detector.training, corpus="a\x1b[2Jb"))
     with pytest.raises(ValueError, match=r"training\.corpus.*printable"):
