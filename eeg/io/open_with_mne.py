@@ -1,8 +1,8 @@
 """A program that opens recordings with MNE: a path a line on standard input, answers on standard output.
 
 `eeg.io.isolated` runs it, so that a damaged file takes neither the memory nor the life of its caller.  An
-answer is its number of bytes, in eight, and a pickled tuple: the recording and the texts of MNE's warnings, or
-the class, the text and the number of an error.
+answer is its number of bytes, in eight, and a pickled tuple: the recording and the texts of MNE's warnings,
+or the class, the text and the number of an error.
 """
 
 import builtins
