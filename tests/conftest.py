@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from eeg.detector.calibration import Calibration
 from eeg.detector.conformal import Conformal
@@ -15,6 +16,9 @@ from eeg.models.registry import build_model
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.simulation.write_bids import write_cohort
 
+# A slow machine is not a failure.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
 

@@ -254,13 +254,13 @@ def learns_as_on_its_patches(conv, x, rule):
     torch.testing.assert_close(-conv.weight.grad.flatten(1), expected, rtol=1e-10, atol=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(convolutions(st.integers(1, 3)), st.sampled_from([oja, SoftHebb(), Krotov(2, 0.4, 3)]))
 def test_any_convolution_learns_as_a_linear_layer_on_its_patches(case, rule):
     learns_as_on_its_patches(*case, rule)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(convolutions(st.just(1)), st.sampled_from([Sanger(), Subspace(), Sanger(torch.relu), *NEAREST]))
 def test_rules_that_need_a_common_input_accept_layers_without_groups(case, rule):
     learns_as_on_its_patches(*case, rule)

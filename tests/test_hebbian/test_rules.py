@@ -46,7 +46,7 @@ def holds_for(**draws):
     def decorate(law):
         @pytest.mark.parametrize("examples", [3, pytest.param(30, marks=pytest.mark.slow)])
         def test(name, examples):
-            @settings(max_examples=examples, deadline=None)
+            @settings(max_examples=examples)
             @given(**draws)
             def check(**drawn):
                 law(name, **drawn)

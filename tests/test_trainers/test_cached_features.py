@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from torch import nn
 
 from trainers.cached_features import Cache, Feed
@@ -28,7 +28,6 @@ def shift(x, generator):
     return x + torch.rand((), generator=generator)
 
 
-@settings(deadline=None)
 @given(batch=st.integers(1, 40), limit=st.sampled_from([0, 1 << 20]))
 def test_outputs_are_those_of_the_part_in_eval_mode(batch, limit):
     model = part()

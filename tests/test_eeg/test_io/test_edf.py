@@ -70,7 +70,7 @@ def test_facts_against_edfio(tmp_path: Path) -> None:
 
 
 @given(day=st.dates(date(1985, 1, 1), date(2084, 12, 31)), time=st.times())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_two_digits_of_a_year_span_a_century(
     day: date, time: object, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -146,7 +146,7 @@ def test_no_header(content: bytes, message: str, tmp_path: Path) -> None:
 
 
 @given(place=st.integers(0, 256 * 6 - 1), junk=st.binary(min_size=1, max_size=12))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_corrupt_header_is_read_or_refused_in_one_line(
     place: int, junk: bytes, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

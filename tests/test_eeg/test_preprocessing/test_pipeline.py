@@ -125,7 +125,7 @@ def test_only_the_chosen_channels_make_the_reference() -> None:
 
 
 @given(a=st.floats(-3, 3), b=st.floats(-3, 3))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_cleaning_is_linear(a: float, b: float) -> None:
     one, two = noise(8, 128, seed=1), noise(8, 128, seed=2)
     together = a * one + b * two
@@ -138,7 +138,7 @@ def test_cleaning_is_linear(a: float, b: float) -> None:
 
 
 @given(samples=st.integers(2600, 5000), sfreq=st.sampled_from([128.0, 200.0, 250.0, 256.0]))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_length_follows_the_rates(samples: int, sfreq: float) -> None:
     volts = 1e-5 * np.random.default_rng(0).standard_normal((2, samples))
     prepared = prepare_raw(recording(volts, PAIR, sfreq), Preprocessing(PAIR))

@@ -211,7 +211,7 @@ segments_anywhere = st.lists(
 
 
 @given(segments=segments_anywhere)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_events_come_back(tmp_path_factory: pytest.TempPathFactory, segments: list[Segment]) -> None:
     path = tmp_path_factory.mktemp("events") / "sub-1_events.tsv"
     write_events(segments, path)

@@ -280,7 +280,7 @@ def test_labels_halve_the_cohort_and_do_not_depend_on_its_size(seed, size, more)
     assert draw_labels(size + more, seed)[:size] == some
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     index=st.integers(0, 500),
     label=st.integers(0, 1),
