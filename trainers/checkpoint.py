@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import re
 import signal
@@ -20,7 +22,8 @@ from trainers.files import replacing, sweep
 from trainers.provenance import differences, to_plain, versions
 from trainers.trainer import Trainer
 
-_FORMAT = "hebbian-eeg checkpoint 2"
+_FORMAT = "hebbian-eeg checkpoint 3"
+_DIGEST = 32  # bytes of the SHA-256 at the end of the file: torch.load does not notice damaged numbers
 
 
 class Checkpoint:
@@ -133,8 +136,11 @@ class Checkpoint:
             "model": self._model.state_dict(),
             "trainer": trainer.state_dict(),
         }
-        with replacing(self.path) as part:
-            torch.save(state, part)
+        content = io.BytesIO()
+        torch.save(state, content)
+        with replacing(self.path) as part, part.open("wb") as file:
+            file.write(content.getbuffer())
+            file.write(hashlib.sha256(content.getbuffer()).digest())
         self._written = time.monotonic()
 
     def on_step(self, trainer: Trainer) -> None:
@@ -154,7 +160,10 @@ class Checkpoint:
         if not self.path.exists():
             return None
         try:
-            state = torch.load(self.path, map_location="cpu", weights_only=True)
+            content = self.path.read_bytes()
+            if hashlib.sha256(content[:-_DIGEST]).digest() != content[-_DIGEST:]:
+                raise ValueError("damaged")
+            state = torch.load(io.BytesIO(content[:-_DIGEST]), map_location="cpu", weights_only=True)
         except Exception as error:  # torch.load may raise anything for a foreign file
             raise DataError(f"{self.path}: {_FOREIGN} ({type(error).__name__})") from error
         if not isinstance(state, dict) or state.get("format") != _FORMAT:
