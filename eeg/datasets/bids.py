@@ -15,6 +15,7 @@ import numpy as np
 
 from eeg.datasets.corpus import Corpus, Entry
 from eeg.datasets.participants import GROUPS, age_of, sex_of
+from eeg.io.fif import without_parts
 from eeg.io.sidecars import entities, find_sidecar
 from eeg.io.suffixes import is_recording
 from eeg.io.tables import read_numbered, read_seconds, read_table
@@ -157,7 +158,7 @@ def _recordings(path: Path) -> list[Path]:
     for parent in sorted([*path.glob("sub-*"), *path.glob("sub-*/ses-*")]):
         folder = parent / "eeg"
         files = sorted(folder.glob("sub-*"))
-        here = [file for file in files if _is_eeg(file)]
+        here = without_parts([file for file in files if _is_eeg(file)])
         stems = {_stem(file) for file in here}
         with suppress(DataError):  # the problem of every recording there
             scans = [parent / name for name in _acquisition_times(parent)]

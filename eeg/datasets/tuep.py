@@ -18,6 +18,10 @@ _CLASSES = {"epilepsy": 1, "00_epilepsy": 1, "no_epilepsy": 0, "01_no_epilepsy":
 _MONTAGE = r"(?P<montage>01_tcp_ar|02_tcp_le|03_tcp_ar_a|04_tcp_le_a)"
 _SESSION = r"(?P<session>s\d{3})_\d{4}(?:_\d{2}_\d{2})?"
 _FILE = r"(?P=subject)_(?P=session)_t\d{3}\.(?i:edf)"
+_MISPLACED = (
+    "not where TUEP has recordings; expected PATIENT/sNNN_YYYY/MONTAGE/*.edf or, in version 1, "
+    "MONTAGE/NNN/PATIENT/sNNN_YYYY_MM_DD/*.edf below its class; move it elsewhere"
+)
 _LAYOUTS = (
     re.compile(rf"{_MONTAGE}/\d{{3}}/(?P<subject>\d{{8}})/{_SESSION}/{_FILE}"),
     re.compile(rf"(?P<subject>[a-z]{{8}})/{_SESSION}/{_MONTAGE}/{_FILE}"),
@@ -36,12 +40,12 @@ def _class_folders(path: Path) -> list[Path]:
 
 
 def open_tuep(path: Path) -> Corpus:
-    """List the recordings of a version of the corpus.
+    """List the recordings of a version of the corpus; one that is in another place has a problem.
 
     Raises
     ------
     DataError
-        The folder holds several versions, a recording is not where the layout has it, or there is none.
+        The folder holds several versions, or no recording.
     """
     folders = _class_folders(path)
     if len({folder.parent for folder in folders}) > 1:
@@ -60,10 +64,7 @@ def _entry(folder: Path, file: Path) -> Entry:
     place = file.relative_to(folder).as_posix()
     found = next((match for layout in _LAYOUTS if (match := layout.fullmatch(place))), None)
     if found is None:
-        raise DataError(
-            f"{file}: not where TUEP has recordings; expected PATIENT/sNNN_YYYY/MONTAGE/*.edf or, in "
-            "version 1, MONTAGE/NNN/PATIENT/sNNN_YYYY_MM_DD/*.edf below its class; move it elsewhere"
-        )
+        return Entry(file, "", None, problem=_MISPLACED)
     annotations = (file.with_suffix(suffix) for suffix in ENDINGS)
     return Entry(
         file,

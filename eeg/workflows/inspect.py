@@ -200,7 +200,7 @@ def _with_copies(
 
 
 def _subjects(entries: Sequence[Entry]) -> dict[str, int]:
-    labels = {entry.subject: entry.label for entry in entries}
+    labels = {entry.subject: entry.label for entry in entries if entry.subject}
     counts = Counter(GROUP_NAMES[label] for label in labels.values())
     return {group: counts[group] for group in GROUP_NAMES.values()}
 

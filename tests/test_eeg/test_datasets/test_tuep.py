@@ -13,6 +13,7 @@ from eeg.datasets import Entry, open_corpus, read_seizures
 from eeg.evaluation.recording_metadata import entry_header
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.io.reader import read_recording
+from eeg.workflows.corpus import usable
 from eeg.workflows.inspect import format_inspection, inspect_corpus
 from tests.helpers import without_numbers
 from trainers.errors import DataError
@@ -119,11 +120,17 @@ def test_every_version(epilepsy: str, expected: list[tuple[str, int, str, str]],
         "00_epilepsy/aaaaaanr_s001_t001.edf",
     ],
 )
-def test_a_recording_in_another_place_is_refused(place: str, tmp_path: Path) -> None:
-    (tmp_path / place).parent.mkdir(parents=True)
-    (tmp_path / place).touch()
+def test_a_recording_in_another_place_costs_no_other(place: str, tmp_path: Path) -> None:
+    right = "00_epilepsy/aaaaaaab/s001_2003/02_tcp_le/aaaaaaab_s001_t001.EDF"
+    for file in (place, right):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    found = {entry.path: entry for entry in open_corpus(tmp_path).entries}
+    misplaced, other = found[tmp_path / place], found[tmp_path / right]
+    assert (misplaced.label, other.label, other.problem) == (None, 1, None)
+    assert "not where TUEP has recordings" in str(misplaced.problem)
     with pytest.raises(DataError, match="not where TUEP has recordings"):
-        open_corpus(tmp_path)
+        usable(open_corpus(tmp_path))
 
 
 def test_two_versions_would_put_one_patient_on_both_sides(tmp_path: Path) -> None:
