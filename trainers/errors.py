@@ -30,14 +30,18 @@ class DivergenceError(DataError, FloatingPointError):
 
 @contextmanager
 def one_line(path: Path) -> Iterator[None]:
-    """Convert any exception, of any type, to a `DataError` about a file; those of ours stay as they are.
+    """Convert any exception, of any type, to a `DataError` that names a file.
 
-    What processes many files uses this for each, so that one file never costs another.
+    Those of ours that name it, or another file in its folder, stay as they are.  What processes many files uses this for each, so that one file never costs another.
     """
     try:
         yield
-    except (DataError, SettingsError):
+    except SettingsError:
         raise
+    except DataError as error:
+        if any(name and name in str(error) for name in (path.name, path.parent.name)):
+            raise
+        raise DataError(f"{path}: {error}") from error
     except Exception as error:
         raise DataError(f"{path}: {describe_unexpected(error)}") from error
 

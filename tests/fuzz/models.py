@@ -33,6 +33,7 @@ from eeg.reporting.model_card import render_card
 from tests.fuzz import oracle
 from tests.fuzz.targets import detector
 from tests.test_eeg.helpers import read_model, write_model
+from trainers.errors import DataError
 
 SECONDS = 2.0
 """A model is loaded, or refused, within this time (several times as much on a busy machine)."""
@@ -82,7 +83,10 @@ def use(path: Path) -> str:
     loaded = load_detector(path)
     channels, times = loaded.shape
     x = np.random.default_rng(1).standard_normal((2, channels, times)).astype(np.float32)
-    logits = loaded.logits(x)
+    try:
+        logits = loaded.logits(x)
+    except DataError as error:  # the commands name the recording
+        raise DataError(f"{path}: {error}") from error
     score = float(loaded.score(logits))
     probability = float(loaded.probability(logits, 0.1))
     if not (math.isfinite(score) and 0 <= probability <= 1):

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from tests.helpers import ROOT
+from trainers.errors import DataError, one_line
 from trainers.files import partial_folder, replacing, sweep
 
 needs_locks = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
@@ -76,3 +77,11 @@ def test_two_programs_write_one_file_at_the_same_time(tmp_path):
         assert first != second
         assert first.exists()
     assert not list(tmp_path.iterdir())
+
+
+def test_an_error_about_a_file_names_it(tmp_path):
+    path = tmp_path / "a.edf"
+    for text in ("flat", f"{path}: flat", f"{path.parent / 'b.tsv'}: flat"):
+        with pytest.raises(DataError) as caught, one_line(path):
+            raise DataError(text)
+        assert str(caught.value) == (f"{path}: flat" if text == "flat" else text)
