@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -29,6 +30,14 @@ _CURVE = 1000  # held-out samples for a point of a curve
 _PROBES = 256  # held-out inputs for the activity of units
 _UNITS = 25  # shown of a deeper layer
 _VALUES = 50_000  # of a histogram
+
+
+def open_writer(folder: Path) -> SummaryWriter:
+    """Open a run of TensorBoard, whose files do not have the name of the machine in theirs."""
+    from torch.utils.tensorboard import SummaryWriter  # takes seconds
+
+    with patch("socket.gethostname", return_value="local"):
+        return SummaryWriter(str(folder))
 
 
 class Training(Protocol):
@@ -114,15 +123,13 @@ class TensorBoard:
         alignment: bool = False,
         share: float = 0.03,
     ) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # takes seconds
-
         self.image = image
         self.settings = dict(settings or {})
         self.alignment = alignment
         self.share = share
         self._folder = folder
         self._earlier = _event_files(folder)
-        self._writer: SummaryWriter = SummaryWriter(str(folder))
+        self._writer = open_writer(folder)
         self._phase: _Phase | None = None
         self._final: Mapping[str, float] = {}
 

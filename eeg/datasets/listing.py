@@ -16,6 +16,7 @@ COLUMNS = {"path", "subject", "label"}
 
 _SUFFIXES = (".csv", ".tsv", ".txt")
 _LONGEST = 10_000  # characters of a header line that are examined
+_NAME = "a table of recordings"  # never that of the file, which may name a person or a place
 _UNKNOWN = ("", "n/a", "unknown")
 _LABELS: dict[str, int | None] = {**GROUPS, "1": 1, "0": 0, **dict.fromkeys(_UNKNOWN)}
 
@@ -56,7 +57,7 @@ def open_listing(path: Path) -> Corpus:
         raise DataError(f"{path}: lists no recording; expected one per row")
     if len({os.path.normpath(entry.path) for entry in entries}) < len(entries):
         raise DataError(f"{path}: lists a recording twice; expected one row per recording")
-    return Corpus(path.stem, entries)
+    return Corpus(_NAME, entries)
 
 
 def _delimiter(path: Path) -> str:
@@ -78,7 +79,7 @@ def _entry(table: Path, number: int, row: dict[str, str]) -> Entry:
     if not row["subject"]:
         raise DataError(f"{where}: no subject; expected a name or number")
     if label not in _LABELS:
-        raise DataError(f"{where}: label {label!r}; expected epilepsy, control or nothing")
+        raise DataError(f"{where}: unknown label; expected epilepsy, control or nothing")
     try:
         recorded = datetime.fromisoformat(day) if day else None
     except ValueError:

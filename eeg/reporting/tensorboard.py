@@ -5,10 +5,8 @@ Every figure has its own tag: TensorBoard keeps ten images per tag and drops the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -25,9 +23,7 @@ from eeg.reporting.analysis import RecordingAnalysis
 from eeg.reporting.figures import draw_all
 from eeg.training.cross_validation import Scored, subject_scores
 from visualizers.curves import plot_risk_coverage, ranking, reliability
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+from visualizers.tensorboard import open_writer
 
 _POINTS = 2000  # windows in the projector, which is slow with more
 _DPI = 90  # TensorBoard scales images down coarsely: the larger, the worse
@@ -41,7 +37,7 @@ def write_recording(analysis: RecordingAnalysis, folder: Path) -> None:
     """
     for former in folder.glob("events.out.tfevents.*"):
         former.unlink()
-    with _writer(folder) as writer:
+    with open_writer(folder) as writer:
         writer.add_text("model card", f"{RESEARCH_USE}\n\n{analysis.card}")
         for picture in draw_all(analysis):
             picture.figure.set_dpi(_DPI)
@@ -67,7 +63,7 @@ def write_training(
     folder
         The TensorBoard run to write.
     """
-    with _writer(folder) as writer:
+    with open_writer(folder) as writer:
         for name, (scored, calibrations) in evaluated.items():
             for tag, figure in draw_performance(scored, calibrations).items():
                 writer.add_figure(f"{name}/{tag}", figure)
@@ -98,12 +94,18 @@ def embed_windows(network: nn.Module, scored: Sequence[Scored]) -> tuple[Tensor,
     points
         (N, D), the input of the network's `readout`.
     rows
-        Group, whether a discharge is annotated, number of the subject, and site of each.
+        Group, whether a discharge is annotated, and the numbers of subject and site of each.
     """
     data = [s.windows.data for s in scored]
     numbers = {name: str(i) for i, name in enumerate(sorted({s.entry.subject for s in scored}), 1)}
+    sites = {name: str(i) for i, name in enumerate(sorted({s.entry.site for s in scored if s.entry.site}), 1)}
     rows = [
-        [GROUP_NAMES[s.entry.label], discharge, numbers[s.entry.subject], s.entry.site or "unknown"]
+        [
+            GROUP_NAMES[s.entry.label],
+            discharge,
+            numbers[s.entry.subject],
+            sites.get(s.entry.site or "", "unknown"),
+        ]
         for s in scored
         for discharge in _discharges(s)
     ]
@@ -119,11 +121,3 @@ def _discharges(scored: Scored) -> list[str]:
     if positive is None:
         return ["unknown"] * len(scored.windows.data)
     return ["yes" if discharge else "no" for discharge in positive]
-
-
-@contextmanager
-def _writer(folder: Path) -> Iterator[SummaryWriter]:
-    from torch.utils.tensorboard import SummaryWriter  # takes seconds
-
-    with SummaryWriter(str(folder)) as writer:
-        yield writer

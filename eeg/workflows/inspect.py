@@ -1,6 +1,6 @@
 """The recordings in a folder and their problems: `eeg inspect`.
 
-Recordings are numbered; files, subjects and dates are included only on request.
+Recordings are numbered; files, subjects, dates and free texts of headers are included only on request.
 """
 
 import mimetypes
@@ -27,6 +27,7 @@ from eeg.io.gaps import stretches
 from eeg.io.header import MIN_SFREQ, Header
 from eeg.io.reader import PLAUSIBLE, amplitude, read_recording, sample
 from eeg.io.suffixes import SUFFIXES, is_recording, recording_stem
+from eeg.io.vocabulary import known_filter, known_labels
 from eeg.preprocessing.interpolation import INTERPOLATED, missing_channels
 from eeg.preprocessing.pipeline import Preprocessing, kernel
 from eeg.preprocessing.quality import MIN_CLEAN_FRACTION, find_clipped
@@ -231,18 +232,20 @@ def _summarise(
         problems.append(_nameless(str(error), entry))
     present = facts.electrodes if facts else ()
     known = electrodes(facts.channels) if facts else {}
+    channels = facts.channels if facts else ()
+    labels = {name: name for name in channels} if show_ids else known_labels(channels)
     summary = RecordingSummary(
         number=number,
         group=GROUP_NAMES[entry.label],
         channels=len(facts.channels) if facts else None,
         electrodes=present,
         missing=tuple(name for name in TEN_TWENTY if name not in present),
-        others=tuple(name for name in facts.channels if name not in known) if facts else (),
+        others=tuple(labels[name] for name in channels if name not in known),
         sfreq=facts.sfreq if facts else None,
         minutes=facts.duration / 60 if facts else None,
         amplitude=size,
         reference=facts.reference if facts else "",
-        filters=facts.filters if facts else "",
+        filters=facts.filters if facts and (show_ids or known_filter(facts.filters)) else "",
         montage=entry.montage,
         seizures=len(annotated.spans[0]) if annotated.seizures or (entry.seizures and readable) else None,
         annotations=tuple(annotated.describe()),

@@ -537,7 +537,7 @@ def test_a_table_of_recordings(delimiter: str, tmp_path: Path) -> None:
         "c.vhdr;S2;control;;;;;\n"
     )
     corpus = open_corpus(listing(tmp_path, (TABLE + rows).replace(";", delimiter)))
-    assert corpus.name == "clinic"
+    assert corpus.name == "a table of recordings"
     first, second, third = corpus.entries
     assert first == Entry(
         *(tmp_path / "a.edf", "S1", 1, datetime(2020, 5, 23, 14, 33)),
@@ -565,7 +565,7 @@ def test_labels_of_a_table(label: str, number: int | None, tmp_path: Path) -> No
         ("path,subject,label\n", "lists no recording"),
         ("path,subject,label\n,S1,1\n", "row 2: no path"),
         ("path,subject,label\na.edf,,1\n", "row 2: no subject"),
-        ("path,subject,label\na.edf,S1,1\nb.edf,S2,epilpsy\n", "row 3: label 'epilpsy'"),
+        ("path,subject,label\na.edf,S1,1\nb.edf,S2,epilpsy\n", "row 3: unknown label"),
         ("path,subject,label\na.edf,S1,1\na.edf,S1,1\n", "lists a recording twice"),
         ("path,subject,label\na.edf,S1,1\n./a.edf,S1,1\n", "lists a recording twice"),
         ("path,subject,label,label\na.edf,S1,1,0\n", "two columns label"),
