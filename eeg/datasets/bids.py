@@ -16,7 +16,7 @@ import numpy as np
 from eeg.datasets.corpus import Corpus, Entry
 from eeg.datasets.participants import GROUPS, age_of, sex_of
 from eeg.io.fif import without_parts
-from eeg.io.sidecars import entities, find_sidecar
+from eeg.io.sidecars import entities, find_sidecar, is_announced
 from eeg.io.suffixes import is_recording
 from eeg.io.tables import read_numbered, read_seconds, read_table
 from trainers.errors import DataError
@@ -37,7 +37,7 @@ _Row = dict[str, str]
 
 def has_participants(path: Path) -> bool:
     """Whether a folder has a table of participants."""
-    return (path / _PARTICIPANTS).is_file()
+    return is_announced(path / _PARTICIPANTS)
 
 
 def open_bids(path: Path) -> Corpus:

@@ -43,7 +43,8 @@ _WORDS_BEFORE = 5  # of a clause, that a negation may be away
 _DENIED = re.compile(
     r"\b("
     + _any_of(r"""
-    no not never nil neither nor without w/o den(y|ies|ied|ying) negative absence_(of|de) absent
+    no not never nil neither nor without w/o den(y|ies|ied|ying) nieg\w* nega\w* nie vernein\w* ontken\w*
+    negative absence_(of|de) absent
     free_(of|from) lack cannot \w+n't rules?_out ruled_out ruling_out r/o exclud\w* kein\w* nicht
     ohne pas sans aucune? jamais sin ningun\w* nunca libre libero exempt\w* nessun\w* senza nao sem
     nenhum\w* geen niet zonder ingen inga inget utan ikke uden uten bez brak yok нет без χωρις
@@ -54,7 +55,8 @@ _DENIED = re.compile(
 _OTHERWISE = re.compile(
     r"\b("
     + _any_of(r"""
-    history hx h/o anamnes\w* antecedent\w* famil\w* fam last latest previous\w* prior past
+    history hx h/o dx diagnos\w* info\w* s/p status_post
+    anamnes\w* antecedent\w* famil\w* fam last latest previous\w* prior past
     former\w* earlier known letzte\w* fruhere?\w* bekannte?\w* zn zustand_nach derniere?s?
     precedent\w* ultim[oa]s? had hatte since report\w* complain\w* describ\w* ask\w* discuss\w*
     inform\w* instruct\w* explain\w* remember\w* recall\w* expect\w* fear\w* afraid wait\w* treat\w*
@@ -76,7 +78,7 @@ _NEAR = re.compile(  # up to two words before, or just before
 _COMPOUND = re.compile(
     r"^("
     + _any_of(r"""
-    free frei libre like artig\w* precaution\w* protocol\w* detection detector\w* detecting
+    free frei libre like related d/o artig\w* precaution\w* protocol\w* detection detector\w* detecting
     predict\w* forecast\w* threshold risk disorders? syndromes? history hx control controlled
     medic\w* meds? drugs? asm aeds? diary calendar log frequency plan first_aid aid dog pads? clinic
     unit ward focus onset_zone semiology types? reduction freedom burden probability question\w*
@@ -89,7 +91,7 @@ _COMPOUND = re.compile(
 _NONE_OF_THEM = re.compile(
     r"\b("
     + _any_of(r"""
-    none nil absent denied denies negative neg never no nein keine?r? non aucune? ningun\w*
+    none nil absent vernein\w* negiert denied denies negative neg never no nein keine?r? non aucune? ningun\w*
     nessun\w* nao nee nej
     not_(seen|recorded|observed|present|noted|captured|detected|occurr\w*|clear|sure|certain|epileptic)
     unlikely excluded ruled_out
@@ -99,7 +101,9 @@ _NONE_OF_THEM = re.compile(
 _ANOTHER_TIME = re.compile(
     r"\b("
     + _any_of(r"""
-    ago since yesterday weeks? months? years? yrs? childhood infancy daily weekly monthly nightly
+    ago since yesterday today tonight earlier last_(night|time) this_(morning|afternoon|evening) heute
+    at_(home|work|school|age) aged age_of \d+[./]\d+[./]\d+
+    weeks? months? years? yrs? childhood infancy daily weekly monthly nightly
     per_day vor_\d+ seit gestern wochen? monate?n? jahre?n? tagen il_y_a depuis hier semaines? mois
     annees? ans hace desde ayer semanas? meses anos settiman\w* mesi anni ieri weken maanden jaren
     (in|en|im|nel|em)_(19|20)\d\d
@@ -148,7 +152,8 @@ def marks_seizure(text: str, ictal: str = AUTO, *, lasts: bool = True) -> str | 
         return next((word for word in own if _whole(re.escape(word)).search(plain)), None)
     for clause in _clauses(plain):
         for found in _keyword().finditer(clause):
-            if not _is_remark(clause, found, lasts=lasts):
+            alone = plain.removeprefix("comment/") == found[0]
+            if not _is_remark(clause, found, is_span=lasts or alone):
                 return found[0]
     return None
 
@@ -187,7 +192,7 @@ def _keyword() -> re.Pattern[str]:
     return re.compile(rf"{_whole(KEYWORDS).pattern}|({unicodedata.normalize('NFC', _ASIAN)})(?![間间간])")
 
 
-def _is_remark(clause: str, found: re.Match[str], *, lasts: bool) -> bool:
+def _is_remark(clause: str, found: re.Match[str], *, is_span: bool) -> bool:
     before = re.sub(r"[\s:-]+", " ", clause[: found.start()]).strip()
     after = re.sub(r"[\s-]+", " ", clause[found.end() :]).strip()
     if found[0] in ("発作", "发作", "發作", "발작"):
@@ -195,9 +200,7 @@ def _is_remark(clause: str, found: re.Match[str], *, lasts: bool) -> bool:
             ("なし", "無", "없")
         )
     near = " ".join(before.split()[-_WORDS_BEFORE:])
-    several = (
-        _PLURAL.search(clause) and clause != found[0] and not (_BEGINS.search(clause) or _ENDS.search(clause))
-    )
+    several = _PLURAL.search(clause) and not (_BEGINS.search(clause) or _ENDS.search(clause))
     return bool(
         "?" in clause
         or _DENIED.search(near)
@@ -206,5 +209,5 @@ def _is_remark(clause: str, found: re.Match[str], *, lasts: bool) -> bool:
         or _COMPOUND.search(after.lstrip(" :="))
         or _NONE_OF_THEM.search(after.rstrip(" .!"))
         or _ANOTHER_TIME.search(clause)
-        or (several and not lasts)
+        or (several and not is_span)
     )

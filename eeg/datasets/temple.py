@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from eeg.io.tables import NOT_UTF_8, read_seconds, read_table
+from eeg.io.tables import DANGLING, NOT_UTF_8, read_seconds, read_table
 from trainers.errors import DataError
 
 ENDINGS = (".csv_bi", ".csv", ".tse_bi", ".tse", ".lbl_bi", ".lbl")
@@ -81,7 +81,8 @@ def _lines(path: Path) -> Iterator[str]:
     except UnicodeDecodeError:
         raise DataError(f"{path}: {NOT_UTF_8}") from None
     except OSError as error:
-        raise DataError(f"{path}: not a readable annotation file ({error})") from error
+        reason = DANGLING if path.is_symlink() else f"not a readable annotation file ({error.strerror})"
+        raise DataError(f"{path}: {reason}") from error
     return (line.strip() for line in lines if line.strip() and not line.startswith(("#", "version")))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from eeg.datasets.corpus import Corpus, Entry
 from eeg.datasets.temple import ENDINGS
+from eeg.io.sidecars import is_announced
 from trainers.errors import DataError
 
 _CLASSES = {"epilepsy": 1, "00_epilepsy": 1, "no_epilepsy": 0, "01_no_epilepsy": 0}
@@ -70,7 +71,7 @@ def _entry(folder: Path, file: Path) -> Entry:
         file,
         found["subject"],
         _CLASSES[folder.name],
-        seizures=next((table for table in annotations if table.is_file()), None),
+        seizures=next((table for table in annotations if is_announced(table)), None),
         session=found["session"],
         montage=found["montage"],
     )

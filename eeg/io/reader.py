@@ -29,7 +29,7 @@ from eeg.io.notes import collect_notes, notes_from
 from eeg.io.persyst import is_persyst, open_persyst
 from eeg.io.sidecars import find_sidecar
 from eeg.io.suffixes import is_plain_folder, is_recording
-from eeg.io.tables import read_table
+from eeg.io.tables import DANGLING, read_table
 from eeg.io.text import is_bonn_segment, is_emotiv, read_bonn, read_emotiv
 from trainers.errors import DataError
 
@@ -125,8 +125,7 @@ def from_raw(raw: mne.io.BaseRaw, *, ears: bool = False) -> tuple[mne.io.BaseRaw
 def reading(path: Path) -> Iterator[None]:
     """Refuse what is not a recording before it is opened, and convert errors as `reading_signals` does."""
     if not path.exists():
-        link = "a link to a file that is not here; fetch it (git annex get, datalad get)"
-        raise DataError(f"{path}: {link if path.is_symlink() else 'no such file'}")
+        raise DataError(f"{path}: {DANGLING if path.is_symlink() else 'no such file'}")
     if is_plain_folder(path):
         raise DataError(f"{path}: a folder; give recordings (files)")
     if not path.is_dir() and not path.is_file():

@@ -15,6 +15,11 @@ def entities(name: str) -> dict[str, str]:
     return {key: value for key, dash, value in (part.partition("-") for part in parts) if dash}
 
 
+def is_announced(file: Path) -> bool:
+    """Return whether a file is there, or a link to one that is not: its reader then reports that."""
+    return file.is_file() or file.is_symlink()
+
+
 def find_sidecar(recording: Path, kind: str) -> Path | None:
     """Return the file of a kind that applies to a recording, None if there is none.
 
@@ -39,14 +44,14 @@ def find_sidecar(recording: Path, kind: str) -> Path | None:
     own = entities(recording.name)
     if "sub" not in own:
         beside = recording.with_name(f"{recording.stem.removesuffix('_eeg')}_{kind}")
-        return beside if beside.is_file() else None
+        return beside if is_announced(beside) else None
     for folder in _folders(recording):
         applies = {
             file: len(found)
             for file in folder.glob(f"*{kind}")
             if (file.name == kind or file.name.endswith(f"_{kind}"))
             and (found := entities(file.name)).items() <= own.items()
-            and file.is_file()
+            and is_announced(file)
         }
         nearest = [file for file, count in applies.items() if count == max(applies.values())]
         if len(nearest) > 1:

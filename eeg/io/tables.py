@@ -13,6 +13,7 @@ from trainers.files import replacing
 
 _WORD = re.compile(r"[\w.-]{1,30}")
 
+DANGLING = "a link to a file that is not here; fetch it (git annex get, datalad get)"
 NOT_UTF_8 = "not UTF-8; save it as UTF-8"
 
 
@@ -55,7 +56,10 @@ def read_numbered(
             ]
     except UnicodeDecodeError:
         raise DataError(f"{path}: {NOT_UTF_8}") from None
-    except (OSError, csv.Error) as error:
+    except OSError as error:
+        reason = DANGLING if path.is_symlink() else f"not a readable table ({error.strerror})"
+        raise DataError(f"{path}: {reason}") from error
+    except csv.Error as error:
         raise DataError(f"{path}: not a readable table ({error})") from error
     header = table[0] if table else []
     names = [name for name in header if name]

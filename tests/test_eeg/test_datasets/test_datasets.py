@@ -379,6 +379,23 @@ def test_a_broken_table_of_one_recording_does_not_cost_the_others(tmp_path: Path
     assert second.events is not None
 
 
+def test_annotations_that_are_not_fetched_are_not_taken_for_none(tmp_path: Path) -> None:
+    """Else a seizure would be scored as interictal EEG."""
+    root = bids(tmp_path / "c", COHORT)
+    for name in ("events", "channels"):
+        link = root / "sub-001" / "eeg" / f"sub-001_task-rest_{name}.tsv"
+        link.symlink_to("../../.git/annex/objects/aa/MD5E-s1.tsv")
+    first, second = open_corpus(root).entries
+    assert (first.events is None, second.events) == (True, None)  # no discharges are known
+    assert first.seizures is not None
+    with pytest.raises(DataError, match="a link to a file that is not here; fetch it"):
+        read_seizures(first.seizures)
+    (root / "participants.tsv").unlink()
+    (root / "participants.tsv").symlink_to(".git/annex/objects/aa/MD5E-s2.tsv")
+    with pytest.raises(DataError, match=r"participants\.tsv: a link to a file that is not here"):
+        open_corpus(root)
+
+
 # --- paths that leave the corpus
 
 

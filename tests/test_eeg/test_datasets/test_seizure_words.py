@@ -103,6 +103,8 @@ Insult / aanval
 1st seizure
 Second seizure
 Patient in seizure
+Comment/Seizures
+Seizure lasting 20 s
 Seizure 0:35 min
 No change.  Seizure start
 no seizure so far; seizure start
@@ -243,6 +245,21 @@ keine Absencen
 GTCS 2 years ago
 last GTC in 2020
 bez napadu
+Taking Keppra (seizures)
+Dx: seizures
+Dx seizure
+s/p seizure
+febrile seizure at age 2
+Seizure last night
+seizure this morning
+seizure 3/12/2020
+niega crisis
+nega crisi
+Patient verneint Anfälle
+Anfälle verneint
+seizure d/o
+seizure-related injury
+Patient denies any further seizure activity
 Seizure test
 increase of seizures reported
 mother: last seizure in May
