@@ -51,10 +51,24 @@ def _opened(path: str) -> bytes:
             raw = _read(path)
             if path.lower().endswith(_PARSED) and raw.n_times * len(raw.ch_names) < _MOST_SAMPLES:
                 raw.load_data(verbose="warning")
+            if path.lower().endswith((".vhdr", ".ahdr")):
+                _correct_microvolts(raw)
             return _pickled(raw, [str(one.message) for one in caught])
         except Exception as error:
             number = error.errno if isinstance(error, OSError) else None
             return pickle.dumps((type(error).__name__, str(error), number))
+
+
+def _correct_microvolts(raw: Any) -> None:
+    """Scale what is in µV with the Greek letter: MNE knows the unit, but of BrainVision takes it for V."""
+    units = raw._orig_units or {}
+    wrong = [
+        one["ch_name"] for one in raw.info["chs"] if units.get(one["ch_name"]) == "µV" and one["range"] == 1
+    ]
+    if wrong:
+        raw.load_data(verbose="warning").apply_function(
+            lambda volts: 1e-6 * volts, picks=wrong, verbose="error"
+        )
 
 
 def _read(path: str) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from eeg.datasets.seizures import seizures
+from eeg.datasets.seizures import find_seizures
 from eeg.io import isolated
 from eeg.io.edf_header import read_edf_header
 from eeg.io.electrodes import TEN_TWENTY, contacts, electrodes, reference
@@ -222,7 +222,7 @@ def test_gaps_of_a_file_that_calls_itself_continuous(suffix: str, tmp_path: Path
     path = set_times(write(tmp_path / f"a.{suffix}"), times, "+110\x155\x14Seizure\x14\0")
     raw, header = read_with_header(path)
     assert stretches(raw) == [(0, 8 * RATE), (108 * RATE, 120 * RATE)]
-    assert [value.tolist() for value in seizures(raw)] == [[110], [5]]
+    assert [value.tolist() for value in find_seizures(raw).spans] == [[110], [5]]
     assert header.problems == []
     peer = edfio.read_bdf(path) if suffix == "bdf" else edfio.read_edf(path)
     np.testing.assert_allclose(raw.get_data(start=108 * RATE)[0] * 1e6, peer.signals[0].data[8 * RATE :])
@@ -328,7 +328,7 @@ def test_a_marker_of_a_sample_is_a_point_in_time(tmp_path: Path) -> None:
     ]
     markers.append(f"Comment,Seizure,{17 * RATE + 1},{RATE},0")
     raw = read_recording(write_brainvision(tmp_path, markers))
-    assert [value.tolist() for value in seizures(raw)] == [[5, 17], [10, 1]]
+    assert [value.tolist() for value in find_seizures(raw).spans] == [[5, 17], [10, 1]]
 
 
 # --- warnings of MNE
@@ -530,6 +530,13 @@ def test_persyst_without_a_birth_date(
     assert [(a["onset"], a["description"]) for a in raw.annotations] == [(5, "Müller blinks")]
     assert capfd.readouterr() == ("", "")
     assert "Anna" not in repr(raw.info)
+
+
+def test_microvolts_of_brainvision_with_a_greek_letter(tmp_path: Path) -> None:
+    path = write_brainvision(tmp_path)
+    expected = read_recording(path).get_data()
+    path.write_text(path.read_text("utf-8").replace("\u00b5V", "\u03bcV"), encoding="utf-8")
+    np.testing.assert_allclose(read_recording(path).get_data(), expected, rtol=1e-12)
 
 
 def test_markers_in_latin_1(tmp_path: Path) -> None:
