@@ -10,7 +10,7 @@ from eeg.io.electrodes import contacts, ear, electrode, electrodes
 from eeg.io.gaps import GAP
 
 _OTHER_CHANNEL = re.compile(
-    r"(?:(?:EEG|POL|PSG)[\s_:.-]*)?"
+    r"(?:(?:EEG|POL|PSG|E[CK]G|EOG|EMG|RESP|TEMP|SAO2)[\s_:.-]*)?"
     r"(?:E[CK]G|EOG|EMG|ECOG|SP?O2|SAO2|PULSE?|PR|HR|RESP|FLOW|THOR|ABDO|SNORE|TEMP|PHOTIC|STI|TRIG(?:GER)?|STATUS"
     r"|EVENT|MARK(?:ER)?|LOC|ROC|[HV]EOG|CHIN|LEG|TIB|DC|AUX|BIP|MISC|EXG|EX|X|ANA|ACC|GYRO?)"
     r"[\s_.-]*(?:\d{1,3}|[LRXYZ]|LEFT|RIGHT)?(?:\s*[-_/]\s*(?:V?REF|LE|AR|AVG?|[AM][12]|0|\d{1,2}))?",

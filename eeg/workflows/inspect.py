@@ -302,7 +302,8 @@ def _nameless(message: str, entry: Entry) -> str:
         message = message.replace(path, "the file")
     message = message.removeprefix(f"{file}: ")
     for folder in {str(file.absolute().parent), str(file.parent), os.path.realpath(file.parent)} - {".", "/"}:
-        message = re.sub(rf"{re.escape(folder)}(/[^\s'\")]*)?", "the file", message)
+        below = "?" if os.path.isabs(folder) else ""  # a relative one may be a word of the message
+        message = re.sub(rf"(?<![\w./-]){re.escape(folder)}(/[^\s'\")]*){below}", "the file", message)
     message = re.sub(rf"(?<![\w.-]){stem}(\.\w+)+", "the file", message)  # its name, or that of a part of it
     return message.removeprefix("the file: ")
 
@@ -355,7 +356,10 @@ def _line(one: RecordingSummary) -> str:
 
 def _more(one: RecordingSummary) -> Iterable[str]:
     if one.others:
-        yield f"      not used: {', '.join(one.others)}"
+        named = [name for name in one.others if not re.fullmatch(r"channel \d+", name)]
+        unknown = len(one.others) - len(named)
+        shown = [*named, *([f"{unknown} channel(s) of other labels"] if unknown else [])]
+        yield f"      not used: {', '.join(shown)}"
     if one.identity is not None:
         known = {name: value for name, value in asdict(one.identity).items() if value}
         yield "      " + "  ".join(f"{name} {value}" for name, value in known.items())

@@ -364,6 +364,17 @@ def test_words_of_a_message_stay_although_the_file_is_called_so(word: str, tmp_p
     assert problems(unit)[0].endswith("expected 0.5 to 500 µV: fix the unit in the file")
 
 
+@pytest.mark.parametrize("folder", ["in", "signal", "a"])
+def test_words_of_a_message_stay_although_the_folder_is_called_so(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for place in (Path(folder), Path("elsewhere", "x1")):
+        place.mkdir(parents=True)
+        write(place / "f.edf", unit="mV")
+    assert problems(Path(folder, "f.edf")) == problems(Path("elsewhere", "x1", "f.edf"))
+
+
 def test_two_empty_files_are_each_reported(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / f"{name}.edf").touch()
