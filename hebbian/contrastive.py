@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from hebbian.rule import Rule, block_outputs, blocks, forward_detached
+from hebbian.rule import ChainRule, block_outputs, forward_detached
 from hebbian.rule_info import CHAIN, register_rule
 from hebbian.synapse import init_uniform
 
@@ -19,7 +19,7 @@ from hebbian.synapse import init_uniform
     traits={"local", "noisy", "batch statistics"},
     supervised=False,
 )
-class Clapp(Rule):
+class Clapp(ChainRule):
     """CLAPP: a contrastive hinge loss for each block, without labels.
 
     Equation::
@@ -53,7 +53,7 @@ class Clapp(Rule):
         self.patch = patch
         self.predictors = nn.ModuleList(
             init_uniform(nn.Linear(h.shape[1], h.shape[1], bias=False), h, generator)
-            for h in block_outputs(blocks(model)[:-1], example)
+            for h in block_outputs(self.blocks[:-1], example, maps=True)
         )
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -61,9 +61,7 @@ class Clapp(Rule):
         mask = self.first_view(x)
         views = 2 * torch.cat([x * mask, x * ~mask])  # doubled, to preserve the mean of the currents
         objectives = []
-        for predictor, h in zip(
-            self.predictors, forward_detached(blocks(self.model)[:-1], views), strict=True
-        ):
+        for predictor, h in zip(self.predictors, forward_detached(self.blocks[:-1], views), strict=True):
             c, z = (h if h.ndim == 2 else h.flatten(2).mean(2)).chunk(2)
             objectives.append(hinge(z @ predictor(c).T))
         return torch.stack(objectives).sum()

@@ -15,9 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hebbian.rule import Criterion, Rule, evaluating
-from hebbian.synapse import LAYERS, Synaptic, rows, synaptic, weight_layers
-
-_NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
+from hebbian.synapse import LAYERS, NORMS, Synaptic, rows, synaptic, weight_layers
 
 
 def alignment(rule: Rule, criterion: Criterion, x: Tensor, y: Tensor) -> dict[str, float]:
@@ -81,7 +79,7 @@ def activities(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
     finally:
         for tap in taps:
             tap.remove()
-    calls = [(m, out) for m, out in calls if isinstance(out, Tensor) and not isinstance(m, _NORMS)]
+    calls = [(m, out) for m, out in calls if isinstance(out, Tensor) and not isinstance(m, NORMS)]
     paths = {synaptic(model, path): path for path in weight_layers(model)}
     result = {}
     for (layer, out), (after, changed) in pairwise([*calls, (model, x[:0])]):

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hebbian.nn import RePU
-from hebbian.rule import Rule, block_outputs, blocks, check_classes, evaluating, full_precision
+from hebbian.rule import Block, ChainRule, block_outputs, check_classes, evaluating, full_precision
 from hebbian.rule_info import register_rule
 from hebbian.synapse import LAYERS
 
@@ -37,7 +37,7 @@ _POINTWISE = (
     traits={"own readout"},
     one_logit=False,
 )
-class EquilibriumPropagation(Rule):
+class EquilibriumPropagation(ChainRule):
     """Equilibrium propagation, with the nudges of Laborieux 2021.
 
     Equation::
@@ -92,13 +92,13 @@ class EquilibriumPropagation(Rule):
             raise ValueError(f"nudge must be 'one-sided', 'symmetric' or 'random-sign', got {nudge!r}")
         if beta <= 0:
             raise ValueError(f"beta must be positive, got {beta}")
-        self.classes = block_outputs(blocks(model), example)[-1].shape[1]
+        super().__init__(model)
+        self.classes = block_outputs(self.blocks, example)[-1].shape[1]
         if self.classes < 2:
             raise ValueError(
                 f"equilibrium propagation needs one unit a class, at least 2; got {self.classes}"
             )
-        super().__init__(model)
-        self.links = [_link(block) for block in blocks(model)]
+        self.links = [_link(block) for block in self.blocks]
         self.beta, self.steps, self.nudge = beta, steps, nudge
 
     def harmony(self, drive: Tensor, s: list[Tensor]) -> Tensor:
@@ -190,6 +190,6 @@ def _link(block: nn.Module) -> nn.Sequential:
 
 def _leaves(block: nn.Module) -> list[nn.Module]:
     """Return the layers of a chain of chains, in order."""
-    if isinstance(block, nn.Sequential):
+    if isinstance(block, nn.Sequential) and type(block).forward in (nn.Sequential.forward, Block.forward):
         return [leaf for child in block for leaf in _leaves(child)]
     return [block]

@@ -8,9 +8,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from hebbian.rule import Criterion, Rule, TappedRule, block_outputs, blocks, forward_detached
+from hebbian.rule import ChainRule, Criterion, TappedRule, block_outputs, forward_detached
 from hebbian.rule_info import ANY_LAYERS, CHAIN, register_rule
-from hebbian.synapse import Synaptic, padded, randn_like, synaptic, weight_layers
+from hebbian.synapse import Synaptic, padded, randn_like, weight_layers
 
 Magnitude = Literal["uniform", "batch", "fixed"]
 _Geometry = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]
@@ -96,11 +96,12 @@ def _scale(w: Tensor) -> float:
 class _Feedback(TappedRule):
     """The criterion, whose error passes every Linear and ConvNd layer through `backward_weight`."""
 
+    propagates, cuts_error = True, False
+
     def __init__(self, model: nn.Module, criterion: Criterion) -> None:
-        layers = {synaptic(model, path): str(i) for i, path in enumerate(weight_layers(model))}
-        super().__init__(model, layers)
+        super().__init__(model, weight_layers(model))
         self.criterion = criterion
-        self.names = layers
+        self.names: dict[Any, str] = {layer: str(i) for i, layer in enumerate(self.layers)}
 
     def backward_weight(self, layer: Synaptic) -> Tensor:
         """Return the weights through which the error passes ``layer``, in the shape of its weight."""
@@ -142,9 +143,9 @@ class FeedbackAlignment(_Feedback):
 
         dW = -(B d) f'(a) xᵀ; B fixed and random, d the error of the next layer
 
-    It acts at every Linear and ConvNd layer of any model.  All other layers (norms, pooling, attention)
-    propagate the error by their own gradient, and so does a Linear layer whose parent uses its weight
-    without calling it, as in `nn.MultiheadAttention`.
+    It acts at every Linear and ConvNd layer of any model, each of which the model must call once.  All other
+    layers (norms, pooling) propagate the error by their own gradient.  A model whose layers are used without
+    being called, as in `nn.MultiheadAttention`, is refused.
 
     Parameters
     ----------
@@ -340,7 +341,7 @@ class SignSymmetry(_Feedback):
     needs=CHAIN,
     build=lambda make, c: make(c.model, c.loss, c.example, **c.settings),
 )
-class DirectFeedback(Rule):
+class DirectFeedback(ChainRule):
     """Direct feedback alignment (eq. 7): every block gets a fixed random projection of the output error.
 
     Equation::
@@ -372,7 +373,7 @@ class DirectFeedback(Rule):
     ) -> None:
         super().__init__(model)
         self.criterion = criterion
-        *hidden, scores = block_outputs(blocks(model), example)
+        *hidden, scores = block_outputs(self.blocks, example)
         self.feedback = nn.Module()
         for i, h in enumerate(hidden):
             noise = torch.randn((scores.shape[1], *h.shape[1:]), generator=generator, dtype=h.dtype)
@@ -382,7 +383,7 @@ class DirectFeedback(Rule):
         """Return the criterion plus, for each hidden block, <h, B e> at fixed B e."""
         if y is None:
             raise ValueError("direct feedback needs targets: rule(x, y)")
-        *hidden, scores = forward_detached(blocks(self.model), x)
+        *hidden, scores = forward_detached(self.blocks, x)
         error = torch.func.grad(self.criterion)(scores.detach(), y)
         objective = self.criterion(scores, y)
         for h, b in zip(hidden, self.feedback.buffers(), strict=True):

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hebbian.rule import Rule, blocks, check_classes
+from hebbian.rule import ChainRule, check_classes
 from hebbian.rule_info import CHAIN, register_rule
 
 
@@ -19,7 +19,7 @@ from hebbian.rule_info import CHAIN, register_rule
     traits={"local", "noisy", "own readout"},
     one_logit=False,
 )
-class ForwardForward(Rule):
+class ForwardForward(ChainRule):
     """Supervised Forward-Forward: higher goodness for true labels than for false ones.
 
     Equation::
@@ -66,7 +66,6 @@ class ForwardForward(Rule):
             raise ValueError(f"Forward-Forward needs one unit a class, at least 2; got {classes}")
         if strength <= 0 or slope <= 0:
             raise ValueError(f"strength and slope must be positive, got {strength} and {slope}")
-        blocks(model)
         super().__init__(model)
         self.classes, self.strength, self.slope = classes, strength, slope
         patterns = torch.randn(classes, *example.shape[1:], generator=generator)
@@ -85,7 +84,7 @@ class ForwardForward(Rule):
     def goodness(self, x: Tensor) -> Tensor:
         """Return the goodness (blocks, N) of inputs with a label."""
         result, h = [], x
-        for block in blocks(self.model)[:-1]:
+        for block in self.blocks[:-1]:
             h = block(_direction(h.detach()))
             result.append(h.flatten(1).square().sum(1))
         return torch.stack(result)

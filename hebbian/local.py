@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hebbian.rule import Criterion, Rule, block_outputs, blocks, forward_detached
+from hebbian.rule import ChainRule, Criterion, block_outputs, forward_detached
 from hebbian.rule_info import CHAIN, register_rule
 from hebbian.synapse import CONVOLUTION_FOR, init_uniform
 
 
-class LocalLosses(Rule):
+class LocalLosses(ChainRule):
     """Every hidden block descends its own loss; the readout, the last block, the criterion.
 
     The input of a block is the detached output of the block before it, so that all learn in one pass.
@@ -29,20 +29,27 @@ class LocalLosses(Rule):
     loss
         Makes the loss of a hidden block, a module (h, y) -> scalar, from an example of its output h.
         The parameters of this module learn by the same loss.
+    maps
+        Whether the loss needs outputs (N, units) or (N, channels, *space); others are refused.
     """
 
     def __init__(
-        self, model: nn.Module, criterion: Criterion, example: Tensor, loss: Callable[[Tensor], nn.Module]
+        self,
+        model: nn.Module,
+        criterion: Criterion,
+        example: Tensor,
+        loss: Callable[[Tensor], nn.Module],
+        maps: bool = False,
     ) -> None:
         super().__init__(model)
         self.criterion = criterion
-        self.losses = nn.ModuleList(loss(h) for h in block_outputs(blocks(model)[:-1], example))
+        self.losses = nn.ModuleList(loss(h) for h in block_outputs(self.blocks[:-1], example, maps))
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Return the sum of the blocks' losses and the criterion of the readout."""
         if y is None:
             raise ValueError("local losses need targets: rule(x, y)")
-        *hidden, scores = forward_detached(blocks(self.model), x)
+        *hidden, scores = forward_detached(self.blocks, x)
         objective = self.criterion(scores, y)
         for loss, h in zip(self.losses, hidden, strict=True):
             objective = objective + loss(h, y)
@@ -112,7 +119,7 @@ def sim(
     generator
         For the initial embeddings.
     """
-    return LocalLosses(model, criterion, example, lambda h: Similarity(h, classes, generator))
+    return LocalLosses(model, criterion, example, lambda h: Similarity(h, classes, generator), maps=True)
 
 
 @register_rule(
@@ -157,6 +164,7 @@ def predsim(
         lambda h: Mixture(
             Prediction(h, classes, criterion, generator), Similarity(h, classes, generator), similarity
         ),
+        maps=True,
     )
 
 
@@ -188,6 +196,11 @@ class Similarity(nn.Module):
         units = h.shape[1]
         if h.ndim == 2:
             embed: nn.Module = nn.Linear(units, units, bias=False)
+        elif h[0, 0].numel() == 1:
+            raise ValueError(
+                f"the output of a block is {tuple(h.shape)}, maps of one place, with a standard deviation of "
+                "0; flatten them inside the block"
+            )
         elif h.ndim in CONVOLUTION_FOR:
             embed = CONVOLUTION_FOR[h.ndim](units, units, 3, padding=1, bias=False)
         else:
@@ -231,7 +244,7 @@ def similarities(z: Tensor) -> Tensor:
     build=lambda make, c: make(c.model, c.loss, c.example, c.classes, **c.settings),
     traits={"local", "own readout"},
 )
-class MonoForward(Rule):
+class MonoForward(ChainRule):
     """Mono-Forward: each hidden block has its own projection to class scores.
 
     Equation::
@@ -267,12 +280,12 @@ class MonoForward(Rule):
         self.criterion = criterion
         self.projections = nn.ModuleList(
             init_uniform(nn.Linear(h[0].numel(), classes, bias=False), h, generator)
-            for h in block_outputs(blocks(model)[:-1], example)
+            for h in block_outputs(self.blocks[:-1], example)
         )
 
     def goodness(self, x: Tensor) -> list[Tensor]:
         """Return every block's goodness (N, K), without gradients between blocks."""
-        hidden = forward_detached(blocks(self.model)[:-1], x)
+        hidden = forward_detached(self.blocks[:-1], x)
         return [m(h.flatten(1)) for m, h in zip(self.projections, hidden, strict=True)]
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -284,7 +297,7 @@ class MonoForward(Rule):
     def predict(self, x: Tensor) -> Tensor:
         """Return the goodness (N, K) summed over the blocks, with gradients from all blocks to ``x``."""
         scores, h = [], x
-        for block, projection in zip(blocks(self.model), self.projections, strict=False):
+        for block, projection in zip(self.blocks, self.projections, strict=False):
             h = block(h)
             scores.append(projection(h.flatten(1)))
         return torch.stack(scores).sum(0)

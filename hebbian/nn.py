@@ -29,21 +29,28 @@ class RePU(nn.Module):
 class Triangle(nn.Module):
     """Triangle activation, f(u) = max(u - mean(u), 0)^power over the channels (Coates, Ng & Lee 2011).
 
-    The power is of Journé et al. 2023.  Inputs are (N, channels, ...).
+    The power is of Journé et al. 2023.
+
+    Parameters
+    ----------
+    power
+        See above.
+    dim
+        Axis of the channels: 1 for (N, channels, ...), -1 for the output (N, tokens, features) of a Linear.
     """
 
-    def __init__(self, power: float = 1.0) -> None:
+    def __init__(self, power: float = 1.0, dim: int = 1) -> None:
         super().__init__()
         if power <= 0:
             raise ValueError(f"power must be positive, got {power}")
-        self.power = power
+        self.power, self.dim = power, dim
 
     def forward(self, u: Tensor) -> Tensor:
         """Return f(u), in the shape of ``u``."""
-        excess = (u - u.mean(1, keepdim=True)).relu()
+        excess = (u - u.mean(self.dim, keepdim=True)).relu()
         # Below power 1 the slope at 0 is infinite; inactive units must have slope 0.
         return torch.where(excess > 0, excess.clamp_min(_TINY).pow(self.power), 0.0)
 
     def extra_repr(self) -> str:
         """Return the power, for the model's repr."""
-        return f"power={self.power}"
+        return f"power={self.power}" + (f", dim={self.dim}" if self.dim != 1 else "")

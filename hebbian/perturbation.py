@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hebbian.rule import Criterion, Rule, TappedRule, check_classes, full_precision
 from hebbian.rule_info import ANY_LAYERS, register_rule
-from hebbian.synapse import correlate, randn_like, surrogate, synaptic, weight_layers
+from hebbian.synapse import correlate, randn_like, rows, surrogate, weight_layers
 
 
 def sample_losses(criterion: Criterion, scores: Tensor, y: Tensor) -> Tensor:
@@ -98,10 +98,12 @@ class WeightPerturbation(Rule):
 
 
 class _Exploring(TappedRule):
-    """Noise at the output of every weight layer, recorded with the layer, its input and output."""
+    """Noise at the output of every weight layer, recorded with the layer and its input."""
+
+    cuts_error = False
 
     def __init__(self, model: nn.Module, criterion: Criterion, sigma: float) -> None:
-        super().__init__(model, [synaptic(model, path) for path in weight_layers(model)])
+        super().__init__(model, weight_layers(model))
         self.criterion, self.sigma = criterion, _positive(sigma)
         self._silent = False
 
@@ -114,7 +116,7 @@ class _Exploring(TappedRule):
             As in `TappedRule.at`.
         """
         noise = self.sigma * randn_like(out)
-        ledger.append((layer, x.detach(), out, noise))
+        ledger.append((layer, x.detach().clone(), noise))
         return (out if self._silent else out + noise).detach()
 
 
@@ -157,14 +159,19 @@ class NodePerturbation(_Exploring):
 
     @full_precision
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Return the mean over samples of the rise of the loss, times <n, u> / sigma²."""
+        """Return the sum of the layers' surrogates."""
         if y is None:
             raise ValueError("node perturbation needs targets: rule(x, y)")
         quiet = sample_losses(self.criterion, self._without_noise(x), y)
         scores, records = self.run(x)
         rise = sample_losses(self.criterion, scores.detach(), y) - quiet
-        along = [torch.sum(out * _times(rise, noise)) for _, _, out, noise in records]
-        return torch.stack(along).sum() / (self.sigma**2 * len(x))
+        objectives = []
+        for layer, pre, noise in records:
+            slope = _times(rise, noise) / (self.sigma**2 * len(x))
+            objectives.append(surrogate(layer.weight, -correlate(layer, pre, slope)))
+            if layer.bias is not None:
+                objectives.append(surrogate(layer.bias, -rows(slope, layer).sum(0)))
+        return torch.stack(objectives).sum()
 
     @torch.no_grad()
     def _without_noise(self, x: Tensor) -> Tensor:
@@ -233,12 +240,10 @@ class RewardModulatedHebb(_Exploring):
             raise ValueError(f"rate must be at least 0 and at most 1, got {rate}")
         super().__init__(model, criterion, sigma)
         self.trace, self.rate = trace, rate
-        self.names: dict[nn.Module, str] = {}
+        self.names: dict[Any, str] = {layer: str(i) for i, layer in enumerate(self.layers)}
         self.eligibility = nn.Module()
-        for i, path in enumerate(weight_layers(model)):
-            layer = synaptic(model, path)
-            self.names[layer] = str(i)
-            self.eligibility.register_buffer(str(i), torch.zeros_like(layer.weight))
+        for layer, name in self.names.items():
+            self.eligibility.register_buffer(name, torch.zeros_like(layer.weight))
         self.register_buffer("expected", layer.weight.new_zeros(()))
 
     @full_precision
@@ -252,7 +257,7 @@ class RewardModulatedHebb(_Exploring):
         self.expected.lerp_(reward.mean(), self.rate)
         scale = self.sigma**2 * len(x)
         objectives = []
-        for layer, pre, _, noise in records:
+        for layer, pre, noise in records:
             change = correlate(layer, pre, _times(surprise, noise)) / scale
             if self.trace:
                 e = self.eligibility.get_buffer(self.names[layer])

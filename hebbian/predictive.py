@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from hebbian.rule import Criterion, Rule, blocks, evaluating, forward_detached, full_precision
+from hebbian.rule import ChainRule, Criterion, evaluating, forward_detached, full_precision
 from hebbian.rule_info import CHAIN, register_rule
 
 
@@ -16,7 +16,7 @@ from hebbian.rule_info import CHAIN, register_rule
     needs=CHAIN,
     build=lambda make, c: make(c.model, c.loss, **c.settings),
 )
-class PredictiveCoding(Rule):
+class PredictiveCoding(ChainRule):
     """Predictive coding: hidden activities z minimise all prediction errors.
 
     Equation::
@@ -54,14 +54,13 @@ class PredictiveCoding(Rule):
     ) -> None:
         if precision <= 0:
             raise ValueError(f"precision must be positive, got {precision}")
-        blocks(model)
         super().__init__(model)
         self.criterion = criterion
         self.precision, self.steps, self.rate = precision, steps, rate
 
     def energy(self, first: Tensor, z: list[Tensor], y: Tensor) -> Tensor:
         """Return F of the hidden activities ``z``, summed over the batch; ``first`` is f_1(x)."""
-        _, *above, readout = blocks(self.model)
+        _, *above, readout = self.blocks
         predictions = [first, *(f(below) for f, below in zip(above, z[:-1], strict=True))]
         errors = [(a - p).square().sum() for a, p in zip(z, predictions, strict=True)]
         return torch.stack(errors).sum() / 2 + self.precision * len(y) * self.criterion(readout(z[-1]), y)
@@ -80,9 +79,9 @@ class PredictiveCoding(Rule):
         if y is None:
             raise ValueError("predictive coding needs targets: rule(x, y)")
         with torch.no_grad():
-            z = forward_detached(blocks(self.model)[:-1], x)
+            z = forward_detached(self.blocks[:-1], x)
         with evaluating(self.model):
-            first = blocks(self.model)[0](x)
+            first = self.blocks[0](x)
             z = self.settle(first.detach(), z, y)
             return self.energy(first, z, y) / (self.precision * len(x))
 
@@ -94,7 +93,7 @@ class PredictiveCoding(Rule):
     needs=CHAIN,
     build=lambda make, c: make(c.model, c.loss, **c.settings),
 )
-class FixedPrediction(Rule):
+class FixedPrediction(ChainRule):
     """Predictive coding with the fixed predictions of the feed-forward sweep.
 
     Equation::
@@ -124,12 +123,12 @@ class FixedPrediction(Rule):
             raise ValueError(f"rate must be above 0 and at most 1, got {rate}")
         super().__init__(model)
         self.criterion = criterion
-        self.steps = len(blocks(model)) - 1 if steps is None else steps
+        self.steps = len(self.blocks) - 1 if steps is None else steps
         self.rate = rate
 
     def pull(self, h: list[Tensor], e: list[Tensor], y: Tensor) -> Tensor:
         """Return the scalar whose gradient with respect to ``h`` is Jᵀ e of the blocks above."""
-        _, *above, readout = blocks(self.model)
+        _, *above, readout = self.blocks
         sent = [torch.sum(f(below) * a) for f, below, a in zip(above, h[:-1], e[1:], strict=True)]
         return torch.stack([len(y) * self.criterion(readout(h[-1]), y), *sent]).sum()
 
@@ -147,7 +146,7 @@ class FixedPrediction(Rule):
         """Return the criterion plus, for each hidden block with output h, the mean of <h, e>."""
         if y is None:
             raise ValueError("predictive coding needs targets: rule(x, y)")
-        *hidden, scores = forward_detached(blocks(self.model), x)
+        *hidden, scores = forward_detached(self.blocks, x)
         with evaluating(self.model):
             errors = self.settle([h.detach() for h in hidden], y)
         local = [torch.sum(h * e) / len(x) for h, e in zip(hidden, errors, strict=True)]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hebbian.feedback import DirectFeedback
+from hebbian.rule import refuse_recomputation
 from hebbian.rule_info import CHAIN, register_rule
 
 
@@ -37,6 +38,8 @@ class LeakyRNN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the state after the last step."""
+        if self.online:
+            refuse_recomputation("a LeakyRNN")
         h = x.new_zeros(len(x), self.recurrent.out_features)
         for drive in self.input(x).unbind(1):
             previous = h.detach() if self.online else h
@@ -87,10 +90,10 @@ class RandomFeedbackOnline(DirectFeedback):
 
 @contextmanager
 def _online(model: nn.Module) -> Iterator[None]:
-    """Restrict gradients in the cells of ``model`` to the leak."""
+    """Restrict gradients in the cells of ``model`` to the leak, if there are gradients."""
     cells = [m for m in model.modules() if isinstance(m, LeakyRNN)]
     for cell in cells:
-        cell.online = True
+        cell.online = torch.is_grad_enabled()
     try:
         yield
     finally:

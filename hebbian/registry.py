@@ -19,7 +19,6 @@ from torch import Tensor, nn
 import hebbian
 from hebbian.rule import Criterion, Rule
 from hebbian.rule_info import BuildContext, ModuleInfo, RuleInfo, registered
-from hebbian.synapse import weight_layers
 
 Info = TypeVar("Info", bound=ModuleInfo)
 
@@ -119,8 +118,9 @@ def build(
     classes
         Number of scores K.
     layers
-        Where a plasticity acts; all weight layers but the last by default.  A mapping from paths to
-        settings sets single layers; these take precedence over ``settings``.
+        Where a plasticity acts; by default all weight layers but the last, in the order in which the model
+        calls them for ``example``.  A mapping from paths to settings sets single layers; these take
+        precedence over ``settings``.
     **settings
         Further arguments of the rule's constructor.
 
@@ -147,9 +147,7 @@ def build(
     torch.Size([5, 3])
     """
     info = find_rule(name)
-    if layers is None:
-        layers = weight_layers(model)[:-1]
-    each = layers if isinstance(layers, Mapping) else {path: {} for path in layers}
-    if any(each.values()) and not info.layer_settings:
+    each = layers if layers is None or isinstance(layers, Mapping) else {path: {} for path in layers}
+    if any((each or {}).values()) and not info.layer_settings:
         raise TypeError(f"{name!r} takes no settings for single layers; give the layers as a list of paths")
     return info.build(BuildContext(model, criterion, example, classes, each, settings))

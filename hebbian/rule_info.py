@@ -9,12 +9,12 @@ import inspect
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Literal, TypeVar, get_args
 
 from torch import Tensor, nn
 
-from hebbian.rule import Criterion, Rule
+from hebbian.rule import Criterion, Rule, layers_in_order
 
 Trait = Literal[
     "local", "noisy", "batch statistics", "rewrites weights", "own readout", "graph breaks", "no groups"
@@ -61,8 +61,9 @@ class BuildContext:
         A batch (N, ...) of inputs, for shapes.
     classes
         Number of scores K.
-    layers
-        Paths of the layers at which a plasticity acts, each with its own settings.
+    given_layers
+        Paths of the layers at which a plasticity acts, each with its own settings; by default all weight
+        layers but the last, in the order in which the model calls them.
     settings
         Further arguments of the rule's constructor.
     """
@@ -71,8 +72,15 @@ class BuildContext:
     criterion: Criterion | None
     example: Tensor
     classes: int
-    layers: Mapping[str, Mapping[str, Any]]
+    given_layers: Mapping[str, Mapping[str, Any]] | None
     settings: Mapping[str, Any]
+
+    @cached_property
+    def layers(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return the paths of the layers at which a plasticity acts, each with its own settings."""
+        if self.given_layers is not None:
+            return self.given_layers
+        return {path: {} for path in layers_in_order(self.model, self.example)[:-1]}
 
     @property
     def loss(self) -> Criterion:

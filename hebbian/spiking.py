@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hebbian.rule import Criterion, TappedRule, full_precision, probabilities
 from hebbian.rule_info import ANY_LAYERS, register_rule
-from hebbian.synapse import Synaptic, correlate, current, mark_plastic, rows, surrogate, synaptic
+from hebbian.synapse import Synaptic, correlate, current, mark_plastic, rows, surrogate
 
 
 def trace(spikes: Tensor, tau: float) -> Tensor:
@@ -81,7 +81,7 @@ class SpikeTiming(TappedRule):
     layers
         Paths of the Linear, Conv1d, Conv2d or Conv3d layers that learn.
     criterion
-        The loss by which the parameters after the last of these layers learn; without it
+        The loss by which the parameters that are used after the last of these layers learn; without it
         nothing else learns and no targets are needed.
     stdp
         The window: by default the causal half of that of Song et al.  A sample's rates are constant during
@@ -110,9 +110,8 @@ class SpikeTiming(TappedRule):
             raise ValueError(f"a pair of spikes needs at least 2 steps, got {steps}")
         if not 0 < peak <= 1:
             raise ValueError(f"peak must be above 0 and at most 1, got {peak}")
-        plastic = [synaptic(model, path) for path in layers]
-        super().__init__(model, plastic)
-        mark_plastic(plastic)
+        super().__init__(model, layers)
+        mark_plastic(self.layers)
         self.criterion = criterion
         self.stdp = PairSTDP(a_minus=0.0) if stdp is None else stdp
         self.steps, self.peak, self.leak = steps, peak, leak

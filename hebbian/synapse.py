@@ -15,6 +15,7 @@ from torch.nn import grad
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 Synaptic = nn.Linear | Convolution
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 CONVOLUTION_FOR: dict[int, type[Convolution]] = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}
 """By the number of axes of its input (N, channels, ...)."""
 _WEIGHT_GRADIENT: dict[int, Callable[..., Tensor]] = {
@@ -48,6 +49,15 @@ def synaptic(model: nn.Module, path: str) -> Synaptic:
             f"layers: {', '.join(weight_layers(model))}"
         )
     return layer
+
+
+def has_own_forward(layer: Synaptic) -> bool:
+    """Return whether the class of ``layer`` computes its output in another way than torch's."""
+    base = next(base for base in LAYERS if isinstance(layer, base))
+    return any(
+        getattr(type(layer), name, None) is not getattr(base, name, None)
+        for name in ("forward", "_conv_forward")
+    )
 
 
 def rows(u: Tensor, layer: Synaptic) -> Tensor:

@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from hebbian.rule import Criterion, Rule, block_outputs, blocks, evaluating, forward_detached, full_precision
+from hebbian.rule import ChainRule, Criterion, block_outputs, evaluating, forward_detached, full_precision
 from hebbian.rule_info import CHAIN, register_rule
 from hebbian.synapse import CONVOLUTION_FOR, Synaptic, randn_like
 
@@ -20,7 +20,7 @@ from hebbian.synapse import CONVOLUTION_FOR, Synaptic, randn_like
     build=lambda make, c: make(c.model, c.loss, c.example, **c.settings),
     traits={"noisy"},
 )
-class DifferenceTarget(Rule):
+class DifferenceTarget(ChainRule):
     """Difference target propagation: targets t pass through learned approximate inverses g of the blocks.
 
     Equation::
@@ -59,13 +59,13 @@ class DifferenceTarget(Rule):
     ) -> None:
         super().__init__(model)
         self.criterion, self.noise = criterion, noise
-        hidden = block_outputs(blocks(model), example)[:-1]
+        hidden = block_outputs(self.blocks[:-1], example, maps=True)
         self.feedback = nn.ModuleList(_inverse(a, b, generator) for a, b in pairwise(hidden))
 
     @torch.no_grad()
     def targets(self, hidden: list[Tensor], y: Tensor) -> list[Tensor]:
         """Return the target (N, ...) of each hidden block's output."""
-        readout = blocks(self.model)[-1]
+        readout = self.blocks[-1]
         t = hidden[-1] - torch.func.grad(lambda h: len(h) * self.criterion(readout(h), y))(hidden[-1])
         targets = [t]
         for g, (below, above) in reversed(list(zip(self.feedback, pairwise(hidden), strict=True))):
@@ -75,7 +75,7 @@ class DifferenceTarget(Rule):
 
     def reconstruction(self, hidden: list[Tensor]) -> list[Tensor]:
         """Return the reconstruction error of each g around the outputs ``hidden``."""
-        above = blocks(self.model)[1:-1]
+        above = self.blocks[1:-1]
         errors = []
         for f, g, h in zip(above, self.feedback, hidden[:-1], strict=True):
             near = h + self.noise * randn_like(h)
@@ -89,7 +89,7 @@ class DifferenceTarget(Rule):
         """Return the criterion plus half the squared distances to the targets and of reconstruction."""
         if y is None:
             raise ValueError("target propagation needs targets: rule(x, y)")
-        *hidden, scores = forward_detached(blocks(self.model), x)
+        *hidden, scores = forward_detached(self.blocks, x)
         reached = [h.detach() for h in hidden]
         with evaluating(self.model):
             targets = self.targets(reached, y)

@@ -126,7 +126,8 @@ def update(
 class Hebbian(TappedRule):
     """Chosen layers learn by a two-factor rule each, without any error signal.
 
-    Other parameters before the last of these layers (biases, norms) do not learn, as no error reaches them.
+    Parameters that the model uses before the last of these layers in its forward pass (biases, norms) do not
+    learn: no error reaches them, also not by a skip connection past the layer.
 
     Parameters
     ----------
@@ -137,7 +138,7 @@ class Hebbian(TappedRule):
         Biases of these layers do not change.  A plasticity with state belongs to one layer and moves to
         its device and dtype.
     criterion
-        The loss by which the parameters after the last of these layers learn; without it
+        The loss by which the parameters that are used after the last of these layers learn; without it
         nothing else learns and no targets are needed.
     reduction
         Whether the update is the mean over samples and places, or their sum.
@@ -178,15 +179,15 @@ class Hebbian(TappedRule):
         stateful = [p.to(layer.weight) for layer, p in at.items() if isinstance(p, nn.Module)]
         if len(set(stateful)) < len(stateful):
             raise ValueError("a plasticity with state belongs to one layer: make one for each")
-        super().__init__(model, at)
-        mark_plastic(at)
+        super().__init__(model, plasticity)
+        mark_plastic(self.layers)
         self.plasticity = at
         self.criterion = criterion
         self.reduction: Reduction = reduction
         self.memories = nn.ModuleList(stateful)
 
     def at(self, layer: Any, x: Tensor, out: Tensor, ledger: list[Any]) -> Tensor:
-        """Record the layer's objective; return its output, detached.
+        """Record the layer's update; return its output, detached.
 
         Parameters
         ----------
@@ -195,12 +196,13 @@ class Hebbian(TappedRule):
         """
         with torch.autocast(x.device.type, enabled=False):  # near convergence growth and decay almost cancel
             change = update(layer, x.detach(), out.detach(), self.plasticity[layer], self.reduction)
-        ledger.append(surrogate(layer.weight, change))
+        ledger.append((layer, change))
         return out.detach()
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Return the sum of the layers' surrogates and, if there is one, the criterion."""
-        out, objectives = self.run(x)
+        out, changes = self.run(x)
+        objectives = [surrogate(layer.weight, change) for layer, change in changes]
         if self.criterion is not None:
             if y is None:
                 raise ValueError("this rule has a criterion and needs targets: rule(x, y)")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from hebbian.backprop import Backprop
 from hebbian.registry import build, find_rule
-from hebbian.rule import Criterion, Rule, blocks
+from hebbian.rule import Block, Criterion, NoReadout, Rule, blocks
 from hebbian.synapse import synaptic, weight_layers
 from trainers.cached_features import Cache, Feed
 from trainers.callbacks import Schedule
@@ -181,11 +181,15 @@ def _split(model: nn.Sequential, frozen: int) -> tuple[nn.Sequential, nn.Sequent
     """Return the first ``frozen`` blocks of ``model`` and what follows them; all keep their names."""
     if not frozen:
         return nn.Sequential(), model
-    n = len(blocks(model))
-    if not 0 < frozen < n:
-        raise ValueError(f"frozen must leave one of the {n} blocks to learn, got {frozen}")
-    named = list(model.named_children())
-    return nn.Sequential(OrderedDict(named[:frozen])), nn.Sequential(OrderedDict(named[frozen:]))
+    chain = blocks(model)
+    if not 0 < frozen < len(chain):
+        raise ValueError(f"frozen must leave one of the {len(chain)} blocks to learn, got {frozen}")
+    return _join(chain[:frozen]), _join(chain[frozen:])
+
+
+def _join(chain: list[Block]) -> nn.Sequential:
+    """Return blocks as one chain of their children, which keep their names."""
+    return nn.Sequential(OrderedDict(item for block in chain for item in block._modules.items()))
 
 
 @contextmanager
@@ -252,17 +256,16 @@ class _Training:
         for path in layers:
             synaptic(model, path)  # raises for a path that belongs to no block
         start = 0
-        for i, (key, block) in enumerate(model.named_children()):
-            own = [path for path in layers if path.partition(".")[0] == key]
+        for i, block in enumerate(chain):
+            own = [path for path in layers if path.partition(".")[0] in block._modules]
             if not own:
                 continue
-            feed, start = feed.through(nn.Sequential(*chain[start:i])), i
-            # A rule of blocks takes the last one for the readout and leaves it out.
-            alone = nn.Sequential(OrderedDict({key: block, "above": nn.Identity()}))
+            feed, start = feed.through(_join(chain[start:i])), i
+            alone = nn.Sequential(OrderedDict(block._modules, readout=NoReadout()))
             at = {path: layers[path] for path in own} if isinstance(layers, Mapping) else own
             rule = self._build(alone, feed, layers=at, **settings)
-            self._run(f"features.{key}", rule, self.recipe.learn, feed, labelled=False)
-        return nn.Sequential(*chain[start:]), feed
+            self._run(f"features.{block.name}", rule, self.recipe.learn, feed, labelled=False)
+        return _join(chain[start:]), feed
 
     def _read_out(self, rule: Rule, model: nn.Sequential, feed: Feed) -> Rule:
         """Train the last layer of ``model``, or a classifier in its place, on its features."""

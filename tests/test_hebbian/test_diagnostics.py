@@ -90,8 +90,7 @@ def test_nothing_is_changed_by_looking(make):
         assert torch.equal(value, before[key]), key
     assert all(p.grad is None for p in rule.parameters())
     assert [m.training for m in rule.modules()] == modes
-    hooks = sum(len(m._forward_hooks) for m in rule.modules())
-    assert hooks == (0 if make is Backprop else 3)  # the rule's own at the three layers
+    assert not any(m._forward_hooks for m in rule.modules())
     assert not x.requires_grad
 
 

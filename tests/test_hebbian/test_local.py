@@ -225,7 +225,7 @@ def test_forward_forward_written_out_sample_by_sample(monkeypatch):
 
 def test_a_label_is_added_to_the_whole_sample_with_the_given_strength():
     x = torch.randn(6, 2, 30, 40)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(2400, K))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(2400, 2), nn.Linear(2, K))
     rule = ForwardForward(model, x, K, strength=0.5)
     y = torch.arange(6) % K
     flat = x.flatten(1)
@@ -321,7 +321,7 @@ def test_clapp_compares_two_halves_of_a_sample_and_looks_at_no_label():
 def test_a_view_has_whole_patches_with_all_their_channels(shape, patch):
     sides = shape[1:]
     x = torch.randn(200, *shape)
-    rule = Clapp(nn.Sequential(nn.Flatten(), nn.LazyLinear(2)), x[:1], patch)
+    rule = Clapp(nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), 2), nn.Linear(2, 2)), x[:1], patch)
     seen = (rule.first_view(x) & torch.ones(x.shape, dtype=torch.bool)).flatten(2)
     grid = torch.meshgrid(*[torch.arange(side) // patch for side in sides], indexing="ij")
     which = sum(g.flatten() * 100**i for i, g in enumerate(grid))  # the patch of each place

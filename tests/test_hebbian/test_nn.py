@@ -22,6 +22,11 @@ def test_triangle_is_what_exceeds_the_mean_over_channels(shape, power):
     np.testing.assert_allclose(Triangle(power)(torch.from_numpy(u)), expected, rtol=1e-12)
 
 
+def test_triangle_of_tokens_is_over_the_features():
+    u = torch.randn(2, 4, 3)
+    torch.testing.assert_close(Triangle(0.7, dim=-1)(u), Triangle(0.7)(u.mT).mT)
+
+
 @pytest.mark.parametrize("power", [0.7, 1.0, 1.4])
 def test_the_slope_of_triangle_is_finite_where_a_unit_is_off(power):
     u = torch.tensor([[0.0, 0.0, 0.0], [1.0, -1.0, 0.0]], requires_grad=True)
