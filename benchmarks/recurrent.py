@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 
 import torch
 from journal import RECURRENT, Run, append, cell, read, summarise
@@ -35,7 +36,10 @@ def run(rule: str, seed: int) -> Run:
     model = nn.Sequential(LeakyRNN(8, UNITS, TAU), nn.Linear(UNITS, 10))
     start = time.process_time()
     data = TrainingData(digits.x_train, digits.y_train, classes=10)
-    trained = train_rule(rule, model, data, recommended(rule), RunOptions(seed))
+    recipe = recommended(rule)
+    if rule == "frozen":  # no layer learns; a plasticity refuses one that is called at every step
+        recipe = replace(recipe, greedy=True, settings={"layers": []})
+    trained = train_rule(rule, model, data, recipe, RunOptions(seed))
     seconds = time.process_time() - start
     fraction = accuracy(predict(trained, digits.x_test), digits.y_test)
     return Run(rule, NET, seed, SETTINGS, fraction, round(seconds, 1))

@@ -30,7 +30,7 @@ Trait = Literal[
 - ``no groups``: convolutions with groups are refused
 """
 
-ANY_LAYERS = "Linear or ConvNd layers anywhere in any model"
+ANY_LAYERS = "Linear or ConvNd layers anywhere in any model that calls them"
 CHAIN = "a chain of blocks (nn.Sequential)"
 
 Object = TypeVar("Object", bound=Callable[..., Any])

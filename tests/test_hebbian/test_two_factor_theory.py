@@ -23,10 +23,10 @@ from trainers import unit_norm
 
 
 def descend(layer, rule, batches, lr, hook=None):
+    learn = Hebbian(nn.Sequential(layer), {"0": rule})
     optimizer = torch.optim.SGD(layer.parameters(), lr)
     if hook is not None:
         hook(optimizer)
-    learn = Hebbian(nn.Sequential(layer), {"0": rule})
     for x in batches:
         optimizer.zero_grad()
         learn(x).backward()

@@ -44,10 +44,11 @@ def test_rules_lists_every_rule_and_module():
     }
 
 
-@pytest.mark.parametrize("name", ["krotov", "hopfield", "storkey", "genomic-bottleneck"])
+@pytest.mark.parametrize("name", ["krotov", "eqprop", "hopfield", "storkey", "genomic-bottleneck"])
 def test_rules_describes_one_rule(name):
     info, output = registry.describe_rule(name), call_hebbian("rules", name).output
     assert all(part in output for part in (info.equation, info.source, info.needs, info.family))
+    assert ("by its own readout" in output) == ("own readout" in getattr(info, "traits", ()))
 
 
 @pytest.mark.parametrize(

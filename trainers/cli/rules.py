@@ -34,4 +34,8 @@ def format_rule(name: str) -> str:
         lines.append(
             f"  training  {'supervised' if info.supervised else 'unsupervised, followed by a readout'}"
         )
+        if "own readout" in info.traits:
+            lines.append(
+                "  predicts  by its own readout, rule.predict(x); model(x) alone is not the trained predictor"
+            )
     return "\n".join(lines)
