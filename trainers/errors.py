@@ -32,8 +32,8 @@ class DivergenceError(DataError, FloatingPointError):
 def one_line(path: Path) -> Iterator[None]:
     """Convert any exception, of any type, to a `DataError` that names a file.
 
-    Those of ours that name it, or another file in its folder, stay as they are.  What processes
-    many files uses this for each, so that one file never costs another.
+    Those of ours that name it, or another file in its folder, stay as they are.  What processes many files
+    uses this for each, so that one file never costs another.
     """
     try:
         yield
