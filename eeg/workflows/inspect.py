@@ -301,11 +301,13 @@ def _nameless(message: str, entry: Entry) -> str:
     for path in (str(file.absolute()), str(file)) if len(file.parts) > 1 else (str(file.absolute()),):
         message = message.replace(path, "the file")
     message = message.removeprefix(f"{file}: ")
-    for folder in {str(file.absolute().parent), str(file.parent), os.path.realpath(file.parent)} - {".", "/"}:
+    places = (file, file.absolute(), Path(os.path.realpath(file)))
+    folders = {str(folder) for place in places for folder in place.parents} - {".", file.anchor, os.sep}
+    for folder in sorted(folders, key=len, reverse=True):  # also of files that several recordings share
         below = "?" if os.path.isabs(folder) else ""  # a relative one may be a word of the message
-        message = re.sub(rf"(?<![\w./-]){re.escape(folder)}(/[^\s'\")]*){below}", "the file", message)
+        message = re.sub(rf"(?<![\w./-]){re.escape(folder)}(/[^\s'\":)]*){below}", "the file", message)
     message = re.sub(rf"(?<![\w.-]){stem}(\.\w+)+", "the file", message)  # its name, or that of a part of it
-    return message.removeprefix("the file: ")
+    return re.sub("^(the file: )+", "", message)
 
 
 def _identity(entry: Entry, facts: Header | None) -> Identity:

@@ -352,7 +352,9 @@ def write_brainvision(folder: Path, header: str, markers: str) -> None:
 
 
 @pytest.mark.parametrize("word", ["EDF", "header", "unit", "empty", "file", "a", "µV", "recording", "copy"])
-def test_words_of_a_message_stay_although_the_file_is_called_so(word: str, tmp_path: Path) -> None:
+def test_words_of_a_message_stay_although_a_file_or_folder_is_called_so(
+    word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for content, name in ((b"", "x1"), (b"0" * 300, "x2")):
         (tmp_path / "p").mkdir(exist_ok=True)
         plain, named = tmp_path / "p" / f"{name}.edf", tmp_path / f"{word}.edf"
@@ -360,6 +362,9 @@ def test_words_of_a_message_stay_although_the_file_is_called_so(word: str, tmp_p
         named.write_bytes(content)
         (expected,) = problems(plain)
         assert problems(named) == (expected,)
+    (tmp_path / word).mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert problems(write(Path(word, "x.edf"), unit="mV"))[0].endswith("fix the unit in the file")
     unit = write(tmp_path / f"{word}.edf", unit="mV")
     assert problems(unit)[0].endswith("expected 0.5 to 500 µV: fix the unit in the file")
 
@@ -417,6 +422,17 @@ def test_a_corpus_without_diagnoses_or_files_is_inspected(tmp_path: Path) -> Non
     )
     assert "problem: its subject has no row in participants.tsv; add one" in result.output
     assert "sub-0" not in result.output
+
+
+def test_a_broken_table_that_recordings_share_is_reported_without_its_place(tmp_path: Path) -> None:
+    root = tmp_path / "Mueller"
+    (root / "sub-01" / "eeg").mkdir(parents=True)
+    write(root / "sub-01" / "eeg" / "sub-01_task-rest_eeg.edf")
+    (root / "participants.tsv").write_text("participant_id\tgroup\nsub-01\tcontrol\n")
+    (root / "task-rest_channels.tsv").write_text("names\tstatus\nCz\tbad\n")
+    (found,) = inspect_corpus(root, progress=False).recordings
+    assert found.problems == ("no column name; found names, status",)
+    assert not found.readable
 
 
 def test_an_audit_reports_what_it_cannot_read(cohort: Path, tmp_path: Path) -> None:
