@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -79,6 +79,7 @@ def cross_validate(
     folds: Sequence[splits.SubjectSplit],
     jobs: int = 1,
     folder: Path | None = None,
+    on_message: Callable[[str], object] | None = None,
 ) -> list[Scored]:
     """Score every test recording with the model of its fold, which was not trained on its subject.
 
@@ -95,6 +96,8 @@ def cross_validate(
     folder
         An existing folder that stores the scores of each finished fold; a later call with the same plan,
         recordings and folds reads them.
+    on_message
+        Called with one line if scores cannot be stored.
     """
     paths: list[Path | None] = [None] * len(folds)
     if folder is not None:
@@ -108,27 +111,30 @@ def cross_validate(
     bar = tqdm(
         results, desc=f"cross-validation, {describe_model(plan)}", total=len(folds), unit="fold", disable=None
     )
-    return [scored for fold in bar for scored in fold]
+    every, problems = zip(*bar, strict=True)
+    if any(problems) and on_message is not None:
+        on_message(f"Not stored for --resume: {next(filter(None, problems))}")
+    return [scored for fold in every for scored in fold]
 
 
 def _fold(
     plan: Plan, loaded: Loaded, train: Sequence[Entry], test: Sequence[Entry], part: str, path: Path | None
-) -> list[Scored]:
-    """Train on a fold and score its test recordings, or read the scores from ``path`` if they are there."""
-    if path is not None and path.exists():
-        fold = fold_cache.read_fold(path)
-        if [len(logits) for logits in fold.logits] != [len(loaded[e].data) for e in test]:
-            raise DataError(f"{path}: scores of other windows; delete the file to train the fold again")
-        return [
-            Scored(e, part, loaded[e], logits, fold.aggregation)
-            for e, logits in zip(test, fold.logits, strict=True)
-        ]
+) -> tuple[list[Scored], str]:
+    """Train on a fold and score its test recordings, or read the scores from ``path`` if they are there.
+
+    Also return why the scores could not be stored, if so.
+    """
+    if path is not None and (fold := fold_cache.read_fold(path)) is not None:
+        logits = zip(test, fold.logits, strict=True)
+        return [Scored(e, part, loaded[e], z, fold.aggregation) for e, z in logits], ""
     scored = _train_fold(plan, loaded, train, test, part)
     if path is not None:
-        fold_cache.write_fold(
-            fold_cache.FoldScores(tuple(s.logits for s in scored), scored[0].aggregation), path
-        )
-    return scored
+        fold = fold_cache.FoldScores(tuple(s.logits for s in scored), scored[0].aggregation)
+        try:
+            fold_cache.write_fold(fold, path)
+        except DataError as error:
+            return scored, str(error)
+    return scored, ""
 
 
 def _train_fold(

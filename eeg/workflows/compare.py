@@ -111,7 +111,9 @@ def compare_models(
     splits.split_folds(splits.diagnosed(corpus), folds, seed)  # refused before anything is loaded
     loaded = load_corpus(corpus, plans[0], cache=cache, jobs=jobs, on_error=on_error, on_message=on_message)
     parts = splits.split_folds(list(loaded), folds, seed)
-    rows = compare_plans(plans, loaded, parts, jobs=jobs, folder=out and make_folder(out))
+    rows = compare_plans(
+        plans, loaded, parts, jobs=jobs, folder=out and make_folder(out), on_message=on_message
+    )
     subjects = len({entry.subject for entry in loaded})
     return ModelComparison(corpus.name, corpus.simulated, subjects, folds, tuple(rows))
 
@@ -123,6 +125,7 @@ def compare_plans(
     *,
     jobs: int = 1,
     folder: Path | None = None,
+    on_message: OnMessage | None = None,
 ) -> list[ComparisonRow]:
     """Cross-validate every plan on the same folds.
 
@@ -132,13 +135,13 @@ def compare_plans(
         The others are tested against the first.
     loaded
         The windows of each recording, the same for all plans.
-    folds, jobs, folder
+    folds, jobs, folder, on_message
         See `eeg.training.cross_validation.cross_validate`.
     """
     rows: list[ComparisonRow] = []
     first: np.ndarray | None = None
     for plan in plans:
-        scores, labels, names = subject_scores(cross_validate(plan, loaded, folds, jobs, folder))
+        scores, labels, names = subject_scores(cross_validate(plan, loaded, folds, jobs, folder, on_message))
         estimate = auc(labels, scores, np.array(names))
         if first is None:
             first = scores

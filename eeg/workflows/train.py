@@ -155,11 +155,18 @@ def train(
         )
         if on_message is not None:
             on_message(describe_plan(plan, corpus))
-        return train_plan(plan, corpus, loaded, design, out=out, jobs=jobs)
+        return train_plan(plan, corpus, loaded, design, out=out, jobs=jobs, on_message=on_message)
 
 
 def train_plan(
-    plan: Plan, corpus: Corpus, loaded: Loaded, design: Design, *, out: Path | None = None, jobs: int = 1
+    plan: Plan,
+    corpus: Corpus,
+    loaded: Loaded,
+    design: Design,
+    *,
+    out: Path | None = None,
+    jobs: int = 1,
+    on_message: OnMessage | None = None,
 ) -> TrainingRun:
     """Cross-validate, calibrate, train the final network, evaluate it, and write all that to ``out``.
 
@@ -176,6 +183,8 @@ def train_plan(
         used again.
     jobs
         Number of processes.
+    on_message
+        Called with one line if the scores of a fold cannot be stored.
 
     Raises
     ------
@@ -192,7 +201,7 @@ def train_plan(
     }
     folder = None if out is None else begin(out, record)
     confounds = read_confounds(entries, jobs)
-    scored = cross_validate(plan, loaded, folds, jobs, folder)
+    scored = cross_validate(plan, loaded, folds, jobs, folder, on_message)
     results = compute_results(plan, scored, None, folds=design.folds, confounds=confounds)
     final = replace(plan, aggregation=choose_aggregation(scored)) if plan.aggregation == CHOSEN else plan
     detector = _train_final(final, loaded, train, scored, design.prototypes, out)

@@ -169,9 +169,37 @@ def test_scores_come_back_bit_for_bit(tmp_path: Path) -> None:
     assert again.aggregation == "mean"
     for a, b in zip(again.logits, fold.logits, strict=True):
         np.testing.assert_array_equal(a, b)
-    (tmp_path / "x.json").write_text("{}")
-    with pytest.raises(DataError, match=r"x\.json: cannot be read .* expected the scores of a fold"):
-        fold_cache.read_fold(tmp_path / "x.json")
+
+
+def test_a_damaged_fold_is_trained_again(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    assert fold_cache.read_fold(path) is None
+    fold_cache.write_fold(FoldScores((np.array([0.25, 0.5]),), "mean"), path)
+    whole = path.read_bytes()
+    for damaged in (
+        b"",
+        b"{}",
+        b"[]",
+        b"[" * 100_000,
+        whole[:-5],
+        whole.replace(b"0.25", b"0.26"),
+        whole.replace(b"mean", b"peak"),
+    ):
+        path.write_bytes(damaged)
+        assert fold_cache.read_fold(path) is None
+    path.write_bytes(whole)
+    assert fold_cache.read_fold(path) is not None
+
+
+def test_a_users_network_is_part_of_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "network_of_a_user.py"
+    source.write_text("def build(channels, samples): ...\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    plan = replace(PLAN, model="network_of_a_user:build")
+    before = named(plan, cohort_of())
+    assert named(plan, cohort_of()) == before
+    source.write_text("def build(channels, samples): return None\n")
+    assert not set(named(plan, cohort_of())) & set(before)
 
 
 def cohort_of(change: Callable[[Windows], Windows] = lambda w: w) -> Loaded:

@@ -8,11 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from eeg.detector.provenance import Provenance
-from eeg.training.fold_cache import FoldScores, read_fold, write_fold
 from eeg.workflows.run_folder import finished, refuse_changed, refuse_other
 from eeg.workflows.train import read_results
 from trainers.comparison.compare import Comparison
@@ -84,9 +82,8 @@ RESULT = [{"rule": "oja", "seed": 0, "accuracy": 0.5, "reason": ""}]
         ("run.json", RUN, read_run_folder),
         ("run.json", COMPARISON, repeat),
         ("results.json", RESULT, lambda path: read_run_results(path.parent)),
-        ("fold.json", {"aggregation": "mean", "logits": [[0.5, 1.0], [2.0]]}, read_fold),
     ],
-    ids=["eeg train", "hebbian run", "hebbian results", "fold"],
+    ids=["eeg train", "hebbian run", "hebbian results"],
 )
 def test_a_damaged_record_is_read_or_refused_in_one_line(
     tmp_path: Path, name: str, record: object, read: Callable[[Path], object]
@@ -102,11 +99,3 @@ def test_a_damaged_record_is_read_or_refused_in_one_line(
     assert len(messages) >= len(NOT_JSON)
     assert read is repeat or all(str(path) in text for text in messages)
     assert all(text.isprintable() and len(text) < 500 for text in messages)
-
-
-def test_the_scores_of_a_fold_are_read_as_they_were_written(tmp_path: Path) -> None:
-    fold = FoldScores((np.array([0.1, 1 / 3]), np.array([])), "top")
-    write_fold(fold, tmp_path / "f.json")
-    again = read_fold(tmp_path / "f.json")
-    assert again.aggregation == "top"
-    assert [z.tolist() for z in again.logits] == [z.tolist() for z in fold.logits]
