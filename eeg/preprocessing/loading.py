@@ -1,11 +1,13 @@
 """Windows of recordings and corpora: read, examine, clean, cut, cache."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import mne
 import numpy as np
+import scipy
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
@@ -13,8 +15,8 @@ from eeg import large_arrays
 from eeg.datasets import Corpus, Entry, read_events
 from eeg.datasets.fingerprint import files_of, hash_content
 from eeg.datasets.seizures import OVERRULE, Annotated, find_seizures
-from eeg.io.gaps import stretches
-from eeg.io.intervals import overlaps
+from eeg.io.gaps import gaps, stretches
+from eeg.io.intervals import complement, overlaps
 from eeg.io.reader import read_recording, recording_file
 from eeg.preprocessing import cache
 from eeg.preprocessing.interpolation import missing_channels
@@ -23,6 +25,7 @@ from eeg.preprocessing.quality import EXCLUDED, MIN_CLEAN_FRACTION, Policy, Qual
 from eeg.preprocessing.recording import Recording
 from eeg.preprocessing.windows import _LEFT_OUT, Windows, cut_windows
 from trainers.errors import DataError, one_line
+from trainers.files import sweep
 from trainers.provenance import from_plain
 
 _VERSION = 4  # of the preparation: what another version cached is not used
@@ -82,12 +85,13 @@ def prepare(
         The recording cannot be used, or less than half of it is left; the message names the file.
     """
     check_duration(recording, settings)
+    source, recording = recording.raw, recording.slowed(settings.working_rate)
     raw, reach = recording.raw, kernel(recording.raw, settings)
     quality = examine(recording.without_short(reach), settings.channels)
     marked = mark_bad(recording, quality, settings.channels)
     cleaned = clean(marked, settings)
-    continuous, annotated = stretches(cleaned), find_seizures(raw, table, settings.ictal)
-    signal = scale(cleaned, continuous, settings)
+    continuous, annotated = stretches(cleaned), find_seizures(source, table, settings.ictal)
+    signal = scale(cleaned, continuous, settings, _unflawed(cleaned, quality))
     try:
         data, onset = cut_windows(signal, settings.sfreq, length, continuous)
         flawed, in_seizure = unusable_windows(onset, length, quality, annotated, policy=policy)
@@ -100,6 +104,14 @@ def prepare(
     counts = {"flawed": int(flawed.sum()), "ictal": int(in_seizure.sum()), "short": short}
     windows = Windows(data, onset, length, None, None, quality, **counts)
     return Prepared(cleaned, windows, tuple(missing_channels(marked.raw, settings.channels)), annotated)
+
+
+def _unflawed(cleaned: mne.io.BaseRaw, quality: Quality) -> list[tuple[int, int]]:
+    """Return where a recording is neither interrupted nor interpolated in time, (start, stop) in samples."""
+    onset, duration = quality.spans(["flat", "artefact"])
+    flawed = np.stack([onset, onset + duration], axis=1) * cleaned.info["sfreq"]
+    inside = np.clip(np.round(flawed).astype(int), 0, cleaned.n_times)
+    return complement([*gaps(cleaned), *inside.tolist()], cleaned.n_times)
 
 
 def read_windows(
@@ -184,6 +196,7 @@ def load_windows(
     jobs: int = 1,
     progress: bool = True,
     on_error: Callable[[Entry, DataError], None] | None = None,
+    on_message: Callable[[str], object] | None = None,
 ) -> dict[Entry, Windows]:
     """Prepare the windows of every recording of a corpus.
 
@@ -199,31 +212,40 @@ def load_windows(
         What a window may not touch; see `eeg.preprocessing.quality.EXCLUDED`.
     folder
         A cache of prepared recordings.  Several programs may use it at once, and one that is killed leaves it
-        intact.
+        intact.  What is damaged there is prepared again; what cannot be written is not cached.
     jobs
         Number of processes, unless ``joblib.parallel_config`` sets a cluster.
     progress
         Whether to show a progress bar.
     on_error
         Called for each recording that cannot be used, which is then left out.  By default the first raises.
+    on_message
+        Called with one line if the cache cannot be written.
 
     Raises
     ------
     DataError
         A recording cannot be used, or none can.
     """
+    if folder is not None:
+        with suppress(OSError):
+            sweep(folder)
     results = Parallel(n_jobs=jobs, return_as="generator")(
         delayed(_attempt)(entry, settings, length, policy, folder) for entry in corpus.entries
     )
     loaded: dict[Entry, Windows] = {}
     bar = tqdm(results, desc="recordings", total=len(corpus.entries), disable=None if progress else True)
-    for entry, result in zip(corpus.entries, bar, strict=True):
+    uncached = ""
+    for entry, (result, problem) in zip(corpus.entries, bar, strict=True):
+        uncached = uncached or problem
         if isinstance(result, Windows):
             loaded[entry] = result
         elif on_error is None:
             raise result
         else:
             on_error(entry, result)
+    if uncached and on_message is not None:
+        on_message(f"Not cached, and prepared again next time: {uncached}")
     if not loaded:
         raise DataError(f"{corpus.name}: none of its {len(corpus.entries)} recordings can be used")
     return loaded
@@ -231,34 +253,42 @@ def load_windows(
 
 def _attempt(
     entry: Entry, settings: Preprocessing, length: float, policy: Policy, folder: Path | None
-) -> Windows | DataError:
-    """Return the error of an unusable recording, of any type: it would end the batch of its process."""
+) -> tuple[Windows | DataError, str]:
+    """Return the windows and why they are not cached, if they should be.
+
+    The error of an unusable recording, of any type, is returned: it would end the batch of its process.
+    """
     try:
         with one_line(entry.path):
             if folder is None:
-                return read_windows(entry, settings, length, policy=policy)
+                return read_windows(entry, settings, length, policy=policy), ""
             return _cached(entry, settings, length, policy, folder)
     except DataError as error:
-        return error
+        return error, ""
 
 
-def _cached(entry: Entry, settings: Preprocessing, length: float, policy: Policy, folder: Path) -> Windows:
-    """Read the windows from the cache, or write them there.
+def _cached(
+    entry: Entry, settings: Preprocessing, length: float, policy: Policy, folder: Path
+) -> tuple[Windows, str]:
+    """Read the windows from the cache, or prepare them and write them there.
 
     The diagnosis and the discharges come from the corpus and are not cached.
     """
-    settled = [asdict(settings), length, policy, _VERSION, mne.__version__]
-    name = hash_content(files_of(entry), settled)
+    how = [asdict(settings), length, policy, entry.path.suffix, entry.seizures is not None]
+    name = hash_content(files_of(entry), [*how, _VERSION, mne.__version__, np.__version__, scipy.__version__])
     found = cache.read_cached(folder, name)
     if found is None:
         windows = read_windows(entry, settings, length, policy=policy)
         facts = {"onset": windows.onset.tolist(), **windows.account()}
-        cache.write_cached(folder, name, windows.data, facts)
-        found = cache.read_cached(folder, name)
-    if found is None:
-        raise DataError(f"{folder}: the cached recording cannot be read back; choose another --cache")
+        try:
+            cache.write_cached(folder, name, windows.data, facts)
+        except DataError as error:
+            return windows, str(error)
+        found = cache.read_cached(folder, name)  # mapped from the file: memory does not grow with the corpus
+        if found is None:
+            return windows, f"{folder} does not return what was written; choose another --cache"
     data, facts = found
-    return Windows(
+    stored = Windows(
         data,
         np.array(facts["onset"]),
         length,
@@ -267,3 +297,4 @@ def _cached(entry: Entry, settings: Preprocessing, length: float, policy: Policy
         from_plain(Quality, facts["quality"]),
         **{name: facts[name] for name in _LEFT_OUT},
     )
+    return stored, ""

@@ -18,8 +18,9 @@ from eeg.datasets.seizure_words import AUTO
 from eeg.io.electrodes import EARS, scalp_names
 from eeg.io.gaps import GAP, crop_samples, mark_gaps
 from eeg.io.reader import recording_file
+from eeg.preprocessing.artefacts import without_artefacts
 from eeg.preprocessing.interpolation import complete_channels, missing_channels
-from eeg.preprocessing.recording import BLOCK, Recording
+from eeg.preprocessing.recording import BLOCK, Recording, with_facts_of
 from eeg.preprocessing.reference import Reference, input_channels, rereference
 from trainers.errors import DataError
 
@@ -32,6 +33,8 @@ _SLOWEST_LINE = 10.0  # Hz: railways have 16.7
 _LARGEST_SCALE = 1e12
 _MOST_WORDS = 1000  # letters of the words that mark a seizure
 _CLIP = 20.0  # robust scales: artefacts of hundreds would dominate the training
+_WORKING = 1024.0  # Hz, far above every band that is examined or kept
+_MULTIPLE = 4  # of the rate afterwards, so that the decimation filter is flat within the band
 FLAT = 1e-7
 """V: below the resolution of every clinical amplifier."""
 
@@ -41,6 +44,10 @@ _REACH = 4.0  # kernels on either side of a block, for the filters and for resam
 @dataclass(frozen=True)
 class Preprocessing:
     """How a recording is prepared for a network.
+
+    In each channel, artefacts beyond 1 mV and spans of one value are replaced by straight lines
+    (`eeg.preprocessing.artefacts`).  Then missing channels and those that cannot be EEG are interpolated,
+    the reference is changed, the signal filtered and resampled, and the unit removed.
 
     Parameters
     ----------
@@ -99,6 +106,11 @@ class Preprocessing:
         input_channels(self.reference, self.channels)
 
     @property
+    def working_rate(self) -> float:
+        """Sampling rate, Hz, that examination and filters need; faster recordings are decimated first."""
+        return max(_WORKING, _MULTIPLE * self.sfreq)
+
+    @property
     def inputs(self) -> tuple[str, ...]:
         """Channels of the network's input: the electrodes or, bipolar, pairs of them."""
         return input_channels(self.reference, self.channels)
@@ -110,7 +122,10 @@ class Preprocessing:
 
 
 def scale(
-    cleaned: mne.io.BaseRaw, continuous: Sequence[tuple[int, int]], settings: Preprocessing
+    cleaned: mne.io.BaseRaw,
+    continuous: Sequence[tuple[int, int]],
+    settings: Preprocessing,
+    unflawed: Sequence[tuple[int, int]] = (),
 ) -> np.ndarray:
     """Remove the unit of a recording that `clean` returned.
 
@@ -122,6 +137,8 @@ def scale(
         Where it is continuous, as `eeg.io.gaps.stretches` returns it; elsewhere the result is 0.
     settings
         Where the scale comes from.
+    unflawed
+        The spans of samples whose robust scale is taken; ``continuous`` if there are none.
 
     Returns
     -------
@@ -134,7 +151,7 @@ def scale(
     """
     out = large_arrays.zeros((len(cleaned.ch_names), cleaned.n_times), np.float32)
     own = settings.scale is None
-    unit = _robust_scale(cleaned, continuous) if own else 1.0
+    unit = _robust_scale(cleaned, unflawed or continuous) if own else 1.0
     for row, volts in zip(out, _rows(cleaned), strict=True):
         for start, stop in continuous:
             part = volts[start:stop]
@@ -196,7 +213,7 @@ def _with_gaps(
         for row, volts in zip(out[:, at : ends[-1]], _rows(piece), strict=True):
             row[:] = volts
         large_arrays.release(out)
-    whole = _recording(out[:, : ends[-1]], piece.info, raw, settings)
+    whole = _recording(out[:, : ends[-1]], piece.info, raw)
     mark_gaps(whole, [(end, start) for end, start in zip(ends[:-1], starts, strict=True) if end < start])
     return whole
 
@@ -243,20 +260,14 @@ def _joined(raw: mne.io.BaseRaw, blocks: list[_Block], settings: Preprocessing) 
         out[:, block.out : block.out + block.length] = volts[:, block.skip : block.skip + block.length]
         large_arrays.release(out)
     info = filtered.crop(0, 1).resample(settings.sfreq, verbose="error").info
-    return _recording(out, info, raw, settings)
+    return _recording(out, info, raw)
 
 
-def _recording(
-    data: np.ndarray, info: mne.Info, raw: mne.io.BaseRaw, settings: Preprocessing
-) -> mne.io.BaseRaw:
-    """Return signals (C, T), V, as a recording with the file, start and annotations of their source."""
-    whole = mne.io.RawArray(
-        data, info, round(raw.first_samp * _ratio(raw, settings)), "auto", verbose="error"
-    )
-    whole.filenames = raw.filenames
-    kept = raw.annotations[raw.annotations.description != GAP]
-    onset = kept.onset - raw.first_time  # to which MNE adds that of the new recording
-    return whole.set_annotations(mne.Annotations(onset, kept.duration, kept.description), verbose="error")
+def _recording(data: np.ndarray, info: mne.Info, raw: mne.io.BaseRaw) -> mne.io.BaseRaw:
+    """Return cleaned signals (C, T), V, as a recording; its gaps are yet to be marked."""
+    whole = with_facts_of(raw, data, info)
+    whole.annotations.delete(np.flatnonzero(whole.annotations.description == GAP))
+    return whole
 
 
 def _resampled(volts: np.ndarray, ratio: Fraction) -> np.ndarray:
@@ -269,6 +280,7 @@ def _resampled(volts: np.ndarray, ratio: Fraction) -> np.ndarray:
 
 def _filtered(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw:
     high, transition = _upper_edge(raw, settings)
+    raw = without_artefacts(raw)
     work = rereference(complete_channels(raw, settings.channels), settings.reference, _ears(raw, settings))
     work.filter(settings.low, high, h_trans_bandwidth=transition, verbose="error")
     if settings.notch is not None and settings.notch < high:

@@ -24,26 +24,27 @@ from scipy.signal import welch
 
 from eeg.io.gaps import sample_starts
 from eeg.io.intervals import covered
+from eeg.io.reader import recording_file
+from eeg.preprocessing.artefacts import HELD, STILL, find_artefacts, remove_artefacts, uneven_channels
 from eeg.preprocessing.interpolation import INTERPOLATED, missing_channels
 from eeg.preprocessing.pipeline import FLAT
 from eeg.preprocessing.recording import BLOCK, Recording
+from trainers.errors import DataError
 
-Kind = Literal["flat", "clipped", "muscle", "blink"]
+Kind = Literal["flat", "clipped", "artefact", "muscle", "blink"]
 
 Policy = Literal["keep", "exclude", "strict"]
 
 EXCLUDED: Mapping[Policy, tuple[Kind, ...]] = {
     "keep": (),
-    "exclude": ("flat", "clipped"),
-    "strict": ("flat", "clipped", "muscle", "blink"),
+    "exclude": ("flat", "clipped", "artefact"),
+    "strict": ("flat", "clipped", "artefact", "muscle", "blink"),
 }
 """The flaws that a window may not touch: none, what cannot be EEG, or all."""
 
 MIN_CLEAN_FRACTION = 0.5
 """Fraction of a recording that must be left."""
 
-_HELD = 0.1  # s without change, which the noise of an amplifier rules out
-_STILL = 1e-9  # V: a change below the resolution of every recorder
 _MOSTLY = 50.0  # percent of a block: a channel flat for longer is a flat channel
 _RAIL = 3  # times in a block that a channel stays at the same extreme, 3 samples or longer
 _MUSCLE = (
@@ -54,6 +55,7 @@ _MUSCLE_WIDTH = 15.0  # Hz of that band that the sampling rate must leave
 _MUSCLE_Z = 4.0  # MNE's default
 _BLINK = 8.0  # robust deviations at the eyes: MNE's threshold alone finds blinks in any recording
 _BLINKING = 0.25  # s on either side of the peak
+_BLINK_RATE = 200.0  # Hz, at least: blinks are looked for from 1 to 10 Hz
 _EYES = (("Fp1", "Fp2"), ("AF3", "AF4"), ("F7", "F8"))
 _LINE_FREQUENCIES = (50.0, 60.0)  # Hz
 _LOWEST = 1.0  # Hz, of the power that line noise is a fraction of
@@ -90,6 +92,8 @@ class Quality:
         The flawed spans.
     not_finite
         Channels, also unused ones, with a value that is NaN or infinite.
+    uneven
+        Electrodes whose amplitude no gain of a working channel explains; see `uneven_channels`.
     """
 
     seconds: float
@@ -99,6 +103,7 @@ class Quality:
     looked_for: tuple[Kind, ...]
     flaws: tuple[Flaw, ...]
     not_finite: tuple[str, ...] = ()  # absent from files of older versions
+    uneven: tuple[str, ...] = ()  # likewise
 
     def spans(self, kinds: Sequence[Kind]) -> tuple[np.ndarray, np.ndarray]:
         """Return onsets and durations (M,) each, s, of the flaws of these kinds."""
@@ -116,6 +121,7 @@ class Quality:
         """The flaws in one line, "" if there are none."""
         lines = [f"flat: {', '.join(self.flat)}"] if self.flat else []
         lines += [f"not finite: {', '.join(self.not_finite)}"] if self.not_finite else []
+        lines += [f"amplitude unlike that of the others: {', '.join(self.uneven)}"] if self.uneven else []
         lines += [f"unlike all others: {', '.join(self.outlying)}"] if self.outlying else []
         fractions = {kind: self.fraction(kind) for kind in self.looked_for}
         lines += [f"{kind} for {part:.1%} of the time" for kind, part in fractions.items() if part]
@@ -132,7 +138,7 @@ def examine(recording: Recording, channels: Sequence[str]) -> Quality:
     channels
         The electrodes to examine.  Those that are missing or marked as bad are skipped.
     """
-    raw, seconds = recording.raw, recording.seconds
+    raw, seconds, rate = recording.raw, recording.seconds, recording.raw.info["sfreq"]
     present = [name for name in channels if name not in missing_channels(raw, channels)]
     low, high = (dict(zip(raw.ch_names, v, strict=True)) for v in recording.extremes(raw.ch_names))
     not_finite = tuple(name for name in raw.ch_names if not np.isfinite([low[name], high[name]]).all())
@@ -140,6 +146,8 @@ def examine(recording: Recording, channels: Sequence[str]) -> Quality:
     names = [name for name in present if name not in {*dead, *not_finite}]
     if not names:
         return Quality(seconds, tuple(name for name in present if name in dead), (), None, (), (), not_finite)
+    uneven = uneven_channels(raw, names)
+    names = [name for name in names if name not in uneven]
     flaws: list[Flaw] = []
     flat_in: Counter[str] = Counter()
     spectra = []
@@ -148,40 +156,54 @@ def examine(recording: Recording, channels: Sequence[str]) -> Quality:
         for start, piece in _pieces(recording, names):
             spectra.append(_spectrum(piece))
             still, flat = _still(piece)
-            found = [*still, *find_clipped(piece.get_data(), raw.info["sfreq"])]
+            found = [*still, *find_clipped(piece.get_data(), rate), *_artefacts(piece)]
             if len(flat) < len(names):
                 # Noise of the recorder's reference, in all channels at once, would pass for muscle.
-                piece.drop_channels(flat).set_eeg_reference("average")
+                piece.drop_channels(flat).apply_function(remove_artefacts, rate=rate)
+                piece.set_eeg_reference("average")
                 found += [*_muscle(piece), *_blinks(piece)]
             flaws += [Flaw(flaw.kind, start + flaw.onset, flaw.duration) for flaw in found]
             flat_in.update(flat)
             pieces += 1
         dead |= {name for name, count in flat_in.items() if 2 * count > pieces}
         outlying = _outlying(recording, [name for name in names if name not in dead])
-    looked_for: list[Kind] = ["flat", "clipped"]
-    looked_for += ["muscle"] if _muscle_band(raw.info["sfreq"]) else []
+    looked_for: list[Kind] = ["flat", "clipped", "artefact"]
+    looked_for += ["muscle"] if _muscle_band(rate) else []
     looked_for += ["blink"] if _eyes(names) else []
     return Quality(
         seconds=seconds,
         flat=tuple(name for name in present if name in dead),
         outlying=tuple(outlying),
-        line=_line_fraction(np.mean(spectra, axis=0), raw.info["sfreq"]),
+        line=_line_fraction(np.mean(spectra, axis=0), rate),
         looked_for=tuple(looked_for),
         flaws=tuple(sorted(flaws, key=lambda flaw: flaw.onset)),
         not_finite=not_finite,
+        uneven=tuple(uneven),
     )
 
 
 def mark_bad(recording: Recording, quality: Quality, channels: Sequence[str]) -> Recording:
-    """Return the recording with flat and non-finite channels marked as bad, to be interpolated.
+    """Return the recording with flat, non-finite and uneven channels marked as bad, to be interpolated.
 
     If these are too many of ``channels``, none is marked, for `clean` to refuse the recording.
+
+    Raises
+    ------
+    DataError
+        These are too many because of uneven channels.
     """
     marked = recording.raw.copy()
-    bads = [*marked.info["bads"], *quality.flat, *quality.not_finite]
+    bads = [*marked.info["bads"], *quality.flat, *quality.not_finite, *quality.uneven]
     marked.info["bads"] = list(dict.fromkeys(bads))
-    if len(missing_channels(marked, channels)) > round(INTERPOLATED * len(channels)):
-        return recording
+    absent, limit = missing_channels(marked, channels), round(INTERPOLATED * len(channels))
+    if len(absent) > limit:
+        if not quality.uneven:
+            return recording
+        raise DataError(
+            f"{recording_file(marked)}: the amplitude of {', '.join(quality.uneven)} is more than 5 times or "
+            f"less than a fifth of that of the others; with these, {len(absent)} of {len(channels)} channels "
+            f"cannot be used, of which {limit} may be interpolated; fix their unit or gain in the file"
+        )
     return replace(recording, raw=marked)
 
 
@@ -203,9 +225,15 @@ def _flaws(kind: Kind, annotations: mne.Annotations) -> list[Flaw]:
 def _still(piece: mne.io.BaseRaw) -> tuple[list[Flaw], list[str]]:
     """Return where a channel keeps one value, and the channels that do for most of the time."""
     annotations, flat = annotate_amplitude(
-        piece, flat=_STILL, bad_percent=_MOSTLY, min_duration=min(_HELD, piece.times[-1] / 2)
+        piece, flat=STILL, bad_percent=_MOSTLY, min_duration=min(HELD, piece.times[-1] / 2)
     )
     return _flaws("flat", annotations), flat
+
+
+def _artefacts(piece: mne.io.BaseRaw) -> list[Flaw]:
+    rate = piece.info["sfreq"]
+    spans = [span for volts in piece.get_data() for span in find_artefacts(volts, rate)]
+    return [Flaw("artefact", start / rate, (stop - start) / rate) for start, stop in spans]
 
 
 def find_clipped(volts: np.ndarray, rate: float) -> list[Flaw]:
@@ -213,7 +241,7 @@ def find_clipped(volts: np.ndarray, rate: float) -> list[Flaw]:
     found = []
     for channel in volts:
         for end in (channel.min(), channel.max()):
-            at = [span for (span,) in find_objects(label(np.abs(channel - end) <= _STILL)[0])]
+            at = [span for (span,) in find_objects(label(np.abs(channel - end) <= STILL)[0])]
             held = [span for span in at if span.stop - span.start >= _RAIL]
             if len(held) >= _RAIL:
                 found += [Flaw("clipped", s.start / rate, (s.stop - s.start) / rate) for s in held]
@@ -243,7 +271,11 @@ def _blinks(piece: mne.io.BaseRaw) -> list[Flaw]:
     eyes = _eyes(piece.ch_names)
     if not eyes:
         return []
-    slow = piece.copy().pick(eyes).filter(1, 10).get_data()
+    # MNE convolves its long filter in time, which grows with the square of the rate.
+    piece = piece.copy().pick(eyes)
+    if (factor := int(piece.info["sfreq"] // _BLINK_RATE)) > 1:
+        piece.resample(piece.info["sfreq"] / factor, method="polyphase")
+    slow = piece.copy().filter(1, 10).get_data()
     usual = 1.4826 * float(np.median(np.abs(slow), axis=1).max())
     threshold = max(_BLINK * usual, float(np.ptp(slow)) / 4)  # the latter is MNE's default
     # MNE's length, ten seconds rounded up to a power of 2, but at most the piece's.

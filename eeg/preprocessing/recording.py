@@ -9,12 +9,15 @@ from typing import Self
 
 import mne
 import numpy as np
+from scipy.signal import resample_poly
 
+from eeg import large_arrays
 from eeg.datasets.fingerprint import file_hash
 from eeg.io.gaps import stretches
 from eeg.io.header import Header
 from eeg.io.reader import from_raw, read_with_header, reading_signals, recording_file
 
+_TAPS = 20  # samples of the lower rate on either side of a block, beyond the decimation filter's reach
 BLOCK = 600.0
 """Seconds of a recording that are in memory at once."""
 
@@ -66,6 +69,29 @@ class Recording:
         low = self.low[:, index].min(axis=0, initial=np.inf)
         return low, self.high[:, index].max(axis=0, initial=-np.inf)
 
+    def slowed(self, rate: float) -> Self:
+        """Return it at the lowest rate not below ``rate`` that divides its own; itself if there is none.
+
+        Each stretch is decimated separately, in blocks, by a linear-phase FIR filter.
+        """
+        raw, factor = self.raw, int(self.raw.info["sfreq"] // rate)
+        if factor < 2:
+            return self
+        step = factor * round(BLOCK * raw.info["sfreq"] / factor)
+        margin = factor * _TAPS
+        out = large_arrays.zeros((len(raw.ch_names), -(-raw.n_times // factor)), np.float64)
+        for begin, end in self.stretches:
+            for start in range(-(-begin // factor) * factor, end, step):
+                before, after = min(margin, (start - begin) // factor * factor), min(start + step, end)
+                volts = raw.get_data(start=start - before, stop=min(after + margin, end))
+                slow = resample_poly(volts, 1, factor, axis=1, padtype="line")
+                at, count = start // factor, -(-(after - start) // factor)
+                out[:, at : at + count] = slow[:, before // factor :][:, :count]
+            large_arrays.release(out)
+        second = raw.copy().crop(0, min(1, raw.times[-1])).load_data(verbose="error")
+        info = second.resample(raw.info["sfreq"] / factor, verbose="error").info
+        return type(self).scan(with_facts_of(raw, out, info), self.header, self.digest)
+
     def without_short(self, seconds: float) -> Self:
         """Return it without stretches shorter than ``seconds``."""
         least = seconds * self.raw.info["sfreq"]
@@ -90,6 +116,16 @@ class Recording:
     def seconds(self) -> float:
         """Duration without gaps, s."""
         return sum(stop - start for start, stop in self.stretches) / float(self.raw.info["sfreq"])
+
+
+def with_facts_of(raw: mne.io.BaseRaw, data: np.ndarray, info: mne.Info) -> mne.io.BaseRaw:
+    """Return signals (C, T), V, as a recording with the file, the start and the annotations of ``raw``."""
+    first = round(raw.first_samp * info["sfreq"] / raw.info["sfreq"])
+    made = mne.io.RawArray(data, info, first, "auto", verbose="error")
+    made.filenames = raw.filenames
+    notes = raw.annotations
+    onset = notes.onset - raw.first_time  # to which MNE adds that of the new recording
+    return made.set_annotations(mne.Annotations(onset, notes.duration, notes.description), verbose="error")
 
 
 def open_recording(source: str | Path | mne.io.BaseRaw, *, ears: bool = False) -> Recording:

@@ -105,7 +105,7 @@ def load_corpus(
     on_error
         Called with each unusable recording, which is left out; None raises its error.
     on_message
-        Called with one line on the excluded windows.
+        Called with one line on the excluded windows, and one if the cache cannot be written.
 
     Raises
     ------
@@ -128,6 +128,7 @@ def load_corpus(
         folder=cache,
         jobs=jobs,
         on_error=on_error,
+        on_message=on_message,
     )
     if on_message is not None:
         on_message(describe_exclusions(loaded))

@@ -1,3 +1,4 @@
+import errno
 import multiprocessing
 import os
 import shutil
@@ -17,6 +18,7 @@ from eeg.preprocessing.loading import load_windows
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.windows import Windows
 from tests.test_eeg.recordings import write_fif
+from trainers.errors import DataError
 
 CHANNELS = ("Fp1", "T7", "Cz", "O2")
 SETTINGS = Preprocessing(CHANNELS)
@@ -69,7 +71,9 @@ def test_what_is_cached_is_what_would_be_prepared(
     assert [w.label for w in loaded(relabelled, folder)] == [0, 1]
 
 
-@pytest.mark.parametrize("change", ["signal", "settings", "policy", "seizures", "bad channels"])
+@pytest.mark.parametrize(
+    "change", ["signal", "settings", "policy", "seizures", "the same seizures", "bad channels"]
+)
 def test_a_changed_file_or_setting_is_prepared_again(
     change: str, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,13 +85,17 @@ def test_a_changed_file_or_setting_is_prepared_again(
         settings = replace(SETTINGS, high=40.0)
     elif change == "policy":
         policy = "keep"
+    elif change == "the same seizures":  # a file beside the recording, used or not
+        (tmp_path / "a.csv_bi").write_text("start_time,stop_time,label\n0,1,seiz\n")
+        loaded(corpus, tmp_path / "cache")
+        entry = replace(entry, seizures=tmp_path / "a.csv_bi")
     elif change == "seizures":
         (tmp_path / "a.csv_bi").write_text("start_time,stop_time,label\n0,1,seiz\n")
         entry = replace(entry, seizures=tmp_path / "a.csv_bi")
     else:
         (tmp_path / "a_raw_channels.tsv").write_text("name\tstatus\nCz\tgood\n")
     monkeypatch.setattr("eeg.preprocessing.loading.read_windows", refuse)
-    with pytest.raises(AssertionError, match="prepared again"):
+    with pytest.raises(DataError, match="unexpected AssertionError"):  # of `refuse`
         load_windows(
             Corpus("one", (entry,)),
             settings,
@@ -108,7 +116,10 @@ def test_names_are_of_content_and_not_of_places(tmp_path: Path) -> None:
     assert hash_content([one], {}) != hash_content([other], {})
 
 
-@pytest.mark.parametrize("damage", ["cut", "emptied", "no facts", "half the facts"])
+@pytest.mark.parametrize(
+    "damage",
+    ["cut", "emptied", "no facts", "half the facts", "a bit of the data", "another onset", "another entry"],
+)
 def test_damage_is_nothing_but_a_miss(damage: str, tmp_path: Path) -> None:
     array = np.arange(1000.0)
     cache.write_cached(tmp_path, "x", array, {"onset": [1]})
@@ -122,9 +133,58 @@ def test_damage_is_nothing_but_a_miss(damage: str, tmp_path: Path) -> None:
         data.write_bytes(b"")
     elif damage == "no facts":
         facts.unlink()
+    elif damage == "a bit of the data":
+        whole = bytearray(data.read_bytes())
+        whole[-3] ^= 1
+        data.write_bytes(whole)
+    elif damage == "another onset":
+        facts.write_text(facts.read_text().replace("[1]", "[2]"))
+    elif damage == "another entry":
+        cache.write_cached(tmp_path, "y", array + 1, {"onset": [1]})
+        (tmp_path / "y.npy").replace(data)
+        (tmp_path / "y.json").replace(facts)
     else:
         facts.write_text(facts.read_text()[:5])
     assert cache.read_cached(tmp_path, "x") is None
+
+
+def test_damaged_entries_are_prepared_again(corpus: Corpus, tmp_path: Path) -> None:
+    folder, fresh = tmp_path / "cache", loaded(corpus, None)
+    loaded(corpus, folder)
+    for path in folder.glob("*.npy"):
+        whole = bytearray(path.read_bytes())
+        whole[len(whole) // 2] ^= 64
+        path.write_bytes(whole)
+    assert same(loaded(corpus, folder), fresh)
+
+
+@pytest.mark.parametrize("fault", ["full", "no folder"])
+def test_a_cache_that_cannot_be_written_costs_no_recording(
+    fault: str, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, messages, fresh = tmp_path / "cache", [], loaded(corpus, None)
+
+    def full(path: Path, array: np.ndarray, **_: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if fault == "full":
+        monkeypatch.setattr(np, "save", full)
+    else:
+        folder.touch()
+    assert same(loaded(corpus, folder, on_message=messages.append), fresh)
+    assert len(messages) == 1
+    assert messages[0].startswith("Not cached, and prepared again next time: ")
+    assert "\n" not in messages[0]
+    assert fault != "full" or not any(folder.iterdir())
+
+
+def test_leftovers_of_killed_programs_are_removed(corpus: Corpus, tmp_path: Path) -> None:
+    partial = tmp_path / "cache" / ".partial-of-another-entry.npy-x"
+    partial.mkdir(parents=True)
+    (partial / "of-another-entry.npy").write_bytes(b"half")
+    loaded(corpus, tmp_path / "cache")
+    assert {path.suffix for path in (tmp_path / "cache").iterdir()} == {".npy", ".json"}
 
 
 def _store_for_ever(folder: Path) -> None:

@@ -55,7 +55,7 @@ def test_nothing_is_found_in_noise() -> None:
     quality = found(recording(background()))
     assert (quality.flat, quality.outlying) == ((), ())
     assert quality.flaws == ()
-    assert quality.looked_for == ("flat", "clipped", "muscle", "blink")
+    assert quality.looked_for == ("flat", "clipped", "artefact", "muscle", "blink")
 
 
 def test_a_flat_channel_and_a_flat_span() -> None:
@@ -123,7 +123,7 @@ def test_blinks_are_found_at_the_eyes() -> None:
 
 def test_a_channel_unlike_all_others() -> None:
     volts = background()
-    volts[9] = 2e-4 * np.random.default_rng(1).standard_normal(volts.shape[1])
+    volts[9] += 5e-4 * np.sin(2 * np.pi * 0.2 * np.arange(volts.shape[1]) / RATE)
     assert found(recording(volts)).outlying == (TEN_TWENTY[9],)
 
 

@@ -1,0 +1,183 @@
+"""Artefacts are added to simulated signals, of which everything else must stay as it was."""
+
+import mne
+import numpy as np
+import pytest
+
+from eeg.io.electrodes import TEN_TWENTY
+from eeg.preprocessing.artefacts import ARTEFACT_LIMIT, find_artefacts, remove_artefacts, uneven_channels
+from eeg.preprocessing.pipeline import Preprocessing
+from eeg.preprocessing.quality import examine
+from eeg.preprocessing.recording import Recording
+from eeg.simulation.cohort import simulate_subject
+from tests.test_eeg.helpers import clean_raw, windows_from
+from trainers.errors import DataError
+
+RATE = 256
+SETTINGS = Preprocessing(TEN_TWENTY)
+
+
+@pytest.fixture(scope="module")
+def volts() -> np.ndarray:
+    """40 s with discharges, (19, T) V."""
+    return simulate_subject(0, 1, seed=7, minutes=2 / 3, sfreq=RATE).data.astype(float)
+
+
+def recording(volts: np.ndarray, rate: float = RATE) -> mne.io.BaseRaw:
+    raw = mne.io.RawArray(volts, mne.create_info(list(TEN_TWENTY), rate, "eeg"), verbose="error")
+    return raw.set_montage("colin27_1020", verbose="error")
+
+
+def pop(seconds: float, peak: float, decay: float = 0.1, rate: int = RATE) -> np.ndarray:
+    """A jump at 20 s of 40 that decays."""
+    time = np.arange(40 * rate) / rate - 20
+    return np.where(time >= 0, peak * np.exp(-np.clip(time, 0, None) / decay), 0.0) * (time < seconds)
+
+
+def test_a_recording_without_artefacts_is_not_changed(volts: np.ndarray) -> None:
+    for row in volts:
+        assert remove_artefacts(row, RATE) is row
+    largest = volts * (0.9 * ARTEFACT_LIMIT / np.abs(volts).max())  # discharges of 0.9 mV
+    for row in largest:
+        assert remove_artefacts(row, RATE) is row
+    drift = 20e-3 * np.sin(2 * np.pi * 0.01 * np.arange(volts.shape[1]) / RATE)  # of a DC amplifier
+    assert find_artefacts(volts[3] + drift, RATE) == []
+    assert find_artefacts(1e3 * volts[3], RATE) == []  # a channel in a wrong unit
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_one_sample_becomes_a_straight_line(sign: int, volts: np.ndarray) -> None:
+    row = volts[4].copy()
+    row[20 * RATE] += sign * 3e-3
+    spans = find_artefacts(row, RATE)
+    assert len(spans) == 1
+    start, stop = spans[0]
+    assert start <= 20 * RATE < stop
+    assert stop - start < 0.1 * RATE
+    mended = remove_artefacts(row, RATE)
+    np.testing.assert_array_equal(
+        np.delete(mended, slice(start, stop)), np.delete(volts[4], slice(start, stop))
+    )
+    assert np.abs(np.diff(mended[start - 1 : stop + 1], 2)).max() < 1e-12
+
+
+@pytest.mark.parametrize(
+    "artefact",
+    [
+        pop(20, 3e-3),
+        pop(20, 3e-3, 0.5),
+        pop(1, 2e-3, 1e6),
+        pop(20, 3e-3, 1e6),
+        pop(2, 4e-3, 1) * np.sin(np.arange(40 * RATE) / 20),
+    ],
+    ids=["pop", "slow pop", "rectangle", "step", "movement"],
+)
+def test_nothing_of_an_artefact_leaves_its_channel_and_its_time(
+    artefact: np.ndarray, volts: np.ndarray
+) -> None:
+    """Before the 0.5 Hz filter and the average reference would carry it everywhere."""
+    struck = volts.copy()
+    struck[4] += artefact
+    plain, found = (clean_raw(recording(v), SETTINGS).get_data() for v in (volts, struck))
+    apart, others = np.abs(found - plain), [i for i in range(19) if i != 4]
+    assert apart[others].max() < 1e-5  # 1/19 of what a straight line leaves out of one channel
+    outside = np.r_[0 : 18 * 128, 26 * 128 : 40 * 128]
+    assert apart[:, outside].max() < 5e-6
+
+
+def test_windows_with_an_artefact_are_excluded(volts: np.ndarray) -> None:
+    struck = volts.copy()
+    struck[4] += pop(20, 3e-3)
+    windows = windows_from(recording(struck), SETTINGS, 2.0)
+    assert windows.flawed == 2
+    assert not {18.0, 20.0} & {*windows.onset}  # the jump is where one ends and the other begins
+    assert windows_from(recording(struck), SETTINGS, 2.0, policy="keep").flawed == 0
+    assert windows.quality is not None
+    assert {flaw.kind for flaw in windows.quality.flaws} >= {"artefact"}
+
+
+def test_the_scale_is_that_of_the_time_without_zeros(volts: np.ndarray) -> None:
+    zeros = volts + 1e-3
+    zeros[:, 10 * RATE : 26 * RATE] = 0  # with the offset of the electrodes
+    plain = windows_from(recording(volts), SETTINGS, 2.0)
+    found = windows_from(recording(zeros), SETTINGS, 2.0)
+    late = found.onset >= 30
+    ratio = found.data[late].std() / plain.data[plain.onset >= 30].std()
+    assert ratio == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize("factor", [1e3, 1e-1])
+def test_channels_of_an_impossible_unit_do_not_enter_the_average(factor: float, volts: np.ndarray) -> None:
+    struck, dead = volts.copy(), volts.copy()
+    struck[[3, 8]] *= factor
+    dead[[3, 8]] = 0
+    names = [TEN_TWENTY[3], TEN_TWENTY[8]]
+    raw = recording(struck)
+    assert uneven_channels(raw, list(TEN_TWENTY)) == names
+    found, expected = (windows_from(recording(v), SETTINGS, 2.0) for v in (struck, dead))
+    np.testing.assert_allclose(found.data, expected.data, rtol=1e-5)
+    assert found.quality is not None
+    assert found.quality.uneven == tuple(names)
+    assert f"amplitude unlike that of the others: {', '.join(names)}" in found.quality.flagged
+    struck[12] *= factor
+    with pytest.raises(
+        DataError, match=f"the amplitude of {', '.join([*names, TEN_TWENTY[12]])} is more than"
+    ):
+        windows_from(recording(struck), SETTINGS, 2.0)
+
+
+def test_natural_differences_between_channels_are_not_uneven(volts: np.ndarray) -> None:
+    raw = recording(np.geomspace(1 / 3, 3, 19)[:, None] * volts / volts.std(axis=1, keepdims=True) * 2e-5)
+    assert uneven_channels(raw, list(TEN_TWENTY)) == []
+
+
+def test_a_fast_recording_gives_what_it_gives_at_a_usual_rate(volts: np.ndarray) -> None:
+    """The 19 channels are interpolated to 4096 Hz; the examination and the result are those of 256 Hz."""
+    blink = 2e-4 * np.hanning(round(0.3 * RATE))
+    slow = volts.copy()
+    slow[[TEN_TWENTY.index("Fp1"), TEN_TWENTY.index("Fp2")], 20 * RATE : 20 * RATE + len(blink)] += blink
+    fast = mne.filter.resample(slow, 16, 1, verbose="error")
+    one, other = recording(slow), recording(fast, 16 * RATE)
+    a, b = windows_from(one, SETTINGS, 2.0), windows_from(other, SETTINGS, 2.0)
+    np.testing.assert_allclose(a.data[1:-1], b.data[1:-1], atol=0.1)
+    np.testing.assert_array_equal(a.onset, b.onset)
+    assert other.info["sfreq"] == 16 * RATE
+    found = [[f.onset for f in w.quality.flaws if f.kind == "blink"] for w in (a, b) if w.quality]
+    assert found[0] == pytest.approx(found[1], abs=0.02)
+    assert pytest.approx(min(found[0], key=lambda onset: abs(onset - 19.9)), abs=0.05) == 19.9
+
+
+def test_decimation_keeps_time_gaps_and_values() -> None:
+    rate, seconds = 8192, 12
+    time = np.arange(rate * seconds) / rate
+    wave = 1e-4 * np.sin(2 * np.pi * 10 * time)
+    volts = np.tile(wave, (19, 1))
+    raw = recording(volts, rate)
+    raw.set_annotations(mne.Annotations([5.0, 9.0], [1.0, 0.5], ["BAD_ACQ_SKIP", "seizure"]))
+    slow = Recording.scan(raw).slowed(1000.0)
+    assert slow.raw.info["sfreq"] == 1024
+    assert slow.stretches == ((0, 5 * 1024), (6 * 1024, 12 * 1024))
+    assert slow.raw.annotations.onset.tolist() == [5.0, 9.0]
+    for start, stop in slow.stretches:
+        inner = slice(start + 50, stop - 50)
+        np.testing.assert_allclose(slow.raw.get_data()[:, inner], volts[:, ::8][:, inner], atol=1e-7)
+    assert Recording.scan(raw).slowed(5000.0).raw is raw
+
+
+def test_decimation_in_blocks_is_seamless(monkeypatch: pytest.MonkeyPatch) -> None:
+    volts = 1e-5 * np.cumsum(np.random.default_rng(0).standard_normal((19, 4 * 4096)), axis=1)
+    raw = recording(volts, 4096)
+    whole = Recording.scan(raw).slowed(1024.0).raw.get_data()
+    monkeypatch.setattr("eeg.preprocessing.recording.BLOCK", 0.7)
+    parts = Recording.scan(raw).slowed(1024.0).raw.get_data()
+    inner = slice(30, -30)  # at the ends of the recording the signal is extended by a line
+    np.testing.assert_allclose(parts[:, inner], whole[:, inner], rtol=0, atol=1e-12)
+
+
+def test_quality_counts_artefacts_of_used_channels_only(volts: np.ndarray) -> None:
+    struck = volts.copy()
+    struck[4] *= 30
+    struck[4] += pop(20, 0.1)
+    quality = examine(Recording.scan(recording(struck)), TEN_TWENTY)
+    assert quality.uneven == (TEN_TWENTY[4],)
+    assert not any(flaw.kind == "artefact" for flaw in quality.flaws)
