@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 from tests.fuzz.seeds import CORPUS, SECRET
@@ -20,6 +21,10 @@ from trainers.errors import DataError
 SECONDS = 20
 MEGABYTES = 1500
 """Address space of a child beyond that of its parent."""
+
+
+Worker = tuple[ForkProcess, Connection]
+_WORKERS: dict[Callable[[Path], object], Worker] = {}
 
 
 @dataclass(frozen=True)
@@ -42,46 +47,56 @@ class Outcome:
 
 
 def attempt(function: Callable[[Path], object], path: Path, seconds: float = SECONDS) -> Outcome:
-    """Call a function with a path in a forked process, whose memory and time are limited."""
-    context = multiprocessing.get_context("fork")
-    receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=_run, args=(function, path, sender))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads: they are of no use here
-        child.start()
-    sender.close()
+    """Call a function with a path in a forked process, whose memory and time are limited.
+
+    The process serves file after file, until one is too much for it.
+    """
+    child, connection = _WORKERS.pop(function, None) or _start(function)
+    connection.send(path)
     try:
-        outcome = receiver.recv() if receiver.poll(seconds) else None
-    except EOFError:
+        outcome = connection.recv() if connection.poll(seconds) else None
+    except (EOFError, ConnectionResetError):
         child.join()
         return Outcome("died", message=f"the process ended with {_ending(child.exitcode)}")
     if outcome is None:
         child.kill()
-        outcome = Outcome("hung", message=f"no answer within {seconds:g} s")
-    child.join()
+        child.join()
+        return Outcome("hung", message=f"no answer within {seconds:g} s")
+    _WORKERS[function] = child, connection
     return outcome
+
+
+def _start(function: Callable[[Path], object]) -> Worker:
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+    child = context.Process(target=_serve, args=(function, theirs), daemon=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads: they are of no use here
+        child.start()
+    theirs.close()
+    return child, ours
 
 
 def _ending(code: int | None) -> str:
     return signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
 
 
-def _run(function: Callable[[Path], object], path: Path, sender: Connection) -> None:
+def _serve(function: Callable[[Path], object], connection: Connection) -> None:
     sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     with open("/proc/self/statm") as file:
         taken = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     limit = taken + MEGABYTES * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    try:
-        outcome = Outcome("value", function(path))
-    except DataError as error:
-        outcome = Outcome("refused", message=str(error))
-    except BaseException as error:
-        lines = traceback.format_exception(error)
-        outcome = Outcome("error", message="".join(lines[-4:]))
-    sender.send(outcome)
-    sender.close()
-    os._exit(0)
+    while True:
+        path = connection.recv()
+        try:
+            outcome = Outcome("value", function(path))
+        except DataError as error:
+            outcome = Outcome("refused", message=str(error))
+        except BaseException as error:
+            lines = traceback.format_exception(error)
+            outcome = Outcome("error", message="".join(lines[-4:]))
+        connection.send(outcome)
 
 
 def fault(outcome: Outcome, path: Path) -> str | None:
