@@ -12,6 +12,7 @@ from tests.helpers import ROOT
 sys.path[:0] = [str(ROOT / "docs"), str(ROOT / "benchmarks")]
 
 import journal  # noqa: E402
+import kills  # noqa: E402
 import tables  # noqa: E402
 from subject_scores import Scores  # noqa: E402
 
@@ -103,3 +104,28 @@ def test_pretraining_by_softhebb_does_not_help_as_stated_in_the_docs():
                 for way in ("from scratch", "SoftHebb first")
             )
             assert scratch > pretrained
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+out = Path(sys.argv[1])
+out.mkdir(exist_ok=True)
+with (out / "log").open("a") as log:
+    for line in range(len((out / "log").read_text().splitlines()), 5):
+        time.sleep({pause})
+        print({content}, file=log, flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize(("content", "same"), [("line", True), ("'-'.join(sys.argv[2:])", False)])
+def test_a_killed_command_is_resumed_and_compared(content, same, tmp_path, monkeypatch):
+    """The second writer writes other lines when it resumes."""
+    code = WRITER.format(pause=0.1, content=content)
+    command = kills.Command(("-c", code), ("--resume",), lambda out: (out / "log").read_text())
+    monkeypatch.setitem(kills.COMMANDS, "writer", command)
+    expected, _ = kills.reference(command, tmp_path / "reference")
+    trial = kills.kill("writer", 0, expected, 0.0, tmp_path / "trial")
+    assert trial.killed
+    assert (trial.same, trial.error, trial.left) == (same, "", 0)
