@@ -405,6 +405,31 @@ def explanation_speed() -> str:
     return "\n\n".join(blocks)
 
 
+# Robustness: robustness.jsonl
+
+
+def robustness() -> str:
+    """Return how much each change of a recording changes its score and its answer, before and now."""
+    runs: dict[str, list[dict[str, Any]]] = {"before": [], "now": []}
+    for line in _lines("robustness.jsonl"):
+        runs[line["run"]].append(line["found"])
+    head = ("change", *(f"{what}, {run}" for what in ("score", "answers", "refused") for run in runs))
+    rows = [head]
+    for name in runs["now"][0]:
+        if name:
+            cells = zip(*(_changed(found, name) for found in runs.values()), strict=True)
+            rows.append((name, *(cell for pair in cells for cell in pair)))
+    return markdown(rows)
+
+
+def _changed(found: list[dict[str, Any]], name: str) -> tuple[str, str, str]:
+    """Return the mean and the largest change of the score, the changed answers and the refusals."""
+    scored = [f for f in found if f[name][1] != "refused"]
+    apart = [abs(f[name][0] - f[""][0]) for f in scored]
+    score = f"{np.mean(apart):.3f} ({max(apart):.2f})" if apart else "–"
+    return score, str(sum(f[name][1] != f[""][1] for f in scored)), str(len(found) - len(scored))
+
+
 TABLES: Mapping[str, Callable[..., str]] = {
     function.__name__.replace("_", "-"): function
     for function in (
@@ -426,5 +451,6 @@ TABLES: Mapping[str, Callable[..., str]] = {
         explanations,
         explanation_errors,
         explanation_speed,
+        robustness,
     )
 }

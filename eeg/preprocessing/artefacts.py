@@ -26,7 +26,7 @@ _LEVEL = 5  # s, an odd number of pieces of one second whose median is the level
 _FOOT = 0.25  # of the limit, which parts of the same artefact exceed
 _APART = 0.5  # s between these at most: movement crosses zero
 _MARGIN = 0.02  # s on both sides
-_UNEVEN = 5.0  # times the amplitude of the typical channel, or a fifth
+_UNEVEN = 5.0  # times the amplitude of the typical channel
 _BAND = (1.0, 40.0)  # Hz, of that amplitude: without drift, the power line and most muscle
 STILL = 1e-9
 """V: a change below the resolution of every recorder."""
@@ -115,8 +115,8 @@ def uneven_channels(raw: mne.io.BaseRaw, names: Sequence[str]) -> list[str]:
     """Return the channels whose amplitude is unlike that of the others, such as those of a wrong unit.
 
     Such a channel has more than five times the amplitude of the median channel, as recorded or against the
-    median of the channels, or less than a fifth as recorded.  The amplitude is the median over up to 60 s of
-    the root of the power from 1 to 40 Hz; a channel without any is flat and is not returned.
+    median of the channels.  The amplitude is the median over up to 60 s of the root of the power from 1 to
+    40 Hz.  A small amplitude is none of these faults: it harms no other channel.
 
     Parameters
     ----------
@@ -132,8 +132,7 @@ def uneven_channels(raw: mne.io.BaseRaw, names: Sequence[str]) -> list[str]:
         inside = (_BAND[0] <= frequency) & (frequency <= _BAND[1])
         amplitude = np.median(np.sqrt(power[..., inside].sum(axis=2)), axis=0)
         high |= amplitude > _UNEVEN * np.median(amplitude)
-    low = (amplitude < np.median(amplitude) / _UNEVEN) & (amplitude > STILL)
-    return [name for name, found in zip(names, high | low, strict=True) if found]
+    return [name for name, found in zip(names, high, strict=True) if found]
 
 
 def without_artefacts(raw: mne.io.BaseRaw) -> mne.io.BaseRaw:

@@ -200,8 +200,8 @@ def mark_bad(recording: Recording, quality: Quality, channels: Sequence[str]) ->
         if not quality.uneven:
             return recording
         raise DataError(
-            f"{recording_file(marked)}: the amplitude of {', '.join(quality.uneven)} is more than 5 times or "
-            f"less than a fifth of that of the others; with these, {len(absent)} of {len(channels)} channels "
+            f"{recording_file(marked)}: the amplitude of {', '.join(quality.uneven)} is more than 5 times "
+            f"that of the others; with these, {len(absent)} of {len(channels)} channels "
             f"cannot be used, of which {limit} may be interpolated; fix their unit or gain in the file"
         )
     return replace(recording, raw=marked)

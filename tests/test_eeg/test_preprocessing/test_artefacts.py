@@ -106,7 +106,7 @@ def test_the_scale_is_that_of_the_time_without_zeros(volts: np.ndarray) -> None:
     assert ratio == pytest.approx(1, abs=0.1)
 
 
-@pytest.mark.parametrize("factor", [1e3, 1e-1])
+@pytest.mark.parametrize("factor", [1e3, 10])
 def test_channels_of_an_impossible_unit_do_not_enter_the_average(factor: float, volts: np.ndarray) -> None:
     struck, dead = volts.copy(), volts.copy()
     struck[[3, 8]] *= factor
