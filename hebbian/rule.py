@@ -125,15 +125,15 @@ class Block(nn.Sequential):
             If the block changes ``h`` in place, which is also the output of the block before it, or if no
             gradient reaches its parameters.
         """
-        compiling = torch.compiler.is_compiling()
-        h = h.clone() if compiling else h  # a graph has no versions to compare
-        version = 0 if compiling else h._version
+        unversioned = torch.compiler.is_compiling() or h.is_inference()
+        h = h.clone() if unversioned else h
+        version = 0 if unversioned else h._version
         try:
             out: Tensor = super().forward(h)  # type: ignore[no-untyped-call]
         except RuntimeError as error:
             error.add_note(f"raised in block {self.name!r} of the chain")
             raise
-        if not compiling and h._version != version:
+        if not unversioned and h._version != version:
             raise RuntimeError(
                 f"block {self.name!r} changes its input in place, which the rule still needs; use operations "
                 "that are not in place (inplace=False)"

@@ -63,7 +63,7 @@ def open_corpus(path: str | Path, *, outside: bool = False) -> Corpus:
     >>> _ = (folder / "clinic.csv").write_text("path,subject,label\na.edf,S1,control\n")
     >>> corpus = open_corpus(folder / "clinic.csv")
     >>> corpus.name, [(entry.subject, entry.label) for entry in corpus.entries]
-    ('clinic', [('S1', 0)])
+    ('a table of recordings', [('S1', 0)])
     """
     path = Path(path)
     if not path.exists():

@@ -214,7 +214,7 @@ def test_a_detection_sets_segments_beside_them(
     monkeypatch.setattr("eeg.workflows.analyse.explain", lambda *args, **options: explanation)
     out = tmp_path / "out"
     options = ExplanationOptions("grad-cam")
-    _, folder = detect(replace(detector, prototypes=kept), recording, out, options)
+    folder = detect(replace(detector, prototypes=kept), recording, out, options).folder
     result = json.loads((folder / "result.json").read_text())
     jsonschema.validate(result, SCHEMA)
     (segment,) = result["explanation"]["segments"]

@@ -41,7 +41,7 @@ def test_points_are_the_input_of_the_readout() -> None:
     last = find_readout(NETWORK)
     assert last is NETWORK[3]
     torch.testing.assert_close(last(points), NETWORK(x))
-    assert rows[0] == ["control", "unknown", "1", "north"]
+    assert rows[0] == ["control", "unknown", "1", "1"], "sites have numbers"
     assert [row[1] for row in rows[5:10]] == ["no", "yes", "no", "no", "no"]
     assert {row[2] for row in rows} == {"1", "2", "3", "4", "5", "6"}
 
