@@ -88,7 +88,7 @@ def read_events(path: Path) -> tuple[np.ndarray, np.ndarray]:
 class _Participants:
     """The table of participants: the row of each id without ``sub-``, columns in lower case.
 
-    ``numbers`` are the rows' in the table; ``label`` is missing for an id whose rows disagree.
+    ``numbers`` are the rows' in the table; ``label`` is missing for an id whose rows or columns disagree.
     """
 
     rows: dict[str, _Row]
@@ -114,6 +114,8 @@ class _Participants:
             group = row.get(column, "").lower()
             if column and group not in (*GROUPS, *_UNKNOWN):
                 problems.append(f"{where}: unknown {column}; expected {_EXPECTED} or n/a")
+            known = {GROUPS.get(row.get(name, "").lower()) for name in _DIAGNOSIS_COLUMNS} - {None}
+            contradictory |= {subject} if len(known) > 1 else set()
             if subject in rows:
                 problems.append(f"{where}: the participant_id of row {numbers[subject]} again; remove one")
                 contradictory |= {subject} if labels[subject] != GROUPS.get(group) else set()
@@ -126,7 +128,7 @@ class _Participants:
         if subject not in self.rows:
             return f"its subject has no row in {_PARTICIPANTS}; add one"
         if subject in self.contradictory:
-            return f"its subject has two rows in {_PARTICIPANTS} that disagree; remove one"
+            return f"its subject has two diagnoses in {_PARTICIPANTS} that disagree; remove one"
         return None
 
     def without_recordings(self, recorded: Collection[str]) -> list[str]:
@@ -224,7 +226,7 @@ def _acquired(recording: Path) -> datetime | None:
         return datetime.fromisoformat(time).replace(tzinfo=None) if time else None
     except ValueError:
         raise DataError(
-            f"{_scans(folder)}: an acq_time is not a time; expected YYYY-MM-DDThh:mm:ss or n/a"
+            f"{_scans(folder)}: an acq_time of scans.tsv is not a time; expected YYYY-MM-DDThh:mm:ss or n/a"
         ) from None
 
 

@@ -47,7 +47,7 @@ def files_of(entry: Entry) -> list[Path]:
     alike = re.compile(re.escape(stem) + r"[-_.].*")
     folder = entry.path.parent
     parts = {part for part in folder.iterdir() if alike.fullmatch(part.name)} if folder.is_dir() else set()
-    shared = (entry.seizures, find_sidecar(entry.path, "channels.tsv"))
+    shared = (entry.seizures, *(find_sidecar(entry.path, kind) for kind in ("channels.tsv", "events.tsv")))
     return sorted(parts | {entry.path, *filter(None, shared)})
 
 

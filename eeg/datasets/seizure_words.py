@@ -27,11 +27,12 @@ def _any_of(words: str) -> str:
 KEYWORDS = _any_of(r"""
     seizures? seiz seizing [a-z]{0,3}sz ictal iktal convulsions? status_epilepticus ncse
     tonic[-_]?clonic tonico[-_]?clonic[ao]? tonisch[-_]?klonisch(er|e)? gtcs? fbtcs? grand_mal petit_mal
-    absences?(?!_(of|de|du|des|von)\b|_d') absencen
-    [a-z]*anfalle?(s?(beginn|start|anfang|ende|stopp?))? [a-z]*anfaelle anfald aanval(len)?
+    absences?(?!_(of|de|du|des|von)\b|_d'|_epileps) absencen
+    epileptic_(spasms?|fits?|attacks?) infantile_spasms?
+    [a-z]*anfall(e|s|es)?(s?(beginn|start|anfang|ende|stopp?))? [a-z]*anfaelle anfald aanval(len)?
     crises? crisis crisi criz[ae] convulsion(es)? convulsao convulsoes convulsion[ei]
     ausencias?(?!_de\b) assenz[ae](?!_d[i']\b)
-    napady? zachvaty? nobet kohtaus roham приступы? судороги? κριση κρισεις
+    napad[yu]? zachvat[yu]? nobet kohtaus roham приступ[ыа]? судороги? κριση κρισεις
 """)
 """Words for a seizure, as regular expressions of whole words without accents."""
 
@@ -47,6 +48,7 @@ _DENIED = re.compile(
     negative absence_(of|de) absent
     free_(of|from) lack cannot \w+n't rules?_out ruled_out ruling_out r/o exclud\w* kein\w* nicht
     ohne pas sans aucune? jamais sin ningun\w* nunca libre libero exempt\w* nessun\w* senza nao sem
+    nothing niente dont doesnt didnt isnt wasnt unlikely false
     nenhum\w* geen niet zonder ingen inga inget utan ikke uden uten bez brak yok нет без χωρις
     non_(ictal|iktal|seizures?|epilep\w*|epilet\w*|crisi|crises?)
     """)
@@ -62,6 +64,7 @@ _OTHERWISE = re.compile(
     inform\w* instruct\w* explain\w* remember\w* recall\w* expect\w* fear\w* afraid wait\w* treat\w*
     indication reason referr\w* evaluat\w* query possibl\w* poss probabl\w* suspect\w* suspici\w*
     susp suspicion verdacht\w* va fraglich\w* moglich\w* sospech\w* sospett\w* posible possivel
+    new_onset laatste\w*
     questionable equivocal unclear pseudo\w* psychogen\w* functional dissociative pnes pnea
     simulat\w* fake mimic\w* panic hypertensive non_?epilep\w*
     """)
@@ -78,7 +81,8 @@ _NEAR = re.compile(  # up to two words before, or just before
 _COMPOUND = re.compile(
     r"^("
     + _any_of(r"""
-    free frei libre like related d/o artig\w* precaution\w* protocol\w* detection detector\w* detecting
+    (button|alarm|alert)s?_(tests?|tested|testing|checks?|checked|off|not) epileps\w* camera nurse bed
+    free frei libre like related d/o artig\w* precaution\w* protocol\w* detect detection detector\w* detecting
     predict\w* forecast\w* threshold risk disorders? syndromes? history hx control controlled
     medic\w* meds? drugs? asm aeds? diary calendar log frequency plan first_aid aid dog pads? clinic
     unit ward focus onset_zone semiology types? reduction freedom burden probability question\w*
@@ -92,7 +96,7 @@ _NONE_OF_THEM = re.compile(
     r"\b("
     + _any_of(r"""
     none nil absent vernein\w* negiert denied denies negative neg never no nein keine?r? non aucune? ningun\w*
-    nessun\w* nao nee nej
+    nessun\w* nao nee nej yok false fraglich assenti
     not_(seen|recorded|observed|present|noted|captured|detected|occurr\w*|clear|sure|certain|epileptic)
     unlikely excluded ruled_out
     """)
@@ -102,9 +106,9 @@ _ANOTHER_TIME = re.compile(
     r"\b("
     + _any_of(r"""
     ago since yesterday today tonight earlier last_(night|time) this_(morning|afternoon|evening) heute
-    at_(home|work|school|age) aged age_of \d+[./]\d+[./]\d+
+    at_(home|work|school|age) aged age_(of|\d+) at_\d+_?(y|yo|yrs?) \d+[./]\d+[./]\d+
     weeks? months? years? yrs? childhood infancy daily weekly monthly nightly
-    per_day vor_\d+ seit gestern wochen? monate?n? jahre?n? tagen il_y_a depuis hier semaines? mois
+    per_day vor_\d+ seit gestern gisteren wochen? monate?n? jahre?n? tagen il_y_a depuis hier semaines? mois
     annees? ans hace desde ayer semanas? meses anos settiman\w* mesi anni ieri weken maanden jaren
     (in|en|im|nel|em)_(19|20)\d\d
     """)
@@ -117,7 +121,8 @@ _BEGINS = re.compile(
     r"\b(start\w*|begin\w*|onset|beginn|anfang|debut|inicio|inizio|inicia|aanvang|begynn\w*|cluster)\b"
 )
 _ENDS = re.compile(
-    r"\b(end|ends|ended|ending|stop|stops|stopped|offset|finish\w*|terminat\w*|termin[oe]|cess\w*|resolv\w*"
+    r"\b(end|ends|ended|ending|stop|stops|stopped|offset|finish\w*|terminat\w*|termin[oe]e?|cess\w*|resolv\w*"
+    r"|(?:seizure|sz) done|abort\w*|abat\w*|vorbei|fim"
     r"|ende|endet|beendet|\w*anfalls(ende|stopp?)|fin|final|finita|einde|slut\w*|koniec|konec|конец|τελος)\b"
     r"|\b(off|over)$|\bfine (della )?cris|\bcris\w* fine\b|終|结束|結束|종료"
 )
@@ -169,8 +174,11 @@ def marks_end(text: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    """Return a text in lower case, without accents, underscores and the numbers of numbered seizures."""
-    parts = unicodedata.normalize("NFKD", text.casefold())
+    """Return a text in lower case, without accents, underscores and the numbers of numbered seizures.
+
+    Words that capitals join, as in ``SzStart``, are separated.
+    """
+    parts = unicodedata.normalize("NFKD", re.sub("(?<=[a-z])(?=[A-Z][a-z])", " ", text).casefold())
     bare = "".join(part for part in parts if not unicodedata.combining(part))
     bare = re.sub("[\u2010-\u2015]", "-", unicodedata.normalize("NFC", bare).replace("\u2019", "'"))
     shortened = re.sub(r"\b([zv])\. ?([na])\.", r"\1\2", re.sub(r"[\s_]+", " ", bare))  # z. n., v. a.
@@ -197,7 +205,7 @@ def _is_remark(clause: str, found: re.Match[str], *, is_span: bool) -> bool:
     after = re.sub(r"[\s-]+", " ", clause[found.end() :]).strip()
     if found[0] in ("発作", "发作", "發作", "발작"):
         return before.endswith(("无", "無", "未", "没有", "沒有", "なし")) or after.startswith(
-            ("なし", "無", "없")
+            ("なし", "無", "없", "史", "歴")
         )
     near = " ".join(before.split()[-_WORDS_BEFORE:])
     several = _PLURAL.search(clause) and not (_BEGINS.search(clause) or _ENDS.search(clause))

@@ -14,6 +14,7 @@ import numpy as np
 from eeg.datasets.seizure_words import AUTO, NONE, marks_end, marks_seizure, names_seizure
 from eeg.datasets.temple import read_temple
 from eeg.io.intervals import union
+from eeg.io.sidecars import find_sidecar
 from eeg.io.tables import read_seconds, read_table
 from trainers.errors import DataError
 
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 
 Mark = tuple[float, float, str]  # onset and duration, s, and text
 
-_SZCORE = "eventType"  # in place of trial_type (Dan et al. 2024)
+_TEXTS = ("eventType", "trial_type", "stim_type", "value")
+"""Columns with the text of an event: SzCORE (Dan et al. 2024), then as MNE-BIDS."""
+
 _SHOWN = 10  # seizures of a recording that are described one by one
 _POINT = 0.02
 """s: what is not longer is a point in time; many formats write one as a single sample."""
@@ -32,16 +35,20 @@ OVERRULE = "if that is a remark, add --ictal none, or --ictal and the words that
 
 @dataclass(frozen=True)
 class Seizure:
-    """An annotated seizure: start and stop, s, the word for it, and whether its end is annotated."""
+    """An annotated seizure: start and stop, s, the word for it, and which of the two are annotated."""
 
     start: float
     stop: float
     word: str
     has_end: bool = True
+    has_start: bool = True
+    inside: bool = True  # whether it begins before the end of the recording
 
     def __str__(self) -> str:
+        start = f"{self.start:g} s" if self.has_start else "the start"
         end = f"{self.stop:g} s" if self.has_end else "the end"
-        return f"from {self.start:g} s to {end} by the annotation {self.word!r}"
+        outside = "" if self.inside else ", which is after the end of the recording"
+        return f"from {start} to {end} by the annotation {self.word!r}{outside}"
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,7 @@ class Annotated:
     @property
     def spans(self) -> tuple[np.ndarray, np.ndarray]:
         """Onsets and durations (M,), s, sorted and disjoint: seizures of several channels at once are one."""
-        start, stop = union([(one.start, one.stop) for one in self.seizures]).T
+        start, stop = union([(one.start, one.stop) for one in self.seizures if one.inside]).T
         return start, stop - start
 
     def describe(self) -> list[str]:
@@ -79,7 +86,8 @@ def annotated_among(marks: Iterable[Mark], total: float = math.inf, ictal: str =
     ----------
     marks
         Those that `eeg.datasets.seizure_words.marks_seizure` counts.  One that is a point in time starts a
-        seizure that lasts until the next mark of its end, or to the end of the recording.
+        seizure that lasts until the next mark of its end, or to the end of the recording.  An end before any
+        start ends a seizure during which the recording began.
     total
         End of the recording, s.
     ictal
@@ -89,12 +97,18 @@ def annotated_among(marks: Iterable[Mark], total: float = math.inf, ictal: str =
         (onset, duration, text, marks_seizure(text, ictal, lasts=duration > _POINT))
         for onset, duration, text in marks
     ]
-    ends = [onset for onset, _, text, word in found if word and marks_end(text)]
+    starts = [
+        (onset, duration, word) for onset, duration, text, word in found if word and not marks_end(text)
+    ]
+    ends = [(onset, word) for onset, _, text, word in found if word and marks_end(text)]
     seizures = []
-    for onset, duration, text, word in found:
-        if word and not marks_end(text):
-            following = [onset + duration] if duration > _POINT else [end for end in ends if end >= onset]
-            seizures.append(Seizure(onset, min(following, default=total), word, bool(following)))
+    for onset, duration, word in starts:
+        following = [onset + duration] if duration > _POINT else [end for end, _ in ends if end >= onset]
+        stop, inside = min(following, default=max(onset, total)), onset < total
+        seizures.append(Seizure(onset, stop, word, bool(following), inside=inside))
+    end, word = min(ends, default=(0.0, ""))
+    if end > 0 and not any(onset <= end for onset, *_ in starts):
+        seizures.append(Seizure(0.0, end, word, has_start=False))
     unmarked = (onset for onset, _, text, word in found if not word and names_seizure(text))
     return Annotated(tuple(seizures), tuple(unmarked) if ictal == AUTO else ())
 
@@ -107,7 +121,8 @@ def read_seizures(path: Path, ictal: str = AUTO) -> tuple[np.ndarray, np.ndarray
     path
         A file of the Temple corpora (`eeg.datasets.temple.ENDINGS`), where a seizure is ``seiz`` or a word
         in ``sz`` (``fnsz``, ``gnsz``), or an ``events.tsv`` of BIDS, with the words of
-        `eeg.datasets.seizure_words` in ``trial_type``, or in ``eventType`` as in SzCORE.
+        `eeg.datasets.seizure_words` in the first column of ``eventType`` (SzCORE), ``trial_type``,
+        ``stim_type`` and ``value`` that has a text.
     ictal
         Which annotations count; see `eeg.datasets.seizure_words.marks_seizure`.
 
@@ -132,14 +147,18 @@ def _of_table(path: Path, total: float, ictal: str) -> Annotated:
         return _of_bids(path, total, ictal)
     spans = read_temple(path)
     if ictal != AUTO:
-        return annotated_among([(start, stop - start, label) for start, stop, label in spans], ictal=ictal)
+        marks = [(start, stop - start, label) for start, stop, label in spans]
+        return annotated_among(marks, total, ictal)
     named = [span for span in spans if span[2] == "seiz" or span[2].endswith("sz")]
-    return Annotated(tuple(Seizure(start, stop, "seizure") for start, stop, _ in named))
+    return Annotated(tuple(Seizure(start, stop, "seizure", inside=start < total) for start, stop, _ in named))
 
 
 def _of_bids(path: Path, total: float, ictal: str) -> Annotated:
     rows = read_table(path, {"onset", "duration"}, delimiter="\t")
-    texts = [row.get(_SZCORE, row.get("trial_type", "")) for row in rows]
+    texts = [
+        next((row[name] for name in _TEXTS if row.get(name, "n/a").lower() not in ("", "n/a")), "")
+        for row in rows
+    ]
     # Other events may have times that a seizure cannot have: before the recording, or none.
     marks = []
     for row, text in zip(rows, texts, strict=True):
@@ -165,7 +184,8 @@ def find_seizures(raw: mne.io.BaseRaw, table: Path | None = None, ictal: str = A
     raw
         The recording with its annotations.
     table
-        The seizures that the corpus annotates, for `read_seizures`, if there are any.
+        The seizures that the corpus annotates, for `read_seizures`; by default an ``events.tsv`` of BIDS that
+        applies to the recording's file, if there is one.
     ictal
         Which annotations count; see `eeg.datasets.seizure_words.marks_seizure`.
 
@@ -179,6 +199,9 @@ def find_seizures(raw: mne.io.BaseRaw, table: Path | None = None, ictal: str = A
         (float(a["onset"] - raw.first_time), float(a["duration"]), str(a["description"]))
         for a in raw.annotations
     ]
+    file = raw.info.get("temp")  # of a recording that another program opened, the times may be others
+    if table is None and isinstance(file, str):
+        table = find_sidecar(Path(file), "events.tsv")
     tables = [] if table is None else [_of_table(table, total, ictal)]
     return _joined([annotated_among(marks, total, ictal), *tables])
 

@@ -23,6 +23,7 @@ _NOTES: dict[str, str | None] = {
     r"[Cc]ould not decode": "some of its annotations cannot be decoded",
     r"event annotations found": f"it contains no events, {_BLIND}",
     r"not referenced to the same": "electrodes have different references, which an average does not remove",
+    r"n_channels override": "its header announces fewer channels than it lists, and the first are read",
     r"meas(urement)? date": None,
     r"records from the header does not match": None,
     r"(high|low)pass": None,

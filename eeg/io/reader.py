@@ -158,6 +158,8 @@ _REASONS = {
     r"Unsupported file type": "not of a format that MNE reads by its suffix",
     r"For .* to work, the m": "needs a package that is not installed: pip install 'hebbian-eeg[formats]'",
     r"number of trials|epochs file": "contains epochs; expected a continuous recording",
+    r"^No raw data in": "contains no continuous recording; epochs and averages cannot be used",
+    r"has no associated original unit": "several channels have one name; rename or remove them",
     r"ALLEEG": "contains several recordings; save each by itself",
     r"Split raw file|split": "a part of the recording is missing; copy all its files",
     r"Could not find the .fdt": "the file of its signals is missing; copy it too",

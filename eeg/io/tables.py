@@ -77,6 +77,8 @@ def read_numbered(
             raise DataError(
                 f"{path}, row {number}: {len(row)} cells, expected {len(header)} as in the header"
             )
+        if any("\0" in cell for cell in row):
+            raise DataError(f"{path}, row {number}: a cell contains a NUL character; remove it")
         rows.append((number, {name: cell for name, cell in zip(header, row, strict=True) if name}))
     return rows
 

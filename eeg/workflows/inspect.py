@@ -25,7 +25,7 @@ from eeg.io.electrodes import TEN_TWENTY, electrodes
 from eeg.io.fif import without_parts
 from eeg.io.gaps import stretches
 from eeg.io.header import MIN_SFREQ, Header
-from eeg.io.reader import PLAUSIBLE, amplitude, read_recording, sample
+from eeg.io.reader import PLAUSIBLE, amplitude, read_with_header, sample
 from eeg.io.suffixes import SUFFIXES, is_recording, recording_stem
 from eeg.io.vocabulary import known_filter, known_labels
 from eeg.preprocessing.interpolation import INTERPOLATED, missing_channels
@@ -215,14 +215,15 @@ def _summarise(
     number: int, entry: Entry, show_ids: bool, ictal: str, doubts: Sequence[str]
 ) -> tuple[RecordingSummary, str | None]:
     """Examine one recording, its problems after the ``doubts``; return also the hash of its signal."""
-    problems = [*doubts, *filter(None, [entry.problem])]
+    problems = [*doubts, *([_nameless(entry.problem, entry)] if entry.problem else [])]
     facts: Header | None = None
     size, annotated, readable, signal = None, Annotated(), False, None
     try:
         with one_line(entry.path):
             facts = entry_header(entry)
             problems += facts.problems
-            raw = read_recording(entry.path, preload=False)
+            raw, header = read_with_header(entry.path)
+            problems += [line for line in header.problems if line not in facts.problems]
             signal = signal_hash(raw)
             size, signal_problems = _signal(raw)
             problems += [*signal_problems, *_refusals(raw)]

@@ -14,6 +14,7 @@ from mne_bids import BIDSPath, get_bids_path_from_fname, read_raw_bids, write_ra
 from eeg.datasets import Entry, open_corpus, read_events, read_seizures
 from eeg.datasets.splits import diagnosed
 from eeg.io.reader import read_recording
+from eeg.workflows.inspect import inspect_corpus
 from tests.test_eeg.recordings import DATA, needs_data
 from trainers.errors import DataError
 
@@ -123,8 +124,10 @@ def test_an_acquisition_time_that_is_not_a_time_costs_one_recording(tmp_path: Pa
     )
     first, second = open_corpus(root).entries
     assert first.problem is not None
-    assert "sub-001_scans.tsv: an acq_time is not a time; expected YYYY" in first.problem
+    assert "an acq_time of scans.tsv is not a time; expected YYYY" in first.problem
     assert (first.label, second.label, second.problem) == (None, 0, None)
+    shown = inspect_corpus(root).recordings[0].problems[0]
+    assert shown.startswith("an acq_time of scans.tsv is not a time")
 
 
 def test_events_are_inherited_but_not_from_another_recording(tmp_path: Path) -> None:
@@ -227,6 +230,12 @@ def test_events_with_a_seizure_in_their_text(
     assert list(zip(onset.tolist(), duration.tolist(), strict=True)) == expected
 
 
+def test_the_text_of_an_event_is_where_mne_bids_looks_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "e.tsv"
+    path.write_text("onset\tduration\ttrial_type\tvalue\n5\t3\tn/a\tseizure\n20\t3\tstart\tseizure\n")
+    assert [values.tolist() for values in read_seizures(path)] == [[5], [3]]
+
+
 # --- bad input
 
 
@@ -278,6 +287,13 @@ def test_only_a_training_needs_diagnoses(participants: str, words: str, tmp_path
 def test_the_column_with_diagnoses_counts(tmp_path: Path) -> None:
     table = "participant_id\tgroup\tdiagnosis\nsub-1\tA\tepilepsy\nsub-2\tB\tcontrol\n"
     assert [entry.label for entry in open_corpus(bids(tmp_path / "c", table)).entries] == [1, 0]
+
+
+def test_columns_that_disagree_about_a_diagnosis_give_none(tmp_path: Path) -> None:
+    table = "participant_id\tgroup\tdiagnosis\nsub-1\tcontrol\tepilepsy\nsub-2\tcontrol\tHealthy\n"
+    first, second = open_corpus(bids(tmp_path / "c", table)).entries
+    assert (first.label, second.label, second.problem) == (None, 0, None)
+    assert first.problem == "its subject has two diagnoses in participants.tsv that disagree; remove one"
 
 
 def test_a_table_without_the_participants(tmp_path: Path) -> None:
@@ -595,6 +611,8 @@ def test_labels_of_a_table(label: str, number: int | None, tmp_path: Path) -> No
             "row 3: unknown sex; expected F, M or nothing",
         ),
         ("path,subject,label,age\na.edf,S1,1,n/a\nb.edf,S2,1,x\n", "row 3: unknown age; expected years"),
+        ("path,subject,label,age\na.edf,S1,1,-3\n", "row 2: unknown age; expected years"),
+        ("path,subject,label\na\0.edf,S1,1\n", "row 2: a cell contains a NUL character"),
         ("", "no column"),
     ],
 )

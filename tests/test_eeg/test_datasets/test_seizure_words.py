@@ -10,6 +10,8 @@ import pytest
 
 from eeg.datasets.seizure_words import marks_end, marks_seizure
 from eeg.datasets.seizures import annotated_among, find_seizures, read_seizures
+from eeg.io.electrodes import TEN_TWENTY
+from eeg.io.reader import from_raw, read_recording
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.workflows.inspect import inspect_corpus
 from tests.test_eeg.helpers import windows_from
@@ -17,6 +19,12 @@ from tests.test_eeg.recordings import write_edf
 from trainers.errors import DataError
 
 SEIZURES = """
+SzStart
+SeizureOnset
+Epileptic spasms
+Ende des Anfalls
+Koniec napadu
+Seizure aborted
 Seizure
 seizure start
 Seizure end
@@ -113,6 +121,20 @@ Anfall
 """.strip().splitlines()
 
 REMARKS = """
+Seizure button test
+seizure alarm off
+New-onset seizures
+Juvenile absence epilepsy
+nothing to suggest seizure
+dont think seizure
+false positive seizure
+unlikely seizure
+seizures started at age 5
+laatste aanval gisteren
+niente crisi
+Anfall fraglich
+nöbet yok
+发作史
 No clinical seizure
 Seizure: none
 Last seizure 2 weeks ago
@@ -273,6 +295,13 @@ seizure‑free
 """.strip().splitlines()
 
 ENDS = [
+    "Ende des Anfalls",
+    "Koniec napadu",
+    "Seizure aborted",
+    "SzEnd",
+    "seizureEnd",
+    "crise terminée",
+    "fim da crise",
     "Seizure end",
     "Fin de crise",
     "Anfallsende",
@@ -336,6 +365,33 @@ def test_a_point_in_time_starts_a_seizure_that_lasts_until_its_end(duration: flo
     rows = "".join(f"{onset}\t{lasting}\t{text}\n" for onset, lasting, text in marks[:2])
     table.write_text(f"onset\tduration\ttrial_type\n{rows}")
     assert [values.tolist() for values in read_seizures(table)] == [[20], [30]]
+
+
+def test_a_seizure_that_began_before_the_recording_is_known_by_its_end() -> None:
+    found = annotated_among([(30.0, 0.0, "Seizure end"), (50.0, 0.0, "Seizure end")], 120.0)
+    assert [str(one) for one in found.seizures] == ["from the start to 30 s by the annotation 'seizure'"]
+    known = annotated_among([(20.0, 5.0, "Seizure"), (25.0, 0.0, "Seizure end")], 120.0)
+    assert [values.tolist() for values in known.spans] == [[20], [5]]
+
+
+def test_a_seizure_after_the_end_of_the_recording_is_reported_and_excludes_nothing() -> None:
+    found = annotated_among([(300.0, 0.0, "Seizure")], 120.0)
+    assert [str(one).rpartition(", ")[2] for one in found.seizures] == [
+        "which is after the end of the recording"
+    ]
+    assert [values.size for values in found.spans] == [0, 0]
+
+
+def test_the_events_of_a_recording_of_bids_are_found_wherever_it_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "sub-01" / "eeg"
+    folder.mkdir(parents=True)
+    noise = 20 * np.random.default_rng(0).standard_normal((19, 20 * 128))
+    path = write_edf(folder / "sub-01_task-rest_eeg.edf", noise, TEN_TWENTY)
+    (tmp_path / "task-rest_events.tsv").write_text("onset\tduration\ttrial_type\n5\t10\tseizure\n")
+    assert [values.tolist() for values in find_seizures(read_recording(path)).spans] == [[5], [10]]
+    other = mne.io.read_raw_edf(path, verbose="error").crop(5)  # whose times are no longer those of the file
+    assert not find_seizures(from_raw(other)[0]).seizures
+    assert inspect_corpus(path).recordings[0].seizures == 1
 
 
 def annotated(*notes: tuple[float, float, str]) -> mne.io.BaseRaw:

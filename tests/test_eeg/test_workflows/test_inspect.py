@@ -448,3 +448,10 @@ def test_an_audit_reports_what_it_cannot_read(cohort: Path, tmp_path: Path) -> N
     assert "sub-901_task-x_eeg.edf: its subject has no row in participants.tsv" in left_out[0]
     assert f"{first.name}: empty, 0 bytes" in left_out[1]
     assert "device" in result.stdout or "confound" in result.stdout
+
+
+def test_doubts_that_arise_while_the_signal_is_read_are_shown(tmp_path: Path) -> None:
+    path = write_edf(
+        tmp_path / "a.edf", noise(19), TEN_TWENTY, annotations=[edfio.EdfAnnotation(300, 5, "Seizure")]
+    )
+    assert inspect_corpus(path).recordings[0].problems == ("annotations outside its signal are cut off",)
