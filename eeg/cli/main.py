@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from warnings import catch_warnings, filterwarnings
 
 import click
 
@@ -31,7 +32,10 @@ class _OneLine(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         try:
-            return super().invoke(ctx)
+            with catch_warnings():
+                # joblib replaces a worker that holds much memory, as one with long recordings does
+                filterwarnings("ignore", "A worker stopped while some jobs were given")
+                return super().invoke(ctx)
         except SettingsError as error:
             raise usage_error(ctx, error) from error
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
