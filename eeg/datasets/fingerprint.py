@@ -13,6 +13,9 @@ from eeg.datasets import Corpus, Entry
 from eeg.io.sidecars import find_sidecar
 from eeg.io.suffixes import recording_stem
 
+# Where headers of BrainVision, EEGLAB and Persyst, which may be the same in two recordings, have their signals.
+_SIGNALS = {".vhdr": (".eeg", ".dat"), ".ahdr": (".eeg", ".dat"), ".set": (".fdt",), ".lay": (".dat",)}
+
 
 def hash_facts(facts: object, *parts: memoryview) -> str:
     """Return 32 hex digits of the SHA-256 of facts, written as JSON, and of the bytes of further parts."""
@@ -23,10 +26,23 @@ def hash_facts(facts: object, *parts: memoryview) -> str:
 
 
 def file_hash(path: Path) -> str:
-    """Return 16 hex digits of the SHA-256 of a file, or of all files of a recording's folder."""
+    """Return 16 hex digits of the SHA-256 of a file, or of all files of a recording.
+
+    These are those in a recording's folder, and a header together with the file of its signals.
+    """
     if path.is_dir():
-        parts = "".join(file_hash(part) for part in sorted(path.iterdir()))
-        return hashlib.sha256(parts.encode()).hexdigest()[:16]
+        return _joined(sorted(path.iterdir()))
+    signals = [path.with_suffix(suffix) for suffix in _SIGNALS.get(path.suffix.lower(), ())]
+    if found := [file for file in signals if file.is_file()]:
+        return hashlib.sha256((_hash(path) + _joined(found)).encode()).hexdigest()[:16]
+    return _hash(path)
+
+
+def _joined(files: Iterable[Path]) -> str:
+    return hashlib.sha256("".join(map(file_hash, files)).encode()).hexdigest()[:16]
+
+
+def _hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
