@@ -13,7 +13,7 @@ from eeg.datasets import Corpus, Entry
 from eeg.io.sidecars import find_sidecar
 from eeg.io.suffixes import recording_stem
 
-# Where headers of BrainVision, EEGLAB and Persyst, which may be the same in two recordings, have their signals.
+# Where a header of BrainVision, EEGLAB or Persyst, which may be that of two recordings, has its signals.
 _SIGNALS = {".vhdr": (".eeg", ".dat"), ".ahdr": (".eeg", ".dat"), ".set": (".fdt",), ".lay": (".dat",)}
 
 
