@@ -125,6 +125,7 @@ def _facts(number: int, found: Detection, same_as: int | None) -> dict[str, Any]
         "answer": str(analysis.decision.answer),
         "segments": len(analysis.segments),
         "annotations": analysis.annotated.describe(),
+        "problems": analysis.recording.header.problems if analysis.recording.header else [],
         "refused": str(analysis.explanation.check) if analysis.explanation.refused else None,
         "folder": str(found.folder),
         "same_as": same_as,
@@ -161,6 +162,8 @@ def _echo_recording(facts: dict[str, Any], total: int) -> None:
     echo(f"     {facts['answer']}")
     for line in facts["annotations"]:
         echo(f"     {line}")
+    for line in facts["problems"]:
+        echo(f"     problem: {line}")
     if facts["refused"]:
         echo(f"     {facts['refused']}")
     if facts["same_as"]:

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.stats import rankdata
 from sklearn.model_selection import StratifiedKFold
 
-from eeg.detector.results import Audit, Estimate, Finding, Matched
+from eeg.detector.results import STRONG, Audit, Estimate, Finding, Matched
 from eeg.evaluation.metrics import matched_auc, stratified_auc
 from eeg.evaluation.resampling import monte_carlo_p, permute_within
 from trainers.comparison.table import text
@@ -218,14 +218,17 @@ def describe_audit(audit: Audit, model: Estimate | None = None) -> str:
 
 def verdict(audit: Audit, model: Estimate | None = None) -> list[str]:
     """Return sentences on what the audit means for a model with the ROC-AUC ``model``."""
+    if not (audit.findings or audit.constant or audit.unknown):
+        return ["Verdict: no confound is evaluated, because a group has fewer than two subjects."]
     if not audit.strong:
+        doubtful = [f for f in audit.findings if f.auc.value >= STRONG or f.p < 0.05]
         best = audit.findings[0] if audit.findings else None
         most = f"; the strongest, {best.confound}, has a ROC-AUC of {best.auc}" if best else ""
-        return [
-            f"Verdict: no known confound separates the groups by itself{most}. Confounds that are not "
-            "recorded cannot be ruled out."
-        ]
-    names = ", ".join(f"the {f.confound} alone (ROC-AUC {f.auc}, p = {f.p:.2g})" for f in audit.strong)
+        found = f"no known confound separates the groups by itself{most}"
+        if doubtful:
+            found = f"{_alone(doubtful)} may separate the groups: these subjects do not decide it"
+        return [f"Verdict: {found}. Confounds that are not recorded cannot be ruled out."]
+    names = _alone(audit.strong)
     verb = "separates" if len(audit.strong) == 1 else "separate"
     lines = [f"Verdict: {names} {verb} the groups without any EEG."]
     if model is not None and any(model.value <= f.auc.value for f in audit.strong):
@@ -235,6 +238,10 @@ def verdict(audit: Audit, model: Estimate | None = None) -> list[str]:
         *lines,
         "A high score on this data is by itself not evidence that a model detects epilepsy from EEG.",
     ]
+
+
+def _alone(findings: Sequence[Finding]) -> str:
+    return ", ".join(f"the {f.confound} alone (ROC-AUC {f.auc}, p = {f.p:.2g})" for f in findings)
 
 
 def _comparison(f: Finding) -> str:

@@ -93,7 +93,7 @@ def read_edf_header(path: Path) -> EdfHeader:
             text = {name: _text(value) for name, (value,) in fixed.items()}
             sample_bytes = _SAMPLE_BYTES[text["version"]]
             header_bytes, announced, count = (int(text[name]) for name in ("header", "records", "signals"))
-            seconds = float(text["seconds"])
+            seconds = float(text["seconds"].replace(",", "."))
             columns = _fields(file.read(256 * count), _SIGNAL, count)
             samples = [int(_text(value)) for value in columns["samples"]]
             if header_bytes != 256 * (1 + count) or not 0 <= seconds < math.inf or min(samples) < 0:
@@ -102,7 +102,7 @@ def read_edf_header(path: Path) -> EdfHeader:
             raise DataError(f"{path}: not an EDF or BDF file (invalid header); export it again") from None
     if (sample_bytes == 3) != (path.suffix.lower() == ".bdf"):
         raise DataError(f"{path}: a {'BDF' if sample_bytes == 3 else 'EDF'} by its content; rename it so")
-    labels = [_text(value) for value in columns["label"]]
+    labels = [signal_label(value) for value in columns["label"]]
     if not sum(number for label, number in zip(labels, samples, strict=True) if label not in _ANNOTATIONS):
         raise DataError(f"{path}: contains no signal, only annotations; expected EEG")
     if not seconds:
@@ -151,7 +151,8 @@ def _fields(header: bytes, widths: dict[str, int], count: int) -> dict[str, list
 
 
 def _signals(columns: dict[str, list[bytes]], sfreqs: list[float]) -> tuple[Signal, ...]:
-    labels, prefilters = ([_text(value) for value in columns[name]] for name in ("label", "prefilter"))
+    labels = [signal_label(value) for value in columns["label"]]
+    prefilters = [_text(value) for value in columns["prefilter"]]
     dimensions = [_unit(_text(value)) for value in columns["dimension"]]
     ranges = ("least", "most"), ("lowest", "highest")
     scaled = [
@@ -170,6 +171,12 @@ def _places(widths: Sequence[int]) -> list[slice]:
 def _text(value: bytes) -> str:
     """Decode a field, which ends at the first NUL."""
     return value.decode("latin-1").partition("\0")[0].strip()
+
+
+def signal_label(value: bytes) -> str:
+    """Decode the label of a signal; that of annotations is known in any case."""
+    label = _text(value)
+    return next((name for name in _ANNOTATIONS if name.casefold() == label.casefold()), label)
 
 
 def _number(value: bytes) -> float | None:
@@ -198,14 +205,15 @@ def _notes(time: str, more: int, rest: int) -> list[str]:
 
 def _corrected(fixed: Mapping[str, list[bytes]], columns: Mapping[str, list[bytes]]) -> bytes | None:
     """Return the header with corrections where MNE fails or reads otherwise than here; None if nowhere."""
-    (patient,), (time,) = fixed["patient"], fixed["time"]
+    (patient,), (time,), (seconds,) = (fixed[name] for name in ("patient", "time", "seconds"))
     units = [_unit(_text(value)) for value in columns["dimension"]]
     changed = {
         **fixed,
         **columns,
         "patient": [b"X X X X" if b"=" in patient else patient],
         "time": [b"00.00.00" if _numbers(_text(time)) and not _is_valid(_text(time)) else time],
-        "label": [_as_read(value, [_text(value)]) for value in columns["label"]],
+        "seconds": [seconds.replace(b",", b".")],
+        "label": [_as_read(value, [signal_label(value)]) for value in columns["label"]],
         "dimension": [
             _as_read(value, _READ_BY_MNE.get(unit, [unit]))
             for value, unit in zip(columns["dimension"], units, strict=True)

@@ -1,5 +1,6 @@
 """Files of BIDS about a recording, found by its inheritance principle."""
 
+import os
 from pathlib import Path
 
 from trainers.errors import DataError
@@ -17,7 +18,7 @@ def entities(name: str) -> dict[str, str]:
 
 def is_announced(file: Path) -> bool:
     """Return whether a file is there, or a link to one that is not: its reader then reports that."""
-    return file.is_file() or file.is_symlink()
+    return os.path.isfile(file) or os.path.islink(file)  # False for a name that is too long
 
 
 def find_sidecar(recording: Path, kind: str) -> Path | None:

@@ -22,13 +22,16 @@ def is_recording(path: Path) -> bool:
 def recording_stem(path: Path) -> str:
     """Return the name of a recording without its suffix; dots at its ends, which hide files, are stripped.
 
+    Line breaks, other control characters and bytes that are not UTF-8 are replaced by ``_``.
+
     >>> [recording_stem(Path(name)) for name in ("2020.01.02.edf", "a_raw.fif.gz", ".hidden.edf")]
     ['2020.01.02', 'a_raw', 'hidden']
     """
     name = path.name
     suffixes = sorted((s for s in SUFFIXES if name.lower().endswith(s)), key=len)
     stem = name[: -len(suffixes[-1])] if suffixes else path.stem
-    return stem.strip(". ") or "recording"
+    printable = "".join(letter if letter.isprintable() else "_" for letter in stem)
+    return printable.strip(". ") or "recording"
 
 
 def is_plain_folder(path: Path) -> bool:

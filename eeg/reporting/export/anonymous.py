@@ -18,7 +18,7 @@ from edfio import EdfAnnotation
 
 from eeg.datasets.seizure_words import marks_end, marks_seizure
 from eeg.io.edf import is_edf
-from eeg.io.edf_header import read_edf_header
+from eeg.io.edf_header import read_edf_header, signal_label
 from eeg.io.gaps import GAP
 from eeg.io.reader import read_with_header
 from eeg.io.tables import format_number
@@ -174,7 +174,8 @@ def _open(path: Path) -> _Raw:
     count, start, columns = facts.header_bytes // 256 - 1, 256, {}
     for name, width in _WIDTHS.items():
         ends = [start + width * (i + 1) for i in range(count)]
-        columns[name] = [_text(header[end - width : end]) for end in ends]
+        read = signal_label if name == "label" else _text
+        columns[name] = [read(header[end - width : end]) for end in ends]
         start = ends[-1]
     size = 3 if path.suffix.lower() == ".bdf" else 2
     ends = list(accumulate(int(number) * size for number in columns["samples"]))
@@ -240,7 +241,11 @@ def _header(raw: _Raw, bdf: bool, count: int, keep_time: bool) -> bytes:
         (str(256 * (count + 1)), 8),
         (kind, 44),
     ]
-    fields += [(str(len(raw.data)), 8), (_numeric(raw.fixed["seconds"]), 8), (str(count), 4)]
+    fields += [
+        (str(len(raw.data)), 8),
+        (_numeric(raw.fixed["seconds"].replace(",", ".")), 8),
+        (str(count), 4),
+    ]
     version = b"\xffBIOSEMI" if bdf else _field("0", 8)
     return version + b"".join(_field(text, width) for text, width in fields)
 

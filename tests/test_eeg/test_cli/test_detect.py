@@ -1,6 +1,7 @@
 """`eeg detect` of many recordings: a fault in one, or in one of its outputs, costs no other."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -211,6 +212,9 @@ def test_results_of_one_recording_never_replace_those_of_another(
         ("...edf", "recording"),
         (".edf", "recording"),
         ("a.txt", "a"),
+        ("a\nb\x1b.edf", "a_b_"),
+        (os.fsdecode(b"\xff.edf"), "_"),
+        (f"{'n' * 250}.edf", "n" * 250),
     ],
 )
 def test_names_are_whole_and_never_those_of_folders_above(file: str, name: str) -> None:
@@ -239,6 +243,17 @@ def test_tensorboard_shows_the_last_detection_only(
     assert len(list((tmp_path / "out" / "tensorboard").rglob("events.*"))) == 1
 
 
+def test_doubts_about_a_recording_are_printed_with_its_score(
+    model: Path, recordings: list[Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.edf"
+    path.write_bytes(recordings[0].read_bytes() + b"more")
+    doubt = "the 4 bytes after its last data record are ignored"
+    assert doubt in detect(model, path, "--out", tmp_path / "out").stdout
+    (found,) = json.loads(detect(model, path, "--out", tmp_path / "out", "--json").stdout)["recordings"]
+    assert found["problems"] == [doubt]
+
+
 def test_what_a_killed_run_left_is_removed(model: Path, recordings: list[Path], tmp_path: Path) -> None:
     left = tmp_path / "out" / ".partial-recording-of-another-x"
     left.mkdir(parents=True)
@@ -250,12 +265,12 @@ PRINTING = """
 import os
 import eeg.workflows.inspect as workflow
 from eeg.cli.main import main
-read = workflow.read_recording
+read = workflow.read_with_header
 def noisy(*args, **named):
     print("a library prints")
     os.system("echo a program prints")
     return read(*args, **named)
-workflow.read_recording = noisy
+workflow.read_with_header = noisy
 main()
 """
 

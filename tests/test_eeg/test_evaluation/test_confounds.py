@@ -198,6 +198,17 @@ def test_among_matched_subjects_a_model_of_the_confound_is_at_chance() -> None:
     )
 
 
+@pytest.mark.parametrize(("subjects", "decided"), [(2, False), (10, False), (14, True)])
+def test_the_verdict_denies_no_confound_that_few_subjects_cannot_decide(subjects: int, decided: bool) -> None:
+    """Groups that the duration separates perfectly."""
+    labels = [0, 1] * (subjects // 2)
+    durations = [100.0 + i + 1000 * label for i, label in enumerate(labels)]
+    (sentence, *_) = verdict(audit_confounds(people(labels, duration=durations)))
+    assert "no known confound" not in sentence
+    assert sentence.endswith("separates the groups without any EEG.") == decided
+    assert ("the duration alone" in sentence) == (subjects > 2)
+
+
 def test_the_verdict_states_what_is_known() -> None:
     labels = [1] * 20 + [0] * 20
     device = ["A"] * 19 + ["B"] * 21

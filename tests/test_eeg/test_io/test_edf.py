@@ -13,6 +13,7 @@ from eeg.datasets import Entry
 from eeg.evaluation.recording_metadata import entry_header
 from eeg.io.edf_header import read_edf_header
 from eeg.io.reader import read_recording
+from eeg.reporting.export.anonymous import write_anonymous
 from tests.test_eeg.recordings import write_edf
 from trainers.errors import DataError
 
@@ -233,7 +234,25 @@ def test_electrodes_of_several_rates_are_resampled_to_the_highest(preload: bool,
         np.testing.assert_allclose(row * 1e6, 30 * np.sin(2 * np.pi * 7 * time + phase), atol=2e-3)
 
 
+def test_a_decimal_comma_in_the_duration_of_records(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.edf")
+    expected = read_recording(path).get_data()
+    np.testing.assert_array_equal(read_recording(patch(path, slice(244, 252), "1,0")).get_data(), expected)
+
+
 # --- annotations and gaps
+
+
+def test_annotations_under_a_label_in_capitals(tmp_path: Path) -> None:
+    """MNE takes them for a signal, as a copy without identities once did."""
+    path = write(tmp_path / "a.edf", annotations=[edfio.EdfAnnotation(1, 2, "Zebulon: seizure")])
+    path.write_bytes(path.read_bytes().replace(b"EDF Annotations", b"EDF ANNOTATIONS"))
+    raw = read_recording(path)
+    assert list(raw.annotations.description) == ["Zebulon: seizure"]
+    assert raw.ch_names == list(FOUR)
+    write_anonymous(path, tmp_path / "b.edf")
+    assert b"Zebulon" not in (tmp_path / "b.edf").read_bytes()
+    assert list(read_recording(tmp_path / "b.edf").annotations.description) == ["seizure"]
 
 
 def test_annotations_in_latin_1(tmp_path: Path) -> None:

@@ -49,6 +49,10 @@ def test_the_nearest_file_that_applies(missing: int, tmp_path: Path) -> None:
         assert place.find_matching_sidecar("channels", ".tsv", on_error="ignore") == expected
 
 
+def test_beside_a_name_of_the_greatest_length(tmp_path: Path) -> None:
+    assert find_sidecar(tmp_path / f"{'n' * 250}.edf", "channels.tsv") is None
+
+
 def test_two_that_apply_equally(tmp_path: Path) -> None:
     folder = (tmp_path / RECORDING).parent
     folder.mkdir(parents=True)
