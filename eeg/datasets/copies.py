@@ -16,6 +16,7 @@ from trainers.errors import DataError
 if TYPE_CHECKING:
     import mne
 
+_MOST = 1e9  # V, in steps that an integer holds: a signal that is not EEG may have more
 _STEP = 1e-9  # V: what is less is rounding of another unit or range in the header
 
 
@@ -27,7 +28,7 @@ def signal_hash(raw: mne.io.BaseRaw) -> str | None:
     blocks = sample(raw)
     if not np.ptp(blocks):
         return None
-    steps = np.round(np.nan_to_num(blocks) / _STEP).astype(np.int64)
+    steps = np.round(np.clip(np.nan_to_num(blocks), -_MOST, _MOST) / _STEP).astype(np.int64)
     return hash_facts([int(raw.n_times), float(raw.info["sfreq"]), len(raw.ch_names)], steps.data)
 
 

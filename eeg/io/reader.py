@@ -49,6 +49,7 @@ _GAP_SECONDS, _GAP_FACTOR = 6 * 3600.0, 50  # a recording may span that long, or
 _RATES = (1.0, 1e6)  # Hz
 _MAX_DAYS = 7.0  # a longer span is a clock that was set, or several recordings
 _DENSEST = {".gz": 2000, "": 8}  # samples in a byte of a file, at most: more are declared, not present
+_BYTES = {"short": 2, "int": 4, "single": 4}  # of a value in the signal file of BrainVision
 _DAY = 86400.0  # s
 _EDGE = 0.1  # s, from the start or the end of a recording
 _LOOKS = 60  # seconds of a recording that its amplitude is estimated from
@@ -143,7 +144,8 @@ def reading_signals(path: Path) -> Iterator[None]:
     The texts of other libraries' errors may quote the file, so they are not in it.
     """
     try:
-        yield
+        with np.errstate(invalid="ignore"):  # values that are not finite are reported by channel
+            yield
     except DataError:
         raise
     except ReaderError as error:
@@ -186,7 +188,7 @@ def _open_with_header(path: Path) -> tuple[mne.io.BaseRaw, Header]:
     if is_bonn_segment(path):
         raw = read_bonn(path)
     elif is_emotiv(path):
-        raw = read_emotiv(path)
+        raw, notes = read_emotiv(path)
     elif is_persyst(path):
         raw, texts = open_persyst(path)
     elif path.name.lower().endswith((".fif", ".fif.gz")):
@@ -199,6 +201,8 @@ def _open_with_header(path: Path) -> tuple[mne.io.BaseRaw, Header]:
         raw, texts = open_isolated(path)
         if path.suffix.lower() == ".cnt":
             _mark_restarts(raw)
+        if path.suffix.lower() in {".vhdr", ".ahdr"}:
+            notes += _compare_sizes(raw, path)
     _check_extent(raw, path)
     return raw, header_from_raw(raw, [*notes, *notes_from(texts)])
 
@@ -209,6 +213,17 @@ def _mark_restarts(raw: mne.io.BaseRaw) -> None:
     inside = (marks.onset > _EDGE) & (marks.onset < end - _EDGE)
     for onset in marks.onset[inside & (marks.description == "impedance")]:
         raw.annotations.append(onset, 0, "BAD boundary")
+
+
+def _compare_sizes(raw: mne.io.BaseRaw, path: Path) -> list[str]:
+    """Return notes on a BrainVision recording whose length is not that of its header or its signal file."""
+    announced = re.search(rb"^DataPoints *= *(\d{1,15})\s", path.read_bytes(), re.MULTILINE)
+    notes = []
+    if announced and int(announced[1]) != raw.n_times:
+        notes.append(f"holds {raw.n_times} of the {int(announced[1])} samples that its header announces")
+    sample = len(raw.ch_names) * _BYTES.get(raw.orig_format, 1)
+    rest = sum(Path(file).stat().st_size for file in raw.filenames) % sample if raw.filenames else 0
+    return [*notes, *([f"the {rest} bytes after its last sample are ignored"] if rest else [])]
 
 
 def _check_extent(raw: mne.io.BaseRaw, path: Path) -> None:
@@ -232,7 +247,8 @@ def sample(raw: mne.io.BaseRaw) -> np.ndarray:
     """Return up to 60 seconds of a recording, spread evenly over it, (K, C, T) V."""
     second = max(round(raw.info["sfreq"]), 1)
     starts = sample_starts(stretches(raw), second, _LOOKS)
-    return np.stack([raw[:, start : start + second][0] for start in starts])
+    with np.errstate(invalid="ignore"):  # values that are not finite are reported by channel
+        return np.stack([raw[:, start : start + second][0] for start in starts])
 
 
 def amplitude(raw: mne.io.BaseRaw) -> np.ndarray:

@@ -20,6 +20,7 @@ _BONN_SEGMENT = re.compile(r"(?P<set>[ZONFS])\d{3}\.txt", re.IGNORECASE)
 
 # The Emotiv EPOC as exported for van Hees et al. 2018; the file itself has neither rate nor unit.
 EMOTIV_CHANNELS = ("AF3", "F7", "F3", "FC5", "T7", "P7", "O1", "O2", "P8", "T8", "FC6", "F4", "F8", "AF4")
+_COUNTER = "COUNTER"
 _EMOTIV_RATE = 128.0  # Hz
 
 # Andrzejak et al. 2001: one channel of an unknown electrode.
@@ -39,8 +40,10 @@ def is_bonn_segment(path: Path) -> bool:
     return _BONN_SEGMENT.fullmatch(path.name) is not None
 
 
-def read_emotiv(path: Path) -> mne.io.RawArray:
+def read_emotiv(path: Path) -> tuple[mne.io.RawArray, list[str]]:
     """Read the CSV of an Emotiv EPOC; the amplifier's offset of about 4200 µV is removed.
+
+    Also returns a note if its counter shows that samples are lost.
 
     Raises
     ------
@@ -49,20 +52,31 @@ def read_emotiv(path: Path) -> mne.io.RawArray:
     """
     with _open_text(path) as file:
         columns = next(csv.reader(file), [])
-        missing = {*EMOTIV_CHANNELS, "COUNTER"}.difference(columns)
+        missing = {*EMOTIV_CHANNELS, _COUNTER}.difference(columns)
         if missing:
             names = ", ".join(sorted(missing))
             raise DataError(f"{path}: not the CSV of an Emotiv EPOC (no column {names})")
         rows = file.readlines()
     if not rows:
         raise DataError(f"{path}: contains no sample; expected EEG")
-    wanted = [columns.index(name) for name in EMOTIV_CHANNELS]
+    wanted = [columns.index(name) for name in (_COUNTER, *EMOTIV_CHANNELS)]
     try:
-        microvolts = np.loadtxt(rows, delimiter=",", quotechar='"', usecols=wanted, ndmin=2).T
+        counter, *microvolts = np.loadtxt(rows, delimiter=",", quotechar='"', usecols=wanted, ndmin=2).T
     except ValueError as error:
         raise DataError(f"{path}: a cell is not a number{_place(error, header=1)}; expected EEG") from None
     centred = microvolts - np.median(microvolts, axis=1, keepdims=True)
-    return _raw(path, centred, list(EMOTIV_CHANNELS), _EMOTIV_RATE)
+    return _raw(path, centred, list(EMOTIV_CHANNELS), _EMOTIV_RATE), _losses(counter)
+
+
+def _losses(counter: np.ndarray) -> list[str]:
+    """Return a note on where samples are lost: the counter does not go up by one, nor back to 0."""
+    steps = np.diff(counter)
+    wraps = (counter[:-1] == counter.max()) & (counter[1:] == 0)
+    places = np.flatnonzero((steps != 1) & ~wraps & np.isfinite(steps))
+    if not steps.any() or not places.size:  # a constant is not a counter
+        return []
+    first = (places[0] + 1) / _EMOTIV_RATE
+    return [f"samples are lost at {places.size} place(s) by its counter, such as at {first:.1f} s"]
 
 
 def read_bonn(path: Path) -> mne.io.RawArray:

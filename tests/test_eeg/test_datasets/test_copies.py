@@ -9,8 +9,10 @@ from click.testing import CliRunner, Result
 
 from eeg.cli.main import main
 from eeg.datasets import open_corpus
-from eeg.datasets.copies import find_copies
+from eeg.datasets.copies import find_copies, signal_hash
 from eeg.datasets.fingerprint import file_hash
+from eeg.io.electrodes import TEN_TWENTY
+from eeg.io.reader import read_recording
 from eeg.workflows.inspect import inspect_corpus
 from tests.test_eeg.recordings import write_edf, write_fif
 
@@ -97,3 +99,10 @@ def test_recordings_with_the_same_header_differ_by_their_signals(
     assert hashes[0] != hashes[1]
     (tmp_path / signals).write_bytes(b"1234")
     assert file_hash(tmp_path / header) == hashes[0]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_signal_that_no_integer_holds_has_a_hash(tmp_path: Path) -> None:
+    volts = 20e-6 * np.random.default_rng(0).standard_normal((19, 2560))
+    volts[3, 7], volts[4, 9] = 1e300, np.inf
+    assert signal_hash(read_recording(write_fif(tmp_path / "a_raw.fif", volts, TEN_TWENTY), preload=False))

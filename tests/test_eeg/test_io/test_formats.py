@@ -340,6 +340,19 @@ def test_a_marker_file_that_is_missing(tmp_path: Path) -> None:
     assert read_with_header(path)[1].problems == read_header(path).problems == [note]
 
 
+def test_signals_of_brainvision_that_are_not_as_long_as_announced(tmp_path: Path) -> None:
+    path = write_brainvision(tmp_path)
+    samples = noise().shape[1]
+    header = path.read_text(encoding="utf-8").replace("[Binary", f"DataPoints={samples}\n\n[Binary")
+    path.write_text(header, encoding="utf-8")
+    assert read_header(path).notes == ()
+    (tmp_path / "a.eeg").write_bytes((tmp_path / "a.eeg").read_bytes()[:-13])
+    assert read_header(path).notes == (
+        f"holds {samples - 2} of the {samples} samples that its header announces",
+        "the 3 bytes after its last sample are ignored",
+    )
+
+
 def test_a_signal_file_that_is_missing(tmp_path: Path) -> None:
     assert "a file that it names is missing" in refusal(write_brainvision(tmp_path, data="old.eeg"))
 

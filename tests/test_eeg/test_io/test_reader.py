@@ -15,7 +15,7 @@ from hypothesis import given, strategies as st
 from eeg.datasets import Entry
 from eeg.evaluation.recording_metadata import entry_header
 from eeg.io.electrodes import TEN_TWENTY, electrodes, harmonise, reference
-from eeg.io.reader import amplitude, read_recording
+from eeg.io.reader import amplitude, read_recording, read_with_header
 from eeg.preprocessing.interpolation import complete_channels
 from eeg.preprocessing.pipeline import Preprocessing
 from tests.test_eeg.helpers import windows_from
@@ -294,6 +294,15 @@ def test_only_the_emotiv_offset_is_removed(tmp_path: Path) -> None:
         microvolts = np.array(written[name], dtype=float)
         np.testing.assert_allclose(np.diff(volts) * 1e6, np.diff(microvolts), atol=1e-9)
         assert abs(np.median(volts)) < 1e-12
+
+
+def test_samples_that_the_counter_of_emotiv_shows_as_lost(tmp_path: Path) -> None:
+    path = write_emotiv(tmp_path)
+    assert read_with_header(path)[1].notes == ()
+    rows = gzip.decompress(path.read_bytes()).splitlines(keepends=True)
+    path.write_bytes(gzip.compress(b"".join(rows[:100] + rows[110:])))
+    (note,) = read_with_header(path)[1].notes
+    assert note == "samples are lost at 1 place(s) by its counter, such as at 0.8 s"
 
 
 def test_bonn_is_one_channel_in_microvolts(tmp_path: Path) -> None:
