@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Mark = tuple[float, float, str]  # onset and duration, s, and text
 
-_TEXTS = ("eventType", "trial_type", "stim_type", "value")
+EVENT_TEXTS = ("eventType", "trial_type", "stim_type", "value")
 """Columns with the text of an event: SzCORE (Dan et al. 2024), then as MNE-BIDS."""
 
 _SHOWN = 10  # seizures of a recording that are described one by one
@@ -156,7 +156,7 @@ def _of_table(path: Path, total: float, ictal: str) -> Annotated:
 def _of_bids(path: Path, total: float, ictal: str) -> Annotated:
     rows = read_table(path, {"onset", "duration"}, delimiter="\t")
     texts = [
-        next((row[name] for name in _TEXTS if row.get(name, "n/a").lower() not in ("", "n/a")), "")
+        next((row[name] for name in EVENT_TEXTS if row.get(name, "n/a").lower() not in ("", "n/a")), "")
         for row in rows
     ]
     # Other events may have times that a seizure cannot have: before the recording, or none.

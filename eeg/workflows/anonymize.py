@@ -14,10 +14,12 @@ from pathlib import Path
 from eeg.datasets import open_corpus
 from eeg.datasets.bids import has_participants
 from eeg.datasets.participants import GROUPS
+from eeg.datasets.seizures import EVENT_TEXTS
+from eeg.io.sidecars import find_sidecar
 from eeg.io.suffixes import SUFFIXES, is_plain_folder, is_recording, recording_stem
 from eeg.io.tables import read_table, write_table
-from eeg.io.vocabulary import known_labels, known_mark
-from eeg.reporting.export.anonymous import Copied, audit_copy, words, write_anonymous
+from eeg.io.vocabulary import known_labels
+from eeg.reporting.export.anonymous import Copied, audit_copy, code_of, words, write_anonymous
 from eeg.reporting.export.bids import is_bids
 from eeg.reporting.export.json import write_json
 from trainers.errors import DataError, SettingsError, one_line
@@ -231,21 +233,30 @@ def _copy_tables(
     simulated = open_corpus(source, outside=True).simulated
     name = f"Anonymized {'simulated ' if simulated else ''}EEG"
     write_json({"Name": name, "BIDSVersion": "1.10.0"}, out / "dataset_description.json")
-    mark = str if keep_annotations else known_mark
+    mark = str if keep_annotations else code_of
     diagnosis = _among(*GROUPS)
     columns: dict[str, dict[str, Callable[[str], str | None]]] = {
-        "events": {"onset": _number, "duration": _number, "trial_type": mark, "eventType": mark},
+        "events": {"onset": _number, "duration": _number, **dict.fromkeys(EVENT_TEXTS, mark)},
         "channels": {"name": _label, "type": _among(*_TYPES), "status": _among("good", "bad")},
     }
     participants = {"participant_id": _participant, "group": diagnosis, "diagnosis": diagnosis}
-    places = {source / "participants.tsv": (out / "participants.tsv", participants)}
+    places = [(source / "participants.tsv", out / "participants.tsv", participants)]
     for file, target in targets.items():
-        for kind, kept in columns.items():
-            beside = file.with_name(f"{recording_stem(file).removesuffix('_eeg')}_{kind}.tsv")
-            if target.exists() and beside.is_file() and is_bids(recording_stem(file)):
-                places[beside] = target.with_name(beside.name), kept
-    for table, (copy, kept) in places.items():
-        rows = read_table(table, set(), delimiter="\t")
+        stem = recording_stem(file)
+        for kind, kept in columns.items() if target.exists() and is_bids(stem) else ():
+            try:
+                table = find_sidecar(file, f"{kind}.tsv")
+            except DataError as error:
+                refuse(error)
+                continue
+            if table is not None:
+                places.append((table, target.with_name(f"{stem.removesuffix('_eeg')}_{kind}.tsv"), kept))
+    for table, copy, kept in places:
+        try:
+            rows = read_table(table, set(), delimiter="\t")
+        except DataError as error:
+            refuse(error)
+            continue
         chosen = [column for column in (rows[0] if rows else ()) if column.lower() in map(str.lower, kept)]
         by_name = {column.lower(): choose for column, choose in kept.items()}
         cells = [[by_name[column.lower()](row[column]) or "n/a" for column in chosen] for row in rows]

@@ -53,7 +53,7 @@ class Copied:
 
     def choose(self, text: str, *, keep: bool = False) -> str | None:
         """Return the text of an annotation in the copy, None if it is dropped."""
-        coded = known_mark(text) or _seizure(text)
+        coded = code_of(text)
         chosen = text if keep else coded
         if chosen is None:
             self.annotations_dropped += 1
@@ -81,10 +81,10 @@ def words(texts: Iterable[str]) -> set[str]:
     return {word.casefold() for text in texts for word in _WORD.findall(text)}
 
 
-def _seizure(text: str) -> str | None:
-    """Return a code for a remark that counts as a seizure or its end: it excludes a part of the recording."""
-    if marks_seizure(text) is None:
-        return None
+def code_of(text: str) -> str | None:
+    """Return what remains of an annotation without free text; what counts as a seizure stays one."""
+    if (mark := known_mark(text)) or marks_seizure(text) is None:
+        return mark
     return "seizure end" if marks_end(text) else "seizure"
 
 

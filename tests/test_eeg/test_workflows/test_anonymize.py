@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 from eeg.cli.main import main
 from eeg.datasets import open_corpus
+from eeg.datasets.seizures import find_seizures
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.io.gaps import gaps
 from eeg.io.reader import read_recording
@@ -223,6 +224,30 @@ def test_columns_and_words_outside_the_list_are_not_copied(cohort: Path, tmp_pat
     assert b"zebulon" not in contents(tmp_path / "out")
     written = (tmp_path / "out" / events.relative_to(source)).read_text()
     assert written == "onset\tduration\ttrial_type\n1.0\t0.5\tdischarge\n2.0\tn/a\tn/a\n"
+
+
+def test_seizures_in_tables_stay_seizures_also_in_inherited_ones(cohort: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    first = sorted(cohort.glob("sub-*/eeg/*_eeg.edf"))[0]
+    copy = source / first.relative_to(cohort)
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(first.read_bytes())
+    (source / "participants.tsv").write_text("participant_id\tgroup\nsub-001\tcontrol\n")
+    (source / "events.tsv").write_text(
+        "onset\tduration\teventType\n5\t3\tsz_foc_ia\n10\t2\tZebulon: seizure\n15\t1\tZebulon\n"
+    )
+    assert anonymize(source, tmp_path / "out").exit_code == 0
+    assert b"zebulon" not in contents(tmp_path / "out")
+    before, after = (
+        find_seizures(read_recording(f / first.relative_to(cohort))) for f in (source, tmp_path / "out")
+    )
+    assert [values.tolist() for values in after.spans] == [values.tolist() for values in before.spans]
+    assert before.spans[0].tolist() == [5, 10]
+    (source / "events.tsv").write_text("onset\tduration\n5\n")
+    damaged = anonymize(source, tmp_path / "again")
+    assert damaged.exit_code == 1
+    assert "events.tsv, row 2: 1 cells, expected 2" in damaged.stderr
+    assert (tmp_path / "again" / "participants.tsv").is_file()
 
 
 def test_other_formats_become_edf_plus(tmp_path: Path) -> None:
