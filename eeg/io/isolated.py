@@ -17,8 +17,11 @@ import mne
 from trainers.errors import DataError
 
 _PROGRAM = Path(__file__).with_name("open_with_mne.py")
-_SECONDS, _SECONDS_A_BYTE = 30.0, 2e-7
+_SECONDS, _SECONDS_A_BYTE = 30.0, 2e-7  # of the processor
+_PATIENCE = 20.0  # times as long by the clock: on a busy machine, or if the disk does not answer
 _MEMORY, _MEMORY_A_BYTE = 4 << 30, 50  # bytes: a compressed sample becomes eight, copied several times
+
+_XCPU = 24  # the signal of a process that has used its time; Windows has no such limit
 
 _LOCK = Lock()
 _CHILDREN: dict[int, subprocess.Popen[bytes]] = {}  # by the process that uses it: a fork starts its own
@@ -44,12 +47,12 @@ def open_isolated(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
     """
     size = sum(file.stat().st_size for file in _parts(path))
     seconds = _SECONDS + size * _SECONDS_A_BYTE
-    request = json.dumps([str(path.absolute()), _MEMORY + size * _MEMORY_A_BYTE])
+    request = json.dumps([str(path.absolute()), _MEMORY + size * _MEMORY_A_BYTE, seconds])
     with _LOCK:
         used = os.getpid() in _CHILDREN
-        answer = _ask(request, seconds)
+        answer = _ask(request, _PATIENCE * seconds)
         if used and isinstance(answer, int):  # a file before this one may have damaged the memory
-            answer = _ask(request, seconds)
+            answer = _ask(request, _PATIENCE * seconds)
     if answer is None:
         raise DataError(f"{path}: damaged, cannot be opened within {seconds:.0f} s; export it again")
     if isinstance(answer, int):
@@ -61,7 +64,7 @@ def open_isolated(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
 
 
 def _ask(request: str, seconds: float) -> bytes | int | None:
-    """Return the answer of the child; None if it takes longer, its exit status if it ends without one.
+    """Return the answer of the child; its exit status if it ends without one, None if it takes longer.
 
     A child serves file after file, until one is not read.
     """
@@ -88,7 +91,7 @@ def _ask(request: str, seconds: float) -> bytes | int | None:
     if size and len(answer) == size:
         return answer
     code = _stop()
-    return None if late else code
+    return None if late or code == -_XCPU else code
 
 
 def _start() -> subprocess.Popen[bytes]:

@@ -10,6 +10,7 @@ import json
 import os
 import pickle
 import sys
+import time
 import warnings
 from typing import Any
 from unittest import mock
@@ -22,26 +23,28 @@ _MOST_SAMPLES = 1 << 28  # 2 GiB of memory; of longer recordings the caller read
 
 
 def main() -> None:
-    """Open the recording of each line, in at most as many bytes of memory as the line allows."""
+    """Open the recording of each line, within the memory (bytes) and processor time (s) that it allows."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # some readers print
     for line in sys.stdin:
-        path, memory = json.loads(line)
-        _limit(memory)
+        path, memory, seconds = json.loads(line)
+        _limit(memory, seconds)
         answer = _opened(path)
         answers.write(len(answer).to_bytes(8, "big") + answer)
         answers.flush()
 
 
-def _limit(memory: int) -> None:
+def _limit(memory: int, seconds: float) -> None:
     try:
         import resource
     except ImportError:  # not on Windows
         return
-    _, highest = resource.getrlimit(resource.RLIMIT_AS)
-    if highest != resource.RLIM_INFINITY:
-        memory = min(memory, highest)
-    resource.setrlimit(resource.RLIMIT_AS, (memory, highest))
+    used = int(time.process_time())
+    for kind, limit in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CPU, used + int(seconds) + 1)):
+        _, highest = resource.getrlimit(kind)
+        resource.setrlimit(
+            kind, (limit if highest == resource.RLIM_INFINITY else min(limit, highest), highest)
+        )
 
 
 def _opened(path: str) -> bytes:

@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.fuzz.seeds import CORPUS, SECRET
 from trainers.errors import DataError
 
-SECONDS = 20
+SECONDS = 60
 MEGABYTES = 1500
 """Address space of a child beyond that of its parent."""
 

@@ -1,6 +1,7 @@
 """What files of every format say of gaps, points in time and units, and files that must not harm."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -168,6 +169,7 @@ def test_a_crash_and_a_hang_of_the_reader_are_one_line(
     program = tmp_path / "reader.py"
     monkeypatch.setattr(isolated, "_PROGRAM", program)
     monkeypatch.setattr(isolated, "_SECONDS", 1.0)
+    monkeypatch.setattr(isolated, "_PATIENCE", 1.0)
     path = write_brainvision(tmp_path)
     isolated._stop()
     program.write_text("import os, signal; input(); os.kill(os.getpid(), signal.SIGSEGV)")
@@ -184,13 +186,16 @@ def test_a_reader_that_a_file_before_damaged_is_replaced(tmp_path: Path) -> None
     assert read_recording(path).ch_names == list(FOUR)
 
 
-def test_memory_is_limited_in_the_reader(tmp_path: Path) -> None:
+def test_memory_and_time_are_limited_in_the_reader() -> None:
     code = (
         f"import runpy\nlimit = runpy.run_path({str(isolated._PROGRAM)!r})['_limit']\n"
-        "limit(2 << 30)\ntry:\n    bytearray(4 << 30)\nexcept MemoryError:\n    print('refused')"
+        "limit(2 << 30, 0)\n"
+        "try:\n    bytearray(4 << 30)\nexcept MemoryError:\n    print('refused', flush=True)\n"
+        "while True:\n    pass"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert done.stdout == "refused\n"
+    assert done.returncode == -signal.SIGXCPU == -isolated._XCPU
 
 
 def test_a_damaged_set_is_refused(tmp_path: Path) -> None:
