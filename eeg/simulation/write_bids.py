@@ -1,7 +1,6 @@
 """The simulated cohort as a corpus on disk: EDF in BIDS layout, with every event."""
 
 import json
-import tempfile
 from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
@@ -14,7 +13,7 @@ from tqdm import tqdm
 from eeg.io.tables import write_table
 from eeg.simulation.cohort import LINE, Simulated, check_settings, draw_labels, simulate_subject
 from trainers.errors import DataError
-from trainers.files import refuse_content
+from trainers.files import partial_folder, refuse_content
 
 _STEP = 0.1  # µV, the resolution of the EDF's 16 bits; the simulated signals are far within their range
 
@@ -64,8 +63,8 @@ def write_cohort(
     try:
         refuse_content(out)
         out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as unfinished:
-            folder = Path(unfinished) / "cohort"
+        with partial_folder(out) as unfinished:
+            folder = unfinished / "cohort"
             folder.mkdir()
             groups = draw_labels(subjects, seed)
             one = joblib.delayed(partial(_write_subject, folder, seed=seed, minutes=minutes, sfreq=sfreq))

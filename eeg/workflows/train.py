@@ -142,6 +142,7 @@ def train(
         nullcontext() if out is None else open_run_folder(out, resume, _record(plan, design, corpus), corpus)
     ):
         if out is not None and finished(out):
+            shutil.rmtree(out / PARTS, ignore_errors=True)  # of a training killed after its last record
             return read_run(out, plan)
         design.split(splits.diagnosed(corpus), seed)  # refused before anything is loaded
         loaded = load_corpus(

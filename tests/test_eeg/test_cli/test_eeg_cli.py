@@ -27,6 +27,7 @@ from eeg.io.electrodes import TEN_TWENTY
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.reporting.export import WRITERS
 from eeg.workflows.evaluate import plan_of
+from eeg.workflows.run_folder import PARTS
 from eeg.workflows.train import read_results
 from tests.helpers import without_numbers
 from tests.test_eeg.recordings import DATA, needs_data
@@ -124,8 +125,10 @@ def test_a_finished_training_is_reported_again_and_its_folder_accepts_no_other(
     trained: Trained, cohort: Path
 ) -> None:
     again = ("train", cohort, "--out", trained.out, "--resume", "--epochs", 1, "--folds", 2)
+    (trained.out / PARTS).mkdir()  # of a training killed after it wrote its record
     shown = eeg(*again, "--hold-out", 0.25)
     assert shown.exit_code == 0
+    assert not (trained.out / PARTS).exists()
     assert shown.output in trained.result.output
     assert "hold_out was 0.25, is 0.0; name a new folder" in refused(1, *again)
     message = refused(1, *again, "--hold-out", 0.25, "--seed", 1, "--rule", "dfa")

@@ -484,6 +484,13 @@ def test_a_failure_leaves_nothing(tmp_path, monkeypatch):
     assert not any(tmp_path.iterdir())
 
 
+def test_what_a_killed_simulation_left_is_removed(tmp_path):
+    left = tmp_path / ".partial-out-x" / "cohort"
+    left.mkdir(parents=True)
+    write_cohort(tmp_path / "out", subjects=2, minutes=0.5, progress=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_one_subject_is_not_a_cohort(tmp_path):
     with pytest.raises(ValueError, match="subjects is 1"):
         write_cohort(tmp_path / "out", subjects=1)
