@@ -22,10 +22,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trainers.comparison.table import text
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerProcess  # not on Windows
 
 JOURNAL = Path(__file__).parent / "results" / "kills.jsonl"
 Contents = dict[str, object]

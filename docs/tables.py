@@ -27,6 +27,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 import journal  # noqa: E402
+import kills  # noqa: E402
 import subject_scores  # noqa: E402
 
 from tests.test_hebbian.oracles import oracle_tests  # noqa: E402
@@ -430,6 +431,14 @@ def _changed(found: list[dict[str, Any]], name: str) -> tuple[str, str, str]:
     return score, str(sum(f[name][1] != f[""][1] for f in scored)), str(len(found) - len(scored))
 
 
+# Killed commands: kills.jsonl
+
+
+def killed_commands() -> str:
+    """Return how often each command was killed, and what running it again gave."""
+    return markdown(kills.rows())
+
+
 TABLES: Mapping[str, Callable[..., str]] = {
     function.__name__.replace("_", "-"): function
     for function in (
@@ -452,5 +461,6 @@ TABLES: Mapping[str, Callable[..., str]] = {
         explanation_errors,
         explanation_speed,
         robustness,
+        killed_commands,
     )
 }

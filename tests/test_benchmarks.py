@@ -1,6 +1,7 @@
 """The statistics behind the tables of the documentation, and the conclusions drawn from them."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -110,22 +111,35 @@ WRITER = """
 import sys, time
 from pathlib import Path
 out = Path(sys.argv[1])
-out.mkdir(exist_ok=True)
+out.mkdir(parents=True, exist_ok=True)
 with (out / "log").open("a") as log:
-    for line in range(len((out / "log").read_text().splitlines()), 5):
-        time.sleep({pause})
+    for line in range(len((out / "log").read_text().splitlines()), 3):
+        time.sleep(0.05)
         print({content}, file=log, flush=True)
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 @pytest.mark.parametrize(("content", "same"), [("line", True), ("'-'.join(sys.argv[2:])", False)])
-def test_a_killed_command_is_resumed_and_compared(content, same, tmp_path, monkeypatch):
-    """The second writer writes other lines when it resumes."""
-    code = WRITER.format(pause=0.1, content=content)
-    command = kills.Command(("-c", code), ("--resume",), lambda out: (out / "log").read_text())
+def test_a_killed_command_is_run_again_and_compared(content, same, tmp_path, monkeypatch):
+    """The second writer writes other lines when it continues."""
+    (tmp_path / "writer.py").write_text(WRITER.format(content=content))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(kills, "PRELOAD", ["trainers.comparison.table"])
+    command = kills.Command(("writer",), ("--resume",))
     monkeypatch.setitem(kills.COMMANDS, "writer", command)
-    expected, _ = kills.reference(command, tmp_path / "reference")
-    trial = kills.kill("writer", 0, expected, 0.0, tmp_path / "trial")
+    runner = kills.Runner(tmp_path)
+    whole = kills.reference(runner, command, tmp_path / "reference")
+    trial = kills.kill(runner, "writer", 0, replace(whole, seconds=0.0), tmp_path / "trial")
     assert trial.killed
-    assert (trial.same, trial.error, trial.left) == (same, "", 0)
+    assert (trial.same, trial.error, trial.left, trial.damaged) == (same, "", 0, 0)
+
+
+def test_files_of_an_earlier_result_are_damaged_unless_they_are_whole(tmp_path):
+    earlier, out = tmp_path / "earlier", tmp_path / "out"
+    for folder, contents in ((earlier, "1111"), (out, "123")):
+        folder.mkdir()
+        for name, content in zip("abcd", contents, strict=False):
+            (folder / name).write_text(content)
+    whole = kills.Reference({**kills.files(earlier), "b": kills.files(out)["b"]}, 0.0, earlier)
+    assert kills.count_damaged(kills.files, out, whole) == 2  # c is neither, d is missing

@@ -10,7 +10,7 @@ from string import punctuation
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown import Markdown
 from markupsafe import Markup
-from matplotlib.figure import Figure
+from matplotlib import rc_context
 
 from eeg.disclaimers import NORMAL_EEG, NOT_A_FINDING, RESEARCH_USE
 from eeg.explanation.faithfulness import RANDOM
@@ -75,14 +75,15 @@ def _draw(draw: Drawing, analysis: RecordingAnalysis) -> Iterator[tuple[Picture 
     """Yield pictures as SVG; a fault in one becomes a line without a picture and does not cost the report."""
     try:
         for picture in draw(analysis):
-            yield picture, _render_svg(picture.figure)
+            yield picture, _render_svg(picture)
     except Exception as error:
         yield None, Markup("A figure cannot be drawn: ") + describe_unexpected(error)
 
 
-def _render_svg(figure: Figure) -> Markup:
+def _render_svg(picture: Picture) -> Markup:
     content = StringIO()
-    figure.savefig(content, format="svg", metadata=_ANONYMOUS)
+    with rc_context({"svg.hashsalt": picture.tag}):  # else identifiers in the SVG are random
+        picture.figure.savefig(content, format="svg", metadata=_ANONYMOUS)
     svg = content.getvalue()
     return Markup(svg[svg.index("<svg") :])
 

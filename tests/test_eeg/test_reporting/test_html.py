@@ -174,6 +174,10 @@ def test_segments_are_listed_in_rank_order_and_drawn(page: str) -> None:
     assert page.count("<svg") == 5, "calibration, overview, two pages, curves"
 
 
+def test_a_report_has_the_same_bytes_again(page: str, tmp_path: Path) -> None:
+    assert report(tmp_path / "report.html") == page
+
+
 def test_the_card_is_shown_and_its_html_is_text(page: str) -> None:
     assert "<td>ROC-AUC</td>" in page
     assert "&lt;b&gt;figure" in page
