@@ -61,9 +61,9 @@ def write_cohort(
         raise ValueError(f"subjects is {subjects}, expected at least 2, one for each group")
     check_settings(minutes, sfreq)
     try:
-        refuse_content(out)
         out.parent.mkdir(parents=True, exist_ok=True)
         with partial_folder(out) as unfinished:
+            refuse_content(out)
             folder = unfinished / "cohort"
             folder.mkdir()
             groups = draw_labels(subjects, seed)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import mne
@@ -484,10 +485,15 @@ def test_a_failure_leaves_nothing(tmp_path, monkeypatch):
     assert not any(tmp_path.iterdir())
 
 
-def test_what_a_killed_simulation_left_is_removed(tmp_path):
-    left = tmp_path / ".partial-out-x" / "cohort"
-    left.mkdir(parents=True)
-    write_cohort(tmp_path / "out", subjects=2, minutes=0.5, progress=False)
+@pytest.mark.parametrize("complete", [False, True])
+def test_what_a_killed_simulation_left_is_removed(complete, tmp_path):
+    out = tmp_path / "out"
+    if complete:  # killed after the cohort got its name
+        out.mkdir()
+        (out / "participants.tsv").touch()
+    (tmp_path / ".partial-out-x" / "cohort").mkdir(parents=True)
+    with pytest.raises(SettingsError, match="not empty") if complete else nullcontext():
+        write_cohort(out, subjects=2, minutes=0.5, progress=False)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
