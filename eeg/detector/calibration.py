@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.special import expit, logit as log_odds
-from sklearn.linear_model import LogisticRegression
 
 from eeg.detector import conformal
 from eeg.detector.conformal import Conformal
@@ -73,22 +72,43 @@ def fit_calibration(scores: np.ndarray, labels: np.ndarray) -> Calibration:
         raise ValueError(
             f"calibration needs both classes, got {positive} with and {negative} without epilepsy"
         )
-    prevalence = positive / len(labels)
-    kept = conformal.calibrate(scores, labels)
-    target = np.where(labels == 1, (positive + 1) / (positive + 2), 1 / (negative + 2))
-    centre, spread = float(np.mean(scores)), float(np.std(scores)) or 1.0
-    z = ((scores - centre) / spread)[:, None]
-    model = LogisticRegression(C=np.inf, max_iter=1000)
-    model.fit(
-        np.concatenate([z, z]),
-        np.repeat([1, 0], len(scores)),
-        sample_weight=np.concatenate([target, 1 - target]),
+    slope, intercept = _sigmoids(scores[None], labels)
+    return Calibration(
+        float(slope[0]),
+        float(intercept[0]),
+        positive / len(labels),
+        len(labels),
+        conformal.calibrate(scores, labels),
     )
-    slope = float(model.coef_[0, 0]) / spread
-    if slope <= 0:
-        return Calibration(0.0, float(log_odds(prevalence)), prevalence, len(labels), kept)
-    intercept = float(model.intercept_[0]) - slope * centre
-    return Calibration(slope, intercept, prevalence, len(labels), kept)
+
+
+def _sigmoids(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the slope and intercept (R,) of each row of ``scores`` (R, n), with labels (n,).
+
+    Newton's method, all rows at once.  A step that moves a logit by more than 1 is shortened to that: then the
+    loss decreases with each step, however far the start is from the minimum (Bach 2010).
+    """
+    positive, negative = int(np.sum(labels == 1)), int(np.sum(labels == 0))
+    target = np.where(labels == 1, (positive + 1) / (positive + 2), 1 / (negative + 2))
+    low, high = scores.min(axis=1), scores.max(axis=1)
+    centre, spread = (low + high) / 2, np.where(low < high, (high - low) / 2, 1.0)
+    z = (scores - centre[:, None]) / spread[:, None]
+    x = np.stack([z, np.ones_like(z)], axis=1)
+    solution = np.zeros((len(scores), 2))
+    for _ in range(1000):
+        p = expit(np.einsum("rk,rkn->rn", solution, x))
+        gradient = np.einsum("rkn,rn->rk", x, p - target)
+        # The small ridge makes the slope 0 where all scores are equal.
+        curvature = np.einsum("rkn,rn,rln->rkl", x, p * (1 - p), x) + 1e-12 * np.eye(2)
+        step = np.linalg.solve(curvature, gradient[:, :, None])[:, :, 0]
+        change = np.abs(np.einsum("rk,rkn->rn", step, x)).max(axis=1, keepdims=True)
+        solution -= step / np.maximum(change, 1)
+        if change.max() < 1e-8:
+            break
+    slope = solution[:, 0] / spread
+    separates = slope > 0
+    prior = log_odds(positive / len(labels))
+    return np.where(separates, slope, 0.0), np.where(separates, solution[:, 1] - slope * centre, prior)
 
 
 def score_interval(
@@ -120,12 +140,12 @@ def score_interval(
     ValueError
         If the calibration stores no subjects of one group.
     """
-    kept = calibration.conformal
-    labels = np.repeat([1, 0], [len(kept.epilepsy), len(kept.control)])
+    groups = calibration.conformal.epilepsy, calibration.conformal.control
     rng = np.random.default_rng(seed)
-    drawn = []
-    for _ in range(resamples):
-        scores = np.concatenate([rng.choice(group, len(group)) for group in (kept.epilepsy, kept.control)])
-        drawn.append(float(expit(fit_calibration(scores, labels).logit(score, prevalence))))
-    low, high = np.quantile(drawn, [0.025, 0.975])
+    drawn = np.array(
+        [np.concatenate([rng.choice(group, len(group)) for group in groups]) for _ in range(resamples)]
+    )
+    sigmoids = _sigmoids(drawn, np.repeat([1, 0], [len(group) for group in groups]))
+    refitted = [replace(calibration, slope=a, intercept=b) for a, b in zip(*sigmoids, strict=True)]
+    low, high = np.quantile([expit(one.logit(score, prevalence)) for one in refitted], [0.025, 0.975])
     return float(low), float(high)

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, strategies as st
 from scipy.optimize import minimize
 from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
 
-from eeg.detector.calibration import NOT_SEPARATED, Calibration, fit_calibration
+from eeg.detector.calibration import NOT_SEPARATED, Calibration, fit_calibration, score_interval
 
 calibrations = st.builds(
     Calibration, st.floats(0.01, 10), st.floats(-5, 5), st.floats(0.05, 0.95), st.just(10)
@@ -63,12 +64,54 @@ def test_the_fit_is_platts(scale: float, apart: float) -> None:
     scores = apart * labels + rng.normal(size=40)  # 10 apart they are separable, and the slope stays finite
     slope, intercept = platt(scores, labels)
     found = fit_calibration(scale * scores + 3, labels)
-    assert found.slope * scale == pytest.approx(slope, rel=2e-3)
-    assert found.intercept + 3 * found.slope == pytest.approx(intercept, rel=2e-3, abs=2e-3)
+    assert found.slope * scale == pytest.approx(slope, rel=1e-5)
+    assert found.intercept + 3 * found.slope == pytest.approx(intercept, rel=1e-5, abs=1e-5)
     assert (found.prevalence, found.n) == (15 / 40, 40)
 
 
-@pytest.mark.parametrize("scores", [-np.arange(20.0), np.zeros(20)])
+def refit(scores: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """Fit scikit-learn's logistic regression, each subject once in each class with its target as weight."""
+    positive, negative = (labels == 1).sum(), (labels == 0).sum()
+    target = np.where(labels == 1, (positive + 1) / (positive + 2), 1 / (negative + 2))
+    model = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-12)
+    weight = np.concatenate([target, 1 - target])
+    model.fit(np.tile(scores, 2)[:, None], np.repeat([1, 0], len(scores)), sample_weight=weight)
+    return float(model.coef_[0, 0]), float(model.intercept_[0])
+
+
+@given(
+    st.integers(3, 40), st.integers(3, 40), st.floats(-1, 10), st.floats(0.1, 30), st.integers(0, 2**32 - 1)
+)
+def test_the_fit_is_scikit_learns(epilepsy: int, control: int, apart: float, scale: float, seed: int) -> None:
+    labels = np.repeat([1, 0], [epilepsy, control])
+    scores = np.random.default_rng(seed).normal(apart * labels)
+    slope, intercept = refit(scores, labels)
+    found = fit_calibration(scale * scores, labels)
+    if slope > 1e-6:
+        assert found.slope * scale == pytest.approx(slope, rel=1e-6, abs=1e-9)
+        assert found.intercept == pytest.approx(intercept, rel=1e-6, abs=1e-6)
+    else:
+        assert found.slope < 1e-5
+
+
+@pytest.mark.parametrize("apart", [0.0, 1.0, 20.0])
+def test_an_interval_is_the_quantiles_of_sigmoids_fitted_one_by_one(apart: float) -> None:
+    rng = np.random.default_rng(3)
+    labels = np.repeat([1, 0], [7, 12])
+    found = fit_calibration(rng.normal(apart * labels), labels)
+    groups = found.conformal.epilepsy, found.conformal.control
+    drawn = np.random.default_rng(5)
+    probabilities = []
+    for _ in range(50):
+        slope, intercept = refit(np.concatenate([drawn.choice(g, len(g)) for g in groups]), labels)
+        prior = math.log(7 / 12)
+        logit = slope * 0.5 + intercept if slope > 0 else prior
+        probabilities.append(expit(logit - prior + math.log(0.2 / 0.8)))
+    interval = score_interval(found, 0.5, 0.2, seed=5, resamples=50)
+    assert interval == pytest.approx(np.quantile(probabilities, [0.025, 0.975]), rel=1e-6)
+
+
+@pytest.mark.parametrize("scores", [-np.arange(20.0), np.full(20, 0.1)])
 def test_an_uninformative_score_has_the_prior(scores: np.ndarray) -> None:
     labels = np.repeat([0, 1], [12, 8])
     found = fit_calibration(scores, labels)
