@@ -11,7 +11,7 @@ import pkgutil
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
@@ -37,6 +37,12 @@ def _built_in() -> tuple[ModuleInfo, ...]:
     return tuple(sorted(infos, key=lambda info: info.family))
 
 
+@cache
+def installed_rules() -> tuple[EntryPoint, ...]:
+    """Return the entry points of other packages' rules: a search of all packages, done once a process."""
+    return tuple(entry_points(group="hebbian.rules"))
+
+
 def list_rules() -> dict[str, RuleInfo]:
     """Return every rule by name: the built-in ones and those that installed packages register.
 
@@ -51,7 +57,7 @@ def list_rules() -> dict[str, RuleInfo]:
     for info in _built_in():
         if isinstance(info, RuleInfo):
             _add(rules, info, "hebbian")
-    for point in entry_points(group="hebbian.rules"):
+    for point in installed_rules():
         infos = registered(point.load())
         if not infos:
             raise TypeError(

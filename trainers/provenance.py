@@ -21,6 +21,7 @@ import torch
 from cattrs import Converter, transform_error
 from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
 
+from hebbian.registry import installed_rules
 from hebbian.rule_info import registered
 from trainers.data.batches import Split, tensor_digest
 from trainers.errors import DataError
@@ -45,7 +46,7 @@ def suppliers(rules: Collection[str], data: str = "") -> dict[str, str]:
     points = [
         *(
             point
-            for point in entry_points(group="hebbian.rules")
+            for point in installed_rules()
             if any(info.name in rules for info in registered(point.load()))
         ),
         *entry_points(group="hebbian.data", name=data),

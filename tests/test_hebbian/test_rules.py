@@ -732,7 +732,7 @@ def test_another_package_registers_a_rule(monkeypatch):
         def load(self):
             return self.loaded
 
-    monkeypatch.setattr(registry, "entry_points", lambda group: [Point()] if group == "hebbian.rules" else [])
+    monkeypatch.setattr(registry, "installed_rules", lambda: (Point(),))
     info = registry.find_rule("mine")
     assert isinstance(info, RuleInfo)
     assert (info.traits, info.supervised) == ({"local"}, False)
