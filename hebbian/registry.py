@@ -140,7 +140,7 @@ def build(
     ValueError
         If no rule has that name, or a rule that learns from labels gets no criterion.
     TypeError
-        If the rule does not take the settings, or takes none for single layers.
+        If the rule does not take the settings, or layers, or settings for single layers.
 
     Examples
     --------
@@ -156,4 +156,8 @@ def build(
     each = layers if layers is None or isinstance(layers, Mapping) else {path: {} for path in layers}
     if any((each or {}).values()) and not info.layer_settings:
         raise TypeError(f"{name!r} takes no settings for single layers; give the layers as a list of paths")
-    return info.build(BuildContext(model, criterion, example, classes, each, settings))
+    context = BuildContext(model, criterion, example, classes, each, settings)
+    rule = info.build(context)
+    if info.supervised and each is not None and "layers" not in vars(context):
+        raise TypeError(f"{name!r} acts at all layers of the model; give no layers")
+    return rule

@@ -383,7 +383,7 @@ class TappedRule(Rule):
             if path in called and not self.propagates:
                 raise RuntimeError(
                     f"layer {path!r} is called more than once in a forward pass, so {act}; use one layer for "
-                    "each call, or choose other layers"
+                    "each call, or choose other layers if the rule takes any"
                 )
             called.append(path)
             if grad and self.propagates:
@@ -407,7 +407,7 @@ class TappedRule(Rule):
                 raise RuntimeError(
                     f"layer {missing[0]!r} is not called as a module in the forward pass, so {act}; its "
                     "parent may skip it or use the weight directly (nn.MultiheadAttention, F.linear): call "
-                    "the layer, or choose other layers"
+                    "the layer, or choose other layers if the rule takes any"
                 )
             if torch.is_grad_enabled() != grad:
                 raise RuntimeError(
@@ -428,7 +428,8 @@ class TappedRule(Rule):
             if any(uses[p] > known for p in layer.parameters(recurse=False)):
                 raise RuntimeError(
                     f"the weight of layer {path!r} is also used without calling the layer (F.linear), where "
-                    f"{type(self).__name__} cannot act; use one layer for each call, or choose other layers"
+                    f"{type(self).__name__} cannot act; use one layer for each call, "
+                    "or choose other layers if the rule takes any"
                 )
 
 

@@ -706,6 +706,12 @@ def test_only_rules_with_plasticities_accept_settings_for_single_layers():
         registry.build("fa", net(), F.cross_entropy, example=data()[0], classes=4, layers=layers)
 
 
+@pytest.mark.parametrize("name", ["fa", "dfa", "node-perturbation"])
+def test_a_rule_that_acts_at_all_layers_refuses_layers(name):
+    with pytest.raises(TypeError, match=f"'{name}' acts at all layers of the model"):
+        registry.build(name, net(), F.cross_entropy, example=data()[0], classes=4, layers=["0.0"])
+
+
 def test_a_rule_that_learns_from_labels_needs_a_criterion():
     with pytest.raises(ValueError, match="needs a criterion, got None"):
         registry.build("fa", net(), None, example=data()[0], classes=4)

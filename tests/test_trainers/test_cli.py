@@ -215,6 +215,12 @@ def test_greedy_applies_to_unsupervised_rules_only(tmp_path):
     }
 
 
+def test_greedy_is_refused_where_no_rule_learns_without_labels():
+    result = call_hebbian("train", "--rule", "dfa", "--greedy")
+    assert result.exit_code == 2
+    assert "greedy training needs a rule that learns without labels, got dfa" in result.output
+
+
 def test_the_readout_has_as_many_epochs_as_a_supervised_control(tmp_path):
     out = tmp_path / "run"
     result = call_hebbian("train", "--rule", "softhebb", "--epochs", "2", "--hidden", "8", "--out", str(out))

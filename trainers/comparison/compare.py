@@ -95,6 +95,10 @@ class Comparison:
                 find_rule(name)
         except ValueError as error:
             raise SettingsError(str(error)) from error
+        if self.greedy and all(rule in CONTROLS or find_rule(rule).supervised for rule in self.rules):
+            raise SettingsError(
+                f"greedy training needs a rule that learns without labels, got {', '.join(self.rules)}"
+            )
 
     @classmethod
     def from_record(cls, run: Any) -> Comparison:
