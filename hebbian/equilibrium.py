@@ -101,6 +101,11 @@ class EquilibriumPropagation(ChainRule):
         self.links = [_link(block) for block in self.blocks]
         self.beta, self.steps, self.nudge = beta, steps, nudge
 
+    def _check_chain(self, x: Tensor) -> None:
+        super()._check_chain(x)
+        if any([*_link(b)] != [*link] for b, link in zip(self.blocks, self.links, strict=True)):
+            raise RuntimeError("layers of the model were replaced; build the rule after that")
+
     def harmony(self, drive: Tensor, s: list[Tensor]) -> Tensor:
         """Return Phi of the states ``s``, summed over the batch; ``drive`` is f_1(x)."""
         fields = [drive, *(f(below) for f, below in zip(self.links[1:], s[:-1], strict=True))]
@@ -147,7 +152,7 @@ class EquilibriumPropagation(ChainRule):
         """Return minus the contrast of the phases, mean over the batch; ``y`` (N,) are classes."""
         if y is None:
             raise ValueError("equilibrium propagation needs targets: rule(x, y)")
-        check_classes(y, self.classes)
+        check_classes(y, self.classes, len(x))
         target = F.one_hot(y, self.classes).to(x.dtype)
         s = self.sweep(x)
         with evaluating(self.model):

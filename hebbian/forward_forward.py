@@ -93,7 +93,7 @@ class ForwardForward(ChainRule):
         """Return the sum over the blocks of the mean loss of a true label and a false one."""
         if y is None:
             raise ValueError("Forward-Forward needs targets: rule(x, y)")
-        check_classes(y, self.classes)
+        check_classes(y, self.classes, len(x))
         both = torch.cat([self.write(x, y), self.write(x, self.others(y))])
         true, false = self.goodness(both).chunk(2, 1)
         return F.softplus(self.slope * (false - true)).mean(1).sum()

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hebbian.rule import ChainRule, Criterion, block_outputs, forward_detached
+from hebbian.rule import ChainRule, Criterion, block_outputs, check_classes, forward_detached
 from hebbian.rule_info import CHAIN, register_rule
 from hebbian.synapse import CONVOLUTION_FOR, init_uniform
 
@@ -305,4 +305,6 @@ class MonoForward(ChainRule):
 
 def _codes(y: Tensor, classes: int) -> Tensor:
     """Convert targets, (N,) classes or (N, 1) for one logit, to one-hot rows."""
+    if classes > 1:
+        check_classes(y, classes)
     return torch.cat([1 - y, y], 1) if classes == 1 else F.one_hot(y, classes)

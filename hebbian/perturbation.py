@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hebbian.rule import Criterion, Rule, TappedRule, check_classes, full_precision
+from hebbian.rule import Criterion, Rule, TappedRule, check_classes, check_tensor, full_precision
 from hebbian.rule_info import ANY_LAYERS, register_rule
 from hebbian.synapse import correlate, randn_like, rows, surrogate, weight_layers
 
@@ -24,8 +24,9 @@ def sample_losses(criterion: Criterion, scores: Tensor, y: Tensor) -> Tensor:
     ValueError
         If a label (N,) is not a class: the criterion of an ignored sample alone is 0 / 0.
     """
-    if y.ndim == 1:
-        check_classes(y, scores.shape[1])
+    check_tensor("the model", scores)
+    if y.ndim == 1 and not y.is_floating_point():
+        check_classes(y, scores.shape[1], len(scores))
     each = torch.func.vmap(lambda s, t: criterion(s[None], t[None]))
     losses: Tensor = each(scores, y)
     return losses

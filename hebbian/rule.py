@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.utils import checkpoint
 
-from hebbian.synapse import NORMS, has_own_forward, synaptic, weight_layers
+from hebbian.synapse import NORMS, has_own_forward, is_set_by_hook, synaptic, weight_layers
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 """(scores (N, K), targets) -> scalar, the mean over the batch, as torch's loss modules do."""
@@ -94,14 +94,19 @@ def has_classes(scores: Tensor, y: Tensor) -> bool:
     return int(y.min()) >= 0 and int(y.max()) < max(k, 2)
 
 
-def check_classes(y: Tensor, classes: int) -> None:
-    """Raise `ValueError` if a label in ``y`` (N,) is not a class from 0 to ``classes`` - 1.
+def check_classes(y: Tensor, classes: int, count: int | None = None) -> None:
+    """Raise `ValueError` if ``y`` is not (count,) labels, each of them a class from 0 to ``classes`` - 1.
 
     For rules that need a class of every sample, also where a criterion ignores some.  Not checked in a
     compiled graph.
     """
-    if torch.compiler.is_compiling() or y.is_floating_point():
+    if torch.compiler.is_compiling():
         return
+    if y.is_floating_point() or y.shape != (len(y) if count is None else count,):
+        raise ValueError(
+            f"targets are {y.dtype} {tuple(y.shape)}; expected one class for each of {count or len(y)} "
+            "samples, integers (N,): for one-hot targets y.argmax(1)"
+        )
     if (bad := y[(y < 0) | (y >= classes)]).numel():
         raise ValueError(
             f"label {int(bad[0])}; expected classes 0 to {classes - 1}: leave out samples without a class"
@@ -138,6 +143,7 @@ class Block(nn.Sequential):
                 f"block {self.name!r} changes its input in place, which the rule still needs; use operations "
                 "that are not in place (inplace=False)"
             )
+        check_tensor(f"block {self.name!r}", out)
         lost = torch.is_grad_enabled() and not out.requires_grad
         if lost and any(p.requires_grad for p in self.parameters()):
             raise RuntimeError(
@@ -194,6 +200,14 @@ def _has_weights(child: nn.Module) -> bool:
 
 class NoReadout(nn.Identity):
     """The last block of a chain in which only hidden blocks learn."""
+
+
+def check_tensor(what: str, out: object) -> None:
+    """Raise `TypeError` if the output of a module is not a tensor."""
+    if not isinstance(out, Tensor):
+        raise TypeError(
+            f"{what} returns a {type(out).__name__}, expected a tensor; wrap it in a module that returns one"
+        )
 
 
 @contextmanager
@@ -304,6 +318,31 @@ class ChainRule(Rule):
         super().__init__(model)
         self.blocks = blocks(model)
 
+    def __call__(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Return `forward`, after a check that running the blocks is running the model.
+
+        Raises
+        ------
+        RuntimeError
+            If children of the model were replaced since the rule was built, or the model has hooks.
+        ValueError
+            If ``x`` is not a batch.
+        """
+        if not torch.compiler.is_compiling():
+            self._check_chain(x)
+        return super().__call__(x, y)
+
+    def _check_chain(self, x: Tensor) -> None:
+        children = [child for block in self.blocks for child in block]
+        if children != [*self.model._modules.values()]:
+            raise RuntimeError("children of the model were replaced; build the rule after that")
+        if self.model._forward_pre_hooks or self.model._forward_hooks:
+            raise RuntimeError(
+                "the model has forward hooks, and this rule runs its children only; register them on a child"
+            )
+        if x.is_floating_point() and x.ndim < 2:
+            raise ValueError(f"input of shape {tuple(x.shape)}, expected a batch (N, ...)")
+
 
 class TappedRule(Rule):
     """A rule that acts at chosen layers of any model during its forward pass.
@@ -322,7 +361,10 @@ class TappedRule(Rule):
     Raises
     ------
     TypeError
-        If a layer has a forward of its own or shares a parameter with another module.
+        If a layer has a forward of its own, shares a parameter with another module, or has a weight that a
+        hook computes where no gradient is recorded.
+    ValueError
+        If there are no layers.
     """
 
     propagates = False
@@ -337,11 +379,22 @@ class TappedRule(Rule):
     def __init__(self, model: nn.Module, layers: Iterable[str]) -> None:
         super().__init__(model)
         self.layers: dict[Any, str] = {synaptic(model, path): path for path in layers}
+        if not self.layers:
+            raise ValueError(
+                f"{type(self).__name__} has no layer of {type(model).__name__} to act at; it acts at Linear "
+                "and ConvNd layers, a plasticity by default at all but the last"
+            )
         for layer, path in self.layers.items():
             if has_own_forward(layer):
                 raise TypeError(
-                    f"layer {path!r} is a {type(layer).__name__}, whose forward is not that of a Linear or "
-                    "ConvNd layer; use one of torch's, with torch.nn.utils.parametrize for its weight"
+                    f"layer {path!r} ({type(layer).__name__}) has a forward of its own, not that of a Linear "
+                    "or ConvNd layer; use one of torch's, with torch.nn.utils.parametrize for its weight"
+                )
+            if self.cuts_error and is_set_by_hook(layer):
+                raise TypeError(
+                    f"the weight of layer {path!r} is set by a hook (torch.nn.utils.weight_norm, "
+                    f"spectral_norm, prune), where {type(self).__name__} cannot change it; use "
+                    "torch.nn.utils.parametrizations, or prune.remove"
                 )
         for owners in _owners(model).values():
             if len(owners) > 1 and not self.layers.keys().isdisjoint(owners):
@@ -403,6 +456,7 @@ class TappedRule(Rule):
             torch.set_grad_enabled(grad and not (self.cuts_error and self.layers)),
         ):
             out = self.model(x)
+            check_tensor(f"model {type(self.model).__name__}", out)
             if missing := [path for path in self.layers.values() if path not in called]:
                 raise RuntimeError(
                     f"layer {missing[0]!r} is not called as a module in the forward pass, so {act}; its "
@@ -425,7 +479,7 @@ class TappedRule(Rule):
         uses = parameter_uses(out)
         for layer, path in self.layers.items():
             known = called.count(path) if self.propagates else 0
-            if any(uses[p] > known for p in layer.parameters(recurse=False)):
+            if any(uses[p] > known for p in (layer._parameters.get("weight"), layer.bias)):
                 raise RuntimeError(
                     f"the weight of layer {path!r} is also used without calling the layer (F.linear), where "
                     f"{type(self).__name__} cannot act; use one layer for each call, "

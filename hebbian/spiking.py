@@ -180,6 +180,11 @@ class RewardSpikeTiming(SpikeTiming):
         """Return R - mean R of each sample."""
         if y is None:
             raise ValueError("reward-modulated STDP needs targets: rule(x, y)")
+        if y.numel() != len(scores):
+            raise ValueError(
+                f"targets {tuple(y.shape)}; expected one class for each of {len(scores)} samples, (N,): for "
+                "one-hot targets y.argmax(1)"
+            )
         right = (probabilities(scores).argmax(1) == y.flatten()).to(scores.dtype)
         return right - right.mean()
 

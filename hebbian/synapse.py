@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn import grad
+from torch.nn.utils.parametrize import is_parametrized
 
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 Synaptic = nn.Linear | Convolution
@@ -26,7 +27,19 @@ _WEIGHT_GRADIENT: dict[int, Callable[..., Tensor]] = {
 
 
 def weight_layers(model: nn.Module) -> list[str]:
-    """Return the paths of all Linear and ConvNd layers of ``model``, in order of registration."""
+    """Return the paths of all Linear and ConvNd layers of ``model``, in order of registration.
+
+    Raises
+    ------
+    TypeError
+        If a part of the model is scripted or traced, whose layers cannot be reached.
+    """
+    for path, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule) and [*module.parameters()]:
+            raise TypeError(
+                f"module {path!r} is scripted or traced, so that no rule can act at its layers; use the "
+                "original module, and torch.compile for speed"
+            )
     return [path for path, module in model.named_modules() if isinstance(module, LAYERS)]
 
 
@@ -52,12 +65,17 @@ def synaptic(model: nn.Module, path: str) -> Synaptic:
 
 
 def has_own_forward(layer: Synaptic) -> bool:
-    """Return whether the class of ``layer`` computes its output in another way than torch's."""
+    """Return whether ``layer`` computes its output in another way than torch's class."""
     base = next(base for base in LAYERS if isinstance(layer, base))
     return any(
-        getattr(type(layer), name, None) is not getattr(base, name, None)
+        name in vars(layer) or getattr(type(layer), name, None) is not getattr(base, name, None)
         for name in ("forward", "_conv_forward")
     )
+
+
+def is_set_by_hook(layer: Synaptic) -> bool:
+    """Return whether a forward pre-hook computes the weight of ``layer`` and assigns it."""
+    return "weight" not in layer._parameters and not is_parametrized(layer, "weight")
 
 
 def rows(u: Tensor, layer: Synaptic) -> Tensor:

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import prune
 from torch.utils.checkpoint import checkpoint
 
 from hebbian import (
@@ -31,6 +32,7 @@ NAMES = sorted(registry.list_rules())
 CHAINS = {name for name in NAMES if "chain" in registry.find_rule(name).needs}
 AT_LAYERS = set(NAMES) - CHAINS - {"backprop", "weight-perturbation"}
 FEEDBACK = {name for name in AT_LAYERS if registry.find_rule(name).family == "feedback"}
+LOCAL = sorted(AT_LAYERS - FEEDBACK - {"node-perturbation", "three-factor"})
 REFUSED = {
     "keyword call": set(),
     "compiled layer": set(),
@@ -167,9 +169,6 @@ class Residual(nn.Module):
         return self.head(self.norms[2](h))
 
 
-LOCAL = sorted(AT_LAYERS - FEEDBACK - {"node-perturbation", "three-factor"})
-
-
 @pytest.mark.parametrize("name", LOCAL)
 def test_no_error_passes_the_last_plastic_layer_by_a_skip(name):
     torch.manual_seed(0)
@@ -245,8 +244,65 @@ def test_a_layer_without_torchs_forward_is_refused():
         def forward(self, x):
             return F.linear(x, self.weight.tril(), self.bias)
 
-    with pytest.raises(TypeError, match=r"layer '0' is a Masked, whose forward is not that of a Linear"):
-        FeedbackAlignment(nn.Sequential(Masked(6, 6), nn.Linear(6, 4)), F.cross_entropy)
+    model = nn.Sequential(Masked(6, 6), nn.Linear(6, 4))
+    with pytest.raises(TypeError, match=r"layer '0' \(Masked\) has a forward of its own"):
+        FeedbackAlignment(model, F.cross_entropy)
+    model[0] = nn.Linear(6, 6)
+    model[0].forward = lambda x: F.linear(x, model[0].weight.tril())
+    with pytest.raises(TypeError, match=r"layer '0' \(Linear\) has a forward of its own"):
+        FeedbackAlignment(model, F.cross_entropy)
+
+
+class Readout(nn.Module):
+    """A cell of torch and a readout, a layer or a parameter."""
+
+    def __init__(self, linear):
+        super().__init__()
+        self.cell = nn.RNN(5, 6, batch_first=True)
+        self.head = nn.Linear(6, 4) if linear else nn.ParameterList([torch.randn(4, 6)])
+
+    def forward(self, x):
+        h = self.cell(x.view(-1, 4, 5))[0][:, -1]
+        return self.head(h) if isinstance(self.head, nn.Linear) else h @ self.head[0].T
+
+
+@pytest.mark.parametrize("name", sorted(AT_LAYERS))
+def test_a_rule_without_a_layer_to_act_at_is_refused(name):
+    with pytest.raises(ValueError, match="has no layer of Readout to act at"):
+        build(name, Readout(linear=name in LOCAL).double())
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script")
+@pytest.mark.parametrize("name", sorted(AT_LAYERS))
+def test_scripted_layers_are_refused(name):
+    model = nn.Sequential(torch.jit.script(nn.Sequential(nn.Linear(20, 6), nn.Tanh())), nn.Linear(6, 4))
+    with pytest.raises(TypeError, match="module '0' is scripted"):
+        build(name, model.double())
+
+
+@pytest.mark.parametrize("name", sorted(AT_LAYERS))
+def test_a_weight_that_a_hook_computes_learns_by_the_rule_or_is_refused(name):
+    """The layer is pruned by a mask of ones, so that it computes what it did."""
+    plain, hooked = (nn.Sequential(nn.Linear(20, 6), nn.Tanh(), nn.Linear(6, 4)).double() for _ in range(2))
+    hooked.load_state_dict(plain.state_dict())
+    prune.identity(hooked[0], "weight")
+    if name in LOCAL:
+        with pytest.raises(TypeError, match="weight of layer '0' is set by a hook"):
+            build(name, hooked)
+        return
+    found = grads(build(name, hooked), *batch(8, 20))
+    found["model.0.weight"] = found.pop("model.0.weight_orig")
+    assert_same(found, grads(build(name, plain), *batch(8, 20)))
+
+
+@pytest.mark.parametrize("name", sorted(AT_LAYERS))
+def test_a_model_that_returns_no_tensor_is_refused(name):
+    class Pair(nn.Sequential):
+        def forward(self, x):
+            return super().forward(x), None
+
+    with pytest.raises(TypeError, match="model Pair returns a tuple, expected a tensor"):
+        grads(build(name, Pair(nn.Linear(20, 6), nn.Linear(6, 4)).double()), *batch(8, 20))
 
 
 @pytest.mark.parametrize("layer", [nn.Conv1d(3, 4, 3), nn.Conv2d(3, 4, 3)])
@@ -321,6 +377,39 @@ class Skip(nn.Sequential):
 def test_a_model_that_is_not_a_chain_of_blocks_is_refused(name, model, message):
     with pytest.raises(TypeError, match=message):
         build(name, model, torch.zeros(2, 20))
+
+
+@pytest.mark.parametrize("name", sorted(CHAINS))
+def test_what_is_not_a_run_of_the_blocks_is_refused(name):
+    x, y = batch(8, 20)
+    with pytest.raises(TypeError, match="block '0' returns a tuple, expected a tensor"):
+        build(name, nn.Sequential(nn.RNN(20, 6), nn.Linear(6, 4)).double())(x, y)
+    model = nn.Sequential(nn.Sequential(nn.Linear(20, 6)), nn.ReLU(), nn.Linear(6, 4)).double()
+    rule = build(name, model)
+    with pytest.raises(ValueError, match=r"input of shape \(20,\), expected a batch"):
+        rule(x[0], y[0])
+    hook = model.register_forward_pre_hook(lambda model, args: (2 * args[0],))
+    with pytest.raises(RuntimeError, match="the model has forward hooks"):
+        rule(x, y)
+    hook.remove()
+    model[0][0] = nn.Linear(20, 6).double()
+    if name == "eqprop":  # lists the layers inside blocks
+        with pytest.raises(RuntimeError, match="layers of the model were replaced"):
+            rule(x, y)
+    else:
+        assert "model.0.0.weight" in grads(rule, x, y)
+    model[2] = nn.Linear(6, 4).double()
+    with pytest.raises(RuntimeError, match="children of the model were replaced"):
+        rule(x, y)
+
+
+@pytest.mark.parametrize("name", ["forward-forward", "eqprop", "sim", "predsim", "rstdp"])
+@pytest.mark.parametrize("targets", [F.one_hot(batch(8, 20)[1], 4).double(), batch(1, 20)[1]])
+def test_a_rule_that_needs_a_class_of_every_sample_refuses_other_targets(name, targets):
+    model = nn.Sequential(nn.Linear(20, 6), nn.ReLU(), nn.Linear(6, 4)).double()
+    expected = "expected one class for each of 8 samples|to match target batch_size"
+    with pytest.raises(ValueError, match=expected):
+        build(name, model)(batch(8, 20)[0], targets)
 
 
 def test_a_skip_inside_a_block_is_not_lost_by_equilibrium_propagation():

@@ -149,7 +149,8 @@ class TrainingData:
             )
         if not self.y.is_floating_point():
             ignored = getattr(self.criterion, "ignore_index", None)
-            check_classes(self.y if ignored is None else self.y[self.y != ignored], max(self.classes, 2))
+            labels = self.y.flatten() if ignored is None else self.y[self.y != ignored]
+            check_classes(labels, max(self.classes, 2))
         elif _is_binary(self.criterion) and not bool(((self.y >= 0) & (self.y <= 1)).all()):
             raise ValueError(
                 f"targets from {self.y.min():g} to {self.y.max():g}; "
