@@ -92,6 +92,8 @@ class EquilibriumPropagation(ChainRule):
             raise ValueError(f"nudge must be 'one-sided', 'symmetric' or 'random-sign', got {nudge!r}")
         if beta <= 0:
             raise ValueError(f"beta must be positive, got {beta}")
+        if min(steps) < 1:
+            raise ValueError(f"steps must be at least 1, got {steps}")
         super().__init__(model)
         self.classes = block_outputs(self.blocks, example)[-1].shape[1]
         if self.classes < 2:

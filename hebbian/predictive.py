@@ -54,6 +54,8 @@ class PredictiveCoding(ChainRule):
     ) -> None:
         if precision <= 0:
             raise ValueError(f"precision must be positive, got {precision}")
+        if steps < 1 or rate <= 0:
+            raise ValueError(f"steps must be at least 1 and rate positive, got {steps} and {rate}")
         super().__init__(model)
         self.criterion = criterion
         self.precision, self.steps, self.rate = precision, steps, rate
@@ -121,6 +123,8 @@ class FixedPrediction(ChainRule):
     ) -> None:
         if not 0 < rate <= 1:
             raise ValueError(f"rate must be above 0 and at most 1, got {rate}")
+        if steps is not None and steps < 1:
+            raise ValueError(f"steps must be at least 1, got {steps}")
         super().__init__(model)
         self.criterion = criterion
         self.steps = len(self.blocks) - 1 if steps is None else steps

@@ -8,9 +8,9 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from torch import Tensor, nn
 
@@ -106,6 +106,8 @@ class RuleInfo(ModuleInfo):
         False where the rule needs one score for each class.
     layer_settings
         Whether single layers may have their own settings.
+    settings
+        See `settings_of`.
     """
 
     build: Callable[[BuildContext], Rule]
@@ -113,6 +115,7 @@ class RuleInfo(ModuleInfo):
     supervised: bool = True
     one_logit: bool = True
     layer_settings: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if unknown := set(self.traits) - set(get_args(Trait)):
@@ -168,6 +171,7 @@ def register_rule(
             supervised=supervised,
             one_logit=one_logit,
             layer_settings=layer_settings,
+            settings=settings_of(decorated),
         )
         return _attach(decorated, info)
 
@@ -195,6 +199,25 @@ def register_module(*, name: str, family: str, source: str, needs: str) -> Calla
         )
 
     return decorate
+
+
+def settings_of(decorated: Callable[..., Any]) -> dict[str, Any]:
+    """Return the arguments of a rule or plasticity that a file of settings may contain, and their defaults.
+
+    These are the numbers, texts and pairs; for one that is None by default, a value of its other type.
+    """
+    if not isinstance(decorated, type) and "u" in inspect.signature(decorated).parameters:
+        return {}  # a plasticity that is a function
+    typed: Any = decorated
+    hints = get_type_hints(typed.__init__ if isinstance(decorated, type) else typed)
+    settings: dict[str, Any] = {}
+    for p in inspect.signature(decorated).parameters.values():
+        if p.default is None:
+            if kinds := [kind for kind in get_args(hints.get(p.name)) if kind in (int, float, str)]:
+                settings[p.name] = kinds[0]()
+        elif isinstance(p.default, int | float | str | tuple):
+            settings[p.name] = p.default
+    return settings
 
 
 def registered(decorated: object) -> tuple[ModuleInfo, ...]:

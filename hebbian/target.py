@@ -57,6 +57,8 @@ class DifferenceTarget(ChainRule):
         noise: float = 0.1,
         generator: torch.Generator | None = None,
     ) -> None:
+        if noise < 0:
+            raise ValueError(f"noise must be at least 0, got {noise}")
         super().__init__(model)
         self.criterion, self.noise = criterion, noise
         hidden = block_outputs(self.blocks[:-1], example, maps=True)

@@ -389,3 +389,28 @@ def test_a_comparison_that_is_killed_repeatedly_has_the_same_results(tmp_path):
         assert running.wait() in (0, -signal.SIGKILL)
     assert killed >= 2
     assert outcome(read_run_results(cut)) == outcome(whole)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"settings": {"p": "a"}}, r"settings.p = 'a'; expected a number"),
+        ({"settings": {"q": 1}}, r"unknown setting 'settings.q'"),
+        ({"settings": {"layers": {"0.1": {"k": 2.5}}}}, r"settings.layers.0.1.k = 2.5; expected an integer"),
+        ({"settings": {"layers": 3}}, r"settings.layers = 3; expected a list of paths"),
+        ({"learn": {"lr": -1.0}}, "learn: invalid learning rate"),
+    ],
+)
+def test_settings_of_a_rule_are_checked_before_anything_runs(settings, message):
+    with pytest.raises(SettingsError, match=message):
+        Comparison(("krotov",), overrides={"krotov": settings}).experiments()
+
+
+def test_settings_of_a_rule_reach_its_recipe_in_its_types():
+    layers = {"0.1": {"p": 3}}
+    changes = {"krotov": {"settings": {"k": 3, "reduction": "sum", "layers": layers}}}
+    (first,) = Comparison(("krotov",), (0,), overrides=changes).experiments()
+    assert first.recipe.settings == changes["krotov"]["settings"]
+    pairs = {"eqprop": {"settings": {"steps": [3, 2]}}}
+    (first,) = Comparison(("eqprop",), (0,), overrides=pairs).experiments()
+    assert first.recipe.settings == {"steps": (3, 2)}

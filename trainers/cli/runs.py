@@ -153,4 +153,10 @@ def run_command(record: Path, out: Path, jobs: int, folder: Path | None) -> None
 def _comparison(rules: Sequence[str], seeds: Sequence[int], controls: bool, **settings: Any) -> Comparison:
     from trainers.comparison.compare import Comparison, with_controls
 
-    return Comparison(with_controls(rules) if controls else tuple(rules), tuple(seeds), **settings)
+    comparison = Comparison(with_controls(rules) if controls else tuple(rules), tuple(seeds), **settings)
+    if unused := comparison.overrides.keys() - comparison.rules:
+        click.echo(
+            f"Note: --settings has tables of rules that are not run: {', '.join(sorted(unused))}", err=True
+        )
+    comparison.experiments()  # checks the settings before the data are read
+    return comparison

@@ -140,7 +140,7 @@ class Comparison:
                 readout=_with_epochs(recipe.readout, self.epochs),
             )
         try:
-            recipe = override(recipe, self.overrides.get(rule, {}))
+            recipe = override(recipe, self.overrides.get(rule, {}), find_rule(rule))
         except SettingsError as error:
             raise SettingsError(f"{rule}: {error}") from None
         return Experiment(rule, seed, recipe, self.net, self.widths, self.device)

@@ -23,8 +23,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
+import torch
+from torch import nn
 from torch.optim import Adam
 
+from hebbian.rule_info import RuleInfo
 from trainers.errors import SettingsError
 from trainers.recipes import Phase, Recipe, Scale
 
@@ -68,8 +71,8 @@ def read_overrides(path: Path) -> dict[str, dict[str, Any]]:
     return tables
 
 
-def override(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
-    """Return ``recipe`` with changes.
+def override(recipe: Recipe, changes: Mapping[str, Any], rule: RuleInfo | None = None) -> Recipe:
+    """Return ``recipe`` with changes; settings of a known ``rule`` are those of its constructor.
 
     Raises
     ------
@@ -84,7 +87,27 @@ def override(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     new = _convert(changes, known)
     for name in new.keys() & _PHASES:
         new[name] = _phase(getattr(recipe, name) or FINETUNE, new[name], f"{name}.")
+    if rule is not None and "settings" in new:
+        new["settings"] = _rule_settings(rule, new["settings"])
     return replace(recipe, **{"settings": {}, **new})
+
+
+def _rule_settings(rule: RuleInfo, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a rule in the types of its defaults; ``layers`` are paths, or tables by path."""
+    own = {name: value for name, value in changes.items() if name != "layers"}
+    known = {**rule.settings, **({"reduction": "mean"} if rule.layer_settings else {})}
+    if "layers" not in changes:
+        return _convert(own, known, "settings.")
+    layers = changes["layers"]
+    if not isinstance(layers, dict | list):
+        raise _mismatch("settings.layers", layers, "a list of paths, or a table for each path")
+    if isinstance(layers, dict):
+        layers = {
+            path: _convert(_convert_value({}, table, place), rule.settings, f"{place}.")
+            for path, table in layers.items()
+            for place in [f"settings.layers.{path}"]
+        }
+    return {**_convert(own, known, "settings."), "layers": layers}
 
 
 def _phase(phase: Phase, changes: Mapping[str, Any], place: str) -> Phase:
@@ -94,11 +117,12 @@ def _phase(phase: Phase, changes: Mapping[str, Any], place: str) -> Phase:
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
     rates = {name: float(value) if type(value) is int else value for name, value in defaults.items()}
     new = _convert(changes, {**own, **rates}, place)
-    return replace(
-        phase,
-        optimizer=partial(phase.optimizer, **{k: v for k, v in new.items() if k not in own}),
-        **{k: v for k, v in new.items() if k in own},
-    )
+    changed = partial(phase.optimizer, **{k: v for k, v in new.items() if k not in own})
+    try:
+        changed([nn.Parameter(torch.zeros(1))])
+    except (ValueError, TypeError) as error:
+        raise SettingsError(f"{place[:-1]}: {str(error)[:1].lower()}{str(error)[1:]}") from error
+    return replace(phase, optimizer=changed, **{k: v for k, v in new.items() if k in own})
 
 
 def _convert(changes: Mapping[str, Any], known: Mapping[str, Any], place: str = "") -> dict[str, Any]:
