@@ -17,6 +17,8 @@ import kills  # noqa: E402
 import tables  # noqa: E402
 from subject_scores import Scores  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("few_resamples")
+
 
 def rows(table: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in table.splitlines()[2:]]

@@ -1,6 +1,5 @@
 """The code of the README, the guides and the examples runs unchanged."""
 
-import functools
 import os
 import re
 import subprocess
@@ -11,8 +10,6 @@ import mne
 import numpy as np
 import pytest
 
-from eeg.evaluation import metrics
-from eeg.evaluation.resampling import bootstrap_interval
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.preprocessing.pipeline import Preprocessing
 from tests.helpers import ROOT
@@ -66,9 +63,7 @@ def test_the_commands_of_the_readme_exist():
         subprocess.run([program, verb, "--help"], check=True, capture_output=True)
 
 
-def test_every_page_gets_its_tables(monkeypatch):
-    few = functools.partial(bootstrap_interval, resamples=10)  # the pages themselves take 1000
-    monkeypatch.setattr(metrics, "bootstrap_interval", lambda *data, seed, resamples: few(*data, seed=seed))
+def test_every_page_gets_its_tables(few_resamples, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "docs")
     from tables import TABLES
 

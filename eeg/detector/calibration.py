@@ -85,8 +85,9 @@ def fit_calibration(scores: np.ndarray, labels: np.ndarray) -> Calibration:
 def _sigmoids(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the slope and intercept (R,) of each row of ``scores`` (R, n), with labels (n,).
 
-    Newton's method, all rows at once.  A step that moves a logit by more than 1 is shortened to that: then the
-    loss decreases with each step, however far the start is from the minimum (Bach 2010).
+    Newton's method, all rows at once.  A step that moves a logit by more than 1 is shortened to 1: then each
+    step decreases the loss, however far the minimum is (Bach 2010, "Self-concordant analysis for logistic
+    regression").
     """
     positive, negative = int(np.sum(labels == 1)), int(np.sum(labels == 0))
     target = np.where(labels == 1, (positive + 1) / (positive + 2), 1 / (negative + 2))

@@ -36,8 +36,9 @@ def test_the_same_seed_gives_the_same_weights_and_another_one_does_not(name):
         run(name, model, seed=seed)
         return model
 
-    assert same_state(trained(3), trained(3))
-    assert not same_state(trained(3), trained(4))
+    once = trained(3)
+    assert same_state(once, trained(3))
+    assert not same_state(once, trained(4))
 
 
 def test_the_callers_random_state_is_left_alone():

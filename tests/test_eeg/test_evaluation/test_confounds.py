@@ -247,7 +247,7 @@ def test_facts_of_an_unreadable_file_are_those_of_the_corpus(tmp_path: Path) -> 
 def test_the_facts_of_a_simulated_cohort_do_not_predict_the_label(cohort: Path) -> None:
     corpus = open_corpus(cohort)
     facts: dict[Entry, RecordingFacts] = read_confounds(corpus.entries)
-    assert all(c["duration"] == 60.0 for c in facts.values())
+    assert all(c["duration"] == 30.0 for c in facts.values())
     assert len({c["sampling rate"] for c in facts.values()}) == 1
     found = audit_recordings(facts)
     assert {"sampling rate", "duration", "channel set"} <= set(found.constant)

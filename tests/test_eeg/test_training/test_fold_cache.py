@@ -29,6 +29,7 @@ from trainers.errors import DataError
 
 PLAN = Plan(Preprocessing(TEN_TWENTY), "events", 2.0, "top", epochs=1)
 DESIGN = Design(folds=2, hold_out=0.25, prototypes=1)
+pytestmark = pytest.mark.usefixtures("few_resamples")
 
 
 class Killed(Exception):

@@ -516,7 +516,9 @@ def corpus(cohort: Path) -> Corpus:
 
 
 @pytest.fixture(scope="module")
-def ran(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingRun, Loaded, Path]:
+def ran(
+    few_resamples: None, corpus: Corpus, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[TrainingRun, Loaded, Path]:
     out = tmp_path_factory.mktemp("run")
     plan = Plan(Preprocessing(TEN_TWENTY), "events", 2.0, "top", epochs=1)
     loaded = load_corpus(corpus, plan)

@@ -23,6 +23,7 @@ from eeg.workflows.compare import ModelComparison, compare_plans
 
 PLAN = Plan(Preprocessing(("Fp1", "T7", "Cz", "O2")), "recording", 2.0, "mean", model="tangent", epochs=1)
 PLANS = [PLAN, replace(PLAN, model="svm"), replace(PLAN, model="tvgg-gap", rule="dfa")]
+pytestmark = pytest.mark.usefixtures("few_resamples")
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ def test_a_simulated_cohort(cohort: Path) -> None:
     assert found.subjects == {"epilepsy": 4, "control": 4, "unknown": 0}
     assert len(found.recordings) == 8
     for one in found.recordings:
-        assert (one.sfreq, one.minutes, one.missing, one.problems) == (256, 1, (), ())
+        assert (one.sfreq, one.minutes, one.missing, one.problems) == (256, 0.5, (), ())
         assert set(one.electrodes) == set(TEN_TWENTY)
     assert "(SIMULATED): 8 recording(s), 8 subject(s): 4 epilepsy, 4 control" in format_inspection(found)
 
@@ -250,7 +250,7 @@ def test_for_people_and_for_machines(cohort: Path) -> None:
     lines = text.stdout.splitlines()
     assert len(lines) == 10
     assert re.match(
-        r" +1  (epilepsy|control)  19 electrodes of 19 channel\(s\), 10-20 complete  256 Hz  1\.0 min",
+        r" +1  (epilepsy|control)  19 electrodes of 19 channel\(s\), 10-20 complete  256 Hz  0\.5 min",
         lines[1],
     )
     assert lines[-1] == "0 of 8 recording(s) with problems"
