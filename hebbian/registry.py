@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import pkgutil
+import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
@@ -37,9 +38,13 @@ def _built_in() -> tuple[ModuleInfo, ...]:
     return tuple(sorted(infos, key=lambda info: info.family))
 
 
-@cache
 def installed_rules() -> tuple[EntryPoint, ...]:
-    """Return the entry points of other packages' rules: a search of all packages, done once a process."""
+    """Return the entry points of other packages' rules: all packages are searched, once a `sys.path`."""
+    return _search(tuple(sys.path))
+
+
+@cache
+def _search(path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
     return tuple(entry_points(group="hebbian.rules"))
 
 
