@@ -30,7 +30,7 @@ class LocalLosses(ChainRule):
         Makes the loss of a hidden block, a module (h, y) -> scalar, from an example of its output h.
         The parameters of this module learn by the same loss.
     maps
-        Whether the loss needs outputs (N, units) or (N, channels, *space); others are refused.
+        Whether the loss needs outputs (N, units) or ``(N, channels, *space)``; others are refused.
     """
 
     def __init__(

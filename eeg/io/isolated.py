@@ -9,8 +9,8 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
-from threading import Lock, Timer
 
 import mne
 
@@ -23,7 +23,7 @@ _MEMORY, _MEMORY_A_BYTE = 4 << 30, 50  # bytes: a compressed sample becomes eigh
 
 _XCPU = 24  # the signal of a process that has used its time; Windows has no such limit
 
-_LOCK = Lock()
+_LOCK = threading.Lock()
 _CHILDREN: dict[int, subprocess.Popen[bytes]] = {}  # by the process that uses it: a fork starts its own
 
 
@@ -77,7 +77,7 @@ def _ask(request: str, seconds: float) -> bytes | int | None:
         late.append(True)
         child.kill()
 
-    timer = Timer(seconds, expire)
+    timer = threading.Timer(seconds, expire)
     timer.start()
     try:
         child.stdin.write(request.encode() + b"\n")
