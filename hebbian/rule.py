@@ -453,7 +453,7 @@ class TappedRule(Rule):
         with (
             _uncompiled(),
             _hooked(self.layers, tap),
-            torch.set_grad_enabled(grad and not (self.cuts_error and self.layers)),
+            torch.set_grad_enabled(grad and not self.cuts_error),
         ):
             out = self.model(x)
             check_tensor(f"model {type(self.model).__name__}", out)

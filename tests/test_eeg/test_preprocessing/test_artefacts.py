@@ -54,11 +54,11 @@ def test_one_sample_becomes_a_straight_line(sign: int, volts: np.ndarray) -> Non
     start, stop = spans[0]
     assert start <= 20 * RATE < stop
     assert stop - start < 0.1 * RATE
-    mended = remove_artefacts(row, RATE)
+    cleaned = remove_artefacts(row, RATE)
     np.testing.assert_array_equal(
-        np.delete(mended, slice(start, stop)), np.delete(volts[4], slice(start, stop))
+        np.delete(cleaned, slice(start, stop)), np.delete(volts[4], slice(start, stop))
     )
-    assert np.abs(np.diff(mended[start - 1 : stop + 1], 2)).max() < 1e-12
+    assert np.abs(np.diff(cleaned[start - 1 : stop + 1], 2)).max() < 1e-12
 
 
 @pytest.mark.parametrize(
