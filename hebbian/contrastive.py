@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from hebbian.rule import ChainRule, block_outputs, forward_detached
+from hebbian.chain import ChainRule, block_outputs, forward_detached
 from hebbian.rule_info import CHAIN, register_rule
 from hebbian.synapse import init_uniform
 

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hebbian.chain import Block, ChainRule, block_outputs
 from hebbian.nn import RePU
-from hebbian.rule import Block, ChainRule, block_outputs, check_classes, evaluating, full_precision
+from hebbian.rule import check_classes, evaluating, full_precision
 from hebbian.rule_info import register_rule
 from hebbian.synapse import LAYERS
 

@@ -8,9 +8,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from hebbian.rule import ChainRule, Criterion, TappedRule, block_outputs, forward_detached
+from hebbian.chain import ChainRule, block_outputs, forward_detached
+from hebbian.rule import Criterion
 from hebbian.rule_info import ANY_LAYERS, CHAIN, register_rule
 from hebbian.synapse import Synaptic, padded, randn_like, weight_layers
+from hebbian.tapped import TappedRule
 
 Magnitude = Literal["uniform", "batch", "fixed"]
 _Geometry = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hebbian.rule import ChainRule, check_classes
+from hebbian.chain import ChainRule
+from hebbian.rule import check_classes
 from hebbian.rule_info import CHAIN, register_rule
 
 

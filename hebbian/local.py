@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hebbian.rule import ChainRule, Criterion, block_outputs, check_classes, forward_detached
+from hebbian.chain import ChainRule, block_outputs, forward_detached
+from hebbian.rule import Criterion, check_classes
 from hebbian.rule_info import CHAIN, register_rule
 from hebbian.synapse import CONVOLUTION_FOR, init_uniform
 

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hebbian.rule import Criterion, Rule, TappedRule, check_classes, check_tensor, full_precision
+from hebbian.rule import Criterion, Rule, check_classes, check_tensor, full_precision
 from hebbian.rule_info import ANY_LAYERS, register_rule
 from hebbian.synapse import correlate, randn_like, rows, surrogate, weight_layers
+from hebbian.tapped import TappedRule
 
 
 def sample_losses(criterion: Criterion, scores: Tensor, y: Tensor) -> Tensor:

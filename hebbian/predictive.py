@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from hebbian.rule import ChainRule, Criterion, evaluating, forward_detached, full_precision
+from hebbian.chain import ChainRule, forward_detached
+from hebbian.rule import Criterion, evaluating, full_precision
 from hebbian.rule_info import CHAIN, register_rule
 
 

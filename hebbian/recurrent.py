@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from hebbian.feedback import DirectFeedback
-from hebbian.rule import refuse_recomputation
 from hebbian.rule_info import CHAIN, register_rule
+from hebbian.tapped import refuse_recomputation
 
 
 class LeakyRNN(nn.Module):

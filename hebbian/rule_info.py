@@ -14,7 +14,8 @@ from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from torch import Tensor, nn
 
-from hebbian.rule import Criterion, Rule, layers_in_order
+from hebbian.rule import Criterion, Rule
+from hebbian.tapped import layers_in_order
 
 Trait = Literal[
     "local", "noisy", "batch statistics", "rewrites weights", "own readout", "graph breaks", "no groups"

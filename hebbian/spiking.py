@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hebbian.rule import Criterion, TappedRule, full_precision, probabilities
+from hebbian.rule import Criterion, full_precision, probabilities
 from hebbian.rule_info import ANY_LAYERS, register_rule
 from hebbian.synapse import Synaptic, correlate, current, mark_plastic, rows, surrogate
+from hebbian.tapped import TappedRule
 
 
 def trace(spikes: Tensor, tau: float) -> Tensor:

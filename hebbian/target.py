@@ -7,7 +7,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from hebbian.rule import ChainRule, Criterion, block_outputs, evaluating, forward_detached, full_precision
+from hebbian.chain import ChainRule, block_outputs, forward_detached
+from hebbian.rule import Criterion, evaluating, full_precision
 from hebbian.rule_info import CHAIN, register_rule
 from hebbian.synapse import CONVOLUTION_FOR, Synaptic, randn_like
 

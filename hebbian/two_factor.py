@@ -19,9 +19,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from hebbian.rule import Criterion, TappedRule
+from hebbian.rule import Criterion
 from hebbian.rule_info import ANY_LAYERS, BuildContext, Object, Trait, register_rule
 from hebbian.synapse import Synaptic, correlate, current, mark_plastic, places, rows, surrogate, synaptic
+from hebbian.tapped import TappedRule
 
 Update = tuple[Tensor, Tensor]
 Plasticity = Callable[[Tensor, Tensor], Update]

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from hebbian.backprop import Backprop
+from hebbian.chain import Block, NoReadout, blocks
 from hebbian.registry import build, find_rule
-from hebbian.rule import Block, Criterion, NoReadout, Rule, blocks
+from hebbian.rule import Criterion, Rule
 from hebbian.synapse import synaptic, weight_layers
 from trainers.cached_features import Cache, Feed
 from trainers.callbacks import Schedule

@@ -24,8 +24,8 @@ from hebbian import (
     oja,
     registry,
 )
+from hebbian.chain import blocks
 from hebbian.recurrent import LeakyRNN
-from hebbian.rule import blocks
 from tests.test_hebbian.helpers import assert_same, batch, grads
 
 NAMES = sorted(registry.list_rules())

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from hebbian import Backprop
+from hebbian.chain import block_outputs
 from hebbian.predictive import FixedPrediction, PredictiveCoding
-from hebbian.rule import block_outputs
 from tests.test_hebbian.helpers import batch, grads, half_squares, mlp
 
 

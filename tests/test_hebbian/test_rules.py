@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hebbian import Backprop, DirectFeedback, Hebbian, Rule, oja, probabilities, registry
-from hebbian.rule import blocks
+from hebbian.chain import blocks
 from hebbian.rule_info import RuleInfo, register_rule, registered
 from hebbian.two_factor import register_plasticity
 from tests.test_hebbian import helpers

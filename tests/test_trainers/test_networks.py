@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from examples.softhebb_cifar10 import softhebb_net
-from hebbian.rule import blocks
+from hebbian.chain import blocks
 from hebbian.synapse import weight_layers
 from trainers.networks import convnet, lenet, mlp
 
