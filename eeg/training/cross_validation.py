@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from eeg.training import fold_cache
 from eeg.training.fit import Loaded, Model, fit_model
 from eeg.training.plan import Plan, describe_model
 from trainers.errors import DataError
+from trainers.files import partial_folder
 
 _INNER = 0.25
 """Fraction of a fold's training subjects that the choice of an aggregation is made on."""
@@ -98,23 +101,47 @@ def cross_validate(
         recordings and folds reads them.
     on_message
         Called with one line if scores cannot be stored.
+
+    Raises
+    ------
+    DataError
+        If the processes cannot share the windows: ``folder``, or that of temporary files, cannot be written.
     """
     paths: list[Path | None] = [None] * len(folds)
     if folder is not None:
         paths = [folder / name for name in fold_cache.fold_names(plan, loaded, folds)]
-    work = (
-        delayed(_fold)(plan, loaded, train, test, f"fold {i}", path)
-        for i, ((train, test), path) in enumerate(zip(folds, paths, strict=True), 1)
-    )
-    # Workers see large arrays as files mapped into memory: copy on write, since torch needs writable arrays.
-    results = Parallel(n_jobs=jobs, return_as="generator", mmap_mode="c")(work)
-    bar = tqdm(
-        results, desc=f"cross-validation, {describe_model(plan)}", total=len(folds), unit="fold", disable=None
-    )
-    every, problems = zip(*bar, strict=True)
+    with ExitStack() as stack:
+        if jobs > 1:
+            # Not left to joblib, whose files any user can read, and which remain if the program is killed.
+            place = folder or Path(tempfile.gettempdir())
+            try:
+                loaded = _mapped(loaded, stack.enter_context(partial_folder(place / "windows")))
+            except OSError as error:
+                raise DataError(
+                    f"{place}: windows for --jobs {jobs} cannot be written ({error.strerror or error}); free "
+                    "space there, or use --jobs 1"
+                ) from error
+        work = (
+            delayed(_fold)(plan, loaded, train, test, f"fold {i}", path)
+            for i, ((train, test), path) in enumerate(zip(folds, paths, strict=True), 1)
+        )
+        results = Parallel(n_jobs=jobs, return_as="generator", max_nbytes=None)(work)
+        what = f"cross-validation, {describe_model(plan)}"
+        bar = tqdm(results, what, total=len(folds), unit="fold", disable=None)
+        every, problems = zip(*bar, strict=True)
     if any(problems) and on_message is not None:
         on_message(f"Not stored for --resume: {next(filter(None, problems))}")
     return [scored for fold in every for scored in fold]
+
+
+def _mapped(loaded: Loaded, folder: Path) -> dict[Entry, Windows]:
+    """Return windows mapped from files in ``folder``: processes share them, but not what they change."""
+    shared = {}
+    for number, (entry, windows) in enumerate(loaded.items()):
+        file = folder / f"{number}.npy"
+        np.save(file, windows.data)
+        shared[entry] = replace(windows, data=np.load(file, mmap_mode="c"))
+    return shared
 
 
 def _fold(

@@ -4,9 +4,14 @@ import copy
 import csv
 import json
 import math
+import stat
+import sys
+import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -403,6 +408,37 @@ def test_scores_of_different_aggregations_are_pooled_calibrated() -> None:
     raw, labels, _ = cross_validation.subject_scores(scored)
     assert roc_auc_score(labels, raw) < 0.8
     assert compute_results(PLAN, scored, None, folds=2, confounds={}).levels["subjects"]["roc_auc"].value == 1
+
+
+def test_processes_share_windows_that_only_their_owner_can_read_and_that_do_not_remain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """joblib itself would write them to /dev/shm, readable by all, where they remain after SIGKILL."""
+    used: list[Path] = []
+    loaded = tiny(4)
+
+    def run(*args: Any, **options: Any) -> Callable[[Any], list[tuple[list[Any], str]]]:
+        assert options["max_nbytes"] is None  # joblib writes no file
+
+        def fold(plan: Plan, mapped: Loaded, *rest: object) -> tuple[list[Any], str]:
+            for entry, windows in mapped.items():
+                assert isinstance(windows.data, np.memmap)
+                assert windows.data.mode == "c"
+                np.testing.assert_array_equal(windows.data, loaded[entry].data)
+                used.append(Path(str(windows.data.filename)).parent)
+            assert tmp_path in used[0].parents
+            assert stat.S_IMODE(used[0].stat().st_mode) == 0o700 or sys.platform == "win32"
+            return [], ""
+
+        return lambda work: [fold(*arguments) for _, arguments, _ in work]
+
+    monkeypatch.setattr(cross_validation, "Parallel", run)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for folder in (None, tmp_path):
+        cross_validation.cross_validate(PLAN, loaded, split_folds(list(loaded), 2, 0), 2, folder)
+        assert used
+        assert not any(tmp_path.iterdir())
+        used.clear()
 
 
 @pytest.mark.slow
