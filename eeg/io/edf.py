@@ -7,14 +7,13 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import mne
 import numpy as np
 
 from eeg.io.edf_header import EdfHeader, Signal
 from eeg.io.electrodes import ears_among, electrodes, scalp_missing
-from eeg.io.gaps import GAP, mark_gaps
+from eeg.io.gaps import GAP, SpreadRaw, mark_gaps
 from eeg.io.notes import collect_notes
 from trainers.errors import DataError
 
@@ -156,7 +155,7 @@ def _with_gaps(
     if back.size or (begins[1:] < stops[:-1]).any():
         where = f" from {onsets[back[0] + 1] - onsets[0]:.1f} s on" if back.size else ""
         raise DataError(f"{path}: its data records overlap in time{where}; export it again")
-    whole = _Spread(records, begins, lengths)
+    whole = SpreadRaw(records, begins, lengths)
     marks = [(onset - onsets[0], duration, text) for onset, duration, text in marks]
     gaps = zip(stops[:-1] / rate, begins[1:] / rate, strict=True)
     marks += [(start, stop - start, GAP) for start, stop in gaps]
@@ -188,32 +187,6 @@ def _mark_status(raw: mne.io.BaseRaw, path: Path, header: EdfHeader) -> list[str
     spans = np.round(edges.reshape(-1, 2) / rate * raw.info["sfreq"]).astype(int)
     mark_gaps(raw, [(int(start), int(stop)) for start, stop in spans])
     return [f"{out.sum() / rate:.1f} s with the electrodes out of range (CMS) are left out"]
-
-
-class _Spread(mne.io.BaseRaw):  # type: ignore[misc]  # MNE has no types
-    """Stretches of ``records`` at ``places`` in time, of ``lengths`` (samples); zeros elsewhere."""
-
-    def __init__(self, records: mne.io.BaseRaw, places: np.ndarray, lengths: np.ndarray) -> None:
-        super().__init__(
-            records.info.copy(),
-            last_samps=[int(places[-1] + lengths[-1]) - 1],
-            filenames=records.filenames,
-            raw_extras=[{"records": records, "places": places, "lengths": lengths}],
-            verbose="error",
-        )
-
-    def _read_segment_file(
-        self, data: np.ndarray, idx: Any, fi: int, start: int, stop: int, cals: Any, mult: Any
-    ) -> None:
-        """Fill ``data`` with samples ``start`` to ``stop``, as MNE requires of readers."""
-        data[:] = 0
-        extras = self._raw_extras[fi]
-        records, places, lengths = (extras[name] for name in ("records", "places", "lengths"))
-        for place, length, end in zip(places, lengths, np.cumsum(lengths), strict=True):
-            low, high = max(start, place), min(stop, place + length)
-            if low < high:
-                shift = end - length - place  # from time to position in the file
-                data[:, low - start : high - start] = records[idx, low + shift : high + shift][0]
 
 
 def _times(path: Path, header: EdfHeader) -> tuple[np.ndarray, list[_Note]]:

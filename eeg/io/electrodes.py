@@ -1,7 +1,7 @@
 """Names of electrodes: as recorders write them, and as in the 10-20 and 10-10 systems."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -179,9 +179,14 @@ def reference(names: Sequence[str]) -> str:
     return "/".join(sorted(name or "?" for name in written)) if written - {""} else ""
 
 
-def scalp_missing(path: Path, names: Sequence[str]) -> DataError:
-    """Return the error for a recording none of whose channels is of a scalp electrode."""
+def scalp_missing(path: Path, names: Sequence[str], inside: Collection[str] = ()) -> DataError:
+    """Return the error for a recording none of whose channels is of a scalp electrode.
+
+    The channels ``inside`` are intracranial by their type.
+    """
     message = f"{path}: no scalp electrode among its {len(names)} channel(s)"
+    if inside:
+        return DataError(f"{message}: {len(inside)} are intracranial by their type (ECoG, SEEG or DBS)")
     if contacts(names):
         return DataError(f"{message}, numbered in rows as contacts of grids or depth electrodes")
     if any(all(electrode(half) for half in name.split("-")) for name in names if "-" in name):

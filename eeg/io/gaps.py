@@ -4,6 +4,7 @@ Following MNE, a gap is zeros under the annotation ``BAD_ACQ_SKIP``: what follow
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import mne
 import numpy as np
@@ -47,3 +48,37 @@ def sample_starts(stretches: Sequence[tuple[int, int]], size: int, most: int) ->
     if not every.size:  # no stretch is as long: the start of the longest
         return np.array([max(stretches, key=lambda span: span[1] - span[0], default=(0, 0))[0]])
     return np.asarray(every[np.linspace(0, every.size - 1, min(most, every.size)).astype(int)])
+
+
+class SpreadRaw(mne.io.BaseRaw):  # type: ignore[misc]  # MNE has no types
+    """Stretches of a recording, which follow each other in its file, at their times, with zeros between them.
+
+    Parameters
+    ----------
+    records
+        The recording as it is in the file.
+    places, lengths
+        (S,) start in time and length of each stretch, in samples.
+    """
+
+    def __init__(self, records: mne.io.BaseRaw, places: np.ndarray, lengths: np.ndarray) -> None:
+        super().__init__(
+            records.info.copy(),
+            last_samps=[int(places[-1] + lengths[-1]) - 1],
+            filenames=records.filenames,
+            raw_extras=[{"records": records, "places": places, "lengths": lengths}],
+            verbose="error",
+        )
+
+    def _read_segment_file(
+        self, data: np.ndarray, idx: Any, fi: int, start: int, stop: int, cals: Any, mult: Any
+    ) -> None:
+        """Fill ``data`` with samples ``start`` to ``stop``, as MNE requires of readers."""
+        data[:] = 0
+        extras = self._raw_extras[fi]
+        records, places, lengths = (extras[name] for name in ("records", "places", "lengths"))
+        for place, length, end in zip(places, lengths, np.cumsum(lengths), strict=True):
+            low, high = max(start, place), min(stop, place + length)
+            if low < high:
+                shift = end - length - place  # from time to position in the file
+                data[:, low - start : high - start] = records[idx, low + shift : high + shift][0]

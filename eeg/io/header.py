@@ -1,6 +1,6 @@
 """How a recording was made, from its header: facts for the audit and `eeg inspect`."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -11,6 +11,9 @@ from eeg.io.electrodes import contacts, electrode, electrodes, reference
 
 MIN_SFREQ = 92.0
 """Hz: the lowest sampling rate that allows the default band up to 45 Hz."""
+
+INTRACRANIAL = frozenset({"ecog", "seeg", "dbs"})
+"""Types of channels, as MNE and BIDS call them, that are not scalp EEG whatever their names are."""
 
 _SEX = {1: "M", 2: "F"}  # FIF's numbers
 
@@ -26,6 +29,7 @@ class Header:
     duration: float  # s
     channels: tuple[str, ...]  # as in the file
     electrodes: tuple[str, ...]  # the scalp electrodes among them, modern names
+    intracranial: tuple[str, ...]  # those among them that are not scalp electrodes in spite of their names
     reference: str  # in their names: "REF", "LE", "A1/A2" or ""
     units: tuple[str, ...]  # theirs as written, "" for none; () if the format has one unit only
     filters: str  # as written: "HP:0.1Hz LP:75Hz"
@@ -49,6 +53,11 @@ class Header:
             lines.append(
                 f"{rows} channel(s) are numbered in rows as contacts of grids are, so not scalp electrodes"
             )
+        if self.intracranial:
+            lines.append(
+                f"{len(self.intracranial)} channel(s) named as scalp electrodes are intracranial by their "
+                "type, so left out"
+            )
         if "/" in self.reference:
             lines.append(
                 f"electrodes have different references ({self.reference}), which an average does not remove"
@@ -63,17 +72,19 @@ class Header:
         return lines
 
 
-def header_from_edf(found: EdfHeader) -> Header:
-    """Return the facts in an EDF header."""
+def header_from_edf(found: EdfHeader, inside: Collection[str] = ()) -> Header:
+    """Return the facts in an EDF header; the channels ``inside`` are intracranial by another file."""
     names = [signal.label for signal in found.signals]
-    of_scalp = electrodes(names)
+    outside = [name for name in names if name not in inside]
+    of_scalp = electrodes(outside)
     scalp = [signal for signal in found.signals if signal.label in of_scalp]
     return Header(
         sfreqs=tuple(sorted({signal.sfreq for signal in scalp or found.signals})),
         duration=found.duration,
         channels=tuple(names),
-        electrodes=_electrodes(names),
-        reference=reference(names),
+        electrodes=tuple(of_scalp.values()),
+        intracranial=tuple(electrodes([name for name in names if name in inside])),
+        reference=reference(outside),
         units=tuple(sorted({signal.dimension for signal in scalp})),
         filters=", ".join(sorted({signal.prefilter for signal in scalp} - {""})),
         recorded=found.recorded,
@@ -84,9 +95,13 @@ def header_from_edf(found: EdfHeader) -> Header:
     )
 
 
-def header_from_raw(raw: mne.io.BaseRaw, notes: Sequence[str] = ()) -> Header:
-    """Return the facts in the info of a recording with all its channels, and ``notes`` on it."""
-    info = raw.info
+def header_from_raw(raw: mne.io.BaseRaw, notes: Sequence[str] = (), inside: Collection[str] = ()) -> Header:
+    """Return the facts in the info of a recording with all its channels, and ``notes`` on it.
+
+    The channels ``inside`` are intracranial by another file, whatever their type.
+    """
+    info, inside = raw.info, {*inside, *intracranial(raw)}
+    outside = [name for name in raw.ch_names if name not in inside]
     filters = [f"HP:{info['highpass']:g}Hz"] if info["highpass"] else []
     filters += [f"LP:{info['lowpass']:g}Hz"] if info["lowpass"] < info["sfreq"] / 2 else []
     person, recorded = info["subject_info"] or {}, info["meas_date"]
@@ -95,8 +110,9 @@ def header_from_raw(raw: mne.io.BaseRaw, notes: Sequence[str] = ()) -> Header:
         sfreqs=(info["sfreq"],),
         duration=raw.n_times / info["sfreq"],
         channels=tuple(raw.ch_names),
-        electrodes=_electrodes(raw.ch_names),
-        reference=reference(raw.ch_names),
+        electrodes=tuple(electrodes(outside).values()),
+        intracranial=tuple(electrodes([name for name in raw.ch_names if name in inside])),
+        reference=reference(outside),
         units=(),
         filters=" ".join(filters),
         recorded=recorded and recorded.replace(tzinfo=None),
@@ -111,6 +127,7 @@ def _age(born: date | None, recorded: datetime | None) -> float | None:
     return years(born, recorded.date()) if born and recorded and born <= recorded.date() else None
 
 
-def _electrodes(names: list[str]) -> tuple[str, ...]:
-    found = electrodes(names)
-    return tuple(found[name] for name in names if name in found)
+def intracranial(raw: mne.io.BaseRaw) -> set[str]:
+    """Return the channels of a recording that are intracranial by their type."""
+    kinds = zip(raw.ch_names, raw.get_channel_types(), strict=True)
+    return {name for name, kind in kinds if kind in INTRACRANIAL}

@@ -1,4 +1,7 @@
-"""Persyst: MNE fails where the header lacks facts of the patient, so it reads a copy without them."""
+"""Persyst: MNE fails where the header lacks facts of the patient, so it reads a copy without them.
+
+MNE does not look at the times of samples either, by which the signal may have gaps.
+"""
 
 import tempfile
 from collections.abc import Mapping
@@ -7,9 +10,12 @@ from itertools import pairwise
 from pathlib import Path, PureWindowsPath
 
 import mne
+import numpy as np
 
+from eeg.io.gaps import SpreadRaw, mark_gaps
 from eeg.io.isolated import open_isolated
 from trainers.errors import DataError
+from trainers.files import partial_folder
 
 _CORRECTION = 0.1  # s, up to which a time corrects the clock and is not a gap
 _DAY = 86400.0  # s
@@ -27,10 +33,12 @@ def is_persyst(path: Path) -> bool:
 def open_persyst(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
     """Open a Persyst recording by its ``.lay``; return it with the texts of MNE's warnings.
 
+    Gaps are zeros, annotated as in `eeg.io.gaps`.
+
     Raises
     ------
     DataError
-        The file of its signals is missing or does not begin with them, or they have gaps.
+        The file of its signals is missing or does not begin with them, or their times go back.
     ReaderError
         MNE raised it.
     """
@@ -41,11 +49,11 @@ def open_persyst(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
         raise DataError(f"{path}: the file that its line File names is missing; correct the line")
     if info.get("headerlength", "0").strip() not in {"", "0"}:
         raise DataError(f"{path}: its signals follow a header, which MNE does not skip; export it again")
-    _refuse_gaps(path, sections.get("sampletimes", []), float(info["samplingrate"]))
+    starts, shifts = _gaps(path, sections.get("sampletimes", []), float(info["samplingrate"]))
     patient = _values(sections.get("patient", []))
     recorded = _recorded(patient)
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder, "a.lay")
+    with partial_folder(Path(tempfile.gettempdir(), "persyst")) as folder:
+        copy = folder / "a.lay"
         copy.with_suffix(".dat").symlink_to(signals.absolute())
         copy.write_text(_header(sections, recorded), encoding="utf-8")
         raw, warnings = open_isolated(copy)
@@ -54,7 +62,9 @@ def open_persyst(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
     raw.info["subject_info"] = {"sex": _SEX.get(patient.get("sex", "").strip().lower(), 0)} | (
         {"birthday": born.date()} if born else {}
     )
-    return raw, [text for text in warnings if recorded or "measurement date" not in text]
+    return _spread(raw, starts, shifts), [
+        text for text in warnings if recorded or "measurement date" not in text
+    ]
 
 
 def _sections(path: Path) -> dict[str, list[str]]:
@@ -93,15 +103,40 @@ def _header(sections: Sections, recorded: datetime | None) -> str:
     return "\n".join(line for name, lines in written.items() for line in (f"[{name}]", *lines)) + "\n"
 
 
-def _refuse_gaps(path: Path, lines: list[str], rate: float) -> None:
-    """Refuse signals whose times, ``sample=seconds`` each, do not follow from the sampling rate."""
+def _gaps(path: Path, lines: list[str], rate: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first sample of each stretch, and how many samples are missing before it, both (S,).
+
+    Each of the ``lines`` is the time of a sample, ``sample=seconds`` after midnight.
+    """
     times = sorted((int(sample), float(time)) for sample, time in _values(lines).items())
+    starts, shifts = [0], [0.0]
     for (sample, time), (later, next_time) in pairwise(times):
         shift = (next_time - time - (later - sample) / rate + _DAY / 2) % _DAY - _DAY / 2
-        if abs(shift) > max(_CORRECTION, 1 / rate):
+        if shift < -max(_CORRECTION, 1 / rate):
             raise DataError(
-                f"{path}: joined from pieces, such as at {(later - times[0][0]) / rate:.1f} s; split it there"
+                f"{path}: the times of its samples (SampleTimes) go back, or are 12 hours or more apart, at "
+                f"{later / rate:.1f} s of its signal; split it there"
             )
+        if shift > max(_CORRECTION, 1 / rate):
+            starts.append(later)
+            shifts.append(shifts[-1] + shift * rate)
+    return np.array(starts), np.round(shifts).astype(int)
+
+
+def _spread(raw: mne.io.BaseRaw, starts: np.ndarray, shifts: np.ndarray) -> mne.io.BaseRaw:
+    """Place the stretches and the comments, whose times count the signal without gaps, at their times."""
+    inside = starts < raw.n_times
+    if inside.sum() < 2:
+        return raw
+    starts, shifts = starts[inside], shifts[inside]
+    places, lengths = starts + shifts, np.diff([*starts, raw.n_times])
+    whole = SpreadRaw(raw, places, lengths)
+    marks, rate = raw.annotations, raw.info["sfreq"]
+    stretch = np.searchsorted(starts, np.round(marks.onset * rate), side="right") - 1
+    onset = marks.onset + shifts[np.maximum(stretch, 0)] / rate
+    whole.set_annotations(mne.Annotations(onset, marks.duration, marks.description, marks.orig_time))
+    mark_gaps(whole, zip((places + lengths)[:-1], places[1:], strict=True))
+    return whole
 
 
 def _recorded(patient: Mapping[str, str]) -> datetime | None:

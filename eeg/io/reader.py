@@ -4,7 +4,7 @@ import errno
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,12 +23,12 @@ from eeg.io.electrodes import (
     strip_common_reference,
 )
 from eeg.io.gaps import GAP, sample_starts, stretches
-from eeg.io.header import Header, header_from_edf, header_from_raw
+from eeg.io.header import INTRACRANIAL, Header, header_from_edf, header_from_raw, intracranial
 from eeg.io.isolated import ReaderError, open_isolated
 from eeg.io.notes import collect_notes, notes_from
 from eeg.io.persyst import is_persyst, open_persyst
 from eeg.io.sidecars import find_sidecar
-from eeg.io.suffixes import is_plain_folder, is_recording
+from eeg.io.suffixes import SUFFIXES, is_plain_folder, is_recording
 from eeg.io.tables import DANGLING, read_table
 from eeg.io.text import is_bonn_segment, is_emotiv, read_bonn, read_emotiv
 from trainers.errors import DataError
@@ -42,7 +42,6 @@ _RUNNING_NUMBER = re.compile(r"-\d+$")
 # How the text of a joint begins in EEGLAB, BrainVision, MNE itself, GDF and Nihon Kohden.
 _JOINTS = re.compile(r"(bad |edge )?boundary\b|new segment|lostsamples|-99(\.0*)?$|32766$", re.IGNORECASE)
 _LOST = "bad_disconnection"  # of ANT: like a gap
-_INTRACRANIAL = {"seeg", "ecog", "dbs"}
 
 _OUTLYING = 100.0  # times the amplitude of a typical channel, or less than it by that factor: another unit
 _GAP_SECONDS, _GAP_FACTOR = 6 * 3600.0, 50  # a recording may span that long, or that often its signal
@@ -94,15 +93,16 @@ def read_with_header(
         if is_bonn_segment(path):
             raw = read_bonn(path)
             return raw, header_from_raw(raw)
+        marked_bad, inside = _described(path)
         if is_edf(path):
             fields = read_edf_header(path)
             raw, notes = open_edf(path, fields, ears=ears)
-            header = header_from_edf(fields)
+            header = header_from_edf(fields, inside)
             header = replace(header, notes=(*header.notes, *notes))
         else:
-            raw, header = _open_with_header(path)
-        raw, notes = _finish(raw, path, ears)
-        bad = _bad(path) | {*raw.info["bads"]}
+            raw, header = _open_with_header(path, inside)
+        raw, notes = _finish(raw, path, ears, inside)
+        bad = marked_bad | {*raw.info["bads"]}
         raw.info["bads"] = [name for name in raw.ch_names if name in bad]
         if preload:
             raw.load_data(verbose="error")
@@ -113,7 +113,10 @@ def read_with_header(
 def read_header(path: Path) -> Header:
     """Read the header of a file; raises `DataError` if it is not a recording."""
     with reading(path):
-        return header_from_edf(read_edf_header(path)) if is_edf(path) else _open_with_header(path)[1]
+        inside = _described(path)[1]
+        if is_edf(path):
+            return header_from_edf(read_edf_header(path), inside)
+        return _open_with_header(path, inside)[1]
 
 
 def from_raw(raw: mne.io.BaseRaw, *, ears: bool = False) -> tuple[mne.io.BaseRaw, Header]:
@@ -149,39 +152,48 @@ def reading_signals(path: Path) -> Iterator[None]:
     except DataError:
         raise
     except ReaderError as error:
-        raise DataError(f"{path}: {_reason(error)}") from error
+        raise DataError(f"{path}: {_reason(error, path)}") from error
     except Exception as error:  # each of MNE's thirty readers fails on foreign bytes in its own way
         number = error.errno if isinstance(error, OSError) else None
-        reason = _reason(ReaderError(type(error).__name__, str(error), number))
+        reason = _reason(ReaderError(type(error).__name__, str(error), number), path)
         raise DataError(f"{path}: {reason}") from error
 
 
 _REASONS = {
-    r"Unsupported file type": "not of a format that MNE reads by its suffix",
-    r"For .* to work, the m": "needs a package that is not installed: pip install 'hebbian-eeg[formats]'",
+    r"For .* to work, the m|package is required": (
+        "needs a package that is not installed: pip install 'hebbian-eeg[formats]'"
+    ),
     r"number of trials|epochs file": "contains epochs; expected a continuous recording",
     r"^No raw data in": "contains no continuous recording; epochs and averages cannot be used",
     r"has no associated original unit": "several channels have one name; rename or remove them",
     r"ALLEEG": "contains several recordings; save each by itself",
-    r"Split raw file|split": "a part of the recording is missing; copy all its files",
+    r"Split raw file|split|no corresponding": "a part of the recording is missing; copy all its files",
     r"Could not find the .fdt": "the file of its signals is missing; copy it too",
+    r"reshape|buffer|broadcast|not read bytes|Incomplete|Compressed file ended": (
+        "its header and its signals do not fit each other: truncated or damaged; copy it again"
+    ),
 }
 """What MNE's errors mean, by what is in their text."""
 
 
-def _reason(error: ReaderError) -> str:
+def _reason(error: ReaderError, path: Path) -> str:
     if error.number == errno.ENOENT:
         return "a file that it names is missing, such as that of its signals (DataFile); correct the header"
     if error.number is not None:
         return f"cannot be read ({os.strerror(error.number)})"
     if error.kind == "MemoryError":
         return "needs more memory than a file of its size should"
+    if not (path.name.lower().endswith(SUFFIXES) or is_emotiv(path)):
+        return f"not a recording by its name; expected {', '.join(sorted(SUFFIXES))}"
     known = (reason for pattern, reason in _REASONS.items() if re.search(pattern, error.text))
-    unknown = f"cannot be read as EEG ({error.kind}); damaged, or not of the format of its suffix"
+    unknown = (
+        "cannot be read as EEG: its content is not of the format of its name; damaged, or renamed: "
+        "copy or export it again"
+    )
     return next(known, unknown)
 
 
-def _open_with_header(path: Path) -> tuple[mne.io.BaseRaw, Header]:
+def _open_with_header(path: Path, inside: Collection[str]) -> tuple[mne.io.BaseRaw, Header]:
     """Open a recording other than EDF with all channels, named as in the file."""
     texts: list[str] = []
     notes: list[str] = []
@@ -198,13 +210,15 @@ def _open_with_header(path: Path) -> tuple[mne.io.BaseRaw, Header]:
         kind = suffix[1:].upper()
         raise DataError(f"{path}: {kind} by its content, but not by its name; rename it to end in {suffix}")
     else:
+        if _is_brainvision(path):
+            _check_interval(path)
         raw, texts = open_isolated(path)
         if path.suffix.lower() == ".cnt":
             _mark_restarts(raw)
-        if path.suffix.lower() in {".vhdr", ".ahdr"}:
+        if _is_brainvision(path):
             notes += _compare_sizes(raw, path)
     _check_extent(raw, path)
-    return raw, header_from_raw(raw, [*notes, *notes_from(texts)])
+    return raw, header_from_raw(raw, [*notes, *notes_from(texts)], inside)
 
 
 def _mark_restarts(raw: mne.io.BaseRaw) -> None:
@@ -213,6 +227,21 @@ def _mark_restarts(raw: mne.io.BaseRaw) -> None:
     inside = (marks.onset > _EDGE) & (marks.onset < end - _EDGE)
     for onset in marks.onset[inside & (marks.description == "impedance")]:
         raw.annotations.append(onset, 0, "BAD boundary")
+
+
+def _is_brainvision(path: Path) -> bool:
+    return path.suffix.lower() in {".vhdr", ".ahdr"}
+
+
+def _check_interval(path: Path) -> None:
+    """Refuse a BrainVision recording with a sampling interval that none can have."""
+    found = re.search(rb"^SamplingInterval\s*[=:]\s*(\S*)", path.read_bytes(), re.MULTILINE | re.IGNORECASE)
+    try:
+        valid = found is None or float(found[1]) > 0
+    except ValueError:
+        valid = False
+    if not valid:
+        raise DataError(f"{path}: its SamplingInterval is not a positive number (of µs); correct the header")
 
 
 def _compare_sizes(raw: mne.io.BaseRaw, path: Path) -> list[str]:
@@ -271,10 +300,12 @@ def recording_file(raw: mne.io.BaseRaw) -> str:
     return given if isinstance(given, str) else str(next(filter(None, raw.filenames), "recording"))
 
 
-def _finish(raw: mne.io.BaseRaw, path: Path, ears: bool) -> tuple[mne.io.BaseRaw, list[str]]:
+def _finish(
+    raw: mne.io.BaseRaw, path: Path, ears: bool, inside: Collection[str] = ()
+) -> tuple[mne.io.BaseRaw, list[str]]:
     """Bring an opened recording to the form that `read_recording` returns; return it with notes on it."""
     _check_extent(raw, path)
-    raw = _scalp(raw, path, ears)
+    raw = _scalp(raw, path, ears, {*inside, *intracranial(raw)})
     _set_points(raw)
     _refuse_joints(raw, path)
     return raw, _mark_outlying(raw, path)
@@ -301,14 +332,13 @@ def _mark_outlying(raw: mne.io.BaseRaw, path: Path) -> list[str]:
     return [f"{', '.join(names)}: an amplitude that the unit of the others cannot have, marked bad"]
 
 
-def _scalp(raw: mne.io.BaseRaw, path: Path, ears: bool) -> mne.io.BaseRaw:
-    """Pick the scalp electrodes of ``raw``, with their modern names and positions."""
-    kinds = zip(raw.ch_names, raw.get_channel_types(), strict=True)
-    outside = [name for name, kind in kinds if kind not in _INTRACRANIAL]
+def _scalp(raw: mne.io.BaseRaw, path: Path, ears: bool, inside: Collection[str]) -> mne.io.BaseRaw:
+    """Pick the scalp electrodes of ``raw``, with their modern names and positions; none is ``inside``."""
+    outside = [name for name in raw.ch_names if name not in inside]
     written = {name: _RUNNING_NUMBER.sub("", name) for name in outside}
     found, beside = electrodes([*written.values()]), ears_among([*written.values()]) if ears else {}
     if not found:
-        raise scalp_missing(path, raw.ch_names)
+        raise scalp_missing(path, raw.ch_names, inside)
     names = found | beside
     picks = {name: names[label] for name, label in written.items() if label in names}
     twice = [name for name, count in Counter(picks.values()).items() if count > 1]
@@ -339,11 +369,10 @@ def _refuse_joints(raw: mne.io.BaseRaw, path: Path) -> None:
             raise DataError(f"{path}: joined from pieces, such as at {onset:.1f} s; split it there")
 
 
-def _bad(path: Path) -> set[str]:
-    """Return the electrodes that the recording's ``channels.tsv``, if any, marks as bad."""
+def _described(path: Path) -> tuple[set[str], set[str]]:
+    """Return the electrodes marked as bad, and the intracranial channels, of the recording's channels.tsv."""
     table = find_sidecar(path, "channels.tsv")
-    if table is None:
-        return set()
-    rows = read_table(table, {"name"}, delimiter="\t")
+    rows = [] if table is None else read_table(table, {"name"}, delimiter="\t")
     short = strip_common_reference([row["name"] for row in rows])
-    return {harmonise(short[row["name"]]) for row in rows if row.get("status", "").lower() == "bad"}
+    bad = {harmonise(short[row["name"]]) for row in rows if row.get("status", "").lower() == "bad"}
+    return bad, {row["name"] for row in rows if row.get("type", "").lower() in INTRACRANIAL}

@@ -17,7 +17,7 @@ import pytest
 import scipy.io
 
 from eeg.datasets.seizures import find_seizures
-from eeg.io import isolated
+from eeg.io import isolated, reader
 from eeg.io.edf_header import read_edf_header
 from eeg.io.electrodes import TEN_TWENTY, contacts, electrodes, reference
 from eeg.io.gaps import stretches
@@ -218,6 +218,44 @@ def test_errors_do_not_quote_the_file(suffix: str, tmp_path: Path) -> None:
     assert len(message) < 120
 
 
+@pytest.mark.parametrize("name", ["a.txt", "a.docx", "a.vmrk", "notes"])
+def test_what_is_not_a_recording_by_its_name(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("electrode 1 2 3\n")
+    message = refusal(tmp_path / name)
+    assert message.startswith("not a recording by its name; expected .ahdr, .bdf, ")
+    assert message.endswith(", .vhdr")
+
+
+@pytest.mark.parametrize("kind", ["AssertionError", "KeyError", "struct.error", "ParsingError", "OSError"])
+def test_no_reader_shows_the_class_of_its_error(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path) -> None:
+        raise isolated.ReaderError(kind, "", None)
+
+    monkeypatch.setattr(reader, "open_isolated", fail)
+    (tmp_path / "a.gdf").write_text("GDF")
+    assert refusal(tmp_path / "a.gdf") == (
+        "cannot be read as EEG: its content is not of the format of its name; damaged, or renamed: copy or "
+        "export it again"
+    )
+
+
+@pytest.mark.parametrize("kind", ["set", "fif"])
+def test_a_truncated_file(kind: str, tmp_path: Path) -> None:
+    path = write_eeglab(tmp_path) if kind == "set" else write_fif(tmp_path / "a_raw.fif", noise(), FOUR)
+    path.write_bytes(path.read_bytes()[:-1000])
+    assert "truncated or damaged; copy it again" in refusal(path)
+
+
+@pytest.mark.parametrize("interval", ["0", "-7812.5", "nan", "Fp1", ""])
+def test_a_sampling_interval_that_none_can_have(interval: str, tmp_path: Path) -> None:
+    path = write_brainvision(tmp_path)
+    path.write_text(path.read_text().replace(f"Interval={1e6 / RATE}", f"Interval={interval}"))
+    message = "its SamplingInterval is not a positive number (of µs); correct the header"
+    assert refusal(path) == message
+
+
 # --- gaps
 
 
@@ -320,8 +358,22 @@ def test_joints_of_other_formats(joint: str, tmp_path: Path) -> None:
 def test_times_of_persyst(tmp_path: Path) -> None:
     for times in ("0=86390.0\n1280=0.02\n", "0=5.0\n", ""):  # past midnight, with a correction of the clock
         assert stretches(read_recording(write_persyst(tmp_path, times=times))) == [(0, SECONDS * RATE)]
-    path = write_persyst(tmp_path, times=f"0=5.0\n{10 * RATE}=75.0\n")
-    assert refusal(path) == "joined from pieces, such as at 10.0 s; split it there"
+    path = write_persyst(tmp_path, times=f"0=5.0\n{10 * RATE}=14.0\n")
+    assert "(SampleTimes) go back, or are 12 hours or more apart, at 10.0 s" in refusal(path)
+
+
+def test_gaps_of_persyst(tmp_path: Path) -> None:
+    """After 4 s of signal past midnight 60 s are missing, and after 10 s half a second."""
+    times = f"0=86399.0\n{2 * RATE}=1.0\n{4 * RATE}=63.0\n{10 * RATE}=69.5\n{30 * RATE}=200.0\n"
+    for preload in (False, True):
+        raw = read_recording(write_persyst(tmp_path, times=times), preload=preload)
+        spans = [(0, 4 * RATE), (64 * RATE, 70 * RATE), (round(70.5 * RATE), round(80.5 * RATE))]
+        assert stretches(raw) == spans
+        volts = np.concatenate([raw.get_data(start=start, stop=stop) for start, stop in spans], axis=1)
+        np.testing.assert_allclose(volts, 1e-6 * noise(), atol=0.101e-6)  # it is cut to 0.1 µV
+        assert not raw.get_data(start=4 * RATE, stop=64 * RATE).any()
+        onset = raw.annotations.onset[raw.annotations.description == "Müller blinks"]
+        assert onset.tolist() == [65]  # after 5 s of signal
 
 
 # --- points in time
@@ -406,11 +458,32 @@ def test_contacts_of_grids_are_not_scalp_electrodes(tmp_path: Path) -> None:
     assert len(header.problems) == 1
 
 
-def test_channels_that_are_intracranial_by_their_type(tmp_path: Path) -> None:
+INSIDE = "1 channel(s) named as scalp electrodes are intracranial by their type, so left out"
+
+
+@pytest.mark.parametrize("kind", ["seeg", "ecog", "dbs"])
+def test_channels_that_are_intracranial_by_their_type(kind: str, tmp_path: Path) -> None:
     path = write_fif(tmp_path / "a_raw.fif", 1e-6 * noise(), FOUR)
     raw = mne.io.read_raw(path, preload=True, verbose="error")
-    raw.set_channel_types({"T7": "seeg"}, verbose="error").save(path, overwrite=True, verbose="error")
-    assert read_recording(path).ch_names == ["Fp1", "Cz", "O2"]
+    raw.set_channel_types({"T7": kind}, verbose="error").save(path, overwrite=True, verbose="error")
+    found, header = read_with_header(path)
+    assert found.ch_names == ["Fp1", "Cz", "O2"]
+    assert header.problems == read_header(path).problems == [INSIDE]
+    assert read_header(path).electrodes == ("Fp1", "Cz", "O2")
+    raw.set_channel_types(dict.fromkeys(FOUR, kind), verbose="error")
+    raw.save(path, overwrite=True, verbose="error")
+    assert refusal(path) == (
+        "no scalp electrode among its 4 channel(s): 4 are intracranial by their type (ECoG, SEEG or DBS)"
+    )
+
+
+def test_channels_that_are_intracranial_by_the_table_beside_them(tmp_path: Path) -> None:
+    path = write(tmp_path / "a_eeg.edf")
+    (tmp_path / "a_channels.tsv").write_text("name\ttype\nFp1\tEEG\nT7\tSEEG\nCz\tEEG\n")
+    raw, header = read_with_header(path)
+    assert raw.ch_names == ["Fp1", "Cz", "O2"]
+    assert header.problems == read_header(path).problems == [INSIDE]
+    assert header.electrodes == read_header(path).electrodes == ("Fp1", "Cz", "O2")
 
 
 @pytest.mark.parametrize("factor", [1e6, 1e3, 1e-6])
@@ -568,7 +641,7 @@ def test_a_reader_whose_package_is_not_installed() -> None:
     from eeg.io.reader import _reason
 
     expected = "needs a package that is not installed: pip install 'hebbian-eeg[formats]'"
-    assert _reason(isolated.ReaderError("RuntimeError", text, None)) == expected
+    assert _reason(isolated.ReaderError("RuntimeError", text, None), Path("a.cnt")) == expected
 
 
 def test_impedances_of_ant_within_a_recording_are_joints(
@@ -597,5 +670,5 @@ def test_damage_among_the_signals_is_one_line(tmp_path: Path) -> None:
     content[entry.pos + 4 : entry.pos + 8] = (99).to_bytes(4, "big")
     path.write_bytes(content)
     for open_it in (read_recording, open_recording):
-        with pytest.raises(DataError, match=r"a_raw\.fif: cannot be read as EEG"):
+        with pytest.raises(DataError, match=r"a_raw\.fif: .*damaged"):
             open_it(path)
