@@ -199,7 +199,7 @@ def test_a_folder_that_names_a_person_is_not_shown(tmp_path: Path, monkeypatch: 
     for place in (Path("b.fif"), Path(), folder):
         result = eeg(place)
         assert result.exit_code == 1
-        assert "problem: cannot be read as EEG (" in result.output  # with every b
+        assert "problem: cannot be read as EEG: " in result.output  # with every b
         assert "Mueller" not in result.output
 
 
