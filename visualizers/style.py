@@ -1,6 +1,7 @@
 """Colours and axes of all figures."""
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 INK, FAINT, GRID, PAPER = "#1f2933", "#7b8794", "#dde3ea", "#ffffff"
 MARK = "#d9480f"  # the model's attribution, and epilepsy
@@ -14,3 +15,10 @@ def despine(axes: Axes) -> None:
     axes.tick_params(length=0, labelsize=8, labelcolor=INK)
     axes.xaxis.label.set(fontsize=8, color=INK)
     axes.yaxis.label.set(fontsize=8, color=INK)
+
+
+def fix_layout(figure: Figure) -> None:
+    """Arrange the parts of a figure once and for all: saving one with a layout engine draws it twice."""
+    if (engine := figure.get_layout_engine()) is not None:
+        engine.execute(figure)
+        figure.set_layout_engine(None)

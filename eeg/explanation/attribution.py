@@ -1,7 +1,8 @@
 """Attribution: what each sample of EEG windows adds to a network's decision, by Captum's methods.
 
 All methods return one unit: the sum over a part of a window is what this part adds to the logit.  It is
-exact for methods that are `complete`; the others remove one part at a time.
+exact for methods that are `complete`; the others remove one part at a time.  Captum, which takes a second to
+import, is loaded when a method runs.
 """
 
 from __future__ import annotations
@@ -17,16 +18,6 @@ from warnings import catch_warnings, filterwarnings
 
 import numpy as np
 import torch
-from captum.attr import (
-    DeepLift,
-    FeatureAblation,
-    GradientShap,
-    IntegratedGradients,
-    LayerAttribution,
-    LayerGradCam,
-    Occlusion,
-    ShapleyValueSampling,
-)
 from torch import Tensor, nn
 
 from hebbian.rule import evaluating
@@ -150,6 +141,8 @@ def _grad_cam(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage,
 
     It uses no baseline.  Captum's default is the nearest cell, in steps as wide as the network pools.
     """
+    from captum.attr import LayerAttribution, LayerGradCam
+
     found = LayerGradCam(contrast, last_convolution(contrast.scores)).attribute(x, target=0)
     cells = found.detach().mean(2) if found.ndim == 4 else found.detach()  # over all axes but time
     return LayerAttribution.interpolate(cells, (x.shape[2],), "linear") * (cells.shape[2] / x.shape[2])
@@ -160,6 +153,8 @@ def _integrated_gradients(
     contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, batch: int
 ) -> Tensor:
     """Integrated gradients (Sundararajan et al. 2017) in 50 steps."""
+    from captum.attr import IntegratedGradients
+
     method = IntegratedGradients(contrast)
     return method.attribute(x, baseline, target=0, n_steps=IG_STEPS, internal_batch_size=batch)
 
@@ -170,6 +165,8 @@ def _gradient_shap(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Mon
 
     Captum holds all samples of all windows at once; here one of each at a time.
     """
+    from captum.attr import GradientShap
+
     method = GradientShap(contrast)
     drawn = [method.attribute(x, baseline, target=0, n_samples=1) for _ in range(SHAP_SAMPLES)]
     return torch.stack(drawn).mean(0)
@@ -182,6 +179,8 @@ def _deeplift(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage,
     Captum handles only activations that are separate modules, each used once; for others its result is wrong
     without an error, but misses a part of the logit's difference.
     """
+    from captum.attr import DeepLift
+
     parts = []
     for one, other in zip(x.split(max(1, batch // 2)), baseline.split(max(1, batch // 2)), strict=True):
         try:
@@ -209,6 +208,8 @@ def _occlusion(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage
 
     The evidence of a sample is the mean over the positions that cover it.
     """
+    from captum.attr import Occlusion
+
     channels, times = x.shape[1:]
     size = min(montage.samples(OCCLUDED), times)
     lost = Occlusion(contrast).attribute(
@@ -247,6 +248,8 @@ def ablation(
     length
         Of a part, s.
     """
+    from captum.attr import FeatureAblation
+
     mask = _mask(montage, x, regions=False, length=length)
     lost = FeatureAblation(contrast).attribute(
         x,
@@ -263,6 +266,8 @@ def _shapley(
     contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage, batch: int, *, regions: bool = True
 ) -> Tensor:
     """Shapley values (Castro et al. 2009) of half seconds of a region or a channel, from 10 random orders."""
+    from captum.attr import ShapleyValueSampling
+
     mask = _mask(montage, x, regions, COALITION)
     found = ShapleyValueSampling(contrast).attribute(
         x,

@@ -254,12 +254,14 @@ class SpanRemoval:
     ) -> np.ndarray:
         """Return what the logits of ``windows`` (the recording's by default) lose without each span, (S,)."""
         windows = self.windows if windows is None else windows
-        losses = []
-        for span in spans:
-            index, emptied = remove_spans(windows, filled, [span])
+        losses = [np.empty(0)]
+        for first in range(0, len(spans), self.batch):
+            removed = [remove_spans(windows, filled, [span]) for span in spans[first : first + self.batch]]
+            index, emptied = map(np.concatenate, zip(*removed, strict=True))
             # Both in batches of one size: a float's last digits depend on it.
-            losses.append((self._network(windows[index]) - self._network(emptied)).sum())
-        return np.array(losses, float)
+            lost = self._network(windows[index]) - self._network(emptied)
+            losses.append(np.add.reduceat(lost, np.cumsum([0, *(len(i) for i, _ in removed[:-1])])))
+        return np.concatenate(losses)
 
     def change(self, filled: np.ndarray, span: SampleSpan, prevalence: float | None) -> float:
         """Return the recording's probability minus that without a span."""

@@ -20,6 +20,7 @@ from eeg.reporting.analysis import RecordingAnalysis
 from eeg.reporting.figures import Picture
 from trainers.errors import describe_unexpected
 from trainers.files import replacing
+from visualizers.style import fix_layout
 from visualizers.traces import clock
 
 Drawing = Callable[[RecordingAnalysis], Iterator[Picture]]
@@ -82,6 +83,7 @@ def _draw(draw: Drawing, analysis: RecordingAnalysis) -> Iterator[tuple[Picture 
 
 def _render_svg(picture: Picture) -> Markup:
     content = StringIO()
+    fix_layout(picture.figure)
     with rc_context({"svg.hashsalt": picture.tag}):  # else identifiers in the SVG are random
         picture.figure.savefig(content, format="svg", metadata=_ANONYMOUS)
     svg = content.getvalue()

@@ -2,25 +2,61 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import mne
 import numpy as np
+import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from eeg.detector.calibration import Calibration
+from eeg.detector.conformal import Conformal
 from eeg.detector.detector import Detector
+from eeg.detector.provenance import Provenance
+from eeg.evaluation import metrics
 from eeg.explanation.explain import Explanation, explain
 from eeg.explanation.options import ExplanationOptions
+from eeg.io.electrodes import TEN_TWENTY
 from eeg.io.gaps import stretches
+from eeg.models.registry import build_model
 from eeg.preprocessing.loading import prepare
 from eeg.preprocessing.pipeline import Preprocessing, clean, scale
 from eeg.preprocessing.recording import Recording
 from eeg.preprocessing.windows import Windows
 from tests.helpers import ROOT
+
+
+@contextmanager
+def drawing_few_resamples() -> Iterator[None]:
+    """Draw 10 resamples, not 1000, for intervals of metrics."""
+    few = partial(metrics.bootstrap_interval, resamples=10)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metrics, "bootstrap_interval", lambda *data, seed, resamples: few(*data, seed=seed))
+        yield
+
+
+def untrained_detector() -> Detector:
+    """Return a t-VGG GAP of windows of 2 s, with all other parts of a detector."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = build_model("tvgg-gap", len(TEN_TWENTY), 256).eval()
+    return Detector(
+        network=network,
+        model="tvgg-gap",
+        preprocessing=Preprocessing(TEN_TWENTY),
+        window=2.0,
+        labels="events",
+        aggregation="top",
+        calibration=Calibration(1.5, -0.25, 0.4, 20, Conformal(tuple(range(8)), tuple(range(-12, 0)))),
+        training=Provenance("a cohort", simulated=True, subjects=20, rule="oja"),
+    )
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

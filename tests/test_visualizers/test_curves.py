@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from visualizers.curves import plot_removal, plot_risk_coverage, ranking, reliability, score_distribution
+from visualizers.style import fix_layout
 from visualizers.topography import placed, topographies
 
 LABELS = np.array([0, 0, 1, 0, 1, 1, 0, 1])
@@ -67,3 +68,15 @@ def test_maps_have_a_symmetric_scale_and_leave_out_what_is_no_electrode() -> Non
 def test_a_map_of_few_electrodes_is_refused() -> None:
     with pytest.raises(ValueError, match="2 of 3 channels"):
         topographies({"µV": np.zeros((1, 3))}, ["Fp1", "Cz", "ECG"], ["1"])
+
+
+def test_a_fixed_layout_is_that_of_a_drawn_figure_and_stays() -> None:
+    drawn, fixed = (score_distribution(SCORES[LABELS == 1], SCORES[LABELS == 0], 0.3) for _ in range(2))
+    drawn.draw_without_rendering()
+    fix_layout(fixed)
+    places = [figure.axes[0].get_position().extents for figure in (drawn, fixed)]
+    np.testing.assert_allclose(*places, atol=0.01)
+    fixed.axes[0].set_ylabel("two\nlines")
+    fixed.draw_without_rendering()
+    np.testing.assert_array_equal(fixed.axes[0].get_position().extents, places[1])
+    fix_layout(fixed)  # of one without a layout engine: nothing to do

@@ -53,7 +53,9 @@ _ANALYSED: list[RecordingAnalysis] = []  # one for all tests
 
 
 @pytest.fixture(autouse=True)
-def quick(detector: Detector, recordings: list[Path], monkeypatch: pytest.MonkeyPatch) -> RecordingAnalysis:
+def quick(
+    detector: Detector, recordings: list[Path], without_figures: None, monkeypatch: pytest.MonkeyPatch
+) -> RecordingAnalysis:
     """Give every recording the analysis of the first one, without figures: what is tested is around them."""
     if not _ANALYSED:
         _ANALYSED.append(analyse(detector, recordings[0], ExplanationOptions("grad-cam", "zero", 1)))
@@ -64,8 +66,6 @@ def quick(detector: Detector, recordings: list[Path], monkeypatch: pytest.Monkey
         return replace(analysis, recording=opened, name=output_name(path, opened.digest))
 
     monkeypatch.setattr("eeg.workflows.detect.analyse", analyse_quickly)
-    for name in ("calibration", "overview", "pages", "topographies", "similar_windows", "faithfulness"):
-        monkeypatch.setattr(f"eeg.reporting.figures.draw_{name}", lambda _: iter(()))
     return analysis
 
 

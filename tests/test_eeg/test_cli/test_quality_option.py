@@ -18,6 +18,7 @@ from eeg.preprocessing.windows import Windows
 
 FLAT = 6.0  # s from the beginning in which one channel does not change: three windows of 2 s
 SECONDS = 20
+pytestmark = pytest.mark.usefixtures("without_figures")
 
 
 def eeg(*words: object) -> Result:
