@@ -57,6 +57,9 @@ def _central(points: np.ndarray, number: int, seed: int) -> np.ndarray:
     """Return the indices of the points (N, D) that are nearest to the centres of ``number`` groups."""
     if len(points) <= number:
         return np.arange(len(points))
+    _, first = np.unique(points, axis=0, return_index=True)
+    if len(first) <= number:  # equal points are not further groups
+        return np.sort(first)
     from sklearn.cluster import KMeans  # takes a second
 
     distance = KMeans(number, n_init=1, random_state=seed).fit_transform(points)

@@ -302,12 +302,21 @@ def _line_fraction(spectrum: np.ndarray, rate: float) -> float | None:
 
 
 def _outlying(recording: Recording, names: list[str]) -> list[str]:
-    """Return the channels that are unlike all others."""
+    """Return the channels that are unlike all others; equal channels are one.
+
+    Among channels with so many equal ones, a local outlier factor does not exist: their distance is zero.
+    """
     if len(names) <= _NEIGHBOURS:
         return []
     raw = recording.raw
     size = round(_LOOK / _LOOKS * raw.info["sfreq"])
     starts = sample_starts(recording.stretches, size, _LOOKS)
     seen = [raw.get_data(names, start, start + size) for start in starts]
-    part = mne.io.RawArray(np.concatenate(seen, axis=1), mne.create_info(names, raw.info["sfreq"], "eeg"))
-    return find_bad_channels_lof(part, _NEIGHBOURS, threshold=_OUTLIER)
+    volts = np.concatenate(seen, axis=1)
+    _, first, same = np.unique(np.round(volts / FLAT), axis=0, return_index=True, return_inverse=True)
+    if len(first) <= _NEIGHBOURS:
+        return []
+    each = np.sort(first)
+    info = mne.create_info([names[i] for i in each], raw.info["sfreq"], "eeg")
+    outlying = find_bad_channels_lof(mne.io.RawArray(volts[each], info), _NEIGHBOURS, threshold=_OUTLIER)
+    return [name for name, i in zip(names, same, strict=True) if names[first[i]] in outlying]

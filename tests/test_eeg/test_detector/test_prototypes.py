@@ -15,7 +15,7 @@ from torch import nn
 from eeg.cli.main import main
 from eeg.datasets import open_corpus
 from eeg.detector.detector import Detector, load_detector, save_detector
-from eeg.detector.prototypes import Prototypes, choose
+from eeg.detector.prototypes import Prototypes, _central, choose
 from eeg.explanation.attribution import Montage
 from eeg.explanation.explain import Check, Explanation
 from eeg.explanation.options import ExplanationOptions
@@ -56,6 +56,12 @@ def test_of_fewer_windows_all_are_kept() -> None:
     found = choose(NETWORK, windows(3), y, 8, seed=0)
     assert within(found.epilepsy, windows(3)) == [0, 2]
     assert within(found.control, windows(3)) == [1]
+
+
+def test_equal_windows_are_one_group() -> None:
+    """scikit-learn warns of more groups than distinct points."""
+    points = np.repeat(np.eye(3), 4, axis=0)
+    assert _central(points, 5, seed=0).tolist() == [0, 4, 8]
 
 
 def test_each_kind_of_window_has_a_prototype() -> None:

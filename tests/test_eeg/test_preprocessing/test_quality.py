@@ -14,7 +14,7 @@ from eeg.datasets.seizures import Annotated, find_seizures
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.preprocessing.loading import unusable_windows
 from eeg.preprocessing.pipeline import Preprocessing
-from eeg.preprocessing.quality import EXCLUDED, Flaw, Quality, examine, mark_bad
+from eeg.preprocessing.quality import EXCLUDED, Flaw, Quality, _outlying, examine, mark_bad
 from eeg.preprocessing.recording import Recording
 from eeg.simulation.cohort import simulate_subject
 from tests.test_eeg.helpers import windows_from
@@ -125,6 +125,15 @@ def test_a_channel_unlike_all_others() -> None:
     volts = background()
     volts[9] += 5e-4 * np.sin(2 * np.pi * 0.2 * np.arange(volts.shape[1]) / RATE)
     assert found(recording(volts)).outlying == (TEN_TWENTY[9],)
+
+
+def test_equal_channels_are_one() -> None:
+    """The local outlier factor is infinite beside more equal channels than neighbours; sklearn warns of it."""
+    volts = background()
+    volts[9:11] = volts[9] + 5e-4 * np.sin(2 * np.pi * 0.2 * np.arange(volts.shape[1]) / RATE)
+    assert _outlying(Recording.scan(recording(volts)), list(TEN_TWENTY)) == list(TEN_TWENTY[9:11])
+    volts[:12] = volts[0]
+    assert _outlying(Recording.scan(recording(volts)), list(TEN_TWENTY)) == []
 
 
 def test_blocks_find_what_the_whole_finds(monkeypatch: pytest.MonkeyPatch) -> None:
