@@ -47,6 +47,30 @@ def one_line(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: {describe_unexpected(error)}") from error
 
 
+@contextmanager
+def concerning(option: str) -> Iterator[None]:
+    """Begin the message of an error with the option of the command that it concerns.
+
+    >>> with concerning("--folds 5"):
+    ...     raise DataError("expected 5 subjects of each class, found 3")
+    Traceback (most recent call last):
+    trainers.errors.DataError: --folds 5: expected 5 subjects of each class, found 3
+
+    Raises
+    ------
+    DataError
+        For a `DataError`.
+    SettingsError
+        For any other `ValueError` or `TypeError`, which mean here that the option's value is at fault.
+    """
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{option}: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"{option}: {error}") from error
+
+
 def describe_unexpected(error: Exception) -> str:
     """Return what happened and where in the code, without the text of the error: it may quote the data.
 

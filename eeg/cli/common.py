@@ -28,14 +28,12 @@ def opened(
     from dataclasses import replace
 
     from eeg.detector.detector import load_detector
-    from trainers.errors import SettingsError
+    from trainers.errors import concerning
 
     detector = load_detector(model, network)
     if ictal is not None:
-        try:
+        with concerning("--ictal"):
             detector = replace(detector, preprocessing=replace(detector.preprocessing, ictal=ictal))
-        except ValueError as error:
-            raise SettingsError(str(error)) from error
     return detector if quality is None else replace(detector, quality=quality)
 
 

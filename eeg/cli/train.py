@@ -37,7 +37,11 @@ if TYPE_CHECKING:
 @click.argument("data", type=DATA)
 @OUTSIDE
 @click.option("--out", type=FOLDER, required=True, help="A new folder for the model and its results.")
-@click.option("--resume", is_flag=True, help="Continue an interrupted training in the folder --out.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Continue an interrupted training in the folder --out; without one there, start it.",
+)
 @click.option("--model", default="tvgg-gap", show_default=True, help=MODEL_HELP)
 @click.option("--rule", default="backprop", show_default=True, help=RULE_HELP)
 @click.option(

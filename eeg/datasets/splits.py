@@ -64,7 +64,7 @@ def refuse_leak(train: Iterable[Entry], test: Iterable[Entry]) -> None:
 
 
 def hold_out(entries: Sequence[Entry], fraction: float, seed: int) -> SubjectSplit:
-    """Hold out a fraction of the subjects of each class."""
+    """Hold out a fraction of the subjects of each class; raises `DataError` if a side would lack a class."""
     labels = subjects_of(entries)
     names = sorted(labels)
     try:
@@ -72,7 +72,11 @@ def hold_out(entries: Sequence[Entry], fraction: float, seed: int) -> SubjectSpl
             names, test_size=fraction, random_state=seed, stratify=[labels[s] for s in names]
         )
     except ValueError as error:
-        raise DataError(f"cannot hold out {fraction:g} of {len(names)} subjects: {error}") from None
+        ill = sum(labels.values())
+        raise DataError(
+            f"cannot hold out {fraction:g} of {len(names)} subjects, {ill} with epilepsy and "
+            f"{len(names) - ill} controls; expected both classes on either side"
+        ) from error
     return _split(entries, set(held_out))
 
 
@@ -125,7 +129,10 @@ def split_folds(entries: Sequence[Entry], k: int, seed: int) -> list[SubjectSpli
     y = np.array([labels[s] for s in names])
     rarest = int(np.bincount(y, minlength=2).min())
     if rarest < k:
-        raise DataError(f"{k} folds need {k} subjects of each class, found {rarest}; use fewer folds")
+        raise DataError(
+            f"--folds {k}: expected {k} subjects of each class, found {rarest} of one; use fewer folds "
+            "or add subjects"
+        )
     parts = StratifiedKFold(k, shuffle=True, random_state=seed).split(names, y)
     return [_split(entries, set(names[test])) for _, test in parts]
 

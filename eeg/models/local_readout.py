@@ -32,8 +32,8 @@ class OwnReadout(nn.Module):
         scores = self.rule.predict(x)
         if torch.is_grad_enabled() and not scores.requires_grad:
             raise DataError(
-                f"the scores of {type(self.rule).__name__} are not differentiable; explain them by "
-                "occlusion or another method that needs no gradients"
+                f"the scores of {type(self.rule).__name__} are not differentiable; use "
+                "--method occlusion or another method that needs no gradients"
             )
         return scores
 

@@ -22,7 +22,7 @@ from eeg.preprocessing.windows import Windows
 from eeg.training import fold_cache
 from eeg.training.fit import Loaded, Model, fit_model
 from eeg.training.plan import Plan, describe_model
-from trainers.errors import DataError
+from trainers.errors import DataError, concerning
 from trainers.files import partial_folder
 
 _INNER = 0.25
@@ -170,7 +170,8 @@ def _train_fold(
     torch.set_num_threads(1)  # small networks gain nothing from more
     aggregation = plan.aggregation
     if aggregation == CHOSEN:
-        most, rest = splits.hold_out(train, _INNER, plan.seed)
+        with concerning(f"--aggregation {CHOSEN}"):
+            most, rest = splits.hold_out(train, _INNER, plan.seed)
         aggregation = choose_aggregation(
             score_recordings(fit_model(plan, loaded, most), loaded, rest, part, CHOSEN)
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eeg.datasets import Entry, splits
+from trainers.errors import concerning
 
 
 @dataclass(frozen=True)
@@ -46,15 +47,18 @@ class Design:
             If the subjects cannot be split in this way; see `eeg.datasets.splits`.
         """
         train, held_out = self._hold_out(entries, seed)
-        folds = splits.split_sites(train) if self.by_site else splits.split_folds(train, self.folds, seed)
-        return train, held_out, folds
+        if not self.by_site:
+            return train, held_out, splits.split_folds(train, self.folds, seed)
+        with concerning("--by-site"):
+            return train, held_out, splits.split_sites(train)
 
     def _hold_out(self, entries: Sequence[Entry], seed: int) -> splits.SubjectSplit:
         if not self.hold_out:
             return tuple(entries), ()
-        if isinstance(self.hold_out, float):
-            return splits.hold_out(entries, self.hold_out, seed)
-        return splits.hold_out_subjects(entries, self.hold_out)
+        with concerning("--hold-out"):
+            if isinstance(self.hold_out, float):
+                return splits.hold_out(entries, self.hold_out, seed)
+            return splits.hold_out_subjects(entries, self.hold_out)
 
     def record(self) -> dict[str, Any]:
         """Return the settings as a run records them: they identify no subject."""

@@ -79,7 +79,7 @@ def fit_model(
         try:
             return model.fit([loaded[e].data for e in entries], np.array([e.label for e in entries]))
         except ValueError as error:
-            raise DataError(f"{plan.model}: {error}") from None
+            raise DataError(f"--model {plan.model}, --window {plan.window:g}: {error}") from None
     return train_network(plan, loaded, entries, callbacks)
 
 

@@ -61,19 +61,22 @@ class Plan:
             self.preprocessing.channels
         ):
             raise ValueError(
-                "head-rotation needs single electrodes, not pairs of them; choose other augmentations"
+                "--augment head-rotation: needs single electrodes, not the pairs of --reference bipolar; "
+                "choose others"
             )
         if self.finetune and find_rule(self.rule).supervised:
-            raise ValueError(f"fine-tuning follows a rule without labels; {self.rule} learns with labels")
+            raise ValueError(
+                f"--finetune: follows a rule without labels, and --rule {self.rule} learns with labels"
+            )
         if LABEL_MODES[self.labels].pooled and self.rule != "backprop" and not self.finetune:
             raise ValueError(
-                f"labels {self.labels!r} need backprop, not {self.rule}; "
-                "choose backprop, or fine-tuning after a rule without labels"
+                f"--labels {self.labels}: need --rule backprop, not {self.rule}, or --finetune after a rule "
+                "without labels"
             )
         if LABEL_MODES[self.labels].pooled and self.aggregation not in POOLINGS:
             raise ValueError(
-                f"labels {self.labels!r} cannot be learned through the aggregation {self.aggregation!r}; "
-                f"choose one of {', '.join(POOLINGS)}"
+                f"--labels {self.labels}: cannot be learned through --aggregation {self.aggregation}; choose "
+                f"one of {', '.join(POOLINGS)}"
             )
 
 

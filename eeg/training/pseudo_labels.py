@@ -57,8 +57,8 @@ def make_pseudo_labels(
     rarest = min(labels.count(c) for c in (0, 1))
     if rarest < CROSS_FIT_FOLDS:
         raise DataError(
-            f"{rarest} training subject(s) of one class; pseudo-labels need {CROSS_FIT_FOLDS} of each; "
-            "add subjects or use --labels bag"
+            f"--labels pseudo: expected {CROSS_FIT_FOLDS} training subjects of each class, found {rarest} of "
+            "one; add subjects or use --labels bag"
         )
     located = {e: annotate(loaded[e], np.zeros(len(loaded[e].data), bool)) for e in entries if e.label == 0}
     for train, test in splits.split_folds(entries, CROSS_FIT_FOLDS, seed):

@@ -22,7 +22,7 @@ from eeg.preprocessing.reference import Reference
 from eeg.training.plan import Plan
 from eeg.workflows.corpus import default_channels
 from hebbian.registry import find_rule
-from trainers.errors import DataError, SettingsError
+from trainers.errors import SettingsError, concerning
 
 Preset = Literal["default", "paper"]
 
@@ -89,24 +89,23 @@ def make_plan(
         If a setting is unknown or excludes another.
     """
     labels = labels or ("events" if all(e.events for e in corpus.entries) else "recording")
-    try:
+    with concerning("--labels"):
         check_name("labels", labels, LABEL_MODES)
+    with concerning("--augment"):
         for name in augment or ():
             check_name("augmentation", name, AUGMENTATIONS)
-    except ValueError as error:
-        raise SettingsError(str(error)) from error
     mode = LABEL_MODES[labels]
     names = _electrodes(channels) if channels else default_channels(corpus)
-    try:
+    with concerning("--channels"):
         preprocessing = Preprocessing.paper(names) if preset == "paper" else Preprocessing(names)
+    with concerning("--reference"):
+        preprocessing = replace(preprocessing, reference=reference)
+    with concerning("--ictal"):
+        preprocessing = replace(preprocessing, ictal=ictal)
+    with concerning("--notch"):
         preprocessing = replace(
-            preprocessing,
-            reference=reference,
-            ictal=ictal,
-            notch=parse_line_frequency(notch) if notch else preprocessing.notch,
+            preprocessing, notch=parse_line_frequency(notch) if notch else preprocessing.notch
         )
-    except ValueError as error:
-        raise SettingsError(str(error)) from error
     if augment is None:  # bipolar channels cannot be rotated
         augment = [a for a in mode.augment if (a, reference) != ("head-rotation", "bipolar")]
     paper = preset == "paper" and labels == "recording"
@@ -127,7 +126,9 @@ def make_plan(
 
 def _electrodes(names: Sequence[str]) -> tuple[str, ...]:
     if unknown := [repr(name) for name in names if not electrode(name)]:
-        raise SettingsError(f"unknown channels {', '.join(unknown)}; expected electrodes such as Fp1, C3, Cz")
+        raise SettingsError(
+            f"--channels: unknown {', '.join(unknown)}; expected electrodes such as Fp1, C3, Cz"
+        )
     return tuple(harmonise(name) for name in names)
 
 
@@ -142,20 +143,21 @@ def check_plan(plan: Plan, *, prototypes: int = 0) -> None:
     settings = plan.preprocessing
     if settings.notch is not None and settings.notch >= settings.high:
         raise SettingsError(
-            f"the notch filter at {settings.notch:g} Hz has no effect: the band ends at {settings.high:g} "
-            "Hz; leave it out or choose the preset 'paper'"
+            f"--notch: a filter at {settings.notch:g} Hz has no effect: the band ends at {settings.high:g} "
+            "Hz; leave it out or use --preset paper"
         )
     own_readout = plan.rule if has_own_readout(plan.rule) else None
     shape = len(settings.inputs), round(plan.window * settings.sfreq)
     try:
         plan.check()
-        network = build_network(plan.model, own_readout, *shape)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise SettingsError(str(error)) from error
+    with concerning(f"--model {plan.model}, --window {plan.window:g}"):
+        network = build_network(plan.model, own_readout, *shape)
     if prototypes and find_readout(network) is None:
         raise SettingsError(
-            f"{plan.model} by {plan.rule} has no linear readout whose input compares windows; "
-            "train without prototypes"
+            f"--prototypes: {plan.model} by {plan.rule} has no linear readout whose input compares windows; "
+            "train without"
         )
 
 
@@ -169,16 +171,13 @@ def check_names(model: str, rule: str) -> None:
     """
     if model in FEATURES:
         raise SettingsError(
-            f"{model} scores whole recordings and explains none, so it cannot become a detector; "
+            f"--model {model}: scores whole recordings and explains none, so it cannot become a detector; "
             f"cross-validate it: eeg compare DATA --model {model}"
         )
-    try:
+    with concerning("--model"):
         find_model(model)
+    with concerning("--rule"):
         find_rule(rule)
-    except DataError:
-        raise
-    except ValueError as error:
-        raise SettingsError(str(error)) from error
 
 
 def describe_plan(plan: Plan, corpus: Corpus) -> str:

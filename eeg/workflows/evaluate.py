@@ -88,8 +88,11 @@ def evaluate(
         on_message(describe_plan(plan, corpus))
     comparison = None
     if against is not None:
-        other = load_corpus(corpus, against, cache=cache, jobs=jobs, on_error=lambda *_: None)
-        comparison = compare_scored(scored, score_unseen(against, corpus, other)[0])
+        try:
+            other = load_corpus(corpus, against, cache=cache, jobs=jobs, on_error=lambda *_: None)
+            comparison = compare_scored(scored, score_unseen(against, corpus, other)[0])
+        except DataError as error:
+            raise DataError(f"--against: {error}") from error
     precision = locate_discharges(detector, scored, method)
     return Evaluation(plan, evaluate_scored(detector, scored), excluded, precision, comparison)
 

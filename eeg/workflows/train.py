@@ -35,9 +35,9 @@ from eeg.training.fit import Loaded
 from eeg.training.plan import Plan
 from eeg.workflows.choices import check_names, check_plan, describe_plan, make_plan
 from eeg.workflows.corpus import OnError, OnMessage, load_corpus, usable
-from eeg.workflows.run_folder import PARTS, RECORD, begin, finish, finished, open_run_folder
+from eeg.workflows.run_folder import PARTS, RECORD, begin, finish, finished, open_run_folder, started
 from trainers.callbacks import Progress
-from trainers.errors import DataError, SettingsError
+from trainers.errors import DataError, SettingsError, concerning
 from trainers.files import replacing
 from trainers.provenance import from_plain, read_record, versions, write_record
 from visualizers.tensorboard import TensorBoard
@@ -114,7 +114,8 @@ def train(
     out
         A new folder for the model, its card, all scores and the record of the run; None writes nothing.
     resume
-        Continue an interrupted training in ``out``; the result is the same bit for bit.
+        Continue an interrupted training in ``out``; the result is the same bit for bit.  If there is none, it
+        starts, and ``on_message`` is called.
     cache
         A folder that stores preprocessed windows for later calls.
     jobs
@@ -137,6 +138,8 @@ def train(
     check_plan(plan, prototypes=prototypes)
     if shuffle_labels is not None:
         corpus = _permute(corpus, plan, shuffle_labels)
+    if resume and out is not None and on_message is not None and not started(out):
+        on_message(f"{out}: no training to resume; it starts from the beginning.")
     design = Design(folds, _held_out(hold_out, corpus), by_site, prototypes)
     with (
         nullcontext() if out is None else open_run_folder(out, resume, _record(plan, design, corpus), corpus)
@@ -240,14 +243,15 @@ def read_run(out: Path, plan: Plan) -> TrainingRun:
 
 def _permute(corpus: Corpus, plan: Plan, seed: int) -> Corpus:
     if plan.labels == "events":
-        raise SettingsError("shuffled labels are a negative control of labels 'recording', not of 'events'")
+        raise SettingsError("--shuffle-labels: a negative control of --labels recording, not of events")
     entries = splits.permute_labels([e for e in corpus.entries if e.label is not None], seed)
     return Corpus(f"{corpus.name}, diagnoses shuffled (seed {seed})", entries, corpus.simulated)
 
 
 def _held_out(hold_out: float | Path | Collection[str], corpus: Corpus) -> float | frozenset[str]:
     if isinstance(hold_out, Path):
-        return splits.read_subjects(hold_out, corpus.entries)
+        with concerning("--hold-out"):
+            return splits.read_subjects(hold_out, corpus.entries)
     return float(hold_out) if isinstance(hold_out, (int, float)) else frozenset(hold_out)
 
 

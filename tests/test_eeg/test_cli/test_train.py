@@ -227,10 +227,13 @@ def test_one_class_only(cohort: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("train", "--folds", 5), "5 folds need 5 subjects of each class, found 4"),
-        (("train", "--hold-out", 0.05), "cannot hold out 0.05 of 8 subjects"),
-        (("train", "--by-site"), "0 site(s) are known"),
-        (("compare", "--folds", 5), "5 folds need 5 subjects of each class, found 4"),
+        (("train", "--folds", 5), "--folds 5: expected 5 subjects of each class, found 4"),
+        (("train", "--hold-out", 0.05), "--hold-out: cannot hold out 0.05 of 8 subjects"),
+        (
+            ("train", "--by-site"),
+            "--by-site: leaving a site out needs the site of every recording, and two; 0",
+        ),
+        (("compare", "--folds", 5), "--folds 5: expected 5 subjects of each class, found 4"),
     ],
 )
 def test_subjects_that_cannot_be_split_are_reported_before_loading(
@@ -243,6 +246,11 @@ def test_subjects_that_cannot_be_split_are_reported_before_loading(
     monkeypatch.setattr("eeg.workflows.corpus.load_windows", None)
     assert words in refused(1, arguments[0], cohort, "--out", tmp_path / "run", *arguments[1:])
     assert not any((tmp_path / "run").glob("*"))
+
+
+def test_a_resumed_training_that_does_not_exist_starts_and_says_so(cohort: Path, tmp_path: Path) -> None:
+    result = eeg("train", cohort, "--out", tmp_path / "new", "--resume", "--folds", 5)  # too many
+    assert f"{tmp_path / 'new'}: no training to resume; it starts from the beginning." in result.stdout
 
 
 def test_a_folder_that_is_no_corpus(tmp_path: Path) -> None:

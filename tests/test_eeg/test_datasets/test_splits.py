@@ -157,7 +157,7 @@ def test_labels_that_cannot_be_used_are_refused(entries: list[Entry], message: s
 
 
 def test_too_few_subjects_for_the_folds() -> None:
-    with pytest.raises(DataError, match="4 folds need 4 subjects of each class, found 3"):
+    with pytest.raises(DataError, match="--folds 4: expected 4 subjects of each class, found 3"):
         split_folds(entries_of(9, 3, [3]), 4, 0)  # nine recordings of three people are three subjects
 
 

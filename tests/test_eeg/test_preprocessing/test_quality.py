@@ -128,7 +128,7 @@ def test_a_channel_unlike_all_others() -> None:
 
 
 def test_equal_channels_are_one() -> None:
-    """The local outlier factor is infinite beside more equal channels than neighbours; sklearn warns of it."""
+    """Beside more equal channels than neighbours the factor is infinite, and scikit-learn warns."""
     volts = background()
     volts[9:11] = volts[9] + 5e-4 * np.sin(2 * np.pi * 0.2 * np.arange(volts.shape[1]) / RATE)
     assert _outlying(Recording.scan(recording(volts)), list(TEN_TWENTY)) == list(TEN_TWENTY[9:11])

@@ -250,11 +250,14 @@ def test_a_subject_has_one_bag_for_any_number_of_recordings() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"finetune": True}, "fine-tuning follows a rule without labels; backprop learns with labels"),
-        ({"preprocessing": Preprocessing(TEN_TWENTY, reference="bipolar")}, "not pairs of them"),
-        ({"labels": "bag", "rule": "dfa"}, "labels 'bag' need backprop, not dfa"),
-        ({"labels": "bag", "rule": "oja"}, "labels 'bag' need backprop, not oja"),
-        ({"labels": "bag", "aggregation": "chosen"}, "cannot be learned through the aggregation 'chosen'"),
+        (
+            {"finetune": True},
+            "--finetune: follows a rule without labels, and --rule backprop learns with labels",
+        ),
+        ({"preprocessing": Preprocessing(TEN_TWENTY, reference="bipolar")}, "--augment head-rotation: needs"),
+        ({"labels": "bag", "rule": "dfa"}, "--labels bag: need --rule backprop, not dfa"),
+        ({"labels": "bag", "rule": "oja"}, "--labels bag: need --rule backprop, not oja"),
+        ({"labels": "bag", "aggregation": "chosen"}, "cannot be learned through --aggregation chosen"),
     ],
 )
 def test_choices_that_do_not_go_together_are_refused(wrong: dict[str, object], message: str) -> None:

@@ -108,14 +108,18 @@ def test_the_command_compares_and_can_be_read_by_machines(cohort: Path, tmp_path
 @pytest.mark.parametrize(
     ("args", "code", "message"),
     [
-        (["--model", "resnet"], 2, "no model named 'resnet'"),
+        (["--model", "resnet"], 2, "--model: no model named 'resnet'"),
         (["--model", "tvgg-gap", "--rule", "ojja"], 2, "did you mean 'oja'"),
-        (["--model", "tvgg-gap", "--labels", "bag", "--rule", "dfa"], 2, "need backprop, not dfa"),
+        (
+            ["--model", "tvgg-gap", "--labels", "bag", "--rule", "dfa"],
+            2,
+            "--labels bag: need --rule backprop, not dfa",
+        ),
         (["--model", "deep4", "--window", "0.5"], 2, "too short for its poolings"),
         (
             ["--model", "rf", "--window", "0.5", "--folds", "2"],
             1,
-            "rf: windows of 0.5 s resolve no frequency",
+            "--model rf, --window 0.5: windows of 0.5 s resolve no frequency",
         ),
     ],
 )
