@@ -15,7 +15,10 @@ Metric = Callable[[np.ndarray, np.ndarray, np.ndarray], float]  # labels, scores
 
 def roc_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> float:
     """Return the area under the ROC curve; all arguments (n,)."""
-    return stratified_auc(labels, scores, weights, np.zeros(len(labels), int))
+    hits, alarms = _ranked(labels, scores, weights)
+    pairs = hits[-1] * alarms[-1]
+    ordered = (hits[1:] + hits[:-1]) @ (alarms[1:] - alarms[:-1]) / 2
+    return float(ordered / pairs) if pairs else float("nan")
 
 
 def stratified_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray, strata: np.ndarray) -> float:
@@ -30,13 +33,19 @@ def stratified_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray, 
     -------
     NaN if no stratum contains both classes.
     """
-    ordered, pairs = 0.0, 0.0
-    for stratum in np.unique(strata):
-        rows = strata == stratum
-        hits, alarms = _ranked(labels[rows], scores[rows], weights[rows])
-        ordered += float(np.trapezoid(hits, alarms))
-        pairs += float(hits[-1] * alarms[-1])
-    return ordered / pairs if pairs else float("nan")
+    order = np.lexsort((-scores, strata))
+    stratum, ranked = strata[order], scores[order]
+    last = np.ones(len(order), bool)  # of the rows of one score in one stratum
+    last[:-1] = (stratum[1:] != stratum[:-1]) | (ranked[1:] != ranked[:-1])
+    positive, negative = (np.cumsum((weights * y)[order])[last] for y in (labels, 1 - labels))
+    hits, alarms = np.diff(positive, prepend=0), np.diff(negative, prepend=0)
+    first = np.ones(len(hits), bool)  # of a stratum
+    first[1:] = np.diff(stratum[last]) != 0
+    above = positive - hits  # the weight of positives with higher scores, in this and earlier strata
+    above -= above[first][np.cumsum(first) - 1]
+    starts = np.flatnonzero(first)
+    pairs = float(np.add.reduceat(hits, starts) @ np.add.reduceat(alarms, starts))
+    return float(alarms @ (above + hits / 2)) / pairs if pairs else float("nan")
 
 
 def average_precision(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> float:
@@ -104,10 +113,13 @@ def _ranked(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> tupl
     A bootstrap needs thousands of curves, for which scikit-learn is 50 times slower.
     """
     order = np.argsort(-scores, kind="stable")
-    last = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
-    positive = np.cumsum((weights * labels)[order])[last]
-    negative = np.cumsum((weights * (1 - labels))[order])[last]
-    return np.append(0, positive), np.append(0, negative)
+    ranked, weight = scores[order], weights[order]
+    last = np.flatnonzero(ranked[1:] != ranked[:-1])
+    curves = np.zeros((2, len(last) + 2))
+    for curve, w in zip(curves, (weight * labels[order], weight * (1 - labels[order])), strict=True):
+        sums = w.cumsum()
+        curve[1:-1], curve[-1] = sums[last], sums[-1]
+    return curves[0], curves[1]
 
 
 RANKING: Mapping[str, Metric] = {

@@ -33,8 +33,8 @@ def permutation_p(labels: np.ndarray, scores: np.ndarray, *, seed: int = 0, draw
     seed, draws
         Of the permutations.
     """
-    rng, once = np.random.default_rng(seed), np.ones(len(labels))
-    return monte_carlo_p(lambda y: roc_auc(y, scores, once), labels, lambda: rng.permutation(labels), draws)
+    rng, ranks = np.random.default_rng(seed), rankdata(scores)  # their sum increases with the ROC-AUC
+    return monte_carlo_p(lambda y: float(ranks @ y), labels, lambda: rng.permutation(labels), draws)
 
 
 def delong(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> PairedComparison:

@@ -21,6 +21,7 @@ def block() -> str:
     return found
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_the_block_of_the_readme_runs(cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cohort").symlink_to(cohort)
     monkeypatch.chdir(tmp_path)
@@ -49,6 +50,7 @@ class Foreign(nn.Module):
         return self.head(torch.relu(self.conv(x)).mean(-1))
 
 
+@pytest.mark.usefixtures("without_figures")
 @pytest.mark.parametrize("outputs", [1, 2])
 def test_a_network_trained_elsewhere_is_analysed_and_not_called_calibrated(
     outputs: int, tmp_path: Path

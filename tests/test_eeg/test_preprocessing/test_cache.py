@@ -1,8 +1,8 @@
 import errno
-import multiprocessing
 import os
 import shutil
-import signal
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -187,22 +187,25 @@ def test_leftovers_of_killed_programs_are_removed(corpus: Corpus, tmp_path: Path
     assert {path.suffix for path in (tmp_path / "cache").iterdir()} == {".npy", ".json"}
 
 
-def _store_for_ever(folder: Path) -> None:
-    while True:
-        cache.write_cached(folder, "x", np.full(200_000, 7.0), {"whole": True})
+STORE_FOR_EVER = """
+import sys
+from pathlib import Path
+import numpy as np
+from eeg.preprocessing.cache import write_cached
+while True:
+    write_cached(Path(sys.argv[1]), "x", np.full(200_000, 7.0), {"whole": True})
+"""
 
 
 def test_killed_while_it_writes(tmp_path: Path) -> None:
     """Killed at random moments, it leaves the complete files or none."""
-    start = multiprocessing.get_context("spawn")
     for delay in (0.0, 0.003, 0.011):
-        writer = start.Process(target=_store_for_ever, args=(tmp_path,))
-        writer.start()
+        writer = subprocess.Popen([sys.executable, "-c", STORE_FOR_EVER, tmp_path])
         while not (tmp_path / "x.json").exists():
             time.sleep(0.001)
         time.sleep(delay)
-        os.kill(writer.pid or 0, signal.SIGKILL)
-        writer.join()
+        writer.kill()
+        writer.wait()
         found = cache.read_cached(tmp_path, "x")
         assert found is None or ((found[0] == 7).all() and found[1] == {"whole": True})
     cache.write_cached(tmp_path, "x", np.full(3, 7.0), {})

@@ -96,7 +96,7 @@ def test_unannotated_recordings_have_no_negatives(corpus: Corpus) -> None:
     assert read_windows(corpus.entries[1], SETTINGS, 2.0).positive is None
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])  # processes take seconds
 def test_load_reports_bad_recordings_and_continues(
     corpus: Corpus, jobs: int, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -144,6 +144,7 @@ def test_the_score_is_stated_with_its_prevalence_and_limits(page: str) -> None:
         assert statement in text
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_excluded_windows_are_counted(tmp_path: Path) -> None:
     windows = Windows(np.zeros((5, 4, 256)), np.arange(5.0), 2.0, None, None, flawed=11, ictal=12, short=13)
     write_report(replace(case(), windows=windows), tmp_path / "report.html")
@@ -152,6 +153,7 @@ def test_excluded_windows_are_counted(tmp_path: Path) -> None:
         assert f"Excluded: {count} " in text
 
 
+@pytest.mark.usefixtures("without_figures")
 @pytest.mark.parametrize(("policy", "kinds"), [*EXCLUDED.items()])
 def test_the_quality_policy_of_the_model_is_stated(
     policy: Policy, kinds: tuple[Kind, ...], tmp_path: Path
@@ -183,6 +185,7 @@ def test_the_card_is_shown_and_its_html_is_text(page: str) -> None:
     assert "&lt;b&gt;figure" in page
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_hostile_card_adds_no_address_and_no_element(tmp_path: Path) -> None:
     card = "\n\n".join(
         [
@@ -201,6 +204,7 @@ def test_a_hostile_card_adds_no_address_and_no_element(tmp_path: Path) -> None:
     assert "&lt;script&gt;" in page
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_an_explanation_that_failed_its_check_is_reported_and_not_shown(tmp_path: Path) -> None:
     page = report(tmp_path / "r.html", segments=(), check=Check(0.1, 0.5, "phase"))
     assert "The explanation failed its check and is not shown" in body(page)
@@ -215,11 +219,13 @@ def test_segments_are_shown_beside_similar_training_windows(tmp_path: Path) -> N
     assert "eeg train --prototypes" not in text
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_model_without_training_windows_explains_how_to_store_them(page: str, tmp_path: Path) -> None:
     assert "eeg train --prototypes 8" in body(page)
     assert "--prototypes" not in body(report(tmp_path / "r.html", segments=())), "nothing could be compared"
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_faithfulness_is_stated_in_numbers_beside_chance(tmp_path: Path) -> None:
     write_report(compared(), tmp_path / "r.html")
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
@@ -251,12 +257,14 @@ def test_no_one_is_named(page: str) -> None:
         assert not re.search(rf"\b{secret}\b", body(page))
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_texts_are_escaped(page: str, tmp_path: Path) -> None:
     assert "a cohort &lt;of no one&gt;" in page
     assert "Line noise &amp; more" in page
     assert "<b>title" not in report(tmp_path / "r.html", segments=(), name="<b>title")
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_the_banner_is_shown_only_where_the_training_was_simulated(page: str, tmp_path: Path) -> None:
     assert 'role="alert"' not in page
     simulated = report(tmp_path / "r.html", segments=(), simulated=True)

@@ -13,9 +13,9 @@ import mne
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import Ridge
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -335,16 +335,22 @@ def free_band_powers(subject: Simulated, seconds: float = 2.0) -> np.ndarray:
     return np.log([power[..., band].sum(axis=-1) for band in inside]).mean(axis=1).ravel()
 
 
-def cross_validated_auc(features: np.ndarray, label: np.ndarray, seed: int = 0) -> float:
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
-    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
-    scores = cross_val_predict(model, features, label, cv=folds, method="decision_function")
-    return float(roc_auc_score(label, scores))
+def cross_validated_aucs(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the ROC-AUC of a ridge classifier for each row of labels (k, n), in the same folds."""
+    model = make_pipeline(StandardScaler(), Ridge(40.0))  # shrinks as C = 0.1 of logistic regression
+    scores = cross_val_predict(model, features, labels.T, cv=KFold(5, shuffle=True, random_state=0))
+    return np.array(
+        [roc_auc_score(*pair) for pair in zip(labels, scores.reshape(-1, len(labels)).T, strict=True)]
+    )
+
+
+def cross_validated_auc(features: np.ndarray, label: np.ndarray) -> float:
+    return float(cross_validated_aucs(features, label[None])[0])
 
 
 def permutation_null(features: np.ndarray, label: np.ndarray, times: int) -> np.ndarray:
     rng = np.random.default_rng(0)
-    return np.array([cross_validated_auc(features, rng.permutation(label)) for _ in range(times)])
+    return cross_validated_aucs(features, np.array([rng.permutation(label) for _ in range(times)]))
 
 
 def groups(subjects: int, minutes: float) -> tuple[np.ndarray, np.ndarray]:
@@ -354,8 +360,9 @@ def groups(subjects: int, minutes: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_band_powers_of_free_windows_do_not_separate_the_groups():
-    features, label = groups(60, minutes=1)
-    low, high = np.quantile(permutation_null(features, label, 60), [0.025, 0.975])
+    """The test rejects one cohort in twenty without a difference; the draws of this one are fixed."""
+    features, label = groups(60, minutes=0.5)
+    low, high = np.quantile(permutation_null(features, label, 400), [0.025, 0.975])
     assert low <= cross_validated_auc(features, label) <= high
     # and the classifier would have seen a background that is 60 % stronger in one group
     louder = features + 2 * np.log(1.6) * label[:, None]
