@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hebbian.synapse import Synaptic
-from hebbian.two_factor import Plasticity, Update, register_plasticity
+from hebbian.two_factor import Plasticity, Update, Winners, register_plasticity
 
 
 @register_plasticity(name="frozen", source="control: random features")
@@ -90,8 +89,8 @@ class Subspace:
         _refuse_groups(self, layer)
 
     def __call__(self, u: Tensor, w: Tensor) -> Update:
-        """Return the currents and their correlations."""
-        return u, u.T @ u / len(u)
+        """Return the currents, and the input that all units predict together."""
+        return u, torch.linalg.multi_dot((u.T, u, w)) / len(u)
 
 
 @register_plasticity(name="sanger", source="Sanger 1989", traits={"no groups"})
@@ -115,9 +114,18 @@ class Sanger:
         _refuse_groups(self, layer)
 
     def __call__(self, u: Tensor, w: Tensor) -> Update:
-        """Return the responses and the correlation of each with itself and those before it."""
+        """Return the responses, and the input that each unit and those before it predict together."""
         y = u if self.activation is None else self.activation(u)
-        return y, (y.T @ y / len(y)).tril()
+        predicted = torch.empty_like(w)
+        for start in range(0, len(w), _UNITS):  # the upper triangle of the correlations is not computed
+            stop = min(start + _UNITS, len(w))
+            correlations = y[:, start:stop].T @ y[:, :stop]
+            correlations[:, start:].tril_()
+            predicted[start:stop] = correlations @ w[:stop]
+        return y, predicted / len(y)
+
+
+_UNITS = 128
 
 
 def _refuse_groups(plasticity: Plasticity, layer: Synaptic) -> None:
@@ -155,8 +163,8 @@ class Instar:
 
     def __call__(self, u: Tensor, w: Tensor) -> Update:
         """Return the winners and how often each wins."""
-        y = torch.zeros_like(u).scatter_(1, _nearness(u, w).topk(self.k, 1).indices, 1.0)
-        return y, y.mean(0)
+        winners = Winners(_nearness(u, w).topk(self.k, 1).indices, (1.0,) * self.k)
+        return winners, winners.sum(u.new_ones(winners.units.shape), u.shape[1]) / len(u)
 
 
 @register_plasticity(name="soft-instar", source="Nowlan 1990", traits={"no groups"})
@@ -225,9 +233,9 @@ class SoftHebb:
 
     def __call__(self, u: Tensor, w: Tensor) -> Update:
         """Return the signed softmax and its decay."""
-        y = torch.softmax(u / self.temperature, 1)
-        wins = F.one_hot(u.argmax(1), u.shape[1]).bool()
-        y = torch.where(wins, y, -y)
+        y = torch.softmax(u if self.temperature == 1 else u / self.temperature, 1)
+        winner = u.argmax(1, keepdim=True)
+        y = y.neg().scatter_(1, winner, y.gather(1, winner))
         if self.rate_power is not None:
             y = y * (w.norm(dim=1) - 1).abs().pow(self.rate_power)
         return y, (y * u).mean(0)
@@ -266,13 +274,11 @@ class Krotov:
         return w if self.p == 2 else w.sign() * w.abs().pow(self.p - 1)
 
     def __call__(self, u: Tensor, w: Tensor) -> Update:
-        """Return the gate by rank and its decay."""
-        rank = u.topk(self.k, 1).indices
-        g = torch.zeros_like(u)
-        if self.k > 1:
-            g.scatter_(1, rank[:, -1:], -self.delta)
-        g.scatter_(1, rank[:, :1], 1.0)
-        return g, (g * u).mean(0)
+        """Return the strongest and the k-th unit, and their decay."""
+        currents, ranked = u.topk(self.k, 1)
+        columns, gates = ([0, -1], (1.0, -self.delta)) if self.k > 1 else ([0], (1.0,))
+        winners = Winners(ranked[:, columns], gates)
+        return winners, winners.sum(currents[:, columns], u.shape[1]) / len(u)
 
 
 class Adaptive(nn.Module):

@@ -120,7 +120,7 @@ def correlate(layer: Synaptic, x: Tensor, gate: Tensor) -> Tensor:
 
 def surrogate(w: Tensor, update: Tensor) -> Tensor:
     """Return the scalar whose gradient with respect to ``w`` is exactly minus ``update``."""
-    return -torch.sum(w * update.detach())
+    return -torch.dot(w.flatten(), update.detach().flatten())
 
 
 def mark_plastic(layers: Iterable[nn.Module]) -> None:

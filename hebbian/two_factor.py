@@ -1,10 +1,10 @@
 """Hebbian learning of chosen layers inside any model; the parameters after them learn from the labels.
 
 A plasticity maps the currents u (samples, out) and the weights w (out, in) to the postsynaptic gate
-(samples, out) and the decay, a vector (out,) or a matrix (out, out); the update is
-dw = mean(gate xᵀ) - decay w.  It may define
+(samples, out), a tensor or `Winners`, and the decay: a factor for each unit (out,), or the term itself that
+is subtracted (out, in).  The update is dw = mean(gate xᵀ) - decay w.  It may define
 
-- ``synapse(w)``, the weights that produce the currents, where these are not w itself;
+- ``synapse(w)``, the weights that produce the currents, in the shape of w; w itself where these do;
 - ``check(layer)``, which raises `ValueError` for a layer at which the rule cannot act;
 - a class method ``for_layer(layer, **settings)``, where it depends on the layer.
 
@@ -13,7 +13,8 @@ A plasticity with state is an `nn.Module` and belongs to one layer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -24,7 +25,43 @@ from hebbian.rule_info import ANY_LAYERS, BuildContext, Object, Trait, register_
 from hebbian.synapse import Synaptic, correlate, current, mark_plastic, places, rows, surrogate, synaptic
 from hebbian.tapped import TappedRule
 
-Update = tuple[Tensor, Tensor]
+
+@dataclass(frozen=True)
+class Winners:
+    """A gate that is 0 for all but k units of each sample, so that only their weights need to be visited.
+
+    Parameters
+    ----------
+    units
+        Indices (samples, k), distinct in each row.
+    gates
+        The gate of each of the k columns.
+    """
+
+    units: Tensor
+    gates: Sequence[float]
+
+    def sum(self, values: Tensor, units: int) -> Tensor:
+        """Return the sum over samples of gate times value, (units, ...).
+
+        Parameters
+        ----------
+        values
+            A value for each winner (samples, k, ...).
+        units
+            Number of units.
+        """
+        result = values.new_zeros(units, *values.shape[2:])
+        for j, gate in enumerate(self.gates):
+            result.index_add_(0, self.units[:, j], values[:, j], alpha=gate)
+        return result
+
+    def dense(self, u: Tensor) -> Tensor:
+        """Return the gate as a tensor in the shape of the currents ``u``."""
+        return torch.zeros_like(u).scatter_(1, self.units, u.new_tensor(self.gates).expand_as(self.units))
+
+
+Update = tuple[Tensor | Winners, Tensor]
 Plasticity = Callable[[Tensor, Tensor], Update]
 Reduction = Literal["mean", "sum"]
 
@@ -111,17 +148,29 @@ def update(
         Mean or sum over samples and places.
     """
     w, x = layer.weight, x.to(layer.weight.dtype)
-    synapse = getattr(plasticity, "synapse", None)
-    if synapse is not None:
-        out = current(layer, x, synapse(w))
+    producing = plasticity.synapse(w) if hasattr(plasticity, "synapse") else w
+    if producing is not w:
+        out = current(layer, x, producing)
     elif layer.bias is not None:
         out = out - layer.bias.view(-1, *[1] * (0 if isinstance(layer, nn.Linear) else len(layer.stride)))
     u = rows(out.to(w.dtype), layer)
     gate, decay = plasticity(u, w.flatten(1))
-    growth = correlate(layer, x, places(gate, layer, out)).flatten(1)
-    forgetting = decay[:, None] * w.flatten(1) if decay.ndim == 1 else decay @ w.flatten(1)
-    change = growth / len(u) - forgetting if reduction == "mean" else growth - len(u) * forgetting
-    return change.view_as(w)
+    change = _growth(layer, x, gate, u, out).flatten(1).div_(len(u))
+    if decay.ndim == 1:
+        change.addcmul_(decay[:, None], w.flatten(1), value=-1)
+    else:
+        change.sub_(decay)
+    return (change if reduction == "mean" else change.mul_(len(u))).view_as(w)
+
+
+def _growth(layer: Synaptic, x: Tensor, gate: Tensor | Winners, u: Tensor, out: Tensor) -> Tensor:
+    """Return sum over samples of gate xᵀ, in the shape of the weight."""
+    if isinstance(gate, Tensor):
+        return correlate(layer, x, places(gate, layer, out))
+    if isinstance(layer, nn.Linear):
+        h = x.flatten(0, -2)
+        return gate.sum(h[:, None].expand(-1, len(gate.gates), -1), layer.out_features)
+    return correlate(layer, x, places(gate.dense(u), layer, out))
 
 
 class Hebbian(TappedRule):

@@ -210,8 +210,9 @@ def update_on_patches(layer, x, rule):
     groups = len(patches)
     u = torch.cat([p @ m.T for p, m in zip(patches, made.chunk(groups), strict=True)], 1)
     gate, decay = rule(u, w)
+    gate = gate if isinstance(gate, torch.Tensor) else gate.dense(u)
     growth = [g.T @ p / len(p) for g, p in zip(gate.chunk(groups, 1), patches, strict=True)]
-    return torch.cat(growth) - (decay[:, None] * w if decay.ndim == 1 else decay @ w)
+    return torch.cat(growth) - (decay[:, None] * w if decay.ndim == 1 else decay)
 
 
 @st.composite
