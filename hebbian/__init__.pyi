@@ -36,4 +36,4 @@ from .registry import build as build, find_rule as find_rule, list_rules as list
 from .rule import Rule as Rule, probabilities as probabilities
 from .spiking import PairSTDP as PairSTDP, RewardSpikeTiming as RewardSpikeTiming, SpikeTiming as SpikeTiming
 from .target import DifferenceTarget as DifferenceTarget
-from .two_factor import Hebbian as Hebbian
+from .two_factor import Hebbian as Hebbian, Winners as Winners

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from traceback import walk_stack
 from typing import Any
 
@@ -90,6 +90,20 @@ class TappedRule(Rule):
         """
         raise NotImplementedError
 
+    def observe(self, x: Tensor) -> list[Any]:
+        """Return the ledger of a forward pass, which ends after the last layer if nothing else can matter.
+
+        Raises
+        ------
+        RuntimeError
+            As in `run`.
+        """
+        ledger: list[Any] = []
+        ends = not torch.compiler.is_compiling() and _is_plain(self.model)
+        with suppress(_AllCalled):
+            self._run(x, ledger, ends)
+        return ledger
+
     def run(self, x: Tensor) -> tuple[Tensor, list[Any]]:
         """Return the model's output with the hooks active, and the ledger that they filled.
 
@@ -100,6 +114,9 @@ class TappedRule(Rule):
             backward pass would call it again (activation checkpointing).
         """
         ledger: list[Any] = []
+        return self._run(x, ledger, ends=False), ledger
+
+    def _run(self, x: Tensor, ledger: list[Any], ends: bool) -> Tensor:
         called: list[str] = []
         grad = torch.is_grad_enabled()
         act = f"{type(self).__name__} cannot act there"
@@ -121,6 +138,8 @@ class TappedRule(Rule):
             out = self.at(layer, h, out, ledger)
             if len(called) == len(self.layers):
                 torch.set_grad_enabled(grad)
+                if ends:
+                    raise _AllCalled
             return out
 
         with (
@@ -143,7 +162,7 @@ class TappedRule(Rule):
                 )
         if grad:
             self._refuse_other_uses(out, called)
-        return out, ledger
+        return out
 
     def _refuse_other_uses(self, out: Tensor, called: list[str]) -> None:
         """Refuse a parameter that enters ``out`` in another way than by the calls of its layer."""
@@ -158,6 +177,26 @@ class TappedRule(Rule):
                     f"{type(self).__name__} cannot act; use one layer for each call, "
                     "or choose other layers if the rule takes any"
                 )
+
+
+class _AllCalled(Exception):
+    """Ends a forward pass."""
+
+
+def _is_plain(model: nn.Module) -> bool:
+    """Return whether a model is a chain of layers without running statistics or hooks.
+
+    Then each layer is called once, and what follows the last layer of a rule changes nothing.
+    """
+    for module in model.modules():
+        if module._buffers or module._forward_hooks or module._forward_pre_hooks:
+            return False
+        children = [*module._modules.values()]
+        if children and (
+            type(module).forward is not nn.Sequential.forward or len(set(children)) < len(children)
+        ):
+            return False
+    return True
 
 
 @torch.no_grad()

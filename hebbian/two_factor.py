@@ -251,10 +251,10 @@ class Hebbian(TappedRule):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Return the sum of the layers' surrogates and, if there is one, the criterion."""
+        if self.criterion is None:
+            return torch.stack([surrogate(layer.weight, change) for layer, change in self.observe(x)]).sum()
+        if y is None:
+            raise ValueError("this rule has a criterion and needs targets: rule(x, y)")
         out, changes = self.run(x)
         objectives = [surrogate(layer.weight, change) for layer, change in changes]
-        if self.criterion is not None:
-            if y is None:
-                raise ValueError("this rule has a criterion and needs targets: rule(x, y)")
-            objectives.append(self.criterion(out, y))
-        return torch.stack(objectives).sum()
+        return torch.stack([*objectives, self.criterion(out, y)]).sum()

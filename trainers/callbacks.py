@@ -114,7 +114,8 @@ def max_normalise(optimizer: torch.optim.Optimizer) -> None:
     def normalise(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         for p in _plastic(optimizer):
             if p.grad is not None:
-                p.grad.div_(p.grad.abs().max().clamp_min(_TINY))
+                least, most = p.grad.aminmax()
+                p.grad.div_(torch.maximum(most, -least).clamp_min(_TINY))
 
     _require_plastic(optimizer)
     optimizer.register_step_pre_hook(normalise)

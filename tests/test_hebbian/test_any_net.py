@@ -26,6 +26,7 @@ from hebbian import (
 )
 from hebbian.chain import blocks
 from hebbian.recurrent import LeakyRNN
+from hebbian.synapse import weight_layers
 from tests.test_hebbian.helpers import assert_same, batch, grads
 
 NAMES = sorted(registry.list_rules())
@@ -514,3 +515,44 @@ def test_gradients_are_recorded_again_after_a_refusal():
         Hebbian(net("called twice"), {"1.a": oja, "1.b": oja}, F.cross_entropy)(*batch(8, 20))
     assert torch.is_grad_enabled()
     assert grads(Backprop(net("plain"), F.cross_entropy), *batch(8, 20))
+
+
+class Counting(nn.ReLU):
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return super().forward(x)
+
+
+class Skipping(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x) + x
+
+
+@pytest.mark.parametrize(
+    ("wrap", "calls"),
+    [
+        (lambda after: nn.Sequential(nn.Linear(20, 20), after), 0),
+        (lambda after: nn.Sequential(nn.Sequential(nn.Linear(20, 20)), nn.Sequential(after)), 0),
+        (lambda after: Skipping(nn.Linear(20, 20), after), 1),  # its own forward could call anything
+        (
+            lambda after: nn.Sequential(nn.Linear(20, 20), after, nn.BatchNorm1d(20)),
+            1,
+        ),  # statistics to be kept
+    ],
+    ids=["flat", "nested", "own forward", "statistics"],
+)
+def test_without_a_criterion_what_follows_the_last_layer_runs_only_if_it_can_matter(wrap, calls):
+    after = Counting()
+    model = wrap(after).double()
+    rule = Hebbian(model, {weight_layers(model)[0]: oja})
+    x, _ = batch(8, 20)
+    rule(x).backward()
+    assert after.calls == calls
+    assert torch.is_grad_enabled()
+    after.register_forward_hook(lambda *_: None)
+    rule(x)
+    assert after.calls == calls + 1

@@ -19,6 +19,7 @@ from hebbian import (
     SoftHebb,
     SoftInstar,
     Subspace,
+    Winners,
     covariance,
     frozen,
     hebb,
@@ -341,3 +342,19 @@ def test_a_memory_belongs_to_one_layer_and_a_refusal_leaves_the_model_alone():
     with pytest.raises(ValueError, match="belongs to one layer"):
         Hebbian(model, {"0": shared, "1": shared})
     assert not any(layer._forward_hooks for layer in model)
+
+
+def test_the_blocks_of_many_units_leave_no_seam():
+    torch.manual_seed(0)
+    layer = nn.Linear(5, 300, bias=False).double()
+    x = torch.randn(4, 5, dtype=torch.float64)
+    Hebbian(nn.Sequential(layer), {"0": Sanger()})(x).backward()
+    torch.testing.assert_close(-layer.weight.grad, sanger_written_out(layer.weight.detach(), x) / len(x))
+
+
+def test_winners_are_the_same_gate_as_a_tensor():
+    units, values = torch.tensor([[2, 0], [1, 3]]), torch.tensor([[5.0, 7.0], [11.0, 13.0]])
+    winners = Winners(units, (1.0, -0.5))
+    gate = winners.dense(torch.zeros(2, 4))
+    assert gate.tolist() == [[-0.5, 0, 1, 0], [0, 1, 0, -0.5]]
+    assert winners.sum(values, 4).tolist() == [-3.5, 11, 5, -6.5]
