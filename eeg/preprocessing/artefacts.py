@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import mne
 import numpy as np
-from scipy.ndimage import find_objects, label, median_filter
+from scipy.ndimage import median_filter
 from scipy.signal import welch
 
 from eeg.io.intervals import union
@@ -70,9 +70,10 @@ def find_artefacts(volts: np.ndarray, rate: float) -> list[tuple[int, int]]:
 
 def find_still(volts: np.ndarray, rate: float) -> list[tuple[int, int]]:
     """Return where a channel (T,) keeps one value for `HELD` seconds or longer, (start, stop) in samples."""
-    still = np.abs(np.diff(volts)) <= STILL
-    found = [span for (span,) in find_objects(label(still)[0])]
-    return [(s.start, s.stop + 1) for s in found if s.stop - s.start >= HELD * rate]
+    moves = np.flatnonzero(np.abs(np.diff(volts)) > STILL)
+    edges = np.concatenate([[-1], moves, [len(volts) - 1]])
+    held = np.flatnonzero(np.diff(edges) > HELD * rate)
+    return [(int(edges[i]) + 1, int(edges[i + 1]) + 1) for i in held]
 
 
 def remove_artefacts(volts: np.ndarray, rate: float) -> np.ndarray:
@@ -133,15 +134,6 @@ def uneven_channels(raw: mne.io.BaseRaw, names: Sequence[str]) -> list[str]:
         amplitude = np.median(np.sqrt(power[..., inside].sum(axis=2)), axis=0)
         high |= amplitude > _UNEVEN * np.median(amplitude)
     return [name for name, found in zip(names, high, strict=True) if found]
-
-
-def without_artefacts(raw: mne.io.BaseRaw) -> mne.io.BaseRaw:
-    """Return a copy of a continuous recording, in memory, `remove_artefacts` applied to each channel."""
-    return (
-        raw.copy()
-        .load_data(verbose="error")
-        .apply_function(remove_artefacts, picks="all", rate=raw.info["sfreq"], verbose="error")
-    )
 
 
 def _deviation(volts: np.ndarray, rate: float) -> tuple[np.ndarray, float]:

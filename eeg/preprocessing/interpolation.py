@@ -6,6 +6,7 @@ import mne
 
 from eeg.io.electrodes import scalp_names, standard_montage
 from eeg.io.reader import recording_file
+from eeg.preprocessing.recording import with_facts_of
 from trainers.errors import DataError
 
 INTERPOLATED = 0.1
@@ -47,11 +48,14 @@ def complete_channels(raw: mne.io.BaseRaw, channels: Sequence[str]) -> mne.io.Ba
             f"{', '.join(channels)}, of which {limit} may be interpolated; train on channels that it has "
             "(eeg train --channels)"
         )
-    whole = raw.copy().load_data(verbose="error")
     if absent:
+        whole = raw.copy().load_data(verbose="error")
         _interpolate(whole, absent)
-    whole.info["bads"] = []
-    return whole.pick(list(channels), verbose="error")
+    else:
+        whole = raw
+    info = mne.pick_info(whole.info, [whole.ch_names.index(name) for name in channels])
+    info["bads"] = []
+    return with_facts_of(whole, whole.get_data(list(channels)), info)
 
 
 def _interpolate(raw: mne.io.BaseRaw, absent: list[str]) -> None:

@@ -28,7 +28,7 @@ from trainers.errors import DataError, one_line
 from trainers.files import sweep
 from trainers.provenance import from_plain
 
-_VERSION = 4  # of the preparation: what another version cached is not used
+_VERSION = 5  # of the preparation: what another version cached is not used
 
 
 @dataclass(frozen=True)

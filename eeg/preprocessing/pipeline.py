@@ -12,13 +12,14 @@ from typing import Self
 
 import mne
 import numpy as np
+import scipy.fft
 
 from eeg import large_arrays
 from eeg.datasets.seizure_words import AUTO
 from eeg.io.electrodes import EARS, scalp_names
 from eeg.io.gaps import GAP, crop_samples, mark_gaps
 from eeg.io.reader import recording_file
-from eeg.preprocessing.artefacts import without_artefacts
+from eeg.preprocessing.artefacts import remove_artefacts
 from eeg.preprocessing.interpolation import complete_channels, missing_channels
 from eeg.preprocessing.recording import BLOCK, Recording, with_facts_of
 from eeg.preprocessing.reference import Reference, input_channels, rereference
@@ -38,7 +39,8 @@ _MULTIPLE = 4  # of the rate afterwards, so that the decimation filter is flat w
 FLAT = 1e-7
 """V: below the resolution of every clinical amplifier."""
 
-_REACH = 4.0  # kernels on either side of a block, for the filters and for resampling by FFT
+_FFT = 8  # kernels, of which all but one are kept
+_REACH = 1.2  # kernels on either side of a block: half of each of two filters, and the foot of the resampling
 
 
 @dataclass(frozen=True)
@@ -184,43 +186,29 @@ def clean(recording: Recording, settings: Preprocessing) -> mne.io.BaseRaw:
     raw = recording.raw
     check_duration(recording, settings)
     # Missing channels are reported before bad ones.
-    complete_channels(crop_samples(raw, 0, 2), settings.channels)
+    complete_channels(crop_samples(raw, 0, round(raw.info["sfreq"])), settings.channels)
     filtered = recording.without_short(kernel(raw, settings))
     _check_signal(filtered, settings)
-    if filtered.stretches == ((0, raw.n_times),):
-        return _continuous(raw, settings)
-    return _with_gaps(raw, filtered.stretches, settings)
-
-
-def _continuous(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw:
-    blocks = list(_blocks(raw, settings))
-    if len(blocks) == 1:
-        # By FFT: the polyphase filter would droop below the Nyquist frequency, where the paper's band ends.
-        return _filtered(raw, settings).resample(settings.sfreq, method="fft", verbose="error")
-    return _joined(raw, blocks, settings)
-
-
-def _with_gaps(
-    raw: mne.io.BaseRaw, found: Sequence[tuple[int, int]], settings: Preprocessing
-) -> mne.io.BaseRaw:
-    """Clean each stretch ``found`` as a separate recording, and place it at its time."""
-    ratio = _ratio(raw, settings)
+    ratio, response = _ratio(raw, settings), _impulse_response(raw, settings)
     out = large_arrays.zeros((len(settings.inputs), round(raw.n_times * ratio) + 1), np.float64)
-    ends, starts = [0], [round(start * ratio) for start, _ in found]
-    for at, (start, stop) in zip(starts, found, strict=True):
-        piece = _continuous(crop_samples(raw, start, stop), settings)
-        ends.append(at + piece.n_times)
-        for row, volts in zip(out[:, at : ends[-1]], _rows(piece), strict=True):
-            row[:] = volts
-        large_arrays.release(out)
-    whole = _recording(out[:, : ends[-1]], piece.info, raw)
-    mark_gaps(whole, [(end, start) for end, start in zip(ends[:-1], starts, strict=True) if end < start])
+    gaps, end = [], 0
+    for start, stop in filtered.stretches:
+        at = round(start * ratio)
+        gaps += [(end, at)] if end < at else []
+        for block in _blocks(stop - start, raw, settings):
+            work = _rereferenced(crop_samples(raw, start + block.start, start + block.stop), settings)
+            volts = _filtered(work.get_data(), response, ratio)[:, block.skip :][:, : block.length]
+            end = at + block.out + block.length
+            out[:, at + block.out : end] = volts
+            large_arrays.release(out)
+    whole = _recording(out[:, :end], _new_info(work, settings), raw)
+    mark_gaps(whole, gaps)
     return whole
 
 
 @dataclass(frozen=True)
 class _Block:
-    """Samples ``start`` to ``stop`` of a recording.
+    """Samples ``start`` to ``stop`` of a continuous stretch.
 
     Of the result, ``length`` samples from ``skip`` on are placed at ``out``.
     """
@@ -232,35 +220,23 @@ class _Block:
     out: int
 
 
-def _blocks(raw: mne.io.BaseRaw, settings: Preprocessing) -> Iterator[_Block]:
-    """Divide a recording at samples that coincide with a sample of the new rate."""
+def _blocks(samples: int, raw: mne.io.BaseRaw, settings: Preprocessing) -> Iterator[_Block]:
+    """Divide a stretch at samples that coincide with a sample of the new rate."""
     rate = raw.info["sfreq"]
     ratio = _ratio(raw, settings)
     step = ratio.denominator * max(1, round(BLOCK * rate / ratio.denominator))
     margin = ratio.denominator * int(np.ceil(_REACH * kernel(raw, settings) * rate / ratio.denominator))
-    total = round(raw.n_times * settings.sfreq / rate)
-    starts = range(0, max(raw.n_times - margin, 1), step)  # no tiny block at the end
-    for start, end in zip(starts, [*starts[1:], raw.n_times], strict=True):
+    total = round(samples * ratio)
+    starts = range(0, max(samples - margin, 1), step)  # no tiny block at the end
+    for start, end in zip(starts, [*starts[1:], samples], strict=True):
         before, out = max(start - margin, 0), int(start * ratio)
-        until = total if end == raw.n_times else int(end * ratio)
-        yield _Block(before, min(end + margin, raw.n_times), out - int(before * ratio), until - out, out)
+        until = total if end == samples else int(end * ratio)
+        yield _Block(before, min(end + margin, samples), out - int(before * ratio), until - out, out)
 
 
 def _ratio(raw: mne.io.BaseRaw, settings: Preprocessing) -> Fraction:
     """Return the new sampling rate as a multiple of the old one."""
     return Fraction(settings.sfreq / raw.info["sfreq"]).limit_denominator(100_000)
-
-
-def _joined(raw: mne.io.BaseRaw, blocks: list[_Block], settings: Preprocessing) -> mne.io.BaseRaw:
-    """Clean a recording block by block."""
-    out = large_arrays.zeros((len(settings.inputs), sum(block.length for block in blocks)), np.float64)
-    for block in blocks:
-        filtered = _filtered(crop_samples(raw, block.start, block.stop), settings)
-        volts = _resampled(filtered.get_data(), _ratio(raw, settings))
-        out[:, block.out : block.out + block.length] = volts[:, block.skip : block.skip + block.length]
-        large_arrays.release(out)
-    info = filtered.crop(0, 1).resample(settings.sfreq, verbose="error").info
-    return _recording(out, info, raw)
 
 
 def _recording(data: np.ndarray, info: mne.Info, raw: mne.io.BaseRaw) -> mne.io.BaseRaw:
@@ -270,22 +246,57 @@ def _recording(data: np.ndarray, info: mne.Info, raw: mne.io.BaseRaw) -> mne.io.
     return whole
 
 
-def _resampled(volts: np.ndarray, ratio: Fraction) -> np.ndarray:
-    """Resample by FFT, padded to whole samples of the new rate: MNE would shift a block by a fraction."""
-    whole = np.pad(volts, ((0, 0), (0, -volts.shape[1] % ratio.denominator)), mode="edge")
-    return mne.filter.resample(
-        whole, ratio.numerator, ratio.denominator, npad=ratio.denominator, method="fft", verbose="error"
+def _rereferenced(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw:
+    """Return a block of a recording with the model's channels and reference, without artefacts."""
+    raw = raw.apply_function(remove_artefacts, picks="all", rate=raw.info["sfreq"], verbose="error")
+    return rereference(complete_channels(raw, settings.channels), settings.reference, _ears(raw, settings))
+
+
+def _filtered(volts: np.ndarray, response: np.ndarray, ratio: Fraction) -> np.ndarray:
+    """Filter signals (C, T) and change their rate, by overlapping FFTs and shorter inverse ones.
+
+    The ends are mirrored at a point, as MNE does.  The spectra end at the new Nyquist frequency: a decimation
+    filter would droop below it, where the paper's band ends.
+    """
+    length, reach = volts.shape[1], len(response) // 2
+    edge = reach + -reach % ratio.denominator  # whole samples of the new rate
+    most = -(-min(_FFT * len(response), length + 2 * edge) // ratio.denominator)
+    parts = scipy.fft.next_fast_len(max(most, 2 * edge // ratio.denominator + 1), real=True)
+    old, new = parts * ratio.denominator, parts * ratio.numerator
+    step = old - 2 * edge
+    gain = scipy.fft.rfft(np.roll(np.pad(response, (0, old - len(response))), -reach)).real * float(ratio)
+    inside, count = min(edge, length - 1), -(-length // step)
+    mirrored = np.pad(volts, ((0, 0), (inside, inside)), "reflect", reflect_type="odd")
+    mirrored = np.pad(mirrored, ((0, 0), (edge - inside, edge - inside + count * step - length)))
+    out = np.empty((len(volts), int(count * step * ratio)))
+    for i, piece in enumerate(np.split(out, count, axis=1)):
+        spectrum = scipy.fft.rfft(mirrored[:, i * step :][:, :old]) * gain
+        piece[:] = scipy.fft.irfft(spectrum[:, : new // 2 + 1], new)[:, int(edge * ratio) :][
+            :, : piece.shape[1]
+        ]
+    return out[:, : round(length * ratio)]
+
+
+def _impulse_response(raw: mne.io.BaseRaw, settings: Preprocessing) -> np.ndarray:
+    """Return the response of MNE's band-pass and notch filters, which have no phase, to an impulse."""
+    rate, (high, transition) = raw.info["sfreq"], _upper_edge(raw, settings)
+    notch = settings.notch or high
+    lines = np.arange(notch, high, notch)
+    middle = math.ceil((1 if len(lines) else 0.5) * kernel(raw, settings) * rate) + 1
+    response = np.zeros(2 * middle + 1)
+    response[middle] = 1
+    response = mne.filter.filter_data(
+        response, rate, settings.low, high, h_trans_bandwidth=transition, verbose="error"
     )
+    return mne.filter.notch_filter(response, rate, lines, verbose="error") if len(lines) else response
 
 
-def _filtered(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw:
-    high, transition = _upper_edge(raw, settings)
-    raw = without_artefacts(raw)
-    work = rereference(complete_channels(raw, settings.channels), settings.reference, _ears(raw, settings))
-    work.filter(settings.low, high, h_trans_bandwidth=transition, verbose="error")
-    if settings.notch is not None and settings.notch < high:
-        work.notch_filter(np.arange(settings.notch, high, settings.notch), verbose="error")
-    return work
+def _new_info(work: mne.io.BaseRaw, settings: Preprocessing) -> mne.Info:
+    """Return what MNE knows of a recording once it is filtered and resampled."""
+    second = work.crop(0, min(1, work.times[-1]))
+    high, transition = _upper_edge(work, settings)
+    second.filter(settings.low, high, h_trans_bandwidth=transition, verbose="error")
+    return second.resample(settings.sfreq, verbose="error").info
 
 
 def _ears(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw | None:
