@@ -72,7 +72,7 @@ def find_still(volts: np.ndarray, rate: float) -> list[tuple[int, int]]:
     """Return where a channel (T,) keeps one value for `HELD` seconds or longer, (start, stop) in samples."""
     moves = np.flatnonzero(np.abs(np.diff(volts)) > STILL)
     edges = np.concatenate([[-1], moves, [len(volts) - 1]])
-    held = np.flatnonzero(np.diff(edges) > HELD * rate)
+    held = np.flatnonzero(np.diff(edges) - 1 >= HELD * rate)
     return [(int(edges[i]) + 1, int(edges[i + 1]) + 1) for i in held]
 
 

@@ -7,25 +7,27 @@ hour.  A spike can look like a blink: by default only what cannot be EEG is excl
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import mne
 import numpy as np
-from mne.preprocessing import (
-    annotate_amplitude,
-    annotate_muscle_zscore,
-    find_bad_channels_lof,
-    find_eog_events,
-)
-from scipy.ndimage import find_objects, label
+import scipy.fft
+from mne.preprocessing import find_bad_channels_lof, find_eog_events
 from scipy.signal import welch
+from scipy.stats import zscore
 
 from eeg.io.gaps import sample_starts
-from eeg.io.intervals import covered
+from eeg.io.intervals import covered, union
 from eeg.io.reader import recording_file
-from eeg.preprocessing.artefacts import HELD, STILL, find_artefacts, remove_artefacts, uneven_channels
+from eeg.preprocessing.artefacts import (
+    STILL,
+    find_artefacts,
+    find_still,
+    remove_artefacts,
+    uneven_channels,
+)
 from eeg.preprocessing.interpolation import INTERPOLATED, missing_channels
 from eeg.preprocessing.pipeline import FLAT
 from eeg.preprocessing.recording import BLOCK, Recording
@@ -45,14 +47,15 @@ EXCLUDED: Mapping[Policy, tuple[Kind, ...]] = {
 MIN_CLEAN_FRACTION = 0.5
 """Fraction of a recording that must be left."""
 
-_MOSTLY = 50.0  # percent of a block: a channel flat for longer is a flat channel
+_MOSTLY = 0.5  # of a block: a channel flat for longer is a flat channel
 _RAIL = 3  # times in a block that a channel stays at the same extreme, 3 samples or longer
 _MUSCLE = (
     70.0,
     115.0,
 )  # Hz, above all rhythms and discharges and between the harmonics of both line frequencies
 _MUSCLE_WIDTH = 15.0  # Hz of that band that the sampling rate must leave
-_MUSCLE_Z = 4.0  # MNE's default
+_MUSCLE_Z, _MUSCLE_SMOOTH, _MUSCLE_FREE = 4.0, 4.0, 0.1  # MNE's threshold; Hz; s without muscle between spans
+_STOP = 0.01  # gain of a stop band
 _BLINK = 8.0  # robust deviations at the eyes: MNE's threshold alone finds blinks in any recording
 _BLINKING = 0.25  # s on either side of the peak
 _BLINK_RATE = 200.0  # Hz, at least: blinks are looked for from 1 to 10 Hz
@@ -153,17 +156,20 @@ def examine(recording: Recording, channels: Sequence[str]) -> Quality:
     spectra = []
     with mne.use_log_level("error"):
         pieces = 0
-        for start, piece in _pieces(recording, names):
-            spectra.append(_spectrum(piece))
-            still, flat = _still(piece)
-            found = [*still, *find_clipped(piece.get_data(), rate), *_artefacts(piece)]
-            if len(flat) < len(names):
+        for start, volts in _pieces(recording, names):
+            spectra.append(_spectrum(volts, rate))
+            still, flat = _still(volts, rate)
+            found = [*still, *find_clipped(volts, rate), *_artefacts(volts, rate)]
+            if not flat.all():
                 # Noise of the recorder's reference, in all channels at once, would pass for muscle.
-                piece.drop_channels(flat).apply_function(remove_artefacts, rate=rate)
-                piece.set_eeg_reference("average")
-                found += [*_muscle(piece), *_blinks(piece)]
+                clean = np.stack([remove_artefacts(channel, rate) for channel in volts[~flat]])
+                clean -= clean.mean(axis=0)
+                found += _muscle(clean, rate)
+                found += _blinks(
+                    clean, [name for name, dead in zip(names, flat, strict=True) if not dead], rate
+                )
             flaws += [Flaw(flaw.kind, start + flaw.onset, flaw.duration) for flaw in found]
-            flat_in.update(flat)
+            flat_in.update(name for name, dead in zip(names, flat, strict=True) if dead)
             pieces += 1
         dead |= {name for name, count in flat_in.items() if 2 * count > pieces}
         outlying = _outlying(recording, [name for name in names if name not in dead])
@@ -207,45 +213,52 @@ def mark_bad(recording: Recording, quality: Quality, channels: Sequence[str]) ->
     return replace(recording, raw=marked)
 
 
-def _pieces(recording: Recording, names: Sequence[str]) -> Iterator[tuple[float, mne.io.BaseRaw]]:
-    """Yield blocks of a recording in memory, none across a gap, each with its start, s."""
+def _pieces(recording: Recording, names: Sequence[str]) -> Iterator[tuple[float, np.ndarray]]:
+    """Yield the start, s, and the signals (C, T), V, of blocks of a recording, none across a gap."""
     raw = recording.raw
     rate, step = raw.info["sfreq"], round(BLOCK * raw.info["sfreq"])
-    info = mne.create_info(list(names), rate, "eeg")
     for begin, end in recording.stretches:
         starts = range(begin, max(end - step // 2, begin + 1), step)
         for start, stop in zip(starts, [*starts[1:], end], strict=True):
-            yield start / rate, mne.io.RawArray(raw.get_data(list(names), start, stop), info)
+            yield start / rate, raw.get_data(list(names), start, stop)
 
 
-def _flaws(kind: Kind, annotations: mne.Annotations) -> list[Flaw]:
-    return [Flaw(kind, float(a["onset"]), float(a["duration"])) for a in annotations]
+def _flaws(kind: Kind, spans: Iterable[tuple[int, int]], rate: float) -> list[Flaw]:
+    return [Flaw(kind, start / rate, (stop - start) / rate) for start, stop in spans]
 
 
-def _still(piece: mne.io.BaseRaw) -> tuple[list[Flaw], list[str]]:
-    """Return where a channel keeps one value, and the channels that do for most of the time."""
-    annotations, flat = annotate_amplitude(
-        piece, flat=STILL, bad_percent=_MOSTLY, min_duration=min(HELD, piece.times[-1] / 2)
+def _still(volts: np.ndarray, rate: float) -> tuple[list[Flaw], np.ndarray]:
+    """Return where a channel keeps one value, and (C,) which channels do for most of the time."""
+    spans = [find_still(channel, rate) for channel in volts]
+    flat = (
+        np.array([sum(stop - start for start, stop in found) for found in spans]) >= _MOSTLY * volts.shape[1]
     )
-    return _flaws("flat", annotations), flat
+    found = [span for spans_of, dead in zip(spans, flat, strict=True) if not dead for span in spans_of]
+    return _flaws("flat", union(found).tolist() if found else [], rate), flat
 
 
-def _artefacts(piece: mne.io.BaseRaw) -> list[Flaw]:
-    rate = piece.info["sfreq"]
-    spans = [span for volts in piece.get_data() for span in find_artefacts(volts, rate)]
-    return [Flaw("artefact", start / rate, (stop - start) / rate) for start, stop in spans]
+def _artefacts(volts: np.ndarray, rate: float) -> list[Flaw]:
+    return _flaws("artefact", [span for channel in volts for span in find_artefacts(channel, rate)], rate)
 
 
 def find_clipped(volts: np.ndarray, rate: float) -> list[Flaw]:
     """Return where a channel of (C, T), V, stays at an end of its range that it reaches more than once."""
-    found = []
+    held = []
     for channel in volts:
         for end in (channel.min(), channel.max()):
-            at = [span for (span,) in find_objects(label(np.abs(channel - end) <= STILL)[0])]
-            held = [span for span in at if span.stop - span.start >= _RAIL]
-            if len(held) >= _RAIL:
-                found += [Flaw("clipped", s.start / rate, (s.stop - s.start) / rate) for s in held]
-    return found
+            spans = [s for s in _runs(np.abs(channel - end) <= STILL) if s[1] - s[0] >= _RAIL]
+            held += spans if len(spans) >= _RAIL else []
+    return _flaws("clipped", held, rate)
+
+
+def _runs(mask: np.ndarray) -> list[tuple[int, int]]:
+    """Return where a mask (T,) is true, (start, stop) in samples."""
+    inside = np.flatnonzero(mask)
+    if not inside.size:
+        return []
+    breaks = np.flatnonzero(np.diff(inside) > 1)
+    starts, stops = inside[np.r_[0, breaks + 1]], inside[np.r_[breaks, -1]] + 1
+    return [(int(start), int(stop)) for start, stop in zip(starts, stops, strict=True)]
 
 
 def _muscle_band(rate: float) -> tuple[float, float] | None:
@@ -254,12 +267,41 @@ def _muscle_band(rate: float) -> tuple[float, float] | None:
     return (low, min(high, 0.45 * rate)) if 0.45 * rate >= low + _MUSCLE_WIDTH else None
 
 
-def _muscle(piece: mne.io.BaseRaw) -> list[Flaw]:
-    band = _muscle_band(piece.info["sfreq"])
+def _muscle(volts: np.ndarray, rate: float) -> list[Flaw]:
+    """Return where the mean over channels of the standardised envelope in the band of muscle is high.
+
+    As `mne.preprocessing.annotate_muscle_zscore`, but the envelope is computed at the rate of its band.
+    """
+    band = _muscle_band(rate)
     if band is None:
         return []
-    annotations, _ = annotate_muscle_zscore(piece, threshold=_MUSCLE_Z, ch_type="eeg", filter_freq=band)
-    return _flaws("muscle", annotations)
+    envelope, rate = _envelope(volts, rate, band)
+    score = zscore(envelope, axis=1).sum(axis=0) / np.sqrt(len(envelope))
+    score = mne.filter.filter_data(score, rate, None, _MUSCLE_SMOOTH, verbose="error")
+    spans: list[tuple[int, int]] = []
+    for start, stop in _runs(score > _MUSCLE_Z):
+        apart = not spans or start - spans[-1][1] >= _MUSCLE_FREE * rate
+        spans = [*spans, (start, stop)] if apart else [*spans[:-1], (spans[-1][0], stop)]
+    return _flaws("muscle", spans, rate)
+
+
+def _envelope(volts: np.ndarray, rate: float, band: tuple[float, float]) -> tuple[np.ndarray, float]:
+    """Return the envelope of signals (C, T) in a band, (C, M), and its sampling rate, Hz.
+
+    The analytic signal is the inverse transform of the band alone, at the rate of its width.
+    """
+    response = mne.filter.create_filter(None, rate, *band, verbose="error")
+    edge = min(len(response), volts.shape[1] - 1)
+    padded = np.pad(volts, ((0, 0), (edge, edge)), "reflect", reflect_type="odd")
+    length = scipy.fft.next_fast_len(padded.shape[1], real=True)
+    gain = np.abs(scipy.fft.rfft(response, length))
+    inside = np.flatnonzero(gain > _STOP)
+    part = slice(inside[0], inside[-1] + 1)
+    spectrum = scipy.fft.rfft(padded, length)[:, part] * gain[part]
+    count = scipy.fft.next_fast_len(spectrum.shape[1])
+    envelope = 2 * count / length * np.abs(scipy.fft.ifft(spectrum, count))
+    start, stop = (round(at * count / length) for at in (edge, edge + volts.shape[1]))
+    return envelope[:, start:stop], rate * count / length
 
 
 def _eyes(names: Sequence[str]) -> list[str]:
@@ -267,14 +309,15 @@ def _eyes(names: Sequence[str]) -> list[str]:
     return next((list(pair) for pair in _EYES if set(pair) <= set(names)), [])
 
 
-def _blinks(piece: mne.io.BaseRaw) -> list[Flaw]:
-    eyes = _eyes(piece.ch_names)
+def _blinks(volts: np.ndarray, names: Sequence[str], rate: float) -> list[Flaw]:
+    eyes = _eyes(names)
     if not eyes:
         return []
+    info = mne.create_info(eyes, rate, "eeg")
+    piece = mne.io.RawArray(volts[[names.index(name) for name in eyes]], info)
     # MNE convolves its long filter in time, which grows with the square of the rate.
-    piece = piece.copy().pick(eyes)
-    if (factor := int(piece.info["sfreq"] // _BLINK_RATE)) > 1:
-        piece.resample(piece.info["sfreq"] / factor, method="polyphase")
+    if (factor := int(rate // _BLINK_RATE)) > 1:
+        piece.resample(rate / factor, method="polyphase")
     slow = piece.copy().filter(1, 10).get_data()
     usual = 1.4826 * float(np.median(np.abs(slow), axis=1).max())
     threshold = max(_BLINK * usual, float(np.ptp(slow)) / 4)  # the latter is MNE's default
@@ -287,10 +330,10 @@ def _blinks(piece: mne.io.BaseRaw) -> list[Flaw]:
     return [Flaw("blink", float(onset), 2 * _BLINKING) for onset in onsets]
 
 
-def _spectrum(piece: mne.io.BaseRaw) -> np.ndarray:
-    """Return the power of the channels at multiples of half a hertz, (C, F)."""
-    rate = piece.info["sfreq"]
-    return welch(piece.get_data(), rate, nperseg=min(round(2 * rate), piece.n_times))[1]
+def _spectrum(volts: np.ndarray, rate: float) -> np.ndarray:
+    """Return the power of the channels at multiples of half a hertz, (C, F), over the first minute."""
+    volts = volts[:, : round(_LOOK * rate)]
+    return welch(volts, rate, nperseg=min(round(2 * rate), volts.shape[1]))[1]
 
 
 def _line_fraction(spectrum: np.ndarray, rate: float) -> float | None:

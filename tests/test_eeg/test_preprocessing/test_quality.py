@@ -9,6 +9,7 @@ import mne
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
+from mne.preprocessing import annotate_muscle_zscore
 
 from eeg.datasets.seizures import Annotated, find_seizures
 from eeg.io.electrodes import TEN_TWENTY
@@ -107,6 +108,29 @@ def test_muscle_is_detected_except_at_low_rates() -> None:
     volts[:, 30 * RATE : 32 * RATE] += 3e-5 * burst
     assert covers(found(recording(volts)), "muscle", 30, 32)
     assert "muscle" not in found(recording(background(rate=128), 128)).looked_for
+
+
+@pytest.mark.parametrize("rate", [200, 256, 500])
+def test_muscle_is_where_mne_finds_it(rate: int) -> None:
+    """Bursts of every strength, some of which only just pass the threshold."""
+    volts, rng = background(120, rate), np.random.default_rng(2)
+    top = min(115.0, 0.45 * rate)
+    muscle = mne.filter.filter_data(rng.standard_normal(volts.shape), rate, 70, top, verbose="error")
+    for i, start in enumerate(range(5, 115, 10)):
+        span = slice(start * rate, round((start + 0.3 + 0.1 * i) * rate))
+        volts[:, span] += (0.2 + 0.2 * i) * 1e-5 * muscle[:, span]
+    raw = recording(volts - volts.mean(axis=0), rate)
+    expected, _ = annotate_muscle_zscore(raw, 4.0, "eeg", filter_freq=(70.0, top))
+    grid = np.arange(0, 120, 0.01)
+    masks = [
+        np.any([(start <= grid) & (grid < stop) for start, stop in spans], axis=0)
+        for spans in (
+            [(a["onset"], a["onset"] + a["duration"]) for a in expected],
+            [(f.onset, f.onset + f.duration) for f in found(raw).flaws if f.kind == "muscle"],
+        )
+    ]
+    assert masks[0].mean() > 0.03
+    assert (masks[0] & masks[1]).sum() > 0.95 * (masks[0] | masks[1]).sum()
 
 
 def test_blinks_are_found_at_the_eyes() -> None:
