@@ -38,7 +38,7 @@ def read_temple(path: Path) -> list[_Span]:
 def _span(path: Path, row: _Row) -> _Span:
     start, stop = (read_seconds(path, row, name) for name in ("start_time", "stop_time"))
     if stop < start:
-        raise DataError(f"{path}: a {row['label']} stops before it starts; fix the file")
+        raise DataError(f"{path}: an annotation stops before it starts, at {start:g} s; fix the file")
     return start, stop, row["label"]
 
 
@@ -51,7 +51,9 @@ def _of_tse(path: Path) -> Iterator[_Row]:
     for line in _lines(path):
         words = line.split()
         if len(words) != 4:
-            raise DataError(f"{path}: {line!r}; expected start, stop, label and probability")
+            raise DataError(
+                f"{path}: a line of {len(words)} words; expected start, stop, label and probability"
+            )
         yield {"start_time": words[0], "stop_time": words[1], "label": words[2]}
 
 
@@ -69,7 +71,7 @@ def _of_lbl(path: Path) -> Iterator[_Row]:
                 raise ValueError
         except (KeyError, SyntaxError, TypeError, ValueError):
             raise DataError(
-                f"{path}: {line[:60]!r}; expected symbols, then label = {{level, sublevel, start, stop, "
+                f"{path}: unreadable; expected symbols, then label = {{level, sublevel, start, stop, "
                 "channel, [probabilities]}"
             ) from None
 

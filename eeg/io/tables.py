@@ -2,7 +2,6 @@
 
 import csv
 import math
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -11,7 +10,25 @@ import numpy as np
 from trainers.errors import DataError
 from trainers.files import replacing
 
-_WORD = re.compile(r"[\w.-]{1,30}")
+_COLUMNS = frozenset(
+    {
+        *(
+            "participant_id",
+            "subject",
+            "subject.id",
+            "path",
+            "label",
+            "group",
+            "diagnosis",
+            "age",
+            "sex",
+            "site",
+        ),
+        *("name", "type", "status", "units", "filename", "acq_time", "recorded", "session"),
+        *("onset", "duration", "trial_type", "value", "channel", "start_time", "stop_time", "confidence"),
+    }
+)
+"""Columns by one of which the first line of a file is known to be that of a table."""
 
 DANGLING = "a link to a file that is not here; fetch it (git annex get, datalad get)"
 NOT_UTF_8 = "not UTF-8; save it as UTF-8"
@@ -84,10 +101,10 @@ def read_numbered(
 
 
 def _describe_columns(names: Sequence[str]) -> str:
-    """Return the names of a table's columns; the first line of any other file is not quoted."""
-    if len(names) == 1 and not _WORD.fullmatch(names[0]):
-        return "found one column, which has no name; is it a table with that separator?"
-    return f"found {', '.join(names) or 'nothing'}"
+    """Return the names of a table's columns; the first line of another file may be data and is not quoted."""
+    if _COLUMNS.isdisjoint(map(str.lower, names)):
+        return f"found {len(names)} column(s) of other names; is it a table with that separator and a header?"
+    return f"found {', '.join(names)}"
 
 
 def read_seconds(path: Path, row: dict[str, str], column: str) -> float:
@@ -95,9 +112,9 @@ def read_seconds(path: Path, row: dict[str, str], column: str) -> float:
     try:
         value = float(row[column])
     except ValueError:
-        value = math.nan
+        raise DataError(f"{path}: the {column} of an event is not a number; expected seconds") from None
     if not (math.isfinite(value) and value >= 0):
-        raise DataError(f"{path}: {column} {row[column]!r} of an event; expected non-negative seconds")
+        raise DataError(f"{path}: {column} {value:g} of an event; expected non-negative seconds")
     return value
 
 

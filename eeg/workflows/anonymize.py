@@ -23,7 +23,7 @@ from eeg.reporting.export.anonymous import Copied, audit_copy, code_of, words, w
 from eeg.reporting.export.bids import is_bids
 from eeg.reporting.export.json import write_json
 from trainers.errors import DataError, SettingsError, one_line
-from trainers.files import refuse_content, replacing
+from trainers.files import partial_folder, refuse_content, replacing
 
 _LABEL = re.compile(r"(sub|ses)-[A-Za-z0-9]+|eeg")  # of a folder of BIDS
 _EDF = (".edf", ".bdf")
@@ -69,11 +69,13 @@ def anonymize(
     source
         A recording, or a folder with recordings.
     out
-        A new or empty folder; for one recording also a new file, ``.edf`` or, for a BDF, ``.bdf``.
+        A new or empty folder; for one recording also a new file, ``.edf`` or, for a BDF, ``.bdf``.  It
+        appears when it is complete; a call after one that was killed starts again.
     keep_annotations, keep_time
         As in `eeg.reporting.export.anonymous.write_anonymous`.
     key
-        A new file for the table of copies and their sources, readable by its owner only.
+        A new file for the table of copies and their sources, readable by its owner only.  It appears with the
+        copies.
     on_error
         Called with the error of each file that is not copied; None raises it.
 
@@ -86,7 +88,6 @@ def anonymize(
     """
     if not source.exists():
         raise DataError(f"{source}: no such file or folder")
-    targets = _targets(source, out)
     _check_places(source, out, key)
     errors: list[DataError] = []
 
@@ -99,26 +100,27 @@ def anonymize(
     copies: list[AnonymousCopy] = []
     tables: list[str] = []
     identities: set[str] = set()
-    with _key_table(key) as add:
+    with _unfinished(source, out) as place, _key_table(key) as add:
+        targets = _targets(source, place)
         for file, target in targets.items():
             try:
                 with one_line(file):
-                    add(file, target)
+                    add(file, out / target.relative_to(place))
                     copied = _write(file, target, source, keep_annotations, keep_time)
             except DataError as error:
                 refuse(error)
                 continue
             identities |= copied.identities()
-            copies.append(_account(copied, target.relative_to(out) if target != out else Path(out.name)))
-    if has_participants(source):
-        tables += _copy_tables(source, out, targets, identities, keep_annotations, refuse)
+            copies.append(_account(copied, target.relative_to(place) if target != out else Path(out.name)))
+        if has_participants(source):
+            tables += _copy_tables(source, place, targets, identities, keep_annotations, refuse)
     return Anonymization(tuple(copies), tuple(tables), len(errors))
 
 
 def _targets(source: Path, out: Path) -> dict[Path, Path]:
-    """Return the file of each copy, by that of its source, in random order."""
+    """Return the file of each copy in ``out``, by that of its source, in random order."""
     if not is_plain_folder(source):
-        if out.suffix.lower() in _EDF:
+        if _is_file(source, out):
             if out.suffix.lower() != _suffix(source):
                 raise SettingsError(
                     f"{out}: expected a file {_suffix(source)} for this recording, or a folder"
@@ -148,6 +150,29 @@ def _targets(source: Path, out: Path) -> dict[Path, Path]:
     return targets
 
 
+def _is_file(source: Path, out: Path) -> bool:
+    """Return whether ``out`` is the file of one copy, and not the folder of all."""
+    return out.suffix.lower() in _EDF and not is_plain_folder(source)
+
+
+@contextmanager
+def _unfinished(source: Path, out: Path) -> Iterator[Path]:
+    """Yield what becomes ``out`` at the end: a folder beside it; itself if it is a file."""
+    if _is_file(source, out):
+        yield out
+        return
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with partial_folder(out) as partial:
+            folder = partial / "copies"
+            folder.mkdir()
+            yield folder
+            if any(folder.iterdir()):
+                folder.replace(out)
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written ({error.strerror}); name another folder") from error
+
+
 def _pseudonym(name: str, kind: str, parent: Path, numbers: dict[Path, int]) -> str:
     if _LABEL.fullmatch(name):
         return name
@@ -160,7 +185,7 @@ def _suffix(file: Path) -> str:
 
 
 def _check_places(source: Path, out: Path, key: Path | None) -> None:
-    if out.suffix.lower() in _EDF and not is_plain_folder(source):
+    if _is_file(source, out):
         if out.exists():
             raise SettingsError(f"{out}: exists; name a new file")
     else:
@@ -175,18 +200,16 @@ def _check_places(source: Path, out: Path, key: Path | None) -> None:
 
 @contextmanager
 def _key_table(path: Path | None) -> Iterator[Callable[[Path, Path], object]]:
-    """Yield what adds a row to the table of sources and copies; a row is in it before the copy is written."""
+    """Yield what adds a row to the table of sources and copies, which is complete or not there."""
     if path is None:
         yield lambda source, target: None
         return
-    try:
-        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be written: {error.strerror}") from error
-    with os.fdopen(number, "w", encoding="utf-8", newline="", buffering=1) as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["copy", "source"])
-        yield lambda source, target: rows.writerow([target, source])
+    with replacing(path) as partial:
+        number = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(number, "w", encoding="utf-8", newline="") as file:
+            rows = csv.writer(file, lineterminator="\n")
+            rows.writerow(["copy", "source"])
+            yield lambda source, target: rows.writerow([target, source])
 
 
 def _write(file: Path, target: Path, root: Path, keep_annotations: bool, keep_time: bool) -> Copied:

@@ -327,7 +327,8 @@ def format_inspection(found: Inspection) -> str:
         *(line for one in found.recordings for line in (_line(one), *_more(one))),
         *(f"problem: {text}" for text in found.problems),
         *([f"passed over, not recordings by their names: {others}"] if others else []),
-        f"{affected} of {len(found.recordings)} recording(s) with problems",
+        f"{affected} of {len(found.recordings)} recording(s) with problems"
+        + (f", and {len(found.problems)} problem(s) of the corpus" if found.problems else ""),
     ]
     return "\n".join(lines)
 

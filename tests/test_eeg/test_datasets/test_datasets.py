@@ -243,13 +243,14 @@ def test_the_text_of_an_event_is_where_mne_bids_looks_for_it(tmp_path: Path) -> 
     ("content", "words"),
     [
         ("onset\tduration\n1\t2\n", "no column trial_type"),
-        (EVENTS + "soon\t0.3\tdischarge\tT7\n", "onset 'soon'"),
-        (EVENTS + "1\tn/a\tdischarge\tT7\n", "duration 'n/a'"),
-        (EVENTS + "1\t-1\tdischarge\tT7\n", "duration '-1'"),
-        (EVENTS + "nan\t1\tdischarge\tT7\n", "onset 'nan'"),
+        (EVENTS + "soon\t0.3\tdischarge\tT7\n", "the onset of an event is not a number"),
+        (EVENTS + "1\tn/a\tdischarge\tT7\n", "the duration of an event is not a number"),
+        (EVENTS + "1\t-1\tdischarge\tT7\n", "duration -1 of an event"),
+        (EVENTS + "nan\t1\tdischarge\tT7\n", "onset nan of an event"),
         (EVENTS + "1\t1\tdischarge\n", "row 2: 3 cells, expected 4"),
         (EVENTS + "1\t1\tdischarge\tT7\tO1\n", "row 2: 5 cells, expected 4"),
         ("", "no column"),
+        ("Muster\tAnna\t1951\n", r"found 3 column\(s\) of other names; is it a table"),
     ],
 )
 def test_malformed_events(content: str, words: str, tmp_path: Path) -> None:

@@ -228,7 +228,7 @@ def test_no_seizure(tmp_path: Path) -> None:
     ("rows", "words"),
     [
         ("TERM,20.0,10.0,seiz,1.0\n", "stops before it starts"),
-        ("TERM,soon,10.0,seiz,1.0\n", "start_time 'soon'"),
+        ("TERM,soon,10.0,seiz,1.0\n", "the start_time of an event is not a number"),
         ("TERM,1.0,10.0\n", "row 2: 3 cells, expected 5"),
     ],
 )
@@ -303,14 +303,14 @@ def test_annotations_of_all_channels_take_precedence(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("ending", "content", "words"),
     [
-        ("tse", "version = tse_v1.0.0\n0.0 10.0 seiz\n", "'0.0 10.0 seiz'; expected start, stop, label"),
-        ("tse", "20.0 10.0 seiz 1.0\n", "a seiz stops before it starts"),
-        ("tse", "soon 10.0 seiz 1.0\n", "start_time 'soon'"),
+        ("tse", "version = tse_v1.0.0\n0.0 10.0 seiz\n", "a line of 3 words; expected start, stop, label"),
+        ("tse", "20.0 10.0 seiz 1.0\n", "an annotation stops before it starts, at 20 s"),
+        ("tse", "soon 10.0 seiz 1.0\n", "the start_time of an event is not a number"),
         ("lbl", LBL.replace("symbols", "# symbols"), "expected symbols, then label"),
         ("lbl", LBL.replace("{0: '(null)',", "{0: (null),"), "expected symbols, then label"),
         ("lbl", LBL.replace("4: 'gnsz'", "7: 'gnsz'"), "expected symbols, then label"),
         ("lbl", LBL.replace(", 1.0, 0.0]}", "]"), "expected symbols, then label"),
-        ("lbl", LBL.replace("30.5000", "soon"), "stop_time ' soon'"),
+        ("lbl", LBL.replace("30.5000", "soon"), "the stop_time of an event is not a number"),
         ("lbl", "\x00\xff\xfe", None),
     ],
 )

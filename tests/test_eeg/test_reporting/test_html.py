@@ -205,6 +205,16 @@ def test_a_hostile_card_adds_no_address_and_no_element(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("without_figures")
+@pytest.mark.parametrize("change", [4e-4, -6e-4])
+def test_a_report_does_not_claim_more_of_segments_than_the_numbers_do(change: float, tmp_path: Path) -> None:
+    segments = tuple(replace(segment, change=change) for segment in SEGMENTS)
+    text = body(report(tmp_path / "r.html", segments=segments, check=Check(0.5, 0.1, "phase")))
+    assert ("The score does not depend on any one of these segments" in text) == (change == 4e-4)
+    assert ("The decision depends on these segments" in text) == (change != 4e-4)
+    assert "reduces the recording's logit by 0.5" in text
+
+
+@pytest.mark.usefixtures("without_figures")
 def test_an_explanation_that_failed_its_check_is_reported_and_not_shown(tmp_path: Path) -> None:
     page = report(tmp_path / "r.html", segments=(), check=Check(0.1, 0.5, "phase"))
     assert "The explanation failed its check and is not shown" in body(page)

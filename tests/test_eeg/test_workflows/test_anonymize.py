@@ -21,6 +21,8 @@ from eeg.io.electrodes import TEN_TWENTY
 from eeg.io.gaps import gaps
 from eeg.io.reader import read_recording
 from eeg.io.vocabulary import known_mark
+from eeg.reporting.export.anonymous import Copied
+from eeg.workflows import anonymize as workflow
 from tests.test_eeg.recordings import write_edf
 
 SECRET = "Zebulon"
@@ -282,6 +284,36 @@ def test_one_damaged_recording_does_not_cost_the_others(tmp_path: Path) -> None:
     assert (len(found["copies"]), found["failed"]) == (1, 1)
     assert len(list((tmp_path / "out").iterdir())) == 1
     assert result.stderr.count("Error: ") == 1
+
+
+def test_an_interrupted_call_leaves_nothing_and_the_next_one_starts_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    for name in "ab":
+        identified(source / f"{name}.edf")
+    killed = tmp_path / ".partial-out-killed"
+    killed.mkdir()
+    (killed / "recording-1.edf").touch()
+    written: list[Path] = []
+
+    def interrupt(file: Path, target: Path, *rest: Any) -> Copied:
+        if written:
+            raise KeyboardInterrupt
+        written.append(target)
+        return write(file, target, *rest)
+
+    write = workflow._write
+    monkeypatch.setattr(workflow, "_write", interrupt)
+    words = source, tmp_path / "out", "--key", tmp_path / "key.csv"
+    assert anonymize(*words).exit_code == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+    monkeypatch.setattr(workflow, "_write", write)
+    assert anonymize(*words).exit_code == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"recording-1.edf", "recording-2.edf"}
+    copies = {row.split(",")[0] for row in (tmp_path / "key.csv").read_text().splitlines()[1:]}
+    assert copies == {str(path) for path in (tmp_path / "out").iterdir()}
 
 
 def test_nothing_is_overwritten_or_written_elsewhere(tmp_path: Path) -> None:

@@ -421,6 +421,7 @@ def test_a_corpus_without_diagnoses_or_files_is_inspected(tmp_path: Path) -> Non
         "problem: participants.tsv: no column group or diagnosis; found participant_id, age" in result.output
     )
     assert "problem: its subject has no row in participants.tsv; add one" in result.output
+    assert result.output.endswith("recording(s) with problems, and 2 problem(s) of the corpus\n")
     assert "sub-0" not in result.output
 
 
