@@ -121,7 +121,7 @@ def test_softhebb_is_stationary_at_norm_one_with_equal_usage():
     x, _ = clusters(torch.Generator().manual_seed(0))
     layer = nn.Linear(8, 4, bias=False).double()
     layer.weight.data.copy_(0.2 * torch.eye(4, 8) + 0.01)
-    w = descend(layer, SoftHebb(0.5), [x] * 3000, 0.05)
+    w = descend(layer, SoftHebb(0.5), [x] * 600, 0.25)
     assert torch.allclose(w.norm(dim=1), torch.ones(4, dtype=torch.float64), atol=1e-3)
     usage = F.one_hot((x @ w.T).argmax(1), 4).double().mean(0)
     assert torch.allclose(usage, torch.full((4,), 0.25, dtype=torch.float64), atol=0.02)

@@ -147,7 +147,6 @@ def test_no_header(content: bytes, message: str, tmp_path: Path) -> None:
 
 
 @given(place=st.integers(0, 256 * 6 - 1), junk=st.binary(min_size=1, max_size=12))
-@settings(max_examples=200)
 def test_a_corrupt_header_is_read_or_refused_in_one_line(
     place: int, junk: bytes, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

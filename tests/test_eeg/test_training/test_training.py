@@ -45,6 +45,7 @@ from trainers.data.batches import Batches, TrainingData
 from trainers.errors import DataError
 from trainers.phases import descend
 from trainers.provenance import from_plain
+from trainers.recipes import Recipe
 
 CHANNELS = ("Fp1", "T7", "Cz", "O2")
 PLAN = Plan(Preprocessing(CHANNELS), "events", 1.0, "top", epochs=1)
@@ -68,6 +69,16 @@ def tiny(subjects: int = 8, recordings: int = 1) -> Loaded:
     }
 
 
+def shorten_readouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train readouts for one epoch, not for the 3000 steps of a recipe."""
+
+    def short(plan: Plan) -> Recipe:
+        full = recipe(plan)
+        return replace(full, readout=replace(full.readout, epochs=1, least_steps=0))
+
+    monkeypatch.setattr(fit, "recipe", short)
+
+
 # --- one network
 
 
@@ -77,8 +88,7 @@ def test_the_same_plan_gives_the_same_weights_bit_for_bit(
     labels: str, rule: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = replace(PLAN, labels=labels, rule=rule)  # type: ignore[arg-type]
-    short = replace(recipe(plan).readout, epochs=1, least_steps=0)
-    monkeypatch.setattr(fit, "recipe", lambda plan: replace(recipe(plan), readout=short))
+    shorten_readouts(monkeypatch)
     data = list(tiny(4).values())
     torch.manual_seed(1)
     once = fit.fit_network(plan, data)
@@ -191,13 +201,15 @@ def trains(rule: str) -> None:
 
 
 @pytest.mark.parametrize("rule", ["backprop", "softhebb", "dfa"])
-def test_rules_train_t_vgg(rule: str) -> None:
+def test_rules_train_t_vgg(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten_readouts(monkeypatch)
     trains(rule)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rule", list_rules())
-def test_every_registered_rule_trains_t_vgg(rule: str) -> None:
+def test_every_registered_rule_trains_t_vgg(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten_readouts(monkeypatch)
     trains(rule)
 
 
@@ -400,6 +412,7 @@ def test_an_aggregation_is_chosen_by_training_subjects_alone(monkeypatch: pytest
         assert len(kept) == 2
 
 
+@pytest.mark.usefixtures("few_resamples")
 def test_scores_of_different_aggregations_are_pooled_calibrated() -> None:
     """The largest windows are 1000 higher than the means of the other fold, for any subject."""
     rng = np.random.default_rng(0)
@@ -510,6 +523,7 @@ def test_without_a_calibration_a_fold_is_decided_by_the_others() -> None:
         assert found.levels[level]["balanced_accuracy"].value == pytest.approx(expected)
 
 
+@pytest.mark.usefixtures("few_resamples")
 def test_with_a_calibration_the_decision_is_at_even_prevalence() -> None:
     """A score that is 5 for all controls and 7 for all patients, and a calibration that parts them at 6."""
     scored = [replace(s, logits=np.full(6, 5.0 + 2 * (s.entry.label or 0))) for s in made_up(1)]

@@ -18,7 +18,9 @@ from eeg.detector.detector import Detector
 from eeg.explanation.options import ExplanationOptions
 from eeg.io.reader import read_recording
 from eeg.preprocessing.recording import Recording
+from eeg.reporting.analysis import RecordingAnalysis
 from eeg.workflows.analyse import analyse
+from tests.test_eeg.helpers import untrained_detector
 
 
 class Peaks(nn.Module):
@@ -33,10 +35,24 @@ class Peaks(nn.Module):
         return x.pow(4).mean((1, 2))[:, None]
 
 
+def build() -> Detector:
+    """Return a detector without an interval of the score."""
+    return replace(untrained_detector(), network=Peaks(), calibration=Calibration(1.5, -0.25, 0.4, 20))
+
+
 @pytest.fixture
-def peaky(detector: Detector) -> Detector:
-    """Without an interval of the score, which takes as long as all else."""
-    return replace(detector, network=Peaks(), calibration=Calibration(1.5, -0.25, 0.4, 20))
+def peaky() -> Detector:
+    return build()
+
+
+@pytest.fixture(scope="module")
+def opened(recording: Path) -> mne.io.BaseRaw:
+    return mne.io.read_raw(recording, verbose="error")
+
+
+@pytest.fixture(scope="module")
+def analysed(opened: mne.io.BaseRaw) -> RecordingAnalysis:
+    return analyse(build(), opened)
 
 
 def counted(monkeypatch: pytest.MonkeyPatch, counts: Counter[str], *places: str) -> None:
@@ -98,17 +114,17 @@ def test_a_file_is_hashed_parsed_and_scanned_once(
     assert analysis.recording.digest is not None
 
 
-def test_a_recording_of_mne_has_the_same_analysis_as_its_file(peaky: Detector, recording: Path) -> None:
-    opened = mne.io.read_raw(recording, verbose="error")
-    names = opened.ch_names.copy()
-    by_raw, by_path = analyse(peaky, opened), analyse(peaky, recording)
+def test_a_recording_of_mne_has_the_same_analysis_as_its_file(
+    peaky: Detector, recording: Path, opened: mne.io.BaseRaw, analysed: RecordingAnalysis
+) -> None:
+    by_raw, by_path = analysed, analyse(peaky, recording)
     assert by_raw.segments == by_path.segments
     assert by_raw.decision.score == by_path.decision.score
     assert by_raw.recording.digest is None
     assert by_raw.name == "recording"
     assert by_raw.recording.header is not None
     assert by_raw.recording.header.electrodes == by_path.recording.header.electrodes  # type: ignore[union-attr]
-    assert opened.ch_names == names, "it stays as it is"
+    assert opened.ch_names == mne.io.read_raw(recording, verbose="error").ch_names, "it stays as it is"
 
 
 @pytest.mark.parametrize(
@@ -119,7 +135,7 @@ def test_segments_become_annotations_at_their_time(
 ) -> None:
     raw = read_recording(recording).set_meas_date(date).rename_channels(lambda name: f"EEG {name}-REF")
     raw.set_annotations(mne.Annotations([10.0], [1.0], ["here already"]))
-    raw.crop(first)
+    raw.crop(first, first + 40)
     analysis = analyse(peaky, raw)
     assert analysis.segments
     raw.set_annotations(mne.Annotations([], [], [], raw.info["meas_date"]) + analysis.to_annotations())
@@ -130,16 +146,17 @@ def test_segments_become_annotations_at_their_time(
 
 
 def test_annotations_join_those_of_the_recording(peaky: Detector, recording: Path) -> None:
-    raw = read_recording(recording)
+    raw = read_recording(recording).crop(tmax=40)
     before = len(raw.annotations)
     analysis = analyse(peaky, raw)
     raw.set_annotations(raw.annotations + analysis.to_annotations())
     assert len(raw.annotations) == before + len(analysis.segments)
 
 
-def test_a_report_is_written_and_names_no_file(peaky: Detector, recording: Path, tmp_path: Path) -> None:
-    raw = mne.io.read_raw(recording, verbose="error")
-    analyse(peaky, raw).report(tmp_path / "report.html")
+def test_a_report_is_written_and_names_no_file(
+    analysed: RecordingAnalysis, recording: Path, tmp_path: Path
+) -> None:
+    analysed.report(tmp_path / "report.html")
     assert recording.stem not in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 

@@ -36,6 +36,7 @@ def test_the_plan_and_the_detector_hold_it(cohort: Path, detector: Detector, tmp
         opened(path, None, ictal=" ")
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_detect_shows_what_excluded_a_recording_and_can_be_overruled(
     detector: Detector, tmp_path: Path
 ) -> None:

@@ -277,6 +277,7 @@ def test_real_edf(folder: str, electrodes: int, sfreq: float, minutes: list[floa
 
 
 @needs_data
+@pytest.mark.slow
 def test_bonn() -> None:
     found = inspect_corpus(DATA / "bonn", progress=False)
     assert found.subjects == {"epilepsy": 3, "control": 2, "unknown": 0}
