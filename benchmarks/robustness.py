@@ -25,7 +25,8 @@ from journal import RESULTS
 
 from eeg.detector import novelty
 from eeg.detector.conformal import ALPHA
-from eeg.detector.detector import Detector, load_detector
+from eeg.detector.detector import Detector
+from eeg.detector.model_file import load_detector
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.simulation.cohort import simulate_subject
 from trainers.errors import DataError

@@ -1,11 +1,7 @@
 from .datasets import Corpus as Corpus, Entry as Entry, open_corpus as open_corpus
 from .detector.calibration import Calibration as Calibration, fit_calibration as fit_calibration
-from .detector.detector import (
-    Decision as Decision,
-    Detector as Detector,
-    load_detector as load_detector,
-    save_detector as save_detector,
-)
+from .detector.detector import Decision as Decision, Detector as Detector
+from .detector.model_file import load_detector as load_detector, save_detector as save_detector
 from .detector.results import Results as Results
 from .explanation.attribution import METHODS as METHODS
 from .explanation.options import ExplanationOptions as ExplanationOptions

@@ -27,7 +27,7 @@ def opened(
     """Load a model from its file or folder, with the allowed code, --quality and --ictal of the command."""
     from dataclasses import replace
 
-    from eeg.detector.detector import load_detector
+    from eeg.detector.model_file import load_detector
     from trainers.errors import concerning
 
     detector = load_detector(model, network)

@@ -52,7 +52,7 @@ def analyse(
     Parameters
     ----------
     detector
-        The detector, as `eeg.detector.detector.load_detector` returns it.
+        The detector, as `eeg.detector.model_file.load_detector` returns it.
     recording
         A file, or a recording that MNE opened, which is not changed.
     options

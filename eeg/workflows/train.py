@@ -12,7 +12,8 @@ from typing import Any
 from eeg.datasets import Corpus, Entry, splits
 from eeg.datasets.fingerprint import corpus_digest, file_hash, fingerprint
 from eeg.detector import novelty
-from eeg.detector.detector import Detector, load_detector, save_detector
+from eeg.detector.detector import Detector
+from eeg.detector.model_file import load_detector, save_detector
 from eeg.detector.prototypes import choose
 from eeg.detector.provenance import LONGEST, SUBJECTS, Provenance, printable
 from eeg.detector.results import Results

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from eeg.detector.calibration import fit_calibration
-from eeg.detector.detector import load_detector, save_detector
+from eeg.detector.model_file import load_detector, save_detector
 from eeg.detector.novelty import fit_novelty, statistics
 from eeg.detector.prototypes import Prototypes
 from eeg.reporting.analysis import summarize_model

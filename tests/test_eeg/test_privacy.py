@@ -16,7 +16,8 @@ import scipy.io
 from click.testing import CliRunner
 
 from eeg.cli.main import main
-from eeg.detector.detector import Detector, save_detector
+from eeg.detector.detector import Detector
+from eeg.detector.model_file import save_detector
 from eeg.io.electrodes import TEN_TWENTY
 from tests.test_eeg.recordings import write_edf
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from eeg.detector.detector import Detector, save_detector
+from eeg.detector.detector import Detector
+from eeg.detector.model_file import save_detector
 from tests.test_eeg.helpers import drawing_few_resamples, untrained_detector
 from tests.test_eeg.test_cli.command import Detected, Trained, eeg, noise, write_edf
 

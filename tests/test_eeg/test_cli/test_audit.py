@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from eeg.cli.common import echo_results
-from eeg.detector.detector import load_detector
+from eeg.detector.model_file import load_detector
 from eeg.workflows.evaluate import plan_of
 from eeg.workflows.train import read_results
 from tests.test_eeg.test_cli.command import (

@@ -15,7 +15,8 @@ from click.testing import CliRunner, Result
 
 import eeg.workflows.detect
 from eeg.cli.main import main
-from eeg.detector.detector import Detector, save_detector
+from eeg.detector.detector import Detector
+from eeg.detector.model_file import save_detector
 from eeg.explanation.options import ExplanationOptions
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.io.suffixes import recording_stem

@@ -11,7 +11,8 @@ import pytest
 
 from eeg.datasets.fingerprint import file_hash
 from eeg.detector.calibration import NOT_SEPARATED
-from eeg.detector.detector import Detector, load_detector, save_detector
+from eeg.detector.detector import Detector
+from eeg.detector.model_file import load_detector, save_detector
 from eeg.disclaimers import NORMAL_EEG, RESEARCH_USE
 from eeg.explanation.explain import Check
 from eeg.reporting.export import WRITERS

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from eeg.detector.detector import load_detector, save_detector
+from eeg.detector.model_file import load_detector, save_detector
 from eeg.disclaimers import RESEARCH_USE
 from tests.test_eeg.test_cli.command import Trained, eeg, refused
 

@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from eeg.cli.main import main
-from eeg.detector.detector import Detector, load_detector, save_detector
+from eeg.detector.detector import Detector
+from eeg.detector.model_file import load_detector, save_detector
 from eeg.explanation.explain import Explanation
 from eeg.explanation.segments import Segment, in_recording
 from eeg.io.electrodes import TEN_TWENTY

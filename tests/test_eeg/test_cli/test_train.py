@@ -11,7 +11,7 @@ import pytest
 
 from eeg.datasets import open_corpus
 from eeg.datasets.fingerprint import file_hash
-from eeg.detector.detector import load_detector
+from eeg.detector.model_file import load_detector
 from eeg.disclaimers import RESEARCH_USE
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.preprocessing.pipeline import Preprocessing

@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 from scipy.special import expit
 from torch import Tensor, nn
 
-from eeg.detector.detector import Detector, load_detector, network_logits, save_detector
+from eeg.detector.detector import Detector, network_logits
+from eeg.detector.model_file import load_detector, save_detector
 from eeg.detector.novelty import fit_novelty, statistics
 from eeg.detector.provenance import Provenance, printable
 from eeg.io.electrodes import TEN_TWENTY
@@ -132,7 +133,7 @@ def test_it_appears_whole_or_not_at_all(
         Path(path).write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("eeg.detector.detector.save_file", half)
+    monkeypatch.setattr("eeg.detector.model_file.save_file", half)
     with pytest.raises(DataError, match=r"model\.safetensors cannot be written \(No space left"):
         save_detector(detector, saved)
     assert saved.read_bytes() == before

@@ -14,7 +14,8 @@ from torch import nn
 
 from eeg.cli.main import main
 from eeg.datasets import open_corpus
-from eeg.detector.detector import Detector, load_detector, save_detector
+from eeg.detector.detector import Detector
+from eeg.detector.model_file import load_detector, save_detector
 from eeg.detector.prototypes import Prototypes, _central, choose
 from eeg.explanation.attribution import Montage
 from eeg.explanation.explain import Check, Explanation

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from eeg.detector.calibration import Calibration
-from eeg.detector.detector import Detector, load_detector, network_logits, save_detector
+from eeg.detector.detector import Detector, network_logits
+from eeg.detector.model_file import load_detector, save_detector
 from eeg.explanation.attribution import METHODS, Montage, attribute
 from eeg.models.local_readout import OwnReadout, build_network, count_scores, has_own_readout
 from eeg.models.tvgg import TVGG

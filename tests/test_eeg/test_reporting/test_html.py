@@ -205,6 +205,7 @@ def test_a_hostile_card_adds_no_address_and_no_element(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("without_figures")
+@pytest.mark.usefixtures("without_figures")
 @pytest.mark.parametrize("change", [4e-4, -6e-4])
 def test_a_report_does_not_claim_more_of_segments_than_the_numbers_do(change: float, tmp_path: Path) -> None:
     segments = tuple(replace(segment, change=change) for segment in SEGMENTS)

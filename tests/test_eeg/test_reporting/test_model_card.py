@@ -16,7 +16,8 @@ import pytest
 import torch
 
 from eeg.datasets import Entry
-from eeg.detector.detector import Detector, load_detector, save_detector
+from eeg.detector.detector import Detector
+from eeg.detector.model_file import load_detector, save_detector
 from eeg.detector.prototypes import Prototypes
 from eeg.detector.provenance import Provenance
 from eeg.detector.results import Estimate, Results

@@ -10,7 +10,8 @@ from click.testing import CliRunner, Result
 from torch import nn
 
 from eeg.cli.main import main
-from eeg.detector.detector import Detector, save_detector
+from eeg.detector.detector import Detector
+from eeg.detector.model_file import save_detector
 from eeg.disclaimers import NOT_A_FINDING, RESEARCH_USE
 from eeg.explanation.attribution import Montage
 from eeg.explanation.explain import Check, Explanation

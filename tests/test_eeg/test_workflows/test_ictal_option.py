@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from eeg.cli.common import opened
 from eeg.cli.main import main
 from eeg.datasets import open_corpus
-from eeg.detector.detector import Detector, save_detector
+from eeg.detector.detector import Detector
+from eeg.detector.model_file import save_detector
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.reporting.model_card import render_card
 from eeg.workflows.choices import make_plan
