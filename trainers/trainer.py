@@ -260,7 +260,8 @@ class Trainer:
         """Make one step from a group of batches."""
         self.optimizer.zero_grad()
         samples = sum(len(x) for x, _ in group)
-        objective = torch.stack([self._backward(x, y, len(x) / samples) for x, y in group]).sum()
+        parts = [self._backward(x, y, len(x) / samples) for x, y in group]
+        objective = parts[0] if len(parts) == 1 else torch.stack(parts).sum()
         self.scaler.unscale_(self.optimizer)
         self.notify("gradients", objective)
         self.scaler.step(self.optimizer)
@@ -280,7 +281,9 @@ class Trainer:
         if not getattr(self._loader, "is_finite", False):
             self._watch.observe_batch(x, y)
         with nullcontext() if self.autocast is None else torch.autocast(device.type, self.autocast):
-            objective: Tensor = weight * self._wrapped(x, y)
+            objective: Tensor = self._wrapped(x, y)
+        if weight != 1:
+            objective = weight * objective
         self.scaler.scale(objective).backward()
         objective = objective.detach()
         if not self.scaler.is_enabled():  # which skips steps that overflow
