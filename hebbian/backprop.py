@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from hebbian.rule import Criterion, Rule
+from hebbian.rule import Criterion, Rule, check_criterion
 from hebbian.rule_info import register_rule
 
 
@@ -28,7 +28,7 @@ class Backprop(Rule):
 
     def __init__(self, model: nn.Module, criterion: Criterion) -> None:
         super().__init__(model)
-        self.criterion = criterion
+        self.criterion = check_criterion(criterion)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Return the criterion of ``model(x)`` and ``y``."""

@@ -49,6 +49,8 @@ class Clapp(ChainRule):
     ) -> None:
         if patch < 1:
             raise ValueError(f"patch must be at least 1, got {patch}")
+        if patch > 1 and example.ndim == 2:
+            raise ValueError(f"inputs (N, values) have no patches; expected patch 1, got {patch}")
         super().__init__(model)
         self.patch = patch
         self.predictors = nn.ModuleList(

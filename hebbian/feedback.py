@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from hebbian.chain import ChainRule, block_outputs, forward_detached
-from hebbian.rule import Criterion
+from hebbian.rule import Criterion, check_criterion
 from hebbian.rule_info import ANY_LAYERS, CHAIN, register_rule
-from hebbian.synapse import Synaptic, padded, randn_like, weight_layers
+from hebbian.synapse import Synaptic, padded, randn_like
 from hebbian.tapped import TappedRule
 
 Magnitude = Literal["uniform", "batch", "fixed"]
@@ -101,8 +101,8 @@ class _Feedback(TappedRule):
     propagates, cuts_error = True, False
 
     def __init__(self, model: nn.Module, criterion: Criterion) -> None:
-        super().__init__(model, weight_layers(model))
-        self.criterion = criterion
+        super().__init__(model)
+        self.criterion = check_criterion(criterion)
         self.names: dict[Any, str] = {layer: str(i) for i, layer in enumerate(self.layers)}
 
     def backward_weight(self, layer: Synaptic) -> Tensor:
@@ -146,7 +146,8 @@ class FeedbackAlignment(_Feedback):
         dW = -(B d) f'(a) xᵀ; B fixed and random, d the error of the next layer
 
     It acts at every Linear and ConvNd layer of any model, each of which the model must call once.  All other
-    layers (norms, pooling) propagate the error by their own gradient.  A model whose layers are used without
+    layers (norms, pooling, transposed convolutions, recurrent cells) propagate the error, and learn, by
+    their own gradient.  A model whose layers are used without
     being called, as in `nn.MultiheadAttention`, is refused.
 
     Parameters
@@ -319,6 +320,8 @@ class SignSymmetry(_Feedback):
     ) -> None:
         if magnitude not in ("uniform", "batch", "fixed"):
             raise ValueError(f"magnitude must be 'uniform', 'batch' or 'fixed', got {magnitude!r}")
+        if generator is not None and magnitude != "fixed":
+            raise ValueError(f"a generator is for fixed magnitudes only, and the magnitude is {magnitude!r}")
         super().__init__(model, criterion)
         self.magnitude = magnitude
         self.fixed = nn.Module()
@@ -374,7 +377,7 @@ class DirectFeedback(ChainRule):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(model)
-        self.criterion = criterion
+        self.criterion = check_criterion(criterion)
         *hidden, scores = block_outputs(self.blocks, example)
         self.feedback = nn.Module()
         for i, h in enumerate(hidden):

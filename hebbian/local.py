@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hebbian.chain import ChainRule, block_outputs, forward_detached
-from hebbian.rule import Criterion, check_classes
+from hebbian.rule import Criterion, check_classes, check_criterion
 from hebbian.rule_info import CHAIN, register_rule
 from hebbian.synapse import CONVOLUTION_FOR, init_uniform
 
@@ -43,7 +43,7 @@ class LocalLosses(ChainRule):
         maps: bool = False,
     ) -> None:
         super().__init__(model)
-        self.criterion = criterion
+        self.criterion = check_criterion(criterion)
         self.losses = nn.ModuleList(loss(h) for h in block_outputs(self.blocks[:-1], example, maps))
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -278,7 +278,7 @@ class MonoForward(ChainRule):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(model)
-        self.criterion = criterion
+        self.criterion = check_criterion(criterion)
         self.projections = nn.ModuleList(
             init_uniform(nn.Linear(h[0].numel(), classes, bias=False), h, generator)
             for h in block_outputs(self.blocks[:-1], example)

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hebbian.rule import Criterion, Rule, check_classes, check_tensor, full_precision
+from hebbian.rule import Criterion, Rule, check_classes, check_criterion, check_tensor, full_precision
 from hebbian.rule_info import ANY_LAYERS, register_rule
-from hebbian.synapse import correlate, randn_like, rows, surrogate, weight_layers
+from hebbian.synapse import correlate, randn_like, rows, surrogate
 from hebbian.tapped import TappedRule
 
 
@@ -64,7 +64,7 @@ class WeightPerturbation(Rule):
 
     def __init__(self, model: nn.Module, criterion: Criterion, sigma: float = 0.01) -> None:
         super().__init__(model)
-        self.criterion, self.sigma = criterion, _positive(sigma)
+        self.criterion, self.sigma = check_criterion(criterion), _positive(sigma)
 
     @torch.no_grad()
     def loss(self, noise: dict[str, Tensor], size: float, x: Tensor, y: Tensor) -> Tensor:
@@ -105,8 +105,8 @@ class _Exploring(TappedRule):
     cuts_error = False
 
     def __init__(self, model: nn.Module, criterion: Criterion, sigma: float) -> None:
-        super().__init__(model, weight_layers(model))
-        self.criterion, self.sigma = criterion, _positive(sigma)
+        super().__init__(model)
+        self.criterion, self.sigma = check_criterion(criterion), _positive(sigma)
         self._silent = False
 
     def at(self, layer: Any, x: Tensor, out: Tensor, ledger: list[Any]) -> Tensor:

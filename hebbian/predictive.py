@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hebbian.chain import ChainRule, forward_detached
-from hebbian.rule import Criterion, evaluating, full_precision
+from hebbian.rule import Criterion, check_criterion, evaluating, full_precision
 from hebbian.rule_info import CHAIN, register_rule
 
 
@@ -58,7 +58,7 @@ class PredictiveCoding(ChainRule):
         if steps < 1 or rate <= 0:
             raise ValueError(f"steps must be at least 1 and rate positive, got {steps} and {rate}")
         super().__init__(model)
-        self.criterion = criterion
+        self.criterion = check_criterion(criterion)
         self.precision, self.steps, self.rate = precision, steps, rate
 
     def energy(self, first: Tensor, z: list[Tensor], y: Tensor) -> Tensor:
@@ -127,7 +127,7 @@ class FixedPrediction(ChainRule):
         if steps is not None and steps < 1:
             raise ValueError(f"steps must be at least 1, got {steps}")
         super().__init__(model)
-        self.criterion = criterion
+        self.criterion = check_criterion(criterion)
         self.steps = len(self.blocks) - 1 if steps is None else steps
         self.rate = rate
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 import hebbian
-from hebbian.rule import Criterion, Rule
+from hebbian.rule import Criterion, Rule, check_criterion, check_model
 from hebbian.rule_info import BuildContext, ModuleInfo, RuleInfo, registered
 
 Info = TypeVar("Info", bound=ModuleInfo)
@@ -123,7 +123,8 @@ def build(
     model
         Any module that the rule can train, see its ``needs``.
     criterion
-        Mean over the batch; None for a rule without labels.
+        Mean over the batch; None for a rule without labels.  Rules with an objective of their own (eqprop,
+        forward-forward, clapp) do not use it.
     example
         A batch (N, ...) of inputs, for shapes.
     classes
@@ -161,8 +162,7 @@ def build(
     each = layers if layers is None or isinstance(layers, Mapping) else {path: {} for path in layers}
     if any((each or {}).values()) and not info.layer_settings:
         raise TypeError(f"{name!r} takes no settings for single layers; give the layers as a list of paths")
-    context = BuildContext(model, criterion, example, classes, each, settings)
-    rule = info.build(context)
-    if info.supervised and each is not None and "layers" not in vars(context):
+    if each is not None and not info.at_layers:
         raise TypeError(f"{name!r} acts at all layers of the model; give no layers")
-    return rule
+    check_model(model)
+    return info.build(BuildContext(model, check_criterion(criterion), example, classes, each, settings))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from types import FunctionType
 from typing import Any, TypeVar, cast
 
 import torch
@@ -15,6 +16,7 @@ Criterion = Callable[[Tensor, Tensor], Tensor]
 """(scores (N, K), targets) -> scalar, the mean over the batch, as torch's loss modules do."""
 
 Forward = TypeVar("Forward", bound=Callable[..., Tensor])
+AnyCriterion = TypeVar("AnyCriterion", bound=Criterion | None)
 
 
 class Rule(nn.Module):
@@ -30,11 +32,8 @@ class Rule(nn.Module):
     """
 
     def __init__(self, model: nn.Module) -> None:
+        check_model(model)
         super().__init__()
-        if lazy := [path for path, m in model.named_modules() if isinstance(m, LazyModuleMixin)]:
-            raise ValueError(
-                f"layer {lazy[0]!r} has no weights yet; run the model on a batch, then build the rule"
-            )
         self.model = model
 
     def __call__(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -107,6 +106,84 @@ def check_classes(y: Tensor, classes: int, count: int | None = None) -> None:
         )
 
 
+def check_model(model: nn.Module) -> None:
+    """Refuse what no rule can train.
+
+    Raises
+    ------
+    TypeError
+        If ``model`` is not a module, is a rule itself, or contains an `nn.DataParallel`.
+    ValueError
+        If a layer has no weights yet.
+    RuntimeError
+        In `torch.inference_mode`, where buffers and parameters that learn cannot be made, or if the model was
+        made there.
+    """
+    if not isinstance(model, nn.Module) or isinstance(model, Rule):
+        raise TypeError(f"the model is {describe(model)}; expected an nn.Module that is not a rule")
+    for path, module in model.named_modules():
+        if isinstance(module, LazyModuleMixin):
+            raise ValueError(
+                f"layer {path!r} has no weights yet; run the model on a batch, then build the rule"
+            )
+        if isinstance(module, nn.DataParallel):
+            raise TypeError(
+                f"{f'layer {path!r}' if path else 'the model'} is an nn.DataParallel, which runs copies of "
+                "layers; use the module inside it, and DistributedDataParallel around the rule"
+            )
+    if torch.is_inference_mode_enabled() or any(p.is_inference() for p in model.parameters()):
+        raise RuntimeError("nothing made in torch.inference_mode learns; make model and rule outside of it")
+
+
+def check_criterion(criterion: AnyCriterion) -> AnyCriterion:
+    """Return ``criterion``.
+
+    Raises
+    ------
+    TypeError
+        If it is not a function of scores and targets with a scalar value, as far as can be seen.
+    """
+    if criterion is None:
+        return criterion
+    is_plasticity = hasattr(criterion, "_infos")
+    if isinstance(criterion, type | Rule) or is_plasticity or not callable(criterion):
+        raise TypeError(
+            f"the criterion is {describe(criterion)}; expected a function of (scores, targets) or an "
+            "instance, such as torch.nn.CrossEntropyLoss()"
+        )
+    if getattr(criterion, "reduction", None) == "none":
+        raise TypeError(f"the criterion is {describe(criterion)} with reduction='none'; expected 'mean'")
+    return criterion
+
+
+def describe(value: object) -> str:
+    """Return what ``value`` is, for messages.
+
+    >>> describe(nn.Linear), describe(nn.ReLU()), describe(check_model), describe(3)
+    ('the class Linear', 'an instance of ReLU', 'the function check_model', '3')
+    """
+    if isinstance(value, str | int | float | None):
+        return repr(value)
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if isinstance(value, FunctionType):
+        return f"the function {value.__name__}"
+    return f"an instance of {type(value).__name__}"
+
+
+def refuse_low_precision(named: Iterable[tuple[str, Tensor]]) -> None:
+    """Raise `TypeError` if one of the tensors has fewer bits than float32.
+
+    Small changes and differences of nearly equal numbers are lost in their rounding.
+    """
+    for name, tensor in named:
+        if tensor.is_floating_point() and tensor.itemsize < 4:
+            raise TypeError(
+                f"{name!r} is {tensor.dtype}, in whose rounding the updates of this rule are lost; keep the "
+                "weights in float32 and use torch.autocast"
+            )
+
+
 def check_tensor(what: str, out: object) -> None:
     """Raise `TypeError` if the output of a module is not a tensor."""
     if not isinstance(out, Tensor):
@@ -130,11 +207,12 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 def full_precision(forward: Forward) -> Forward:
     """Run a rule's ``forward`` in the dtype of its model, also under autocast.
 
-    For rules that subtract nearly equal numbers.
+    For rules that subtract nearly equal numbers; they refuse models of lower precision than float32.
     """
 
     @wraps(forward)
     def run(rule: Any, x: Tensor, y: Tensor | None = None) -> Tensor:
+        refuse_low_precision(rule.model.named_parameters())
         if x.is_floating_point():
             x = x.to(next(rule.model.parameters()).dtype)
         with torch.autocast(x.device.type, enabled=False):

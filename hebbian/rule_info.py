@@ -105,6 +105,8 @@ class RuleInfo(ModuleInfo):
         False where the rule learns features without labels and a readout follows.
     one_logit
         False where the rule needs one score for each class.
+    at_layers
+        Whether the rule acts at the layers that it is given.
     layer_settings
         Whether single layers may have their own settings.
     settings
@@ -115,6 +117,7 @@ class RuleInfo(ModuleInfo):
     traits: frozenset[Trait] = frozenset()
     supervised: bool = True
     one_logit: bool = True
+    at_layers: bool = False
     layer_settings: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -135,6 +138,7 @@ def register_rule(
     traits: Collection[Trait] = (),
     supervised: bool = True,
     one_logit: bool = True,
+    at_layers: bool = False,
     layer_settings: bool = False,
 ) -> Callable[[Object], Object]:
     """Register the decorated class or function as a rule; it may be registered under several names.
@@ -151,7 +155,7 @@ def register_rule(
         Models, inputs and criteria for which the rule works.
     build
         Makes the rule from the decorated object and a `BuildContext`.
-    traits, supervised, one_logit, layer_settings
+    traits, supervised, one_logit, at_layers, layer_settings
         See `RuleInfo`.
 
     Returns
@@ -171,6 +175,7 @@ def register_rule(
             traits=frozenset(traits),
             supervised=supervised,
             one_logit=one_logit,
+            at_layers=at_layers,
             layer_settings=layer_settings,
             settings=settings_of(decorated),
         )

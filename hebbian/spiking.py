@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hebbian.rule import Criterion, full_precision, probabilities
+from hebbian.rule import Criterion, check_criterion, full_precision, probabilities
 from hebbian.rule_info import ANY_LAYERS, register_rule
-from hebbian.synapse import Synaptic, correlate, current, mark_plastic, rows, surrogate
+from hebbian.synapse import Synaptic, correlate, current, rows, surrogate
 from hebbian.tapped import TappedRule
 
 
@@ -61,6 +61,7 @@ class PairSTDP:
     build=lambda make, c: make(c.model, list(c.layers), c.criterion, **c.settings),
     traits={"local", "noisy"},
     supervised=False,
+    at_layers=True,
 )
 class SpikeTiming(TappedRule):
     """Pair-based STDP at chosen layers, without labels: spikes exist in the rule, the model is unchanged.
@@ -97,6 +98,8 @@ class SpikeTiming(TappedRule):
         fire.
     """
 
+    plastic = True
+
     def __init__(
         self,
         model: nn.Module,
@@ -112,8 +115,7 @@ class SpikeTiming(TappedRule):
         if not 0 < peak <= 1:
             raise ValueError(f"peak must be above 0 and at most 1, got {peak}")
         super().__init__(model, layers)
-        mark_plastic(self.layers)
-        self.criterion = criterion
+        self.criterion = check_criterion(criterion)
         self.stdp = PairSTDP(a_minus=0.0) if stdp is None else stdp
         self.steps, self.peak, self.leak = steps, peak, leak
 
@@ -165,6 +167,7 @@ class SpikeTiming(TappedRule):
     needs=f"{ANY_LAYERS}; non-negative activity",
     build=lambda make, c: make(c.model, list(c.layers), c.criterion, **c.settings),
     traits={"noisy", "batch statistics"},
+    at_layers=True,
 )
 class RewardSpikeTiming(SpikeTiming):
     """Reward-modulated STDP: a third factor scales the change and sets its sign.

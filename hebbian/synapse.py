@@ -124,14 +124,26 @@ def surrogate(w: Tensor, update: Tensor) -> Tensor:
 
 
 def mark_plastic(layers: Iterable[nn.Module]) -> None:
-    """Mark the weights of ``layers`` as those on which the step hooks of `trainers` act."""
+    """Mark the weights of ``layers`` as those on which the step hooks of `trainers` act.
+
+    Of a weight that `torch.nn.utils.parametrize` computes, the parameters from which it does are marked.
+    """
     for layer in layers:
-        layer.weight.is_plastic = True  # type: ignore[union-attr]
+        if is_parametrized(layer, "weight"):
+            for p in layer.parametrizations.weight.parameters():  # type: ignore[union-attr]
+                p.computes_plastic = True  # type: ignore[union-attr]
+        else:
+            layer.weight.is_plastic = True  # type: ignore[union-attr]
 
 
 def is_plastic(p: Tensor) -> bool:
-    """Return whether a weight is marked by `mark_plastic`."""
+    """Return whether ``p`` is a weight marked by `mark_plastic`."""
     return getattr(p, "is_plastic", False)
+
+
+def computes_plastic(p: Tensor) -> bool:
+    """Return whether ``p`` is marked by `mark_plastic` as a parameter that a weight is computed from."""
+    return getattr(p, "computes_plastic", False)
 
 
 def randn_like(t: Tensor) -> Tensor:

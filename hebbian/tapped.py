@@ -6,7 +6,7 @@ import sys
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from traceback import walk_stack
+from types import FrameType
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils import checkpoint
 
 from hebbian.rule import Rule, check_tensor, evaluating
-from hebbian.synapse import has_own_forward, is_set_by_hook, synaptic, weight_layers
+from hebbian.synapse import has_own_forward, is_set_by_hook, mark_plastic, synaptic, weight_layers
 
 
 class TappedRule(Rule):
@@ -29,7 +29,7 @@ class TappedRule(Rule):
     model
         Any module.
     layers
-        Paths of its Linear, Conv1d, Conv2d or Conv3d layers at which the rule acts.
+        Paths of its Linear, Conv1d, Conv2d or Conv3d layers at which the rule acts; by default all.
 
     Raises
     ------
@@ -49,9 +49,13 @@ class TappedRule(Rule):
     Then no error passes it on any path, and of the other parameters only those that are used after it learn.
     """
 
-    def __init__(self, model: nn.Module, layers: Iterable[str]) -> None:
+    plastic = False
+    """Whether step hooks, such as those of `trainers.callbacks`, act at the weights of the layers."""
+
+    def __init__(self, model: nn.Module, layers: Iterable[str] | None = None) -> None:
         super().__init__(model)
-        self.layers: dict[Any, str] = {synaptic(model, path): path for path in layers}
+        paths = weight_layers(model) if layers is None else layers
+        self.layers: dict[Any, str] = {synaptic(model, path): path for path in paths}
         if not self.layers:
             raise ValueError(
                 f"{type(self).__name__} has no layer of {type(model).__name__} to act at; it acts at Linear "
@@ -63,18 +67,30 @@ class TappedRule(Rule):
                     f"layer {path!r} ({type(layer).__name__}) has a forward of its own, not that of a Linear "
                     "or ConvNd layer; use one of torch's, with torch.nn.utils.parametrize for its weight"
                 )
-            if self.cuts_error and is_set_by_hook(layer):
-                raise TypeError(
-                    f"the weight of layer {path!r} is set by a hook (torch.nn.utils.weight_norm, "
-                    f"spectral_norm, prune), where {type(self).__name__} cannot change it; use "
-                    "torch.nn.utils.parametrizations, or prune.remove"
-                )
         for owners in _owners(model).values():
             if len(owners) > 1 and not self.layers.keys().isdisjoint(owners):
                 raise TypeError(
                     f"layers {' and '.join(map(repr, owners.values()))} share a parameter, so that a rule at "
                     "one would change the others; give each its own"
                 )
+        self._check_weights()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a copied or unpickled rule; torch copies a parameter without its marks."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._check_weights()
+
+    def _check_weights(self) -> None:
+        """Refuse weights that a hook computes, and mark plastic ones; they may be replaced at any time."""
+        for layer, path in self.layers.items():
+            if self.cuts_error and is_set_by_hook(layer):
+                raise TypeError(
+                    f"the weight of layer {path!r} is set by a hook (torch.nn.utils.weight_norm, "
+                    f"spectral_norm, prune), where {type(self).__name__} cannot change it; use "
+                    "torch.nn.utils.parametrizations, or prune.remove"
+                )
+        if self.plastic:
+            mark_plastic(self.layers)
 
     def at(self, layer: nn.Module, x: Tensor, out: Tensor, ledger: list[Any]) -> Tensor:
         """Return the replacement of the layer's output.
@@ -119,6 +135,8 @@ class TappedRule(Rule):
     def _run(self, x: Tensor, ledger: list[Any], ends: bool) -> Tensor:
         called: list[str] = []
         grad = torch.is_grad_enabled()
+        if not torch.compiler.is_compiling():
+            self._check_weights()
         act = f"{type(self).__name__} cannot act there"
 
         def tap(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Tensor) -> Tensor:
@@ -166,7 +184,7 @@ class TappedRule(Rule):
 
     def _refuse_other_uses(self, out: Tensor, called: list[str]) -> None:
         """Refuse a parameter that enters ``out`` in another way than by the calls of its layer."""
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or out.grad_fn is None:
             return  # a graph that is being compiled cannot be walked
         uses = parameter_uses(out)
         for layer, path in self.layers.items():
@@ -222,8 +240,10 @@ def refuse_recomputation(what: str) -> None:
     """Raise `RuntimeError` in activation checkpointing, whose second forward pass no rule observes."""
     if torch.compiler.is_compiling():
         return
-    checkpointing = any(f.f_code.co_filename == checkpoint.__file__ for f, _ in walk_stack(None))
-    if checkpointing or not torch.is_grad_enabled():
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_code.co_filename != checkpoint.__file__:
+        frame = frame.f_back
+    if frame is not None or not torch.is_grad_enabled():
         raise RuntimeError(
             f"{what} is called inside activation checkpointing or torch.no_grad, where the backward pass is "
             "not that of the rule; call the model without them"
@@ -233,7 +253,7 @@ def refuse_recomputation(what: str) -> None:
 def parameter_uses(out: Tensor) -> Counter[Tensor]:
     """Return how many operations in the graph of ``out`` use each parameter (leaf)."""
     uses: Counter[Tensor] = Counter()
-    nodes = [] if out.grad_fn is None else [out.grad_fn]
+    nodes: list[Any] = [out.grad_fn]
     seen = set(nodes)
     while nodes:
         for node, _ in nodes.pop().next_functions:
@@ -264,16 +284,17 @@ def _owners(model: nn.Module) -> dict[Tensor, dict[nn.Module, str]]:
 @contextmanager
 def _hooked(layers: Iterable[Any], hook: Callable[..., Any]) -> Iterator[None]:
     """Call ``hook`` after every forward pass of ``layers`` inside the context."""
-    # By assignment, which torch.compile traces; it does not trace register_forward_hook.
+    # By assignment, which torch.compile traces, unlike register_forward_hook; nn.Module's own is slow.
     hooks = [(layer, layer._forward_hooks, layer._forward_hooks_with_kwargs) for layer in layers]
     for layer, plain, with_kwargs in hooks:
-        layer._forward_hooks = OrderedDict(plain, rule=hook)
-        layer._forward_hooks_with_kwargs = OrderedDict(with_kwargs, rule=True)
+        object.__setattr__(layer, "_forward_hooks", OrderedDict(plain, rule=hook))
+        object.__setattr__(layer, "_forward_hooks_with_kwargs", OrderedDict(with_kwargs, rule=True))
     try:
         yield
     finally:
         for layer, plain, with_kwargs in hooks:
-            layer._forward_hooks, layer._forward_hooks_with_kwargs = plain, with_kwargs
+            object.__setattr__(layer, "_forward_hooks", plain)
+            object.__setattr__(layer, "_forward_hooks_with_kwargs", with_kwargs)
 
 
 def _uncompiled() -> AbstractContextManager[Any]:

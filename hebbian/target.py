@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hebbian.chain import ChainRule, block_outputs, forward_detached
-from hebbian.rule import Criterion, evaluating, full_precision
+from hebbian.rule import Criterion, check_criterion, evaluating, full_precision
 from hebbian.rule_info import CHAIN, register_rule
 from hebbian.synapse import CONVOLUTION_FOR, Synaptic, randn_like
 
@@ -61,7 +61,7 @@ class DifferenceTarget(ChainRule):
         if noise < 0:
             raise ValueError(f"noise must be at least 0, got {noise}")
         super().__init__(model)
-        self.criterion, self.noise = criterion, noise
+        self.criterion, self.noise = check_criterion(criterion), noise
         hidden = block_outputs(self.blocks[:-1], example, maps=True)
         self.feedback = nn.ModuleList(_inverse(a, b, generator) for a, b in pairwise(hidden))
 

@@ -18,11 +18,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.loss import _Loss
 
-from hebbian.rule import Criterion
+from hebbian.rule import Criterion, Rule, check_criterion, check_model, describe, refuse_low_precision
 from hebbian.rule_info import ANY_LAYERS, BuildContext, Object, Trait, register_rule
-from hebbian.synapse import Synaptic, correlate, current, mark_plastic, places, rows, surrogate, synaptic
+from hebbian.synapse import Synaptic, correlate, current, places, rows, surrogate, synaptic
 from hebbian.tapped import TappedRule
 
 
@@ -111,6 +113,7 @@ def register_plasticity(
         build=build,
         traits={"local", *traits},
         supervised=False,
+        at_layers=True,
         layer_settings=True,
     )
 
@@ -143,17 +146,19 @@ def update(
     out
         Its output (N, ...), with bias.
     plasticity
-        The two-factor rule; its statistics are in the dtype of the weight.
+        The two-factor rule; its statistics are in the dtype of the weight, at least float32.
     reduction
         Mean or sum over samples and places.
     """
-    w, x = layer.weight, x.to(layer.weight.dtype)
+    weight = layer.weight
+    dtype = torch.promote_types(weight.dtype, torch.float32)
+    w, x = weight.to(dtype), x.to(dtype)
     producing = plasticity.synapse(w) if hasattr(plasticity, "synapse") else w
-    if producing is not w:
+    if producing is not weight:
         out = current(layer, x, producing)
     elif layer.bias is not None:
         out = out - layer.bias.view(-1, *[1] * (0 if isinstance(layer, nn.Linear) else len(layer.stride)))
-    u = rows(out.to(w.dtype), layer)
+    u = rows(out.to(dtype), layer)
     gate, decay = plasticity(u, w.flatten(1))
     change = _growth(layer, x, gate, u, out).flatten(1).div_(len(u))
     if decay.ndim == 1:
@@ -204,6 +209,8 @@ class Hebbian(TappedRule):
     torch.Size([8, 4])
     """
 
+    plastic = True
+
     def __init__(
         self,
         model: nn.Module,
@@ -215,12 +222,17 @@ class Hebbian(TappedRule):
             raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
         if not plasticity and criterion is None:
             raise ValueError("nothing to train: name a layer in `plasticity` or give a criterion")
+        if not isinstance(plasticity, Mapping):
+            raise TypeError(
+                f"the plasticity is {describe(plasticity)}; expected a mapping from paths of layers, such as "
+                '{"0": SoftHebb()}'
+            )
+        check_model(model)
         for path, p in plasticity.items():
-            if isinstance(p, type) or not callable(p):
-                given = f"the class {p.__name__}" if isinstance(p, type) else repr(p)
+            if isinstance(p, type | Rule | _Loss) or not callable(p) or p in vars(F).values():
                 raise TypeError(
-                    f"plasticity of layer {path!r} is {given}; expected a function such as oja, or an "
-                    "instance such as SoftHebb()"
+                    f"the plasticity of layer {path!r} is {describe(p)}; expected a function such as oja, or "
+                    "an instance such as SoftHebb()"
                 )
         at: dict[Synaptic, Plasticity] = {synaptic(model, path): p for path, p in plasticity.items()}
         for layer, p in at.items():
@@ -230,9 +242,8 @@ class Hebbian(TappedRule):
         if len(set(stateful)) < len(stateful):
             raise ValueError("a plasticity with state belongs to one layer: make one for each")
         super().__init__(model, plasticity)
-        mark_plastic(self.layers)
         self.plasticity = at
-        self.criterion = criterion
+        self.criterion = check_criterion(criterion)
         self.reduction: Reduction = reduction
         self.memories = nn.ModuleList(stateful)
 
@@ -244,6 +255,8 @@ class Hebbian(TappedRule):
         layer, x, out, ledger
             As in `TappedRule.at`.
         """
+        if isinstance(self.plasticity[layer], nn.Module):  # its state changes by small steps
+            refuse_low_precision([(f"{self.layers[layer]}.weight", layer.weight)])
         with torch.autocast(x.device.type, enabled=False):  # near convergence growth and decay almost cancel
             change = update(layer, x.detach(), out.detach(), self.plasticity[layer], self.reduction)
         ledger.append((layer, change))

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from tqdm import tqdm
 
-from hebbian.synapse import is_plastic
+from hebbian.synapse import computes_plastic, is_plastic
 from trainers.trainer import Trainer
 
 _TINY = 1e-30  # a gradient of zeros remains zero, as in the published code
@@ -108,7 +108,7 @@ def max_normalise(optimizer: torch.optim.Optimizer) -> None:
     Raises
     ------
     ValueError
-        If the optimizer has no weight at which a plasticity acts.
+        If the optimizer has no weight at which a plasticity acts, or torch's parametrizations compute one.
     """
 
     def normalise(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
@@ -129,7 +129,7 @@ def unit_norm(optimizer: torch.optim.Optimizer) -> None:
     Raises
     ------
     ValueError
-        If the optimizer has no weight at which a plasticity acts.
+        If the optimizer has no weight at which a plasticity acts, or torch's parametrizations compute one.
     """
 
     @torch.no_grad()
@@ -143,7 +143,13 @@ def unit_norm(optimizer: torch.optim.Optimizer) -> None:
 
 
 def _plastic(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    return [p for group in optimizer.param_groups for p in group["params"] if is_plastic(p)]
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    if any(map(computes_plastic, parameters)):
+        raise ValueError(
+            "step hooks act at weights, and torch.nn.utils.parametrize computes that of a plastic layer; use "
+            "either the hook or the parametrization"
+        )
+    return [p for p in parameters if is_plastic(p)]
 
 
 def _require_plastic(optimizer: torch.optim.Optimizer) -> None:

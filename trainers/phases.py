@@ -253,7 +253,10 @@ class _Training:
         """Train block after block; return the last of them with all that follows, and its feed."""
         chain = blocks(model)
         settings = dict(self.recipe.settings)
-        layers = settings.pop("layers", weight_layers(model)[:-1])
+        layers: Any = weight_layers(model)[:-1]
+        at_layers = find_rule(self.name).at_layers
+        if at_layers:
+            layers = settings.pop("layers", layers)
         for path in layers:
             synaptic(model, path)  # raises for a path that belongs to no block
         start = 0
@@ -263,8 +266,11 @@ class _Training:
                 continue
             feed, start = feed.through(_join(chain[start:i])), i
             alone = nn.Sequential(OrderedDict(block._modules, readout=NoReadout()))
-            at = {path: layers[path] for path in own} if isinstance(layers, Mapping) else own
-            rule = self._build(alone, feed, layers=at, **settings)
+            if at_layers:
+                settings["layers"] = (
+                    {path: layers[path] for path in own} if isinstance(layers, Mapping) else own
+                )
+            rule = self._build(alone, feed, **settings)
             self._run(f"features.{block.name}", rule, self.recipe.learn, feed, labelled=False)
         return _join(chain[start:]), feed
 

@@ -27,6 +27,7 @@ from hebbian import (
 from hebbian.chain import blocks
 from hebbian.recurrent import LeakyRNN
 from hebbian.synapse import weight_layers
+from hebbian.two_factor import update
 from tests.test_hebbian.helpers import assert_same, batch, grads
 
 NAMES = sorted(registry.list_rules())
@@ -215,6 +216,72 @@ def test_a_change_in_place_after_a_layer_does_not_reach_its_update(name):
         return grads(build(name, Residue(inplace).double()), *batch(8, 20))
 
     assert_same(found(True), found(False))
+
+
+class UNet(nn.Module):
+    """Layers in a dictionary, a skip across the net, weights of other kinds, and a recurrent cell."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleDict(
+            {
+                "wide": nn.Conv1d(1, 3, 3, padding=1),
+                "deep": nn.Conv1d(3, 4, 2, stride=2),
+                "up": nn.ConvTranspose1d(4, 4, 2, stride=2),
+                "join": nn.Conv1d(7, 5, 3, padding=1),
+                "cell": nn.GRU(5, 6, batch_first=True),
+                "head": nn.Linear(6, 4),
+            }
+        )
+
+    def forward(self, x):
+        wide = torch.tanh(self.layers["wide"](x[:, None]))
+        deep = torch.tanh(self.layers["deep"](wide))
+        joined = torch.tanh(self.layers["join"](torch.cat([wide, self.layers["up"](deep)], 1)))
+        return self.layers["head"](self.layers["cell"](joined.mT)[0][:, -1])
+
+
+def recorded(model, paths, x):
+    """Return input and output of the layers at ``paths``."""
+    seen = {}
+    for path in paths:
+        layer = model.get_submodule(path)
+        handle = layer.register_forward_hook(
+            lambda layer, args, out, path=path: seen.update({path: (*args, out)})
+        )
+        model(x)
+        handle.remove()
+    return seen
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - CHAINS))
+def test_a_rule_on_a_net_with_skips_and_a_cell(name):
+    torch.manual_seed(0)
+    model = UNet().double()
+    x, y = batch(8, 20)
+    rule = build(name, model)
+    expected = grads(Backprop(copy.deepcopy(model), F.cross_entropy), x, y)
+    hidden = [f"layers.{key}" for key in ("wide", "deep", "join")]
+    weights = {f"model.{path}.weight" for path in hidden}
+    after = {k for k in expected if ".cell." in k or ".head." in k}
+    if name in FEEDBACK:  # by the weights themselves
+        rule.backward_weight = lambda layer: layer.weight.detach()
+        found = grads(rule, x, y)
+        assert_same({k: found[k] for k in expected}, expected)
+    elif name in LOCAL:
+        twin = copy.deepcopy(rule)
+        found = grads(rule, x, y)
+        assert found.keys() == weights | after
+        assert_same({k: found[k] for k in after}, {k: expected[k] for k in after})
+        for path, (h, out) in recorded(model, hidden, x).items() if isinstance(rule, Hebbian) else ():
+            layer = twin.model.get_submodule(path)
+            change = update(layer, h, out, twin.plasticity[layer])
+            torch.testing.assert_close(found[f"model.{path}.weight"], -change)
+    elif name in ("node-perturbation", "three-factor"):
+        layers = {k for k in expected if "cell" not in k and ".up." not in k}
+        assert grads(rule, x, y).keys() == {k for k in layers if name == "node-perturbation" or "weight" in k}
+    else:
+        assert grads(rule, x, y).keys() == expected.keys()
 
 
 # ---- layers -------------------------------------------------------------------------------------

@@ -12,7 +12,19 @@ from hypothesis import given, settings, strategies as st
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from hebbian import Backprop, DirectFeedback, Hebbian, Rule, oja, probabilities, registry
+from hebbian import (
+    Backprop,
+    DirectFeedback,
+    FeedbackAlignment,
+    Hebbian,
+    NodePerturbation,
+    PairSTDP,
+    Rule,
+    SoftHebb,
+    oja,
+    probabilities,
+    registry,
+)
 from hebbian.chain import blocks
 from hebbian.rule_info import RuleInfo, register_rule, registered
 from hebbian.two_factor import register_plasticity
@@ -36,6 +48,11 @@ OPTIMIZERS = {
     and make is not torch.optim.SparseAdam  # takes sparse gradients only
     and make is not torch.optim.LBFGS  # asks for a closure, which it calls several times a step
 }
+NEEDS_FLOAT32 = {
+    *("weight-perturbation", "node-perturbation", "three-factor", "pc", "pc-fixed", "eqprop", "dtp"),
+    *("stdp", "rstdp", "bcm", "foldiak"),
+}
+"""Rules that subtract nearly equal numbers, or whose state changes by small steps."""
 SEEDS = st.integers(0, 2**32 - 1)
 WITHOUT_GROUPS = [name for name in NAMES if "no groups" in registry.find_rule(name).traits]
 
@@ -169,17 +186,36 @@ def test_state_dict_round_trip(name, rule):
     assert all(torch.equal(a[k], b[k]) for k in a)
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
-def test_moved_to_another_dtype_it_learns_there(rule, dtype):
+def test_moved_to_double_precision_it_learns_there(rule):
     x, y = data()
     exact = hushed(rule, x, y)
-    found = hushed(copy.deepcopy(rule).to(dtype), x.to(dtype), y)
+    found = hushed(copy.deepcopy(rule).double(), x.double(), y)
+    assert found.keys() == exact.keys()
+    for k in exact:
+        assert found[k].dtype == torch.float64
+        torch.testing.assert_close(found[k].float(), exact[k], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_weights_of_low_precision_learn_as_in_float32_or_are_refused(name, rule, dtype):
+    """Both have the same weights and inputs, those of low precision."""
+    rule = rule.to(dtype)
+    x, y = data()[0].to(dtype), data()[1]
+    if name in NEEDS_FLOAT32:
+        with pytest.raises(
+            TypeError, match=r"'0.0.weight' is torch.b?float16.*float32 and use torch.autocast"
+        ):
+            rule(x, y)
+        return
+    exact, found = hushed(copy.deepcopy(rule).float(), x.float(), y), hushed(rule, x, y)
     assert found.keys() == exact.keys()
     for k in exact:
         assert found[k].dtype == dtype
-        assert found[k].isfinite().all()
-        if dtype == torch.float64:
-            torch.testing.assert_close(found[k].float(), exact[k], rtol=1e-3, atol=1e-5)
+        assert exact[k].any() == found[k].any()
+        assert (
+            not exact[k].any()
+            or F.cosine_similarity(found[k].float().flatten(), exact[k].flatten(), 0) > 0.95
+        )
 
 
 def test_bfloat16_autocast_points_the_same_way(rule):
@@ -706,10 +742,160 @@ def test_only_rules_with_plasticities_accept_settings_for_single_layers():
         registry.build("fa", net(), F.cross_entropy, example=data()[0], classes=4, layers=layers)
 
 
-@pytest.mark.parametrize("name", ["fa", "dfa", "node-perturbation"])
+CHANGED = {
+    "activation": torch.tanh,
+    "alpha": 0.3,
+    "beta": 0.1,
+    "delta": 0.1,
+    "gamma": 0.3,
+    "k": 3,
+    "layers": ["0.0"],
+    "leak": 3.0,
+    "magnitude": "batch",
+    "noise": 0.3,
+    "nudge": "one-sided",
+    "p": 3.0,
+    "patch": 2,
+    "peak": 0.9,
+    "precision": 0.5,
+    "rate": 0.3,
+    "rate_power": 1.0,
+    "reduction": "sum",
+    "samples": 5,
+    "sigma": 0.2,
+    "similarity": 0.5,
+    "slope": 0.1,
+    "stdp": PairSTDP(a_plus=0.1),
+    "steps": 4,
+    "strength": 0.5,
+    "temperature": 0.3,
+    "trace": 0.5,
+    ("eqprop", "steps"): (4, 2),
+    ("foldiak", "p"): 0.3,
+    ("pc-fixed", "steps"): 1,
+}
+"""For each option of any rule, a value that is not its default."""
+
+
+def options():
+    given = {"self", "model", "criterion", "example", "classes", "units", "u", "w", "loss", "maps"}
+    for name in NAMES:
+        info = registry.find_rule(name)
+        own = inspect.signature(info.build.args[0]).parameters.keys() - given
+        summed = {"reduction"} if info.layer_settings and name != "frozen" else set()
+        for option in sorted({*own, "layers"} | summed):
+            yield name, option
+
+
+def outcome(name, **settings):
+    """Return the updates of two calls and the state after them."""
+    rule = build(name, net(), **settings)
+    updates = [helpers.grads(rule, *data(seed=seed), seed=seed) for seed in (1, 2)]
+    return {**{f"{i} {k}": g for i, u in enumerate(updates) for k, g in u.items()}, **rule.state_dict()}
+
+
+@pytest.mark.parametrize(("name", "option"), [*options()])
+def test_every_option_has_an_effect_or_is_refused(name, option):
+    changed = helpers.seeded(7) if option == "generator" else CHANGED.get((name, option)) or CHANGED[option]
+    try:
+        found = outcome(name, **{option: changed})
+    except (TypeError, ValueError) as refusal:
+        assert option in str(refusal)  # noqa: PT017, as an effect is as good
+        return
+    expected = outcome(name)
+    assert found.keys() != expected.keys() or any(not torch.equal(found[k], v) for k, v in expected.items())
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if not registry.find_rule(n).at_layers])
 def test_a_rule_that_acts_at_all_layers_refuses_layers(name):
-    with pytest.raises(TypeError, match=f"'{name}' acts at all layers of the model"):
-        registry.build(name, net(), F.cross_entropy, example=data()[0], classes=4, layers=["0.0"])
+    with pytest.raises(TypeError, match=f"'{name}' acts at all layers of the model; give no layers"):
+        build(name, net(), layers=["0.0"])
+
+
+def test_a_criterion_that_is_not_one_is_refused(name):
+    wrong = nn.CrossEntropyLoss, SoftHebb(), SoftHebb, oja, "mse", nn.CrossEntropyLoss(reduction="none")
+    for criterion in wrong:
+        with pytest.raises(
+            TypeError, match=r"^the criterion is (the class|an instance|the function|'mse').*; expected"
+        ):
+            registry.build(name, net(), criterion, example=data()[0], classes=4)
+
+
+def test_a_model_that_is_not_one_is_refused(name):
+    inner = net()
+    wrong = {
+        "the model is the class Sequential; expected an nn.Module": nn.Sequential,
+        "the model is the function relu; expected an nn.Module": F.relu,
+        "the model is an instance of Backprop; expected": Backprop(inner, F.cross_entropy),
+        "the model is an nn.DataParallel.*use the module inside it": nn.DataParallel(inner),
+        "layer '0' is an nn.DataParallel": nn.Sequential(nn.DataParallel(inner), nn.ReLU()),
+    }
+    for message, model in wrong.items():
+        with pytest.raises(TypeError, match=message):
+            registry.build(name, model, F.cross_entropy, example=data()[0], classes=4)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of")
+def test_what_is_made_in_inference_mode_is_refused(name):
+    model = net()
+    with (
+        torch.inference_mode(),
+        pytest.raises(RuntimeError, match=r"nothing made in torch.inference_mode learns"),
+    ):
+        build(name, model)
+    with torch.inference_mode():
+        model = net()
+    with pytest.raises(RuntimeError, match=r"nothing made in torch.inference_mode learns"):
+        build(name, model)
+
+
+def test_a_rule_is_the_same_however_torch_runs_it(name):
+    """Scaled, accumulated over two batches, called as a function of parameters, and after predictions."""
+    rule = build(name, net().double())
+    batches = [data(dtype=torch.float64, seed=seed) for seed in (1, 2)]
+    apart, twin = copy.deepcopy(rule), copy.deepcopy(rule)
+    first, second = (helpers.grads(apart, *each, seed) for seed, each in enumerate(batches))
+
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    optimizer = torch.optim.SGD(rule.parameters(), lr=0.0)
+    with torch.inference_mode():
+        rule.predict(batches[0][0])
+    for seed, each in enumerate(batches):
+        torch.manual_seed(seed)
+        scaler.scale(rule(*each)).backward()
+    scaler.unscale_(optimizer)
+    found = {n: p.grad for n, p in rule.named_parameters() if p.grad is not None}
+    assert_same(found, {k: first[k] + second[k] for k in first})
+
+    parameters = {n: p.detach().clone().requires_grad_(p.requires_grad) for n, p in twin.named_parameters()}
+    buffers = {n: b.clone() for n, b in twin.named_buffers()}
+    for p in twin.model.parameters():
+        p.data.zero_()
+    torch.manual_seed(0)
+    torch.func.functional_call(twin, {**parameters, **buffers}, batches[0]).backward()
+    assert_same({n: p.grad for n, p in parameters.items() if p.grad is not None}, first)
+
+
+@pytest.mark.parametrize(
+    ("plasticity", "message"),
+    [
+        (SoftHebb(), "the plasticity is an instance of SoftHebb; expected a mapping from paths"),
+        (SoftHebb, "the plasticity is the class SoftHebb; expected a mapping"),
+        (oja, "the plasticity is the function oja; expected a mapping"),
+        (["0.0"], "the plasticity is an instance of list; expected a mapping"),
+        ({"0.0": F.cross_entropy}, "plasticity of layer '0.0' is the function cross_entropy"),
+        ({"0.0": nn.CrossEntropyLoss()}, "plasticity of layer '0.0' is an instance of CrossEntropyLoss"),
+    ],
+)
+def test_a_plasticity_that_is_not_one_is_refused(plasticity, message):
+    with pytest.raises(TypeError, match=message):
+        Hebbian(net(), plasticity)
+
+
+@pytest.mark.parametrize("make", [FeedbackAlignment, NodePerturbation, DirectFeedback])
+def test_a_constructor_refuses_what_is_not_a_model(make):
+    with pytest.raises(TypeError, match="the model is the class Sequential"):
+        make(nn.Sequential, F.cross_entropy, *([data()[0]] if make is DirectFeedback else []))
 
 
 def test_a_rule_that_learns_from_labels_needs_a_criterion():

@@ -1,5 +1,7 @@
 """Step hooks, verified by explicit arithmetic; the progress bar and the schedulers, by their counts."""
 
+import copy
+import pickle
 from typing import ClassVar
 
 import numpy as np
@@ -7,8 +9,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import parametrizations, prune
 
-from hebbian import Backprop, Hebbian, hebb, oja
+from hebbian import Backprop, Hebbian, SpikeTiming, hebb, oja
 from trainers import Batches, Progress, Schedule, Trainer, callbacks, max_normalise, unit_norm
 
 
@@ -94,6 +97,44 @@ def test_unit_norm_holds_for_every_unit_after_the_step():
     for p, w in zip(parameters, moved, strict=True):
         for unit, row in zip(p.detach().numpy(), w, strict=True):
             np.testing.assert_allclose(unit, row / np.sqrt((row**2).sum()), rtol=1e-12)
+
+
+def two_layers():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+
+
+def renewed(rule):
+    rule.model[0].weight = nn.Parameter(torch.rand(8, 6))
+    rule(torch.ones(2, 6))
+    return rule
+
+
+@pytest.mark.parametrize("make", [lambda m: Hebbian(m, {"0": oja}), lambda m: SpikeTiming(m, ["0"])])
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda rule: pickle.loads(pickle.dumps(rule)), renewed])
+def test_hooks_act_at_the_weights_of_a_copied_rule_and_at_new_weights(make, copied):
+    rule = copied(make(two_layers()))
+    optimizer = torch.optim.SGD(rule.parameters(), lr=0.01)
+    unit_norm(optimizer)
+    rule(torch.ones(2, 6)).backward()
+    optimizer.step()
+    torch.testing.assert_close(rule.model[0].weight.norm(dim=1), torch.ones(8))
+
+
+@pytest.mark.parametrize("hook", [unit_norm, max_normalise])
+def test_hooks_refuse_weights_that_are_computed_from_parameters(hook):
+    rule = Hebbian(two_layers(), {"0": oja})
+    parametrizations.weight_norm(rule.model[0])
+    rule(torch.ones(2, 6))
+    with pytest.raises(ValueError, match="parametrize computes that of a plastic layer"):
+        hook(torch.optim.SGD(rule.parameters(), lr=0.1))
+
+
+def test_a_weight_that_a_hook_computes_since_the_rule_was_built_is_refused():
+    rule = Hebbian(two_layers(), {"0": oja}, F.cross_entropy)
+    prune.identity(rule.model[0], "weight")
+    with pytest.raises(TypeError, match="the weight of layer '0' is set by a hook"):
+        rule(torch.ones(2, 6), torch.tensor([0, 1]))
 
 
 class Bar:

@@ -245,6 +245,9 @@ def test_layers_that_are_not_there_or_take_no_settings_are_refused():
         run("oja", small_mlp(), replace(GREEDY, settings={"layers": ["0.1", "7.1"]}))
     with pytest.raises(TypeError, match="'stdp' takes no settings for single layers"):
         run("stdp", small_mlp(), replace(QUICK, settings={"layers": {"0.1": {"temperature": 1.0}}}))
+    for recipe in (QUICK, GREEDY):
+        with pytest.raises(TypeError, match="'clapp' acts at all layers of the model; give no layers"):
+            run("clapp", small_mlp(), replace(recipe, settings={"layers": ["0.1"]}))
 
 
 TUNED = replace(QUICK, finetune=Phase(partial(SGD, lr=0.1), 1, 60))

@@ -94,10 +94,10 @@ def override(recipe: Recipe, changes: Mapping[str, Any], rule: RuleInfo | None =
 
 def _rule_settings(rule: RuleInfo, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a rule in the types of its defaults; ``layers`` are paths, or tables by path."""
-    own = {name: value for name, value in changes.items() if name != "layers"}
     known = {**rule.settings, **({"reduction": "mean"} if rule.layer_settings else {})}
-    if "layers" not in changes:
-        return _convert(own, known, "settings.")
+    if "layers" not in changes or not rule.at_layers:
+        return _convert(changes, known, "settings.")
+    own = {name: value for name, value in changes.items() if name != "layers"}
     layers = changes["layers"]
     if not isinstance(layers, dict | list):
         raise _mismatch("settings.layers", layers, "a list of paths, or a table for each path")
