@@ -165,7 +165,7 @@ def update(
         change.addcmul_(decay[:, None], w.flatten(1), value=-1)
     else:
         change.sub_(decay)
-    return (change if reduction == "mean" else change.mul_(len(u))).view_as(w)
+    return (change if reduction == "mean" else change.mul_(len(u))).view_as(w).to(weight.dtype)
 
 
 def _growth(layer: Synaptic, x: Tensor, gate: Tensor | Winners, u: Tensor, out: Tensor) -> Tensor:
