@@ -180,7 +180,10 @@ def _reach(folder: Path, tests: Sequence[str]) -> None:
 
 
 def _tests_by_line(folder: Path) -> dict[str, dict[int, list[str]]]:
-    """Return the tests that reach each line of each file, the fastest first."""
+    """Return the tests that reach each line of each file, the fastest first.
+
+    What runs when a module is imported, such as defaults and tables, is reached by all tests of its file.
+    """
     import coverage
 
     seconds = json.loads((folder / "seconds.json").read_text())
@@ -188,11 +191,15 @@ def _tests_by_line(folder: Path) -> dict[str, dict[int, list[str]]]:
     data.read()
     result = {}
     for file in data.measured_files():
-        lines = {}
-        for line, contexts in data.contexts_by_lineno(file).items():
-            reached = {context.split("|")[0] for context in contexts if context} & seconds.keys()
-            lines[line] = sorted(reached, key=lambda test: seconds[test])
-        result[str(Path(file).relative_to(ROOT))] = lines
+        contexts = data.contexts_by_lineno(file)
+        reached = {
+            line: {c.split("|")[0] for c in found} & seconds.keys() for line, found in contexts.items()
+        }
+        every = set().union(*reached.values())
+        result[str(Path(file).relative_to(ROOT))] = {
+            line: sorted(every if "" in contexts[line] else tests, key=lambda test: seconds[test])
+            for line, tests in reached.items()
+        }
     return result
 
 
