@@ -356,10 +356,11 @@ def _outlying(recording: Recording, names: list[str]) -> list[str]:
     starts = sample_starts(recording.stretches, size, _LOOKS)
     seen = [raw.get_data(names, start, start + size) for start in starts]
     volts = np.concatenate(seen, axis=1)
-    _, first, same = np.unique(np.round(volts / FLAT), axis=0, return_index=True, return_inverse=True)
-    if len(first) <= _NEIGHBOURS:
+    first: dict[bytes, int] = {}  # channel by its values; adding 0 makes -0 equal to it
+    same = [first.setdefault((row + 0).tobytes(), i) for i, row in enumerate(np.round(volts / FLAT))]
+    each = [*first.values()]
+    if len(each) <= _NEIGHBOURS:
         return []
-    each = np.sort(first)
     info = mne.create_info([names[i] for i in each], raw.info["sfreq"], "eeg")
     outlying = find_bad_channels_lof(mne.io.RawArray(volts[each], info), _NEIGHBOURS, threshold=_OUTLIER)
-    return [name for name, i in zip(names, same, strict=True) if names[first[i]] in outlying]
+    return [name for name, i in zip(names, same, strict=True) if names[i] in outlying]
