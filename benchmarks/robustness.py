@@ -6,7 +6,7 @@
 
 simulates subjects that the detector has not seen, applies each of `CHANGES` to each recording, and compares
 the calibrated score and the answer with those of the unchanged recording. Finished subjects are stored in
-results/robustness.jsonl, and a second call continues there. About 10 s a subject on one core.
+results/robustness.jsonl, and a second call continues there. About 20 s of one core a subject.
 """
 
 from __future__ import annotations
