@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from json import JSONDecodeError
 from pathlib import Path
 from traceback import extract_tb
 
@@ -84,6 +85,23 @@ def describe_unexpected(error: Exception) -> str:
     places = [(_of_ours(frame.filename), frame.lineno) for frame in extract_tb(error.__traceback__)]
     ours = [f" in {file}, line {line}" for file, line in places if file]
     return f"unexpected {type(error).__name__}{ours[-1] if ours else ''}; --debug shows its traceback"
+
+
+def describe_unreadable(error: Exception) -> str:
+    """Return why a file cannot be read, in the words of the operating system or of its format.
+
+    >>> describe_unreadable(FileNotFoundError(2, "No such file or directory"))
+    'no such file or directory'
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror[:1].lower() + error.strerror[1:]
+    if isinstance(error, UnicodeDecodeError):
+        return f"not {error.encoding} text"
+    if isinstance(error, JSONDecodeError):
+        return (
+            f"not JSON, line {error.lineno}: {error.msg[:1].lower()}{error.msg[1:]}" if error.doc else "empty"
+        )
+    return str(error)
 
 
 def _of_ours(file: str) -> str | None:

@@ -24,7 +24,7 @@ from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
 from hebbian.registry import installed_rules
 from hebbian.rule_info import registered
 from trainers.data.batches import Split, tensor_digest
-from trainers.errors import DataError
+from trainers.errors import DataError, describe_unreadable
 from trainers.files import replacing
 
 T = TypeVar("T")
@@ -272,7 +272,10 @@ def read_record(path: Path) -> Any:
     try:
         return parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); expected a file that `hebbian` wrote") from error
+        raise DataError(
+            f"{path}: cannot be read ({describe_unreadable(error)}); expected a file that `hebbian` wrote in "
+            "the folder of a run"
+        ) from error
 
 
 def _plain(value: object) -> object:

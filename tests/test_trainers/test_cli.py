@@ -64,19 +64,87 @@ def test_rules_describes_one_rule(name):
         (["train", "--rule", "oja", "--data", "faces"], 2, "'faces' is not one of digits, mnist"),
         (["train", "--rule", "oja", "--hidden", "0"], 2, "--hidden"),
         (["train", "--rule", "oja", "--device", "abacus"], 2, "--device"),
-        (["train", "--rule", "oja", "--settings", "nowhere.toml"], 2, "nowhere.toml: cannot be read"),
+        (
+            ["train", "--rule", "oja", "--settings", "nowhere.toml"],
+            2,
+            "nowhere.toml: cannot be read (no such file or directory)",
+        ),
         (["train", "--rule", "oja", "--model", "lenet"], 1, "lenet is for grey images of 28 x 28"),
         (["train", "--rule", "krotov", "--hidden", "1", "--no-controls"], 1, "ranks 2 units"),
         (["train", "--rule", "oja", "--data", "mnist"], 1, "no folder given"),
         (["train", "--rule", "oja", "--data", "mnist", "--folder", "nowhere"], 1, "nowhere: no train-images"),
         (["compare", "--rules", "oja,krotv", "--out", "new"], 2, "did you mean 'krotov'?"),
-        (["run", "nowhere.json", "--out", "new"], 1, "nowhere.json: cannot be read"),
+        (
+            ["run", "nowhere.json", "--out", "new"],
+            1,
+            "nowhere.json: cannot be read (no such file or directory)",
+        ),
     ],
 )
 def test_errors_are_one_line_with_their_exit_code(words, code, message):
     result = call_hebbian(*words)
     assert result.exit_code == code
     assert message in complaint(result)
+
+
+UNREADABLE = {
+    "binary": (b"\x89PNG\x80\xff", "not utf-8 text"),
+    "empty": (b"", "empty"),
+    "cut": (b'{"command": ', "not JSON, line 1"),
+    "twice": (b'{"a": 1, "a": 2}', "the field 'a' is there twice"),
+}
+
+
+@pytest.mark.parametrize("content", [*UNREADABLE, "absent", "folder"])
+@pytest.mark.parametrize("name", ["run.json", "results.json", "search.json"])
+def test_a_damaged_file_in_the_folder_of_a_run_is_one_line(tmp_path, name, content):
+    words = [
+        "--no-controls",
+        "--seeds",
+        "1",
+        "--search",
+        "1",
+        "--budget-minutes",
+        "0",
+        "--out",
+        str(tmp_path / "a"),
+    ]
+    assert call_hebbian("compare", "--rules", "oja", *words).exit_code == 0
+    path, reason = tmp_path / "a" / name, "no such file or directory"
+    path.unlink(missing_ok=True)
+    if content == "folder":
+        path.mkdir()
+        reason = "is a directory"
+    elif content != "absent":
+        path.write_bytes(UNREADABLE[content][0])
+        reason = UNREADABLE[content][1]
+    expected = f"Error: {path}: cannot be read ({reason}"
+    if content != "absent":
+        again = call_hebbian("compare", "--rules", "oja", *words)
+        assert again.exit_code == 1
+        assert complaint(again).startswith(expected)
+    if name == "run.json":
+        repeated = call_hebbian("run", str(path), "--out", str(tmp_path / "b"))
+        if content == "folder":
+            assert repeated.exit_code == 2
+            assert complaint(repeated).endswith(f"is a folder; specify its record, {path / 'run.json'}")
+        else:
+            assert repeated.exit_code == 1
+            assert complaint(repeated).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    "record", [{}, {"command": "compare"}, {"command": "compare", "settings": {"rules": 3}, "recipes": []}]
+)
+def test_a_record_without_its_fields_is_one_line(tmp_path, record):
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    for words in (
+        ["compare", "--rules", "oja", "--out", tmp_path],
+        ["run", tmp_path / "run.json", "--out", "b"],
+    ):
+        result = call_hebbian(*map(str, words))
+        assert result.exit_code == 1
+        assert complaint(result).startswith(f"Error: {tmp_path / 'run.json'}")
 
 
 def test_an_output_folder_that_cannot_be_used_is_refused_before_training(tmp_path):

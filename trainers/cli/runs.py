@@ -54,6 +54,8 @@ def train_rule_command(
         raise click.UsageError(f"{'--resume' if resume else '--alignment'} needs the folder: --out")
     comparison = _comparison([rule], [seed], **settings)
     split = load_data(comparison.data, folder)
+    if resume and out is not None and not (out / "run.json").exists():
+        click.echo(f"{out}: no training to resume; it starts from the beginning.", err=True)
     results = train_rules(comparison, split, out, resume=resume, alignment=alignment)
     click.echo(format_results(results, len(split.y_test)))
     if out is not None:
@@ -126,7 +128,7 @@ def compare_rules_command(
 
 
 @click.command("run")
-@click.argument("record", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("record", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=_OUT, help="New folder.")
 @JOBS_OPTION
 @DATA_FOLDER
@@ -138,6 +140,8 @@ def run_command(record: Path, out: Path, jobs: int, folder: Path | None) -> None
     """
     from trainers.comparison.repeat import ResultsDiffer, repeat_run
 
+    if record.is_dir():
+        raise click.BadParameter(f"{record} is a folder; specify its record, {record / 'run.json'}")
     if out.resolve() == record.parent.resolve():
         raise click.BadParameter(
             f"{out} contains the record itself; specify a new folder", param_hint="--out"

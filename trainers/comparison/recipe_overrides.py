@@ -28,7 +28,7 @@ from torch import nn
 from torch.optim import Adam
 
 from hebbian.rule_info import RuleInfo
-from trainers.errors import SettingsError
+from trainers.errors import SettingsError, describe_unreadable
 from trainers.recipes import Phase, Recipe, Scale
 
 FINETUNE = Phase(partial(Adam, lr=1e-3), epochs=10)
@@ -62,7 +62,10 @@ def read_overrides(path: Path) -> dict[str, dict[str, Any]]:
         with path.open("rb") as file:
             tables = tomllib.load(file)
     except (OSError, ValueError, RecursionError) as error:
-        raise SettingsError(f"{path}: cannot be read as TOML ({error})") from error
+        raise SettingsError(
+            f"{path}: cannot be read ({describe_unreadable(error)}); expected a TOML file such as [softhebb] "
+            "learn = {lr = 0.1}"
+        ) from error
     for name, table in tables.items():
         if not isinstance(table, dict):
             raise SettingsError(

@@ -67,7 +67,10 @@ def open_folder(out: Path, run: dict[str, Any]) -> None:
     path = out / _RUN
     if path.exists():
         sweep(out)
-        run = _merge_records(provenance.read_record(path), run, path)
+        try:
+            run = _merge_records(provenance.read_record(path), run, path)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise DataError(f"{path}: damaged, or of another version; specify a new folder") from error
     else:
         new_folder(out)
     provenance.write_record(path, run)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from trainers.data.batches import Split
-from trainers.errors import DataError
+from trainers.errors import DataError, describe_unreadable
 
 _UNSIGNED_BYTE = 0x08  # the type code of the IDX format
 _IDX_FILES = (
@@ -159,7 +159,7 @@ def _read_npz(path: Path) -> list[np.ndarray]:
             x_train, y_train, x_test, y_test = (archive[name] for name in _ARRAYS)
     except (OSError, ValueError, KeyError, zlib.error, zipfile.BadZipFile) as error:
         raise DataError(
-            f"{path}: cannot be read ({error}); expected the arrays {', '.join(_ARRAYS)}"
+            f"{path}: cannot be read ({describe_unreadable(error)}); expected the arrays {', '.join(_ARRAYS)}"
         ) from error
     return [_channels_first(x_train), _flatten(y_train), _channels_first(x_test), _flatten(y_test)]
 
@@ -204,4 +204,6 @@ def _bytes(path: Path) -> bytes:
         blob = path.read_bytes()
         return gzip.decompress(blob) if path.suffix == ".gz" else blob
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read ({error}); download it again") from error
+        raise DataError(
+            f"{path}: cannot be read ({describe_unreadable(error)}); download it again"
+        ) from error
