@@ -152,7 +152,7 @@ def test_clear_scores_give_the_planted_windows_and_controls_keep_all_windows_as_
 def test_too_few_subjects_are_refused() -> None:
     loaded = cohort(subjects=5)
     with pytest.raises(
-        DataError, match=r"2 training subject.* need 3 of each; add subjects or use --labels bag"
+        DataError, match="--labels pseudo: expected 3 training subjects of each class, found 2 of one"
     ):
         make_pseudo_labels(loaded, list(loaded), lambda entries: lambda x: x.mean((1, 2)), seed=0)
 
