@@ -72,11 +72,12 @@ class ForwardForward(ChainRule):
         patterns = torch.randn(classes, *example.shape[1:], generator=generator)
         self.register_buffer("patterns", patterns.to(example))
 
-    def write(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return the directions of ``x`` (N, ...), to which the patterns of the labels (N,) are added."""
+    def write(self, x: Tensor, *labels: Tensor) -> Tensor:
+        """Return the directions of ``x`` (N, ...) with the patterns of each of the ``labels`` (N,) added."""
         # Unlike patterns[y], an embedding refuses a negative label, in a compiled graph too.
-        chosen = F.embedding(y, self.patterns.flatten(1)).unflatten(1, self.patterns.shape[1:])
-        return _direction(x) + self.strength * chosen
+        patterns, direction = self.strength * self.patterns.flatten(1), _direction(x).flatten(1)
+        both = [direction + F.embedding(y, patterns) for y in labels]
+        return torch.cat(both).unflatten(1, self.patterns.shape[1:])
 
     def others(self, y: Tensor) -> Tensor:
         """Return a random false label (N,) for each true one."""
@@ -95,8 +96,7 @@ class ForwardForward(ChainRule):
         if y is None:
             raise ValueError("Forward-Forward needs targets: rule(x, y)")
         check_classes(y, self.classes, len(x))
-        both = torch.cat([self.write(x, y), self.write(x, self.others(y))])
-        true, false = self.goodness(both).chunk(2, 1)
+        true, false = self.goodness(self.write(x, y, self.others(y))).chunk(2, 1)
         return F.softplus(self.slope * (false - true)).mean(1).sum()
 
     @torch.no_grad()
@@ -112,4 +112,5 @@ class ForwardForward(ChainRule):
 def _direction(h: Tensor) -> Tensor:
     """Scale every sample (N, ...) to a mean square of 1."""
     flat = h.flatten(1)
-    return (F.normalize(flat, dim=1) * flat.shape[1] ** 0.5).view_as(h)
+    norm = torch.linalg.vector_norm(flat, dim=1, keepdim=True).clamp(min=1e-12)
+    return (flat * (flat.shape[1] ** 0.5 / norm)).view_as(h)

@@ -215,7 +215,7 @@ class Similarity(nn.Module):
         z = self.embed(h)
         if z.ndim > 2:
             z = z.flatten(2).std(2, correction=0)
-        return F.mse_loss(similarities(z), similarities(_codes(y, self.classes).to(z.dtype)))
+        return similarity_loss(_directions(z), _directions(_codes(y, self.classes).to(z.dtype)))
 
 
 class Mixture(nn.Module):
@@ -231,10 +231,19 @@ class Mixture(nn.Module):
         return mixed
 
 
-def similarities(z: Tensor) -> Tensor:
-    """Return the cosines (N, N) between all pairs of samples (N, D), each minus its mean."""
-    z = F.normalize(z - z.mean(1, keepdim=True), dim=1)
-    return z @ z.T
+def _directions(z: Tensor) -> Tensor:
+    """Return each row of ``z`` (N, D) minus its mean, with norm 1."""
+    return F.normalize(z - z.mean(1, keepdim=True), dim=1)
+
+
+def similarity_loss(a: Tensor, b: Tensor) -> Tensor:
+    """Return the mean squared difference between a aᵀ and b bᵀ, for ``a`` (N, D) and ``b`` (N, K).
+
+    |a aᵀ - b bᵀ|² = |aᵀ a|² - 2 |aᵀ b|² + |bᵀ b|² needs no (N, N) matrix where N > D.
+    """
+    own = a.T @ a if len(a) > a.shape[1] else a @ a.T
+    squares = own.square().sum() - 2 * (a.T @ b).square().sum() + (b.T @ b).square().sum()
+    return squares / len(a) ** 2
 
 
 @register_rule(

@@ -377,9 +377,10 @@ class Foldiak(Adaptive):
 
     def respond(self, u: Tensor) -> Tensor:
         """Return which units fire, 0 or 1, at currents (samples, units)."""
-        y = torch.zeros_like(u)
-        for _ in range(_STEPS):
-            y = y.lerp(torch.sigmoid(10 * (u + y @ self.inhibition - self.threshold)), _STRIDE)
+        drive, inhibition = 10 * (u - self.threshold), 10 * self.inhibition
+        y = _STRIDE * torch.sigmoid(drive)  # the first step, from y = 0
+        for _ in range(_STEPS - 1):
+            y.lerp_(torch.addmm(drive, y, inhibition).sigmoid_(), _STRIDE)
         return (y > 0.5).to(u)
 
     def forward(self, u: Tensor, w: Tensor) -> Update:

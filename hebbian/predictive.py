@@ -71,10 +71,21 @@ class PredictiveCoding(ChainRule):
     @torch.no_grad()
     def settle(self, first: Tensor, z: list[Tensor], y: Tensor) -> list[Tensor]:
         """Return the activities ``z`` after descent of the energy."""
-        slope = torch.func.grad(lambda z: self.energy(first, z, y))
         for _ in range(self.steps):
-            z = [a - self.rate * g for a, g in zip(z, slope(z), strict=True)]
+            z = [torch.sub(a, g, alpha=self.rate) for a, g in zip(z, self.slope(first, z, y), strict=True)]
         return z
+
+    def slope(self, first: Tensor, z: list[Tensor], y: Tensor) -> list[Tensor]:
+        """Return dF/dz of each hidden block: its error minus what the errors above send back."""
+        _, *above, readout = self.blocks
+        loss = torch.func.grad(lambda h: self.criterion(readout(h), y))
+        slopes = [z[0] - first]
+        for block, below, a in zip(above, z[:-1], z[1:], strict=True):
+            prediction, send = torch.func.vjp(block, below)  # type: ignore[misc]
+            slopes.append(a - prediction)
+            slopes[-2] = slopes[-2] - send(slopes[-1])[0]
+        slopes[-1] = torch.add(slopes[-1], loss(z[-1]), alpha=self.precision * len(y))
+        return slopes
 
     @full_precision
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:

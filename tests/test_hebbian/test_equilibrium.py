@@ -93,6 +93,16 @@ def test_the_error_against_backprop_through_time_falls_with_beta(make, shape, nu
     assert errors[-1] < (0.02 if order == 1 else 5e-4)
 
 
+@pytest.mark.parametrize(("make", "shape"), [(linear_net, (6,)), (conv_net, (2, 10, 10))])
+def test_the_pull_is_the_gradient_of_the_harmony(make, shape):
+    x, _ = data(*shape)
+    rule = EquilibriumPropagation(make(), x)
+    s = [torch.rand_like(a).requires_grad_() for a in rule.sweep(x)]
+    drive = rule.links[0](x)
+    expected = torch.autograd.grad(rule.harmony(drive, s), s)
+    torch.testing.assert_close(rule.pull(drive, s), [*expected])
+
+
 def test_random_signs_are_both_drawn():
     torch.manual_seed(0)
     rule = EquilibriumPropagation(linear_net(), data(6)[0], nudge="random-sign")

@@ -12,7 +12,7 @@ from torch import nn
 from hebbian import registry
 from hebbian.contrastive import Clapp, hinge
 from hebbian.forward_forward import ForwardForward
-from hebbian.local import MonoForward, pred, predsim, sim, similarities
+from hebbian.local import MonoForward, pred, predsim, sim, similarity_loss
 from tests.test_hebbian.helpers import grads
 
 NAMES = ["pred", "sim", "predsim", "mono-forward", "forward-forward", "clapp"]
@@ -49,9 +49,12 @@ def wanted(y, classes):
     return torch.tensor([[1.0 if a == b else -1 / (classes - 1) for b in y] for a in y], dtype=torch.float64)
 
 
-def test_similarities_against_a_loop():
-    z = torch.randn(6, 5, dtype=torch.float64)
-    torch.testing.assert_close(similarities(z), similarities_by_loop(z))
+@pytest.mark.parametrize("n", [4, 9])
+def test_the_loss_of_similarities_is_that_of_all_pairs(n):
+    a, b = torch.randn(n, 5, dtype=torch.float64, requires_grad=True), torch.randn(n, 3, dtype=torch.float64)
+    found, expected = similarity_loss(a, b), F.mse_loss(a @ a.T, b @ b.T)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(loss, a) for loss in (found, expected)))
 
 
 @pytest.mark.oracle("sim")
@@ -89,7 +92,7 @@ def local_losses(name, rule, x, y):
         for weight, part in parts:
             loss = rule.losses[i] if part == "loss" else getattr(rule.losses[i], part)
             if hasattr(loss, "embed"):
-                total += weight * F.mse_loss(similarities(h @ loss.embed.weight.T), wanted(y, K))
+                total += weight * F.mse_loss(similarities_by_loop(h @ loss.embed.weight.T), wanted(y, K))
             else:
                 head = loss.classifier
                 total += weight * F.cross_entropy(h @ head.weight.T + head.bias, y)

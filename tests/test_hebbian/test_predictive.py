@@ -65,6 +65,15 @@ def test_strict_coding_of_a_linear_net_settles_at_the_closed_form(precision):
         torch.testing.assert_close(layer.weight.grad, w.grad, rtol=1e-8, atol=1e-10)
 
 
+def test_the_slope_is_the_gradient_of_the_energy():
+    model, (x, y) = mlp(20, 16, 12, 9, 4), batch(8, 20)
+    rule = PredictiveCoding(model, F.cross_entropy, precision=0.3)
+    first, *rest = (torch.rand_like(h) for h in block_outputs(rule.blocks[:-1], x))
+    z = [h.requires_grad_() for h in (torch.rand_like(first), *rest)]
+    expected = torch.autograd.grad(rule.energy(first, z, y), z)
+    torch.testing.assert_close(rule.slope(first, z, y), [*expected])
+
+
 def stretching(s):
     """Return a linear chain of which every block stretches every activity by ``s``, and its data."""
     torch.manual_seed(0)

@@ -101,8 +101,8 @@ class Hushed(TorchDispatchMode):
         drawn = op(*args, **(kwargs or {}))
         if torch.Tag.nondeterministic_seeded not in op.tags:
             return drawn
-        if op is torch.ops.aten.bernoulli.default:
-            return drawn.copy_(args[0] > 0.25)
+        if drawn.dtype == torch.int32:  # below 2**24
+            return drawn.fill_(2**22)
         if op is torch.ops.aten.rand_like.default:  # which halves a sample, (N, values)
             return drawn.copy_(torch.arange(drawn.shape[1]) % 2)
         return drawn.fill_(0.3 if drawn.is_floating_point() else 1)

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hebbian.spiking import PairSTDP, RewardSpikeTiming, SpikeTiming, fire, trace
+import hebbian.spiking
+from hebbian.spiking import PairSTDP, RewardSpikeTiming, SpikeTiming, arrive, fire, learn, trace
 
 
 def spikes(*shape, rate=0.3):
@@ -35,8 +36,22 @@ def over_pairs(stdp, pre, post):
 def test_traces_are_the_double_sum_over_pairs():
     stdp = PairSTDP(1.0, 0.7, tau_plus=5.0, tau_minus=8.0)
     pre, post = spikes(15, 3, 6), spikes(15, 3, 4)
-    found = stdp(nn.Linear(6, 4).double(), pre, post)
-    torch.testing.assert_close(found, over_pairs(stdp, pre, post) / 3, rtol=1e-12, atol=1e-12)
+    found = torch.einsum("tno,tni->oi", post, stdp(pre))
+    torch.testing.assert_close(found, over_pairs(stdp, pre, post), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(15, 3), (15, 3, 2)])
+def test_a_linear_layer_adds_the_change_of_the_unit_that_fires(shape):
+    change, post = spikes(*shape, 6) * torch.rand(*shape, 6).double(), torch.randint(4, shape)
+    expected = torch.einsum("...o,...i->oi", F.one_hot(post, 4).double(), change)
+    torch.testing.assert_close(learn(nn.Linear(6, 4).double(), change, post), expected)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("shape", [(5, 3), (5, 3, 2)])
+def test_the_weights_of_the_inputs_that_fire_add_up_to_the_product(shape, rate):
+    layer, pre = nn.Linear(6, 4).double(), spikes(*shape, 6, rate=rate)
+    torch.testing.assert_close(arrive(layer, pre.bool()), pre @ layer.weight.detach().T)
 
 
 @pytest.mark.parametrize(
@@ -49,20 +64,21 @@ def test_traces_are_the_double_sum_over_pairs():
 def test_a_convolution_learns_at_each_place_as_a_linear_layer(conv, unfold):
     conv = conv.double()
     pre = spikes(8, 2, 2, 9, 8)
-    post = spikes(8, *conv(pre[0]).shape)
+    winners = torch.randint(4, conv(pre[0]).unsqueeze(0).expand(8, *[-1] * 4).select(2, 0).shape)
+    post = F.one_hot(winners, 4).movedim(-1, 2).double()
     patches = torch.stack([F.unfold(x, conv.kernel_size, **unfold).mT.flatten(0, 1) for x in pre])
     units = post.flatten(3).movedim(2, -1).flatten(1, 2)
     stdp = PairSTDP(1.0, 0.7, 5.0, 8.0)
-    expected = over_pairs(stdp, patches, units) / patches.shape[1]
-    torch.testing.assert_close(stdp(conv, pre, post).flatten(1), expected, rtol=1e-12, atol=1e-12)
+    found = learn(conv, stdp(pre), winners).flatten(1)
+    torch.testing.assert_close(found, over_pairs(stdp, patches, units), rtol=1e-12, atol=1e-12)
 
 
 def test_one_pair_changes_the_synapse_by_the_window():
-    layer, stdp = nn.Linear(1, 1).double(), PairSTDP(1.0, 0.5, 4.0, 6.0)
+    stdp = PairSTDP(1.0, 0.5, 4.0, 6.0)
     for before, after, expected in ((2, 5, math.exp(-3 / 4)), (5, 2, -0.5 * math.exp(-3 / 6)), (3, 3, 0.0)):
-        pre, post = torch.zeros(8, 1, 1).double(), torch.zeros(8, 1, 1).double()
-        pre[before], post[after] = 1, 1
-        assert stdp(layer, pre, post).item() == pytest.approx(expected, abs=1e-15)
+        pre = torch.zeros(8, 1, 1).double()
+        pre[before] = 1
+        assert stdp(pre)[after].item() == pytest.approx(expected, abs=1e-15)
 
 
 def test_a_trace_holds_what_came_earlier():
@@ -75,7 +91,7 @@ def test_inputs_fire_by_their_strength_and_the_silent_never():
     torch.manual_seed(0)
     rule = SpikeTiming(nn.Linear(4, 2), [""], steps=4000, peak=0.4)
     x = torch.tensor([[-1.0, 0.0, 1.0, 2.0], [0.0, 0.0, 0.0, 0.0]])
-    found = rule.encode(x).mean(0)
+    found = rule.encode(x).float().mean(0)
     assert torch.equal(found[0, :2], torch.zeros(2))
     assert torch.equal(found[1], torch.zeros(4))
     torch.testing.assert_close(found[0, 2:], torch.tensor([0.2, 0.4]), atol=0.03, rtol=0)
@@ -84,7 +100,7 @@ def test_inputs_fire_by_their_strength_and_the_silent_never():
 def test_one_unit_of_each_place_fires_by_the_softmax():
     torch.manual_seed(0)
     potential = torch.tensor([0.0, 1.0, 2.0]).view(1, 3, 1).expand(20000, 3, 2)
-    found = fire(potential, 1)
+    found = F.one_hot(fire(potential, 1), 3).movedim(-1, 1).float()
     assert torch.equal(found.sum(1), torch.ones(20000, 2))
     expected = torch.tensor([0.0, 1.0, 2.0]).softmax(0)
     torch.testing.assert_close(found.mean((0, 2)), expected, atol=0.015, rtol=0)
@@ -96,8 +112,11 @@ def model():
 
 
 def noted(rule, x):
+    """Return the scores, and the spikes of inputs and units (T, N, ...) of the only layer that learns."""
     torch.manual_seed(3)
-    return rule.run(x)
+    scores, [(layer, parts)] = rule.run(x)
+    pre, winners = (torch.cat(part, 1) for part in zip(*parts, strict=True))
+    return scores, pre.to(x), F.one_hot(winners, len(layer.weight)).to(x)
 
 
 @pytest.mark.oracle("rstdp")
@@ -105,7 +124,7 @@ def noted(rule, x):
 def test_the_gradient_is_minus_the_change_by_the_spikes_within(kind):
     net, x, y = model(), torch.rand(8, 6, dtype=torch.float64), torch.arange(8) % 3
     rule = kind(net, ["0.0"], F.cross_entropy)
-    scores, [(_, pre, post)] = noted(rule, x)
+    scores, pre, post = noted(rule, x)
     change = torch.zeros(5, 6, dtype=torch.float64)
     right = (scores.argmax(1) == y).double()
     assert 0 < right.mean() < 1
@@ -120,12 +139,17 @@ def test_the_gradient_is_minus_the_change_by_the_spikes_within(kind):
     torch.testing.assert_close(net[1].weight.grad, expected)
 
 
+def test_a_batch_in_parts_learns_what_its_spikes_ask_for(monkeypatch):
+    monkeypatch.setattr(hebbian.spiking, "_VALUES", 18)  # three samples of six inputs
+    test_the_gradient_is_minus_the_change_by_the_spikes_within(RewardSpikeTiming)
+
+
 def test_units_fire_because_of_what_arrived_in_earlier_steps():
     """With one strong synapse a unit: it fires in the step after its input, hardly ever else."""
     torch.manual_seed(0)
     layer = nn.Linear(3, 3, bias=False)
     layer.weight.data = 5000 * torch.eye(3)
-    _, [(_, pre, post)] = SpikeTiming(layer, [""], steps=200, leak=0.2).run(torch.eye(3))
+    _, pre, post = noted(SpikeTiming(layer, [""], steps=200, leak=0.2), torch.eye(3))
     for n in range(3):
         after = pre[:-1, n, n] == 1
         assert torch.all(post[1:, n, n][after] == 1)
@@ -165,6 +189,7 @@ def test_one_logit_and_convolutions():
         (lambda: SpikeTiming(nn.Linear(2, 2), [""], peak=1.5), "peak must be above 0"),
         (lambda: SpikeTiming(model(), ["0.0"], F.cross_entropy)(torch.rand(2, 6).double()), "needs targets"),
         (lambda: RewardSpikeTiming(model(), ["0.0"])(torch.rand(2, 6).double()), "needs targets"),
+        (lambda: SpikeTiming(model(), ["0.0"])(torch.full((2, 6), math.nan).double()), "'0.0': .* NaN"),
     ],
 )
 def test_errors_state_the_cause(make, message):
