@@ -16,6 +16,10 @@ from .workflows.analyse import analyse as analyse
 from .workflows.anonymize import anonymize as anonymize
 from .workflows.audit import audit as audit
 from .workflows.compare import compare_models as compare_models
+from .workflows.detect_recordings import (
+    detect_recordings as detect_recordings,
+    find_recordings as find_recordings,
+)
 from .workflows.evaluate import evaluate as evaluate
 from .workflows.simulate import simulate as simulate
 from .workflows.train import TrainingRun as TrainingRun, train as train

@@ -110,8 +110,10 @@ def sweep(folder: Path, name: str = "") -> None:
     name
         Of the file that was written; by default any.
     """
-    for partial in folder.iterdir() if folder.is_dir() else ():
-        if partial.name.startswith(_prefix(name)) and partial.is_dir():
+    prefix = _prefix(name)
+    names = os.listdir(folder) if folder.is_dir() else []  # fast where an archive has 100,000 results
+    for partial in (folder / name for name in names if name.startswith(prefix)):
+        if partial.is_dir():
             with suppress(OSError):  # locked, or removed by another program
                 lock = _lock(partial, wait=False)
                 if lock is not None or time.time() - partial.stat().st_mtime > _DAY:

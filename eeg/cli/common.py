@@ -1,4 +1,4 @@
-"""Helpers of the `eeg` commands: open a model, report to the terminal, exit codes."""
+"""Helpers of the `eeg` commands: report to the terminal, exit codes."""
 
 from __future__ import annotations
 
@@ -14,27 +14,9 @@ import click
 
 if TYPE_CHECKING:
     from eeg.datasets import Entry
-    from eeg.detector.detector import Detector
     from eeg.detector.results import Results
-    from eeg.preprocessing.quality import Policy
     from eeg.training.plan import Plan
     from trainers.errors import DataError
-
-
-def opened(
-    model: Path, network: str | None, quality: Policy | None = None, ictal: str | None = None
-) -> Detector:
-    """Load a model from its file or folder, with the allowed code, --quality and --ictal of the command."""
-    from dataclasses import replace
-
-    from eeg.detector.model_file import load_detector
-    from trainers.errors import concerning
-
-    detector = load_detector(model, network)
-    if ictal is not None:
-        with concerning("--ictal"):
-            detector = replace(detector, preprocessing=replace(detector.preprocessing, ictal=ictal))
-    return detector if quality is None else replace(detector, quality=quality)
 
 
 _RESULTS, _DEBUG = "eeg.cli.results", "eeg.cli.debug"  # keys of what a command stores in its context
@@ -126,16 +108,6 @@ def echo_json(facts: Mapping[str, Any]) -> None:
 
     text = json.dumps({"statement": RESEARCH_USE, **to_plain(facts)})
     echo(json.dumps(json.loads(text, parse_constant=lambda _: None), indent=2))  # JSON has no NaN
-
-
-def one_thread() -> None:
-    """Use one thread: small networks gain nothing from more, and --jobs uses the other cores."""
-    import scipy.linalg  # noqa: F401 (only loaded libraries are limited)
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    torch.set_num_threads(1)
-    threadpool_limits(1)  # of linear algebra in NumPy and SciPy
 
 
 def create_out(out: Path) -> Path:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from eeg.cli.common import create_out, echo, echo_error, echo_json, end, one_thread, opened
+from eeg.cli.common import create_out, echo, echo_error, echo_json, end
 from eeg.cli.options import (
     BASELINE,
     BATCH,
     FOLDER,
+    JOBS,
     KEEP_NAMES,
     MACHINE,
     METHOD,
@@ -22,18 +23,26 @@ from eeg.cli.options import (
     TRAINED_ICTAL,
     TRAINED_QUALITY,
     FloatRange,
+    Shard,
 )
+from eeg.threads import one_thread
 
 if TYPE_CHECKING:
     from eeg.detector.detector import Detector
     from eeg.explanation.options import ExplanationOptions
     from eeg.preprocessing.quality import Policy
-    from eeg.workflows.detect import Detection
+    from eeg.workflows.detect_recordings import Outcome
 
 
 @click.command("detect", short_help="Score and explain recordings.")
 @click.argument("model", type=click.Path(path_type=Path))
-@click.argument("recordings", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("recordings", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--list",
+    "listing",
+    type=click.Path(path_type=Path),
+    help="A file with one more path on each line, relative to it.",
+)
 @NETWORK
 @click.option("--out", type=FOLDER, required=True, help="One folder per recording is created in it.")
 @PREVALENCE
@@ -48,12 +57,24 @@ if TYPE_CHECKING:
 @SEGMENTS
 @KEEP_NAMES
 @click.option("--tensorboard", is_flag=True, help="Write the report's figures for TensorBoard as well.")
+@JOBS
+@click.option(
+    "--resume", is_flag=True, help="Skip recordings whose results an earlier run completed in --out."
+)
+@click.option(
+    "--shard",
+    type=Shard(),
+    metavar="I/N",
+    default="1/1",
+    help="Take every N-th recording, from the I-th; the other parts run elsewhere.",
+)
 @TRAINED_QUALITY
 @TRAINED_ICTAL
 @MACHINE
 def detect_command(
     model: Path,
     recordings: tuple[Path, ...],
+    listing: Path | None,
     network: str | None,
     out: Path,
     quality: Policy | None,
@@ -62,31 +83,40 @@ def detect_command(
     alpha: float | None,
     prevalence: float | None,
     keep_names: bool,
-    tensorboard: bool,
-    **explanation: Any,
+    **options: Any,
 ) -> None:
-    """Score and explain RECORDINGS with MODEL, a file or a folder that `eeg train` wrote."""
-    from trainers.files import sweep
+    """Score and explain RECORDINGS with MODEL, a file or a folder that `eeg train` wrote.
 
+    RECORDINGS are files, and folders that are searched for them.  `eeg merge` makes one table of all results.
+    """
+    from eeg.workflows.detect_recordings import detect_recordings, find_recordings
+    from eeg.workflows.load_model import load_model
+
+    if not recordings and listing is None:
+        raise click.UsageError("Missing argument 'RECORDINGS...'; specify files, folders or --list")
     one_thread()
-    detector = opened(model, network, quality, ictal)
+    of_model: dict[str, Any] = {"network": network, "quality": quality, "ictal": ictal}
+    detector = load_model(model, **of_model)
     stated = _stated(detector, prevalence, alpha)
-    sweep(create_out(out))
-    if not machine:
-        _echo_before(detector, stated["prevalence"])
-    how = {"prevalence": prevalence, "alpha": stated["alpha"], "keep_name": keep_names}
-    results = []
-    for facts in _detect_each(detector, recordings, out, explanation, tensorboard=tensorboard, **how):
-        results.append(facts)
-        if not machine:
-            _echo_recording(facts, len(recordings))
+    found = find_recordings(recordings, listing, out=out)
+    how = {"prevalence": prevalence, "alpha": stated["alpha"], "keep_name": keep_names, **_parsed(options)}
+    outcomes = detect_recordings(model, found, create_out(out), **of_model, **how)
+    first, count = options["shard"]
+    total = len(found[first - 1 :: count])
     if machine:
+        results = list(_readable(outcomes, out))
         echo_json({**stated, "recordings": results})
-    elif not results:
-        echo("No recording could be scored.")
+        failed = any(facts["missing"] for facts in results), len(results)
     else:
-        _echo_after(detector, stated["alpha"], out / "tensorboard" if tensorboard else None)
-    end(len(results) < len(recordings) or any(facts["missing"] for facts in results))
+        failed = _echo_all(detector, stated, outcomes, total, out, figures=options["tensorboard"])
+    end(failed[0] or failed[1] < total)
+
+
+def _parsed(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options of the command as `detect_recordings` takes them."""
+    running = {name: options[name] for name in ("tensorboard", "jobs", "resume", "shard")}
+    explanation = {name: value for name, value in options.items() if name not in running}
+    return {"options": _options(**explanation), **running}
 
 
 def _stated(detector: Detector, prevalence: float | None, alpha: float | None) -> dict[str, Any]:
@@ -99,39 +129,44 @@ def _stated(detector: Detector, prevalence: float | None, alpha: float | None) -
     return {"prevalence": prevalence, "alpha": alpha or ALPHA, "simulated": _simulated(detector)}
 
 
-def _detect_each(
-    detector: Detector, recordings: Sequence[Path], out: Path, explanation: dict[str, Any], **how: Any
-) -> Iterator[dict[str, Any]]:
-    """Yield what was found in each recording; report those that cannot be used."""
-    from eeg.workflows.detect import detect
-    from trainers.errors import DataError
+def _echo_all(
+    detector: Detector,
+    stated: dict[str, Any],
+    outcomes: Iterable[Outcome],
+    total: int,
+    out: Path,
+    *,
+    figures: bool,
+) -> tuple[bool, int]:
+    """Print each result; return whether an output of one is missing, and the number of results."""
+    _echo_before(detector, stated["prevalence"])
+    missing, count = False, 0
+    for facts in _readable(outcomes, out):
+        _echo_recording(facts, total)
+        missing, count = missing or bool(facts["missing"]), count + 1
+    if not count:
+        echo("No recording could be scored.")
+    else:
+        _echo_after(detector, stated["alpha"], out / "tensorboard" if figures else None)
+    return missing, count
 
+
+def _readable(outcomes: Iterable[Outcome], out: Path) -> Iterator[dict[str, Any]]:
+    """Yield the facts on each recording, numbered; report those that cannot be used."""
     first: dict[str | None, int] = {}  # recording by the hash of its content
-    for number, path in enumerate(recordings, 1):
-        try:
-            found = detect(detector, path, out, _options(**explanation), **how)
-        except DataError as error:
-            echo_error(error)
+    for number, outcome in enumerate(outcomes, 1):
+        if outcome.error is not None:
+            echo_error(outcome.error)
             continue
-        same = first.setdefault(found.analysis.recording.digest, number)
-        yield _facts(number, found, same if same < number else None)
-
-
-def _facts(number: int, found: Detection, same_as: int | None) -> dict[str, Any]:
-    analysis = found.analysis
-    return {
-        "recording": number,
-        "score": analysis.decision.score,
-        "answer": str(analysis.decision.answer),
-        "segments": len(analysis.segments),
-        "annotations": analysis.annotated.describe(),
-        "problems": analysis.recording.header.problems if analysis.recording.header else [],
-        "refused": str(analysis.explanation.check) if analysis.explanation.refused else None,
-        "folder": str(found.folder),
-        "same_as": same_as,
-        "missing": found.missing,
-        "notes": found.notes,
-    }
+        hidden = ("key", "state", "digest")
+        facts = {name: value for name, value in outcome.facts.items() if name not in hidden}
+        same = first.setdefault(outcome.facts["digest"], number)
+        yield {
+            "recording": number,
+            **facts,
+            "folder": str(out / facts["folder"]),
+            "same_as": same if same < number else None,
+        }
 
 
 def _options(method: str, baseline: str, batch: int, segments: int) -> ExplanationOptions:
@@ -191,6 +226,19 @@ def _echo_after(detector: Detector, alpha: float, figures: Path | None) -> None:
     echo(NORMAL_EEG)
 
 
+@click.command("merge", short_help="Make one table of all detections.")
+@click.argument("out", type=FOLDER)
+def merge_command(out: Path) -> None:
+    """Write OUT/detections.csv, a row for each recording that `eeg detect --out OUT` has finished.
+
+    It is the same whatever the number of processes, shards and interruptions.
+    """
+    from eeg.workflows.journal import merge_journals
+
+    table, results, errors = merge_journals(out)
+    echo(f"{results} result(s) and {errors} error(s): {table}")
+
+
 @click.command("explain", short_help="Show which segments drive a score.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("recording", type=click.Path(path_type=Path))
@@ -227,9 +275,10 @@ def explain_command(
     """
     from eeg.disclaimers import NOT_A_FINDING, RESEARCH_USE
     from eeg.workflows.explain import explain_recording, format_explanation
+    from eeg.workflows.load_model import load_model
 
     one_thread()
-    detector, options = opened(model, network, quality, ictal), _options(**explanation)
+    detector, options = load_model(model, network, quality, ictal), _options(**explanation)
     how: dict[str, Any] = {"prevalence": prevalence, "healthy": healthy, "keep_name": keep_names}
     analysis, folder = explain_recording(detector, recording, create_out(out), options, **how)
     found = analysis.explanation

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eeg.cli.common import Reporter, echo, echo_json, echo_results, end, one_thread, opened
+from eeg.cli.common import Reporter, echo, echo_json, echo_results, end
 from eeg.cli.options import (
     CACHE,
     DATA,
@@ -20,6 +20,7 @@ from eeg.cli.options import (
     TRAINED_ICTAL,
     TRAINED_QUALITY,
 )
+from eeg.threads import one_thread
 
 if TYPE_CHECKING:
     from eeg.detector.detector import Detector
@@ -58,10 +59,11 @@ def evaluate_command(
     """
     from eeg.datasets import open_corpus
     from eeg.workflows.evaluate import evaluate
+    from eeg.workflows.load_model import load_model
 
     one_thread()
-    detector = opened(model, network, quality, ictal)
-    rival = None if against is None else opened(against, network, quality, ictal)
+    detector = load_model(model, network, quality, ictal)
+    rival = None if against is None else load_model(against, network, quality, ictal)
     if data is None:
         _echo_training(detector, model, rival, machine)
         return
@@ -110,5 +112,6 @@ def _echo_evaluation(evaluation: Evaluation, method: str, machine: bool) -> None
 def card_command(model: Path, network: str | None) -> None:
     """Print the card of MODEL, a file or a folder that `eeg train` wrote."""
     from eeg.reporting.model_card import render_card
+    from eeg.workflows.load_model import load_model
 
-    echo(render_card(opened(model, network)))
+    echo(render_card(load_model(model, network)))

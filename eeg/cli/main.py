@@ -9,12 +9,13 @@ from warnings import catch_warnings, filterwarnings
 import click
 
 from eeg.cli.anonymize import anonymize_command
-from eeg.cli.common import create_out, echo, echo_error, one_thread, only_results_to_stdout
+from eeg.cli.common import create_out, echo, echo_error, only_results_to_stdout
 from eeg.cli.data import audit_command, inspect_command, simulate_command
-from eeg.cli.detect import detect_command, explain_command
+from eeg.cli.detect import detect_command, explain_command, merge_command
 from eeg.cli.evaluate import card_command, evaluate_command
 from eeg.cli.options import DEBUG, FOLDER, SEED
 from eeg.cli.train import compare_command, train_command
+from eeg.threads import one_thread
 from trainers.cli.options import usage_error
 from trainers.errors import DataError, SettingsError, describe_unexpected
 
@@ -68,6 +69,7 @@ for command in (
     evaluate_command,
     card_command,
     detect_command,
+    merge_command,
     explain_command,
 ):
     main.add_command(command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,24 @@ class MethodName(click.ParamType[str]):
         if value not in METHODS:
             self.fail(f"{value!r} is not one of {', '.join(METHODS)}", param, ctx)
         return str(value)
+
+
+class Shard(click.ParamType[tuple[int, int]]):
+    """One of several parts, as ``2/10``."""
+
+    name = "shard"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """Return the number of the part, from 1, and how many there are."""
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", value)
+        part, count = (int(match[1]), int(match[2])) if match else (0, 0)
+        if not 1 <= part <= count:
+            self.fail(f"{value!r} is not a part; expected I/N with I from 1 to N, as 2/10", param, ctx)
+        return part, count
 
 
 DEBUG = click.Option(

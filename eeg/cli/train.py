@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eeg.cli.common import Reporter, echo, echo_json, echo_results, end, one_thread
+from eeg.cli.common import Reporter, echo, echo_json, echo_results, end
 from eeg.cli.options import (
     AUGMENT,
     CACHE,
@@ -28,6 +28,7 @@ from eeg.cli.options import (
     WINDOW,
     FractionOrFile,
 )
+from eeg.threads import one_thread
 
 if TYPE_CHECKING:
     from eeg.workflows.train import TrainingRun

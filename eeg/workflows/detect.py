@@ -57,6 +57,7 @@ def detect(
     alpha: float = ALPHA,
     keep_name: bool = False,
     tensorboard: bool = False,
+    progress: bool = True,
 ) -> Detection:
     """Analyse one recording and write the results to a separate folder below ``out``.
 
@@ -79,6 +80,8 @@ def detect(
         Whether outputs are called as the file is, even if that is not a label of BIDS.
     tensorboard
         Whether the report's figures also go to ``out/tensorboard``.
+    progress
+        Whether to show a progress bar.
 
     Raises
     ------
@@ -86,7 +89,7 @@ def detect(
         If the recording cannot be used or the folder cannot be written.
     """
     with one_line(path):
-        analysis = analyse(detector, path, options, prevalence=prevalence, alpha=alpha, progress=True)
+        analysis = analyse(detector, path, options, prevalence=prevalence, alpha=alpha, progress=progress)
         name = analysis.name
         if keep_name:
             analysis = replace(analysis, name=recording_stem(path))

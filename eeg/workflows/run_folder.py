@@ -98,11 +98,11 @@ def begin(out: Path, record: Mapping[str, Any]) -> Path:
     return out / PARTS
 
 
-def refuse_other(out: Path, record: Mapping[str, Any]) -> None:
-    """Raise `DataError`, naming the first difference, if the record of a folder is another one."""
+def refuse_other(out: Path, record: Mapping[str, Any], run: str = "training") -> None:
+    """Raise `DataError`, naming the first difference, if a folder has the record of another ``run``."""
     before, now = _recorded(out), to_plain(record)
     if lines := differences({name: before.get(name) for name in now}, now):
-        raise DataError(f"{out / RECORD} belongs to another training: {lines[0]}; name a new folder")
+        raise DataError(f"{out / RECORD} belongs to another {run}: {lines[0]}; name a new folder")
 
 
 def refuse_changed(out: Path, digest: str) -> None:
@@ -122,5 +122,5 @@ def finish(out: Path, record: Mapping[str, Any], training: object) -> None:
 def _recorded(out: Path) -> dict[str, Any]:
     record = read_record(out / RECORD)
     if not isinstance(record, dict):
-        raise DataError(f"{out / RECORD}: no record of a training; name a new folder")
+        raise DataError(f"{out / RECORD}: no record of a run; name a new folder")
     return record

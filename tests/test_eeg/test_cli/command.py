@@ -31,8 +31,8 @@ def refused(code: int, *arguments: object) -> str:
 
 
 def recording_folders(out: Path) -> list[Path]:
-    """Return the folders of recordings, those beside the derivative dataset of BIDS."""
-    return sorted(folder for folder in out.iterdir() if folder.name != "derivatives")
+    """Return the folders of recordings, those beside the derivative dataset of BIDS and the journal."""
+    return sorted(folder for folder in out.iterdir() if folder.name not in ("derivatives", "detections"))
 
 
 def write_edf(path: Path, data: np.ndarray, channels: tuple[str, ...] = TEN_TWENTY, name: str = "X") -> Path:

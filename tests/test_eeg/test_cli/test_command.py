@@ -42,7 +42,7 @@ def usage(tmp_path: Path, cohort: Path, model: Path, recording: Path) -> dict[st
         "cannot be written": ("detect", model, recording, "--out", recording / "below"),
         "is a file": ("detect", model, recording, "--out", recording),
         "Missing option '--out'": ("detect", model, recording),
-        "Missing argument 'RECORDINGS": ("detect", model),
+        "Missing argument 'RECORDINGS": ("detect", model, "--out", tmp_path),
         "inf is not a finite number": ("simulate", tmp_path / "new", "--minutes", "inf"),
     }
 

@@ -231,7 +231,7 @@ def test_named_outputs_are_in_a_folder_of_each_recording(
     paths = [tmp_path / name for name in names]
     assert detect(model, *paths, "--keep-names", "--out", tmp_path / "out").exit_code == 0
     found = {path.name for path in (tmp_path / "out").iterdir()}
-    assert found == {"2020.01.02", "2020.05.06", "hidden", "derivatives"}
+    assert found == {"2020.01.02", "2020.05.06", "hidden", "derivatives", "detections"}
     assert len(list((tmp_path / "out" / "derivatives" / "hebbian-eeg").glob("sub-*"))) == 3
 
 

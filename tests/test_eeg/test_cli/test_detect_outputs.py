@@ -151,4 +151,4 @@ def test_a_fault_while_writing_leaves_nothing_half_written(
 
     monkeypatch.setattr("eeg.reporting.html.replacing", full)
     assert "No space left" in refused(1, "detect", model, recording, "--out", tmp_path / "out", *QUICK)
-    assert list((tmp_path / "out").iterdir()) == []
+    assert recording_folders(tmp_path / "out") == []

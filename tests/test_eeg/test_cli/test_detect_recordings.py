@@ -34,7 +34,7 @@ def test_a_bad_recording_is_reported_in_one_line_and_writes_nothing(
     message = refused(1, "detect", model, path, "--out", tmp_path / "out")
     assert path.name in message
     assert BAD[kind] in message
-    assert list((tmp_path / "out").iterdir()) == []
+    assert recording_folders(tmp_path / "out") == []
     again = eeg("detect", model, path, "--out", tmp_path / "out")
     assert "No recording could be scored." in again.output
     assert "assigned" not in again.output
@@ -75,9 +75,10 @@ def test_a_model_that_is_none(tmp_path: Path, recording: Path) -> None:
     assert not out.exists()
 
 
-def test_a_folder_is_not_a_recording(tmp_path: Path, cohort: Path, model: Path) -> None:
-    out = ("--out", tmp_path / "new")
-    assert refused(1, "detect", model, cohort, *out).endswith(f"{cohort}: a folder; give recordings (files)")
+def test_a_folder_without_a_recording_is_refused(tmp_path: Path, model: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    message = refused(1, "detect", model, tmp_path / "empty", "--out", tmp_path / "new")
+    assert f"{tmp_path / 'empty'}: contains no recording; expected files that end in" in message
 
 
 EMOTIV = "F7,F3,T7,P7,O1,O2,P8,T8,F4,F8"

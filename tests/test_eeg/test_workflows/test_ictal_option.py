@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from eeg.cli.common import opened
 from eeg.cli.main import main
 from eeg.datasets import open_corpus
 from eeg.detector.detector import Detector
@@ -17,6 +16,7 @@ from eeg.detector.model_file import save_detector
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.reporting.model_card import render_card
 from eeg.workflows.choices import make_plan
+from eeg.workflows.load_model import load_model
 from tests.test_eeg.recordings import write_edf
 from trainers.errors import SettingsError
 
@@ -30,11 +30,11 @@ def test_the_plan_and_the_detector_hold_it(cohort: Path, detector: Detector, tmp
     path = tmp_path / "model.safetensors"
     trained = replace(detector, preprocessing=replace(detector.preprocessing, ictal="anfall"))
     save_detector(trained, path)
-    assert opened(path, None).preprocessing.ictal == "anfall"
-    assert opened(path, None, ictal="auto").preprocessing.ictal == "auto"
+    assert load_model(path, None).preprocessing.ictal == "anfall"
+    assert load_model(path, None, ictal="auto").preprocessing.ictal == "auto"
     assert "annotations that mark one: anfall" in render_card(trained)
     with pytest.raises(SettingsError, match="ictal"):
-        opened(path, None, ictal=" ")
+        load_model(path, None, ictal=" ")
 
 
 @pytest.mark.usefixtures("without_figures")
