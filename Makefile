@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test test-all test-oldest fuzz lint docs
+.PHONY: demo test test-all test-oldest fuzz lint docs bench
 .DEFAULT_GOAL := test
 
 $(READY): setup.cfg pyproject.toml constraints.txt
@@ -38,6 +38,10 @@ FUZZ_SECONDS ?= 60
 fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 	$(BIN)/python -m tests.fuzz.models --seconds $(FUZZ_SECONDS)
+
+# The ratios in docs/speed.md; continues where it stopped.
+bench: $(READY)
+	$(BIN)/python benchmarks/speed.py
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -25,7 +25,8 @@ SPEED = RESULTS / "speed.jsonl"
 class Row:
     """What is compared.  ``prepare`` returns the baseline and ours, two functions that do the work once.
 
-    ``goal`` is the ratio to reach, None where there is none.
+    ``goal`` is the ratio to reach, None where there is none.  ``predict`` computes the ratio that operations
+    which are counted would have.
     """
 
     table: str
@@ -34,6 +35,7 @@ class Row:
     goal: float | None
     prepare: Callable[[], tuple[Callable[[], object], Callable[[], object]]]
     pairs: int = 7
+    predict: Callable[[], float] | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Ratio:
     low: float
     high: float
     pairs: int
+    predicted: float | None
     machine: str
     commit: str
 
@@ -76,16 +79,25 @@ def measure(row: Row) -> Ratio:
         float(low),
         float(high),
         row.pairs,
+        None if row.predict is None else row.predict(),
         machine(),
         commit(),
     )
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    """Return the seconds of processor time, of this process and of those that it waits for."""
-    start = _processor()
-    work()
-    return _processor() - start
+    """Return the seconds of processor time, of this process and of those that it waits for.
+
+    Short work is repeated.
+    """
+    start, runs = _processor(), 0
+    while runs == 0 or _processor() - start < _SECONDS:
+        work()
+        runs += 1
+    return (_processor() - start) / runs
+
+
+_SECONDS = 0.05
 
 
 def _processor() -> float:
@@ -137,6 +149,8 @@ def run(rows: Sequence[Row], again: bool) -> None:
         ratio = measure(row)
         append(ratio)
         goal = "" if row.goal is None else f", goal {row.goal:g}"
+        if ratio.predicted is not None:
+            goal += f", predicted {ratio.predicted:.2f}"
         print(
             f"{row.table}: {row.name} / {row.baseline}: {ratio.ratio:.2f} "
             f"({ratio.low:.2f}-{ratio.high:.2f}){goal}; {ratio.seconds:.3g} s",

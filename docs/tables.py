@@ -29,6 +29,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 import journal  # noqa: E402
 import kills  # noqa: E402
 import subject_scores  # noqa: E402
+import timing  # noqa: E402
 
 from tests.test_hebbian.oracles import oracle_tests  # noqa: E402
 
@@ -439,6 +440,41 @@ def killed_commands() -> str:
     return markdown(kills.rows())
 
 
+# Speed: speed.jsonl
+
+
+def speed() -> str:
+    """Return the last measurement of every row on every machine, by table."""
+    blocks: dict[tuple[str, str], list[timing.Ratio]] = {}
+    for row in timing.read():
+        blocks.setdefault((row.machine, row.table), []).append(row)
+    parts = []
+    for machine in dict.fromkeys(machine for machine, _ in blocks):
+        parts.append(f"## {machine}")
+        for (on, table), found in blocks.items():
+            if on == machine:
+                parts += [f"### {table}", _ratios(found)]
+    return "\n\n".join(parts or ["No measurement is stored."])
+
+
+def _ratios(found: Sequence[timing.Ratio]) -> str:
+    head = ("what", "baseline", "baseline, s", "ours, s", "ratio (quartiles)", "predicted", "goal", "commit")
+    rows = [
+        (
+            row.name,
+            row.baseline,
+            f"{row.baseline_seconds:.3g}",
+            f"{row.seconds:.3g}",
+            f"{row.ratio:.2f} ({row.low:.2f}–{row.high:.2f})",
+            "–" if row.predicted is None else f"{row.predicted:.2f}",
+            "–" if row.goal is None else f"{row.goal:g}",
+            row.commit,
+        )
+        for row in found
+    ]
+    return markdown([head, *rows])
+
+
 TABLES: Mapping[str, Callable[..., str]] = {
     function.__name__.replace("_", "-"): function
     for function in (
@@ -462,5 +498,6 @@ TABLES: Mapping[str, Callable[..., str]] = {
         explanation_speed,
         robustness,
         killed_commands,
+        speed,
     )
 }

@@ -14,7 +14,9 @@ sys.path[:0] = [str(ROOT / "docs"), str(ROOT / "benchmarks")]
 
 import journal  # noqa: E402
 import kills  # noqa: E402
+import speed  # noqa: E402
 import tables  # noqa: E402
+import timing  # noqa: E402
 from subject_scores import Scores  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
@@ -145,3 +147,24 @@ def test_files_of_an_earlier_result_are_damaged_unless_they_are_whole(tmp_path):
             (folder / name).write_text(content)
     whole = kills.Reference({**kills.files(earlier), "b": kills.files(out)["b"]}, 0.0, earlier)
     assert kills.count_damaged(kills.files, out, whole) == 2  # c is neither, d is missing
+
+
+def test_the_page_of_speed_shows_whatever_rows_are_stored(tmp_path, monkeypatch):
+    monkeypatch.setattr(timing, "SPEED", tmp_path / "speed.jsonl")
+    assert "No measurement" in tables.speed()
+    older = timing.Ratio("step", "oja", "backprop", None, 2.0, 3.0, 1.5, 1.4, 1.6, 7, 1.25, "one CPU", "a")
+    for row in (
+        older,
+        replace(older, ratio=1.2, low=1.1, high=1.3, goal=2.0),
+        replace(older, machine="other"),
+    ):
+        timing.append(row)
+    one, other = tables.speed().split("## other")
+    assert "| oja | backprop | 2 | 3 | 1.20 (1.10–1.30) | 1.25 | 2 | a |" in one
+    assert "| oja | backprop | 2 | 3 | 1.50 (1.40–1.60) | 1.25 | – | a |" in other
+
+
+def test_a_prediction_counts_the_products_of_both_steps():
+    # Hebb's rule needs two products with 784 x 500 weights, backprop also three with 500 x 10.
+    large, small = 784 * 500, 500 * 10
+    assert speed.predicted("hebb", 5) == pytest.approx(2 * large / (2 * large + 3 * small))

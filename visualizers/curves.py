@@ -27,8 +27,8 @@ def confusion(counts: np.ndarray) -> Figure:
     """
     classes = len(counts)
     fractions = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    figure = Figure(figsize=(4.2, 4.0), dpi=100, layout="constrained")
-    axes = figure.add_subplot()
+    figure = Figure(figsize=(4.2, 4.0), dpi=100)
+    axes = figure.add_axes((0.13, 0.12, 0.85, 0.86))  # an automatic layout draws the numbers twice
     axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
     axes.set_xlabel("predicted class", fontsize=9, color=INK)
     axes.set_ylabel("true class", fontsize=9, color=INK)
