@@ -138,6 +138,7 @@ def test_normalisation_gathers_in_the_first_sweep_and_settles_with_what_it_has()
     [
         (ValueError, nn.Linear(5, 1), {}, "one unit a class"),
         (ValueError, nn.Linear(5, 3), {"beta": 0}, "beta must be positive"),
+        (ValueError, nn.Linear(5, 3), {"steps": (20, 0)}, "steps must be at least 1"),
         (ValueError, nn.Linear(5, 3), {"nudge": "both"}, "'one-sided', 'symmetric' or 'random-sign'"),
         (TypeError, nn.Sequential(nn.Linear(5, 3), nn.Softmax(1)), {}, "cannot use Softmax"),
     ],
