@@ -7,9 +7,11 @@ from functools import cache
 
 import mne
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
-from visualizers.style import INK
+from visualizers.style import INK, set_margins
 
 _MONTAGE = "easycap-M1"
 
@@ -58,8 +60,9 @@ def topographies(rows: Mapping[str, np.ndarray], channels: Sequence[str], titles
             f"expected at least {MIN_ELECTRODES}"
         )
     info = mne.create_info([channels[i] for i in known], 1.0, "eeg").set_montage(_MONTAGE)
-    figure = Figure(figsize=(2.1 * len(titles) + 0.4, 2.5 * len(rows)), dpi=120, layout="constrained")
+    figure = Figure(figsize=(2.1 * len(titles) + 0.4, 2.5 * len(rows)), dpi=120)
     heads = figure.subplots(len(rows), len(titles), squeeze=False)
+    set_margins(figure, 0.04, 0.58, 0.5, 0.5, gaps=(0.56, 0.99))
     for across, (name, values) in zip(heads, rows.items(), strict=True):
         for axes, title, value in zip(across, titles, values[:, known], strict=True):
             limit = float(np.abs(value).max()) or 1.0
@@ -73,8 +76,18 @@ def topographies(rows: Mapping[str, np.ndarray], channels: Sequence[str], titles
                 contours=4,
                 sensors="k.",
             )
-            bar = figure.colorbar(image, ax=axes, shrink=0.6, ticks=[-limit, 0, limit], format="%.3g")
-            bar.ax.tick_params(labelsize=7, labelcolor=INK, length=0)
-            bar.outline.set_visible(False)
+            _draw_scale(axes, image, limit)
             axes.set_title(f"{title}\n{name}", fontsize=8, color=INK)
     return figure
+
+
+def _draw_scale(axes: Axes, image: AxesImage, limit: float) -> None:
+    """Draw the colours from ``-limit`` to ``limit`` beside a map; a colorbar takes as long as the map."""
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    first, last = (right + part * (right - left) for part in (0.08, 0.12))
+    colours = np.linspace(-1, 1, 64)[:, None]
+    extent = first, last, bottom, top
+    axes.imshow(colours, image.get_cmap(), extent=extent, origin="lower", clip_on=False)
+    axes.set(xlim=(left, right), ylim=(bottom, top))
+    for height, value in ((0.0, -limit), (0.5, 0.0), (1.0, limit)):
+        axes.text(1.15, height, f"{value:.3g}", transform=axes.transAxes, fontsize=7, color=INK, va="center")

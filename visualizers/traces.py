@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
-from visualizers.style import FAINT, GRID, INK, MARK, despine
+from visualizers.style import FAINT, GRID, INK, MARK, despine, set_margins, text_width
 
 _PAGE = 10.0  # s, standard in clinical EEG
 _NARROW_ROW = 0.22
@@ -102,8 +102,9 @@ def eeg_page(
     if not 0 <= start < data.shape[1] / sfreq:
         raise ValueError(f"start must be in the recording, 0 to {data.shape[1] / sfreq:g} s, got {start:g}")
     heights = _heights(channels)
-    figure = Figure(figsize=(11, 1.3 + _ROW * np.ptp(list(heights.values()))), dpi=160, layout="constrained")
+    figure = Figure(figsize=(11, 1.3 + _ROW * np.ptp(list(heights.values()))), dpi=160)
     axes = figure.add_subplot()
+    set_margins(figure, _names(channels), 0.25 + text_width([f"{scale:g} µV"], 8), 0.37, 0.39)
     first = round(start * sfreq)
     shown = 1e6 / scale * data[:, first : round((start + _PAGE) * sfreq) + 1]
     _draw_traces(axes, shown, first / sfreq, sfreq, channels, heights)
@@ -120,6 +121,11 @@ def eeg_page(
         pad=18,
     )
     return figure
+
+
+def _names(channels: Sequence[str]) -> float:
+    """Return the inches that the names of channels need beside a page."""
+    return 0.09 + text_width(channels, 9)
 
 
 def _heights(channels: Sequence[str]) -> dict[str, float]:
@@ -146,10 +152,13 @@ def _draw_traces(
         axes.plot(times, heights[name] - values, color=INK, linewidth=0.6, zorder=3)
 
 
-def _frame_page(axes: Axes, heights: dict[str, float], start: float, length: float) -> None:
+def _frame_page(
+    axes: Axes, heights: dict[str, float], start: float, length: float, *, names: bool = True
+) -> None:
     axes.set_xlim(start, start + length)
     axes.set_ylim(min(heights.values()) - 1, max(heights.values()) + 1)
-    axes.set_yticks(list(heights.values()), list(heights), fontsize=9, color=INK)
+    shown = heights if names else {}
+    axes.set_yticks(list(shown.values()), list(shown), fontsize=9, color=INK)
     axes.xaxis.set_major_locator(MultipleLocator(1))
     axes.grid(axis="x", color=GRID, linewidth=0.8)
     despine(axes)
@@ -202,12 +211,13 @@ def side_by_side(
     """
     heights = _heights(channels)
     height = 0.9 + _NARROW_ROW * np.ptp(list(heights.values()))
-    figure = Figure(figsize=(11, height), dpi=160, layout="constrained")
-    across = figure.subplots(1, len(panels), sharey=True)
+    figure = Figure(figsize=(11, height), dpi=160)
+    across = figure.subplots(1, len(panels))
+    set_margins(figure, _names(channels), 0.08, 0.37, 0.33, gaps=(0.15, 0))
     for axes, (title, window, mark) in zip(across, panels, strict=True):
         length = window.shape[1] / sfreq
         _draw_traces(axes, window / scale, 0.0, sfreq, channels, heights)
-        _frame_page(axes, heights, 0.0, length)
+        _frame_page(axes, heights, 0.0, length, names=axes is across[0])
         axes.xaxis.set_major_locator(MultipleLocator(_tick(2 * length)))
         axes.set_xlabel("s")
         axes.set_title(title, fontsize=9, color=INK, pad=14)
@@ -249,8 +259,9 @@ def overview(
         Rows with one time axis, the last of them the attribution; not managed by pyplot.
     """
     rows = 2 if contribution is None else 3
-    figure = Figure(figsize=(11, 0.4 + 1.5 * rows), dpi=160, layout="constrained")
+    figure = Figure(figsize=(11, 0.4 + 1.5 * rows), dpi=160)
     evidence, *between, attribution = figure.subplots(rows, sharex=True)
+    set_margins(figure, 0.64, 0.17, 0.37, 0.42, gaps=(0, 0.18))
     length = max(window_onset.max() + window_length, times.max())
     width = max(window_length, length / (2 * _COLUMNS))
     drawn = _extremes(window_logit)

@@ -7,7 +7,7 @@ is refused if removing its segments changes the decision no more than removing r
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 
@@ -265,7 +265,7 @@ class SpanRemoval:
 
     def change(self, filled: np.ndarray, span: SampleSpan, prevalence: float | None) -> float:
         """Return the recording's probability minus that without a span."""
-        logits = np.stack([self.logits, self._logits_without(filled, [span])])
+        logits = np.stack([self.logits, *self._logits_without(filled, [[span]])])
         before, after = self.detector.probability(logits, prevalence)
         return float(before - after)
 
@@ -273,13 +273,13 @@ class SpanRemoval:
         """Replace ``spans``, and random ones instead, by another baseline than the one that ranked them."""
         name = "zero" if baseline == "phase" else "phase"
         filled, whole = BASELINES[name](self.windows, rng), float(self.detector.score(self.logits))
-
-        def lost(chosen: Sequence[SampleSpan]) -> float:
-            return whole - float(self.detector.score(self._logits_without(filled, chosen)))
-
         samples = len(self.windows) * self.windows.shape[2]
-        draws = [lost([_random_span(span, samples, rng) for span in spans]) for _ in range(_DRAWS)]
-        return Check(lost(spans), float(np.quantile(draws, _QUANTILE)), name)
+        draws = [[_random_span(span, samples, rng) for span in spans] for _ in range(_DRAWS)]
+        own, *lost = [
+            whole - float(self.detector.score(logits))
+            for logits in self._logits_without(filled, [spans, *draws])
+        ]
+        return Check(own, float(np.quantile(lost, _QUANTILE)), name)
 
     def stability(
         self,
@@ -321,12 +321,18 @@ class SpanRemoval:
         pair = torch.from_numpy(self.windows[index]), torch.from_numpy(emptied)
         return channel_effects(self.detector.network, *pair, montage).numpy()
 
-    def _logits_without(self, filled: np.ndarray, spans: Sequence[SampleSpan]) -> np.ndarray:
-        """Return the logits of all windows (N,) when ``spans`` are removed."""
-        index, emptied = remove_spans(self.windows, filled, spans)
-        after = self.logits.copy()
-        after[index] = self._network(emptied)
-        return after
+    def _logits_without(
+        self, filled: np.ndarray, choices: Sequence[Sequence[SampleSpan]]
+    ) -> Iterator[np.ndarray]:
+        """Yield the logits of all windows (N,) without the spans of each choice, which has as many."""
+        size = max(1, self.batch // len(choices[0]))
+        for first in range(0, len(choices), size):
+            removed = [remove_spans(self.windows, filled, spans) for spans in choices[first : first + size]]
+            changed = self._network(np.concatenate([emptied for _, emptied in removed]))
+            for index, _ in removed:
+                after = self.logits.copy()
+                after[index], changed = changed[: len(index)], changed[len(index) :]
+                yield after
 
     def _network(self, windows: np.ndarray) -> np.ndarray:
         return network_logits(self.detector.network, windows, self.batch)

@@ -228,12 +228,19 @@ def deletion_insertion_curves(
     """
     size = montage.samples(CELL)
     rank = _cells(evidence, size).argsort(1, descending=True).argsort(1)
-    deleted, inserted = [], []
-    for step in range(rank.shape[1] + 1):
-        chosen = (rank < step).repeat_interleave(size, 1)[:, None, : x.shape[2]]
-        deleted.append(_probability(scores, torch.where(chosen, baseline, x), target, batch))
-        inserted.append(_probability(scores, torch.where(chosen, x, baseline), target, batch))
-    return torch.stack(deleted, 1), torch.stack(inserted, 1)
+    steps = torch.arange(rank.shape[1] + 1)
+    chosen = (rank < steps[:, None, None]).repeat_interleave(size, 2)[:, :, None, : x.shape[2]]
+    some = max(1, batch // len(x))  # steps at once
+    deleted, inserted = (
+        torch.cat(
+            [
+                _probability(scores, torch.where(part, after, before).flatten(0, 1), target, batch)
+                for part in chosen.split(some)
+            ]
+        ).unflatten(0, (-1, len(x)))
+        for before, after in ((x, baseline), (baseline, x))
+    )
+    return deleted.T, inserted.T
 
 
 def area_under_curve(curve: Tensor) -> Tensor:
@@ -270,12 +277,13 @@ def infidelity(
     predicted, lost = [], []
     with torch.no_grad():
         before = _batched(contrast, x, batch)[:, 0]
-        for _ in range(_PERTURBED):
-            start = torch.from_numpy(rng.integers(1 - size, x.shape[2], len(x)))[:, None]
-            removed = ((times >= start) & (times < start + size))[:, None]
-            predicted.append((evidence * removed).sum((1, 2)))
-            lost.append(before - _batched(contrast, torch.where(removed, baseline, x), batch)[:, 0])
-    p, d = torch.stack(predicted, 1), torch.stack(lost, 1)
+        starts = [torch.from_numpy(rng.integers(1 - size, x.shape[2], len(x))) for _ in range(_PERTURBED)]
+        for some in torch.stack(starts)[:, :, None].split(max(1, batch // len(x))):
+            removed = ((times >= some) & (times < some + size))[:, :, None]
+            predicted.append((evidence * removed).sum((2, 3)))
+            after = _batched(contrast, torch.where(removed, baseline, x).flatten(0, 1), batch)
+            lost.append(before - after.unflatten(0, (-1, len(x)))[..., 0])
+    p, d = torch.cat(predicted).T, torch.cat(lost).T
     scale = (p * d).sum(1) / p.square().sum(1).clamp_min(1e-30)
     return (scale[:, None] * p - d).square().mean(1) / d.square().mean(1).clamp_min(1e-30)
 
