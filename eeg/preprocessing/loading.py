@@ -1,6 +1,6 @@
 """Windows of recordings and corpora: read, examine, clean, cut, cache."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -53,6 +53,35 @@ class Prepared:
     annotated: Annotated
 
 
+@dataclass(frozen=True)
+class _Signal:
+    """A recording as a network's input, before it is cut into windows."""
+
+    recording: Recording  # at the working rate
+    marked: Recording
+    cleaned: mne.io.BaseRaw
+    continuous: list[tuple[int, int]]
+    data: np.ndarray  # (C, T)
+    settings: Preprocessing
+    quality: Quality
+    annotated: Annotated
+    reach: float
+
+    def cut(self, length: float, policy: Policy) -> Windows:
+        try:
+            data, onset = cut_windows(self.data, self.settings.sfreq, length, self.continuous)
+            flawed, in_seizure = unusable_windows(onset, length, self.quality, self.annotated, policy=policy)
+        except DataError as error:
+            raise DataError(f"{recording_file(self.recording.raw)}: {error}") from None
+        usable = ~(flawed | in_seizure)
+        if not usable.all():
+            data, onset = large_arrays.take(data, np.flatnonzero(usable)), onset[usable]
+        whole = self.recording.without_short(max(self.reach, length)).stretches
+        short = len(self.recording.stretches) - len(whole)
+        counts = {"flawed": int(flawed.sum()), "ictal": int(in_seizure.sum()), "short": short}
+        return Windows(data, onset, length, None, None, self.quality, **counts)
+
+
 def prepare(
     recording: Recording,
     settings: Preprocessing,
@@ -84,26 +113,21 @@ def prepare(
     DataError
         The recording cannot be used, or less than half of it is left; the message names the file.
     """
+    signal = _prepare_signal(recording, settings, table)
+    interpolated = tuple(missing_channels(signal.marked.raw, settings.channels))
+    return Prepared(signal.cleaned, signal.cut(length, policy), interpolated, signal.annotated)
+
+
+def _prepare_signal(recording: Recording, settings: Preprocessing, table: Path | None) -> _Signal:
     check_duration(recording, settings)
     source, recording = recording.raw, recording.slowed(settings.working_rate)
-    raw, reach = recording.raw, kernel(recording.raw, settings)
+    reach = kernel(recording.raw, settings)
     quality = examine(recording.without_short(reach), settings.channels)
     marked = mark_bad(recording, quality, settings.channels)
     cleaned = clean(marked, settings)
     continuous, annotated = stretches(cleaned), find_seizures(source, table, settings.ictal)
-    signal = scale(cleaned, continuous, settings, _unflawed(cleaned, quality))
-    try:
-        data, onset = cut_windows(signal, settings.sfreq, length, continuous)
-        flawed, in_seizure = unusable_windows(onset, length, quality, annotated, policy=policy)
-    except DataError as error:
-        raise DataError(f"{recording_file(raw)}: {error}") from None
-    usable = ~(flawed | in_seizure)
-    if not usable.all():
-        data, onset = large_arrays.take(data, np.flatnonzero(usable)), onset[usable]
-    short = len(recording.stretches) - len(recording.without_short(max(reach, length)).stretches)
-    counts = {"flawed": int(flawed.sum()), "ictal": int(in_seizure.sum()), "short": short}
-    windows = Windows(data, onset, length, None, None, quality, **counts)
-    return Prepared(cleaned, windows, tuple(missing_channels(marked.raw, settings.channels)), annotated)
+    data = scale(cleaned, continuous, settings, _unflawed(cleaned, quality))
+    return _Signal(recording, marked, cleaned, continuous, data, settings, quality, annotated, reach)
 
 
 def _unflawed(cleaned: mne.io.BaseRaw, quality: Quality) -> list[tuple[int, int]]:
@@ -135,10 +159,14 @@ def read_windows(
     DataError
         As `prepare`, or the events cannot be read.
     """
-    raw = read_recording(entry.path, preload=False, ears=settings.reference == "mastoids")
-    prepared = prepare(Recording.scan(raw), settings, length, table=entry.seizures, policy=policy)
+    windows = _read_signal(entry, settings).cut(length, policy)
     events = None if entry.events is None else read_events(entry.events)
-    return replace(prepared.windows, label=entry.label, events=events)
+    return replace(windows, label=entry.label, events=events)
+
+
+def _read_signal(entry: Entry, settings: Preprocessing) -> _Signal:
+    raw = read_recording(entry.path, preload=False, ears=settings.reference == "mastoids")
+    return _prepare_signal(Recording.scan(raw), settings, entry.seizures)
 
 
 def unusable_windows(
@@ -274,14 +302,12 @@ def _cached(
 
     The diagnosis and the discharges come from the corpus and are not cached.
     """
-    how = [asdict(settings), length, policy, entry.path.suffix, entry.seizures is not None]
-    name = hash_content(files_of(entry), [*how, _VERSION, mne.__version__, np.__version__, scipy.__version__])
+    name = _cache_name(entry, settings, length, policy)
     found = cache.read_cached(folder, name)
     if found is None:
         windows = read_windows(entry, settings, length, policy=policy)
-        facts = {"onset": windows.onset.tolist(), **windows.account()}
         try:
-            cache.write_cached(folder, name, windows.data, facts)
+            _write(windows, folder, name)
         except DataError as error:
             return windows, str(error)
         found = cache.read_cached(folder, name)  # mapped from the file: memory does not grow with the corpus
@@ -298,3 +324,49 @@ def _cached(
         **{name: facts[name] for name in _LEFT_OUT},
     )
     return stored, ""
+
+
+def _cache_name(entry: Entry, settings: Preprocessing, length: float, policy: Policy) -> str:
+    how = [asdict(settings), length, policy, entry.path.suffix, entry.seizures is not None]
+    return hash_content(files_of(entry), [*how, _VERSION, mne.__version__, np.__version__, scipy.__version__])
+
+
+def _write(windows: Windows, folder: Path, name: str) -> None:
+    cache.write_cached(folder, name, windows.data, {"onset": windows.onset.tolist(), **windows.account()})
+
+
+def cache_windows(
+    corpus: Corpus, settings: Preprocessing, lengths: Sequence[float], folder: Path, *, jobs: int = 1
+) -> None:
+    """Prepare every recording once and cache its windows of several lengths for `load_windows`.
+
+    Parameters
+    ----------
+    corpus
+        The recordings.
+    settings
+        How each is prepared.
+    lengths
+        Seconds of the windows.
+    folder
+        The cache.
+    jobs
+        Number of processes.
+
+    Raises
+    ------
+    DataError
+        A recording cannot be used, or the cache cannot be written.
+    """
+    work = (delayed(_cut_and_cache)(entry, settings, lengths, folder) for entry in corpus.entries)
+    results = Parallel(n_jobs=jobs, return_as="generator")(work)
+    for _ in tqdm(results, desc="recordings", total=len(corpus.entries), disable=None):
+        pass
+
+
+def _cut_and_cache(entry: Entry, settings: Preprocessing, lengths: Sequence[float], folder: Path) -> None:
+    with one_line(entry.path):
+        signal = _read_signal(entry, settings)
+        for length in lengths:
+            name = _cache_name(entry, settings, length, "exclude")
+            _write(signal.cut(length, "exclude"), folder, name)

@@ -35,7 +35,7 @@ def run_in_process(function: Callable[..., _Result], *args: Any) -> _Result:
         If the function raised, or its process died.
     """
     # One executor a job: a process that dies breaks its whole executor.
-    with ProcessPoolExecutor(1, get_context("spawn"), _exit_with_parent) as executor:
+    with ProcessPoolExecutor(1, get_context("spawn"), exit_with_parent) as executor:
         try:
             return executor.submit(function, *args).result()
         except BrokenProcessPool:
@@ -85,7 +85,7 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / _MIB
 
 
-def _exit_with_parent() -> None:
+def exit_with_parent() -> None:
     """End this process when its parent ends, which may have been killed."""
     parent = parent_process()
     assert parent is not None

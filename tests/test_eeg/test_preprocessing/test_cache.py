@@ -13,7 +13,7 @@ from joblib import parallel_config
 
 from eeg.datasets import Corpus, Entry
 from eeg.datasets.fingerprint import hash_content
-from eeg.preprocessing import cache
+from eeg.preprocessing import cache, loading
 from eeg.preprocessing.loading import load_windows
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.windows import Windows
@@ -224,3 +224,19 @@ def test_a_dask_cluster_prepares_the_same(corpus: Corpus, tmp_path: Path) -> Non
     ):
         assert same(loaded(corpus, None, jobs=2), fresh)
         assert same(loaded(corpus, tmp_path / "cache", jobs=2), fresh)
+
+
+def test_windows_of_several_lengths_are_cached_from_one_preparation(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, lengths = tmp_path / "cache", (2.0, 5.0)
+    fresh = [[*load_windows(corpus, SETTINGS, length, progress=False).values()] for length in lengths]
+    prepared = []
+    original = loading.Recording.scan
+    monkeypatch.setattr(loading.Recording, "scan", lambda raw: prepared.append(raw) or original(raw))
+    loading.cache_windows(corpus, SETTINGS, lengths, folder)
+    assert len(prepared) == len(corpus.entries)
+    for length, expected in zip(lengths, fresh, strict=True):
+        cached = load_windows(corpus, SETTINGS, length, folder=folder, progress=False)
+        assert same([*cached.values()], expected)
+    assert len(prepared) == len(corpus.entries)
