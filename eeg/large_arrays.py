@@ -4,12 +4,18 @@ import mmap
 import tempfile
 from collections.abc import Iterator
 from math import prod
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from trainers.mapped import release as release
+
 LARGE = 2**26
 """Bytes from which an array is on disk: several smaller ones together stay far below a gigabyte."""
+
+WINDOWS_IN_MEMORY = 2**30
+"""Bytes of the windows of a corpus in memory; those beyond are mapped from files."""
 
 
 def zeros(shape: tuple[int, ...], dtype: npt.DTypeLike) -> np.ndarray:
@@ -27,16 +33,12 @@ def zeros(shape: tuple[int, ...], dtype: npt.DTypeLike) -> np.ndarray:
     return np.frombuffer(pages, dtype).reshape(shape)
 
 
-def release(array: np.ndarray) -> None:
-    """Release the pages of a mapped array from memory until their next access.
-
-    Not those of a `numpy.memmap`: a copy on write would lose what was written.
-    """
-    base: object = array
-    while isinstance(base, np.ndarray | memoryview) and not isinstance(base, np.memmap):
-        base = base.base if isinstance(base, np.ndarray) else base.obj
-    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):  # Windows trims by itself
-        base.madvise(mmap.MADV_DONTNEED)
+def to_file(array: np.ndarray, path: Path) -> np.memmap:
+    """Write an array to a new file ``*.npy`` and return it mapped from there, as a private copy."""
+    np.save(path, array, allow_pickle=False)
+    mapped = np.load(path, mmap_mode="c", allow_pickle=False)
+    assert isinstance(mapped, np.memmap)
+    return mapped
 
 
 def row_blocks(array: np.ndarray, rows: int = 64) -> Iterator[np.ndarray]:

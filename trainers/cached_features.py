@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from hebbian.rule import evaluating
 from trainers.data.batches import Augment, TrainingData
+from trainers.data.rows import Inputs
 from trainers.errors import DataError
 
 
@@ -34,7 +35,7 @@ class Cache:
     folder: Path | None = None
 
     @torch.no_grad()
-    def __call__(self, part: nn.Module, x: Tensor, batch: int = 512) -> Tensor:
+    def __call__(self, part: nn.Module, x: Inputs, batch: int = 512) -> Tensor:
         """Return the outputs of ``part``, in eval mode, for ``x`` (N, ...), computed ``batch`` at a time.
 
         Raises

@@ -280,11 +280,12 @@ class _Training:
             return rule
         readout = last_linear(model)
         feed = feed.plain().through(nn.Sequential(Features(model, readout)))
-        scaling = fit_scaling(feed.data.x, self.recipe.scale)
+        features = feed.data.x[:]
+        scaling = fit_scaling(features, self.recipe.scale)
         held_out = feed.data.held_out
         data = replace(
             feed.data,
-            x=scaling.apply_(feed.data.x),
+            x=scaling.apply_(features),
             held_out=held_out and (scaling(held_out[0]), held_out[1]),
         )
         if self.recipe.classifier is not None:

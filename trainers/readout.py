@@ -169,7 +169,7 @@ class ClassifierReadout(Rule):
 
 def fit_classifier(classifier: Any, data: TrainingData) -> Any:
     """Fit a scikit-learn classifier to features (N, D) and targets, (N,) or (N, 1)."""
-    return classifier.fit(data.x.cpu().numpy(), data.y.flatten().long().cpu().numpy())
+    return classifier.fit(data.x[:].cpu().numpy(), data.y.flatten().long().cpu().numpy())
 
 
 def _scores(classifier: Any, h: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eeg.models.embedding import embed
+from trainers.data.rows import Inputs
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Prototypes:
     control: Tensor
 
 
-def choose(network: nn.Module, x: Tensor, y: Tensor, number: int, seed: int) -> Prototypes:
+def choose(network: nn.Module, x: Inputs, y: Tensor, number: int, seed: int) -> Prototypes:
     """Return ``number`` windows of each class that stand for the others, or all where there are fewer.
 
     k-means groups the directions of what the network's readout is given; of each group the window nearest
@@ -48,7 +49,7 @@ def choose(network: nn.Module, x: Tensor, y: Tensor, number: int, seed: int) -> 
     return Prototypes(of_class(positive), of_class(~positive))
 
 
-def directions(network: nn.Module, x: Tensor) -> Tensor:
+def directions(network: nn.Module, x: Inputs) -> Tensor:
     """Return the unit vectors (N, D) of windows (N, C, T) before the readout (0 stays 0)."""
     return F.normalize(embed(network, x), dim=1)
 

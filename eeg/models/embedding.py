@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from eeg.models.local_readout import OwnReadout
+from trainers.data.rows import Inputs
 
 
 def find_readout(network: nn.Module) -> nn.Linear | None:
@@ -16,7 +17,7 @@ def find_readout(network: nn.Module) -> nn.Linear | None:
 
 
 @torch.no_grad()
-def embed(network: nn.Module, x: Tensor, batch: int = 64) -> Tensor:
+def embed(network: nn.Module, x: Inputs, batch: int = 64) -> Tensor:
     """Return the input of a network's readout (`find_readout`) for windows, (N, C, T) -> (N, D).
 
     Raises

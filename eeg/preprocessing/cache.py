@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from eeg import large_arrays
 from eeg.datasets.fingerprint import hash_facts
 from trainers.errors import DataError
 from trainers.files import replacing
@@ -18,6 +19,7 @@ def read_cached(folder: Path, name: str) -> tuple[np.ndarray, dict[str, Any]] | 
         stored = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
         array = np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False)
         intact = stored["digest"] == _digest(name, array, stored["facts"])
+        large_arrays.release(array)
         return (array, stored["facts"]) if intact else None
     except (OSError, ValueError, EOFError, KeyError, TypeError):
         return None

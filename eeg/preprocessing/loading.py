@@ -26,6 +26,7 @@ from eeg.preprocessing.recording import Recording
 from eeg.preprocessing.windows import _LEFT_OUT, Windows, cut_windows
 from trainers.errors import DataError, one_line
 from trainers.files import sweep
+from trainers.mapped import allow_open_files
 from trainers.provenance import from_plain
 
 _VERSION = 5  # of the preparation: what another version cached is not used
@@ -221,6 +222,7 @@ def load_windows(
     *,
     policy: Policy = "exclude",
     folder: Path | None = None,
+    overflow: Path | None = None,
     jobs: int = 1,
     progress: bool = True,
     on_error: Callable[[Entry, DataError], None] | None = None,
@@ -241,6 +243,9 @@ def load_windows(
     folder
         A cache of prepared recordings.  Several programs may use it at once, and one that is killed leaves it
         intact.  What is damaged there is prepared again; what cannot be written is not cached.
+    overflow
+        A folder for windows beyond the first gigabyte, which are mapped from there; all are in memory by
+        default.
     jobs
         Number of processes, unless ``joblib.parallel_config`` sets a cluster.
     progress
@@ -255,6 +260,8 @@ def load_windows(
     DataError
         A recording cannot be used, or none can.
     """
+    if folder is not None or overflow is not None:
+        allow_open_files()
     if folder is not None:
         with suppress(OSError):
             sweep(folder)
@@ -262,11 +269,16 @@ def load_windows(
         delayed(_attempt)(entry, settings, length, policy, folder) for entry in corpus.entries
     )
     loaded: dict[Entry, Windows] = {}
+    room = large_arrays.WINDOWS_IN_MEMORY
     bar = tqdm(results, desc="recordings", total=len(corpus.entries), disable=None if progress else True)
     uncached = ""
     for entry, (result, problem) in zip(corpus.entries, bar, strict=True):
         uncached = uncached or problem
         if isinstance(result, Windows):
+            if overflow is not None and not isinstance(result.data, np.memmap):
+                room -= result.data.nbytes
+                if room < 0:
+                    result = _moved(result, overflow / f"{len(loaded)}.npy")
             loaded[entry] = result
         elif on_error is None:
             raise result
@@ -277,6 +289,16 @@ def load_windows(
     if not loaded:
         raise DataError(f"{corpus.name}: none of its {len(corpus.entries)} recordings can be used")
     return loaded
+
+
+def _moved(windows: Windows, path: Path) -> Windows:
+    try:
+        return replace(windows, data=large_arrays.to_file(windows.data, path))
+    except OSError as error:
+        raise DataError(
+            f"{path.parent}: windows that exceed the memory cannot be written ({error.strerror or error}); "
+            "free space there, or specify --cache on another disk"
+        ) from error
 
 
 def _attempt(

@@ -115,7 +115,49 @@ def cut_windows(
     return windows, np.array(starts) / sfreq
 
 
-def training_examples(windows: Windows) -> tuple[np.ndarray, np.ndarray]:
+@dataclass(frozen=True)
+class Examples:
+    """Windows of a recording and those shifted by half a length: gathered by index, nothing is copied before.
+
+    Parameters
+    ----------
+    windows
+        (N, C, T), of the recording.
+    row
+        (K,) the window of each example.
+    shifted
+        (K,) bool, whether the example is the second half of the window and the first half of the next.
+    """
+
+    windows: np.ndarray
+    row: np.ndarray
+    shifted: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of all examples, (K, C, T)."""
+        return len(self), *self.windows.shape[1:]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The data type of the examples."""
+        return self.windows.dtype
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def __getitem__(self, index: np.ndarray | slice) -> np.ndarray:
+        """Return a new array of some of the examples."""
+        row, shifted = self.row[index], self.shifted[index]
+        examples: np.ndarray = np.array(self.windows[row])
+        half, before = self.windows.shape[2] // 2, row[shifted]
+        first, second = self.windows[before, :, half:], self.windows[before + 1, :, :half]
+        examples[shifted] = np.concatenate([first, second], axis=2)
+        large_arrays.release(self.windows)
+        return examples
+
+
+def training_examples(windows: Windows) -> tuple[Examples, np.ndarray]:
     """Return the windows for training on annotated discharges.
 
     These are the windows of the recording and those shifted by half a length between neighbours, without
@@ -124,7 +166,7 @@ def training_examples(windows: Windows) -> tuple[np.ndarray, np.ndarray]:
     Returns
     -------
     data
-        (K, C, T) float32.
+        (K, C, T).
     positive
         (K,) bool.
 
@@ -139,9 +181,9 @@ def training_examples(windows: Windows) -> tuple[np.ndarray, np.ndarray]:
     half, second = size // 2, windows.length / size
     # Where a window was left out, its neighbours do not adjoin.
     next_to = np.flatnonzero(np.diff(windows.onset) < windows.length + second / 2)
-    between = np.concatenate([windows.data[next_to, :, half:], windows.data[next_to + 1, :, :half]], axis=2)
-    data = np.concatenate([windows.data, between])
+    row = np.concatenate([np.arange(len(windows.data)), next_to])
     onset = np.concatenate([windows.onset, windows.onset[next_to] + half * second])
     fraction = contained_fraction(onset, windows.length, *windows.events)
     clear = (fraction == 0) | (fraction >= _WHOLE)
-    return data[clear], fraction[clear] > 0
+    shifted = np.arange(len(row)) >= len(windows.data)
+    return Examples(windows.data, row[clear], shifted[clear]), fraction[clear] > 0

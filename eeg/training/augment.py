@@ -21,6 +21,7 @@ from torch.nn.functional import avg_pool1d
 from eeg.io.electrodes import MONTAGE
 from eeg.labels import AUGMENTATIONS
 from trainers.data.batches import Augment
+from trainers.data.rows import Inputs
 
 _ORDER, _TERMS, _RIDGE = 4, 50, 1e-5  # Perrin et al. 1989: m, and how far the series is summed
 
@@ -109,7 +110,7 @@ class BackgroundMix:
     both classes.
     """
 
-    backgrounds: Tensor
+    backgrounds: Inputs
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Add another background to every window."""
@@ -131,7 +132,7 @@ class Compose:
 
 
 def augmentation(
-    names: Sequence[str], channels: Sequence[str], backgrounds: Tensor, rng: np.random.Generator
+    names: Sequence[str], channels: Sequence[str], backgrounds: Inputs, rng: np.random.Generator
 ) -> Augment:
     """Return the augmentations called ``names``, one after the other.
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from eeg.models.pooling import Pooling
 from trainers.data.batches import Augment
+from trainers.data.rows import Inputs
 
 
 class Pooled(nn.Module):
@@ -62,7 +63,7 @@ class Bags:
         If ``bags`` is odd or a class has no subject.
     """
 
-    subjects: Sequence[Tensor]
+    subjects: Sequence[Inputs]
     labels: Tensor
     generator: torch.Generator
     bags: int = 4
@@ -88,7 +89,7 @@ class Bags:
                 x = self.augment(x.flatten(0, 1), self.generator).view(x.shape)
             yield x, self.labels[drawn].to(x)[:, None]
 
-    def _bag(self, windows: Tensor) -> Tensor:
+    def _bag(self, windows: Inputs) -> Tensor:
         size = min(self.windows, max(map(len, self.subjects)))
         return windows[self._some(torch.arange(len(windows)), size)]
 

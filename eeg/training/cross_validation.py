@@ -13,6 +13,7 @@ import torch
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
+from eeg import large_arrays
 from eeg.datasets import Entry, splits
 from eeg.detector.calibration import Calibration, fit_calibration
 from eeg.detector.detector import network_logits
@@ -24,6 +25,7 @@ from eeg.training.fit import Loaded, Model, fit_model
 from eeg.training.plan import Plan, describe_model
 from trainers.errors import DataError, concerning
 from trainers.files import partial_folder
+from trainers.mapped import allow_open_files
 
 _INNER = 0.25
 """Fraction of a fold's training subjects that the choice of an aggregation is made on."""
@@ -113,6 +115,7 @@ def cross_validate(
     with ExitStack() as stack:
         if jobs > 1:
             # Not left to joblib, whose files any user can read, and which remain if the program is killed.
+            allow_open_files()
             place = folder or Path(tempfile.gettempdir())
             try:
                 loaded = _mapped(loaded, stack.enter_context(partial_folder(place / "windows")))
@@ -135,12 +138,13 @@ def cross_validate(
 
 
 def _mapped(loaded: Loaded, folder: Path) -> dict[Entry, Windows]:
-    """Return windows mapped from files in ``folder``: processes share them, but not what they change."""
+    """Return windows mapped from files, new ones in ``folder``, so that processes share them."""
     shared = {}
     for number, (entry, windows) in enumerate(loaded.items()):
-        file = folder / f"{number}.npy"
-        np.save(file, windows.data)
-        shared[entry] = replace(windows, data=np.load(file, mmap_mode="c"))
+        data = windows.data
+        if not isinstance(data, np.memmap):
+            data = large_arrays.to_file(data, folder / f"{number}.npy")
+        shared[entry] = replace(windows, data=data)
     return shared
 
 

@@ -27,6 +27,7 @@ from eeg.training.plan import Plan, bag_plan, last_phase, recipe
 from hebbian.backprop import Backprop
 from hebbian.registry import build
 from trainers.data.batches import Augment, Batches, TrainingData
+from trainers.data.rows import Inputs, Rows
 from trainers.errors import DataError
 from trainers.phases import RunOptions, descend, train_rule
 from trainers.recipes import Phase
@@ -198,8 +199,7 @@ def _fit(
         network = registry.build_model(plan.model, x.shape[1], x.shape[2], classes)
     augment = _augmentation(plan, training)
     if plan.finetune:
-        more = [torch.from_numpy(windows) for windows in unlabelled]
-        pretrain(plan, network, torch.cat([x, *more]), augment, callbacks)
+        pretrain(plan, network, Rows([*x.arrays, *unlabelled]), augment, callbacks)
         plan = replace(plan, rule="backprop", finetune=False)
     if plan.labels == "bag":
         fit_bags(plan, network, training, recipe(plan).learn, callbacks)
@@ -215,23 +215,26 @@ def _fit(
     return OwnReadout(rule).eval() if has_own_readout(plan.rule) else network.eval()
 
 
-def stack_examples(training: Sequence[Windows], labels: Labels) -> tuple[Tensor, Tensor, Tensor]:
+def stack_examples(training: Sequence[Windows], labels: Labels) -> tuple[Rows, Tensor, Tensor]:
     """Return windows (N, C, T), labels 0 or 1 (N, 1) and the index of the recording of each window (N,)."""
     pairs = [training_examples(w) if labels == "events" else (w.data, targets(w, labels)) for w in training]
-    x = torch.from_numpy(np.concatenate([x for x, _ in pairs]))
     y = torch.from_numpy(np.concatenate([y for _, y in pairs])).float()[:, None]
-    return x, y, torch.arange(len(pairs)).repeat_interleave(torch.tensor([len(y) for _, y in pairs]))
+    return (
+        Rows([x for x, _ in pairs]),
+        y,
+        torch.arange(len(pairs)).repeat_interleave(torch.tensor([len(y) for _, y in pairs])),
+    )
 
 
 def _augmentation(plan: Plan, training: Sequence[Windows]) -> Augment:
     """Return the plan's augmentations; the windows of controls are the backgrounds."""
-    backgrounds = torch.from_numpy(np.concatenate([w.data for w in training if w.label == 0]))
+    backgrounds = Rows([w.data for w in training if w.label == 0])
     rng = np.random.default_rng(plan.seed)
     return augmentation(plan.augment, plan.preprocessing.channels, backgrounds, rng)
 
 
 def pretrain(
-    plan: Plan, network: nn.Module, x: Tensor, augment: Augment, callbacks: Sequence[object] = ()
+    plan: Plan, network: nn.Module, x: Inputs, augment: Augment, callbacks: Sequence[object] = ()
 ) -> None:
     """Train a network on windows ``x`` (N, C, T) by the plan's rule, which has no labels.
 
@@ -277,7 +280,7 @@ def fit_bags(
         The schedule, the callbacks of the trainer and the name of the phase.
     """
     labels = torch.tensor([int(w.label == 1) for w in subjects])
-    windows = [torch.from_numpy(w.data) for w in subjects]
+    windows = [Rows([w.data]) for w in subjects]
     with _seeded(plan.seed) as generator:
         bags = Bags(windows, labels, generator, augment=_augmentation(plan, subjects))
         rule = Backprop(Pooled(network, POOLINGS[plan.aggregation]), nn.BCEWithLogitsLoss())

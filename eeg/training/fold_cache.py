@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eeg import large_arrays
 from eeg.datasets import Entry
 from eeg.datasets.fingerprint import file_hash, hash_facts
 from eeg.datasets.splits import SubjectSplit
@@ -77,9 +78,10 @@ def _user_code(model: str) -> str | None:
 def windows_digest(windows: Windows) -> str:
     """Return a hash of what a model learns from a recording."""
     events = windows.events and [times.tolist() for times in windows.events]
-    return hash_facts(
-        [windows.data.shape, windows.length, windows.onset.tolist(), windows.label, events], windows.data.data
-    )
+    facts = [windows.data.shape, windows.length, windows.onset.tolist(), windows.label, events]
+    digest = hash_facts(facts, windows.data.data)
+    large_arrays.release(windows.data)
+    return digest
 
 
 def corpus_windows_digest(loaded: Mapping[Entry, Windows]) -> str:

@@ -84,6 +84,7 @@ def load_corpus(
     *,
     unlabelled: bool = False,
     cache: Path | None = None,
+    overflow: Path | None = None,
     jobs: int = 1,
     on_error: OnError | None = None,
     on_message: OnMessage | None = None,
@@ -100,6 +101,8 @@ def load_corpus(
         Load the recordings without a diagnosis too.
     cache
         A folder that stores the windows for later calls.
+    overflow
+        A folder for what exceeds the memory; see `eeg.preprocessing.loading.load_windows`.
     jobs
         Number of processes.
     on_error
@@ -126,6 +129,7 @@ def load_corpus(
         settings.window,
         policy=settings.quality,
         folder=cache,
+        overflow=overflow,
         jobs=jobs,
         on_error=on_error,
         on_message=on_message,

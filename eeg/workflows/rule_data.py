@@ -58,7 +58,7 @@ def _balanced(
 ) -> tuple[Tensor, Tensor]:
     """Return all windows with a discharge and equally many, drawn by ``rng``, without."""
     data, positive = zip(*(training_examples(loaded[entry]) for entry in entries), strict=True)
-    x, y = np.concatenate(data), np.concatenate(positive)
+    x, y = np.concatenate([examples[:] for examples in data]), np.concatenate(positive)
     with_one, without = np.flatnonzero(y), np.flatnonzero(~y)
     if not 0 < len(with_one) <= len(without):
         raise DataError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
@@ -39,7 +40,7 @@ from eeg.workflows.corpus import OnError, OnMessage, load_corpus, usable
 from eeg.workflows.run_folder import PARTS, RECORD, begin, finish, finished, open_run_folder, started
 from trainers.callbacks import Progress
 from trainers.errors import DataError, SettingsError, concerning
-from trainers.files import replacing
+from trainers.files import partial_folder, replacing
 from trainers.provenance import from_plain, read_record, versions, write_record
 from visualizers.tensorboard import TensorBoard
 
@@ -149,18 +150,20 @@ def train(
             shutil.rmtree(out / PARTS, ignore_errors=True)  # of a training killed after its last record
             return read_run(out, plan)
         design.split(splits.diagnosed(corpus), seed)  # refused before anything is loaded
-        loaded = load_corpus(
-            corpus,
-            plan,
-            unlabelled=plan.finetune,
-            cache=cache,
-            jobs=jobs,
-            on_error=on_error,
-            on_message=on_message,
-        )
-        if on_message is not None:
-            on_message(describe_plan(plan, corpus))
-        return train_plan(plan, corpus, loaded, design, out=out, jobs=jobs, on_message=on_message)
+        with partial_folder((out or Path(tempfile.gettempdir())) / "windows") as overflow:
+            loaded = load_corpus(
+                corpus,
+                plan,
+                unlabelled=plan.finetune,
+                cache=cache,
+                overflow=overflow,
+                jobs=jobs,
+                on_error=on_error,
+                on_message=on_message,
+            )
+            if on_message is not None:
+                on_message(describe_plan(plan, corpus))
+            return train_plan(plan, corpus, loaded, design, out=out, jobs=jobs, on_message=on_message)
 
 
 def train_plan(

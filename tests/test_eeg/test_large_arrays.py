@@ -55,9 +55,10 @@ def test_some_rows_are_evenly_spread_and_no_more_than_asked_for(rows: int, most:
         np.testing.assert_array_equal(found, np.arange(rows))
 
 
-def test_what_was_written_to_a_copy_of_a_file_stays(tmp_path: Path) -> None:
-    np.save(tmp_path / "kept.npy", np.zeros((100, 8192)))
-    copy = np.load(tmp_path / "kept.npy", mmap_mode="c")
-    for block in large_arrays.row_blocks(np.asarray(copy)):
+def test_an_array_on_file_is_as_its_file_after_every_release(tmp_path: Path) -> None:
+    array = np.arange(100.0 * 8192).reshape(100, 8192)
+    mapped = large_arrays.to_file(array, tmp_path / "kept.npy")
+    for block in large_arrays.row_blocks(np.asarray(mapped)):
         block += 1
-    assert copy.all()
+    np.testing.assert_array_equal(mapped, array)
+    np.testing.assert_array_equal(np.load(tmp_path / "kept.npy"), array)

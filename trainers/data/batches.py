@@ -1,4 +1,4 @@
-"""Data sets as tensors in memory: batches, training data, and training-test splits."""
+"""Data sets as tensors or rows of arrays: batches, training data, and training-test splits."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from hebbian.rule import Criterion, check_classes
+from trainers.data.rows import Inputs, Rows
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 """Maps inputs (N, ...) and a generator to altered inputs of the same shape and targets."""
 
 
 class Batches:
-    """Batches (x, y) of tensors in memory, in a new order each epoch.
+    """Batches (x, y) of data sets, in a new order each epoch.
 
     Parameters
     ----------
     x
-        Inputs (N, ...).
+        Inputs (N, ...), in memory or `trainers.data.rows.Rows`.
     y
         Targets (N, ...); None for unsupervised rules.
     size
@@ -50,7 +51,7 @@ class Batches:
 
     def __init__(
         self,
-        x: Tensor,
+        x: Inputs,
         y: Tensor | None,
         size: int,
         generator: torch.Generator | None = None,
@@ -116,7 +117,7 @@ class TrainingData:
     Parameters
     ----------
     x
-        Inputs (N, ...).
+        Inputs (N, ...), in memory or `trainers.data.rows.Rows`.
     y
         Targets: classes (N,), int64, or for one logit (N, 1), float.
     classes
@@ -132,7 +133,7 @@ class TrainingData:
         Relative sampling frequencies (N,); by default each sample is drawn once an epoch.
     """
 
-    x: Tensor
+    x: Inputs
     y: Tensor
     classes: int
     criterion: Criterion = F.cross_entropy
@@ -248,7 +249,7 @@ def _is_binary(criterion: Criterion) -> bool:
     return criterion is F.binary_cross_entropy_with_logits or isinstance(criterion, nn.BCEWithLogitsLoss)
 
 
-def require_finite(name: str, x: Tensor, batch: int = 4096) -> None:
+def require_finite(name: str, x: Inputs, batch: int = 4096) -> None:
     """Raise `ValueError` that names the first sample of ``x`` (N, ...) with NaN or infinite values."""
     if not x.is_floating_point():
         return
@@ -262,10 +263,11 @@ def require_finite(name: str, x: Tensor, batch: int = 4096) -> None:
             )
 
 
-def tensor_digest(tensors: Iterable[Tensor]) -> str:
+def tensor_digest(tensors: Iterable[Inputs]) -> str:
     """Return the SHA-256 of the types, shapes and values of ``tensors``, in hex."""
     result = hashlib.sha256()
     for tensor in tensors:
         result.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-        result.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        for part in tensor.split(4096) if isinstance(tensor, Rows) else [tensor]:
+            result.update(part.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return result.hexdigest()

@@ -240,3 +240,15 @@ def test_windows_of_several_lengths_are_cached_from_one_preparation(
         cached = load_windows(corpus, SETTINGS, length, folder=folder, progress=False)
         assert same([*cached.values()], expected)
     assert len(prepared) == len(corpus.entries)
+
+
+def test_windows_beyond_the_limit_are_mapped_from_files(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh = loaded(corpus, None)
+    monkeypatch.setattr("eeg.large_arrays.WINDOWS_IN_MEMORY", fresh[0].data.nbytes)
+    moved = loaded(corpus, None, overflow=tmp_path)
+    assert [isinstance(w.data, np.memmap) for w in moved] == [False, True]
+    assert same(moved, fresh)
+    with pytest.raises(DataError, match=r"cannot be written .*free space there, or specify --cache"):
+        loaded(corpus, None, overflow=tmp_path / "missing")

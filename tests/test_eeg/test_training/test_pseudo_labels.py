@@ -91,7 +91,8 @@ def test_each_window_has_its_label_in_spite_of_rounding(
     n = len(positive)
     x = np.arange(n, dtype=np.float32)[:, None, None].repeat(2, -1)
     windows = annotate(Windows(x, first + np.arange(n) * length, length, 1, None), np.array(positive, bool))
-    data, discharge = training_examples(windows)
+    examples, discharge = training_examples(windows)
+    data = examples[:]
     assert discharge[:n].tolist() == positive
     np.testing.assert_array_equal(data[:n], x)
     # Of those shifted by half a length there stay what touches no discharge.
