@@ -19,6 +19,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
+from eeg import large_arrays
 from eeg.datasets import Corpus, Entry, open_corpus
 from eeg.datasets.fingerprint import file_hash, fingerprint
 from eeg.datasets.splits import split_folds
@@ -687,3 +688,14 @@ def test_a_fingerprint_is_of_contents_and_not_of_names(tmp_path: Path) -> None:
     assert a == "6b86b273ff34fce1"  # the SHA-256 of "1" begins so
     entries = [Entry(path, "s", 1) for path in paths]
     assert fingerprint(entries) == fingerprint(entries[::-1]) == sorted([a, b, c])
+
+
+@pytest.mark.parametrize("labels", ["events", "recording", "bag"])
+def test_weights_are_the_same_from_mapped_recordings(labels: str, tmp_path: Path) -> None:
+    plan = replace(PLAN, labels=labels, augment=("background-mix",), aggregation="noisy-or", epochs=1)  # type: ignore[arg-type]
+    training = [*tiny(4).values()]
+    mapped = [
+        replace(w, data=large_arrays.to_file(w.data, tmp_path / f"{i}.npy")) for i, w in enumerate(training)
+    ]
+    one, other = (fit.fit_network(plan, of).state_dict() for of in (training, mapped))
+    assert all(torch.equal(one[name], other[name]) for name in one)
