@@ -33,6 +33,7 @@ from eeg.training.augment import augmentation
 from eeg.training.plan import Plan, recipe
 from trainers.comparison.table import text
 from trainers.data.batches import Augment, TrainingData
+from trainers.data.rows import Inputs
 from trainers.phases import RunOptions, train_rule
 
 PATHS = {name: RESULTS / f"label_efficiency_{name}.jsonl" for name in ("simulated", "guinea-bissau")}
@@ -100,7 +101,7 @@ def learned(plan: Plan, way: str, labelled: Sequence[Windows], first: Callable[[
     return network.eval()
 
 
-def new(plan: Plan, x: Tensor) -> nn.Sequential:
+def new(plan: Plan, x: Inputs) -> nn.Sequential:
     """Return a network as a seed draws it."""
     with torch.random.fork_rng():
         torch.manual_seed(plan.seed)

@@ -151,7 +151,7 @@ def test_subjects_count_the_same_however_many_recordings_they_have(
         fit.fit_model(plan, loaded, list(loaded))
     whose = {x.tobytes(): e.subject for e, w in loaded.items() for x in w.data}
     drawn = dict.fromkeys("abcde", 0.0)
-    for x, weight in zip(seen["x"].numpy(), seen["weights"], strict=True):
+    for x, weight in zip(seen["x"][:].numpy(), seen["weights"], strict=True):
         drawn[whose[x.tobytes()]] += float(weight)
     classes = [[drawn[n] for n in names] for names in ("ade", "bc")]
     for of_class in classes:
