@@ -239,8 +239,8 @@ def _directions(z: Tensor) -> Tensor:
 def similarity_loss(a: Tensor, b: Tensor) -> Tensor:
     """Return the mean squared difference between a aᵀ and b bᵀ, for ``a`` (N, D) and ``b`` (N, K).
 
-    The squared Frobenius norm of a aᵀ - b bᵀ is that of aᵀ a, less twice that of aᵀ b, plus that of bᵀ b, which needs
-    no (N, N) matrix where N > D.
+    The squared Frobenius norm of a aᵀ - b bᵀ is that of aᵀ a, less twice that of aᵀ b, plus that of bᵀ b,
+    which needs no (N, N) matrix where N > D.
     """
     own = a.T @ a if len(a) > a.shape[1] else a @ a.T
     squares = own.square().sum() - 2 * (a.T @ b).square().sum() + (b.T @ b).square().sum()
