@@ -125,7 +125,7 @@ class Sanger:
         return y, predicted / len(y)
 
 
-_UNITS = 128
+_UNITS = 128  # of a block, small beside a layer and large enough for fast products
 
 
 def _refuse_groups(plasticity: Plasticity, layer: Synaptic) -> None:

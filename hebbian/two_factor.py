@@ -160,6 +160,11 @@ def update(
         out = out - layer.bias.view(-1, *[1] * (0 if isinstance(layer, nn.Linear) else len(layer.stride)))
     u = rows(out.to(dtype), layer)
     gate, decay = plasticity(u, w.flatten(1))
+    if decay.shape not in (w.shape[:1], w.flatten(1).shape):
+        raise ValueError(
+            f"{plasticity} returns a decay of shape {tuple(decay.shape)}; expected a factor for each unit "
+            f"{tuple(w.shape[:1])}, or the term that is subtracted {tuple(w.flatten(1).shape)}"
+        )
     change = _growth(layer, x, gate, u, out).flatten(1).div_(len(u))
     if decay.ndim == 1:
         change.addcmul_(decay[:, None], w.flatten(1), value=-1)

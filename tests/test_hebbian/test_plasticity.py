@@ -358,3 +358,10 @@ def test_winners_are_the_same_gate_as_a_tensor():
     gate = winners.dense(torch.zeros(2, 4))
     assert gate.tolist() == [[-0.5, 0, 1, 0], [0, 1, 0, -0.5]]
     assert winners.sum(values, 4).tolist() == [-3.5, 11, 5, -6.5]
+
+
+def test_a_decay_of_another_shape_is_refused():
+    model = nn.Sequential(nn.Linear(5, 3))
+    rule = Hebbian(model, {"0": lambda u, w: (u, u.T @ u)})
+    with pytest.raises(ValueError, match=r"decay of shape \(3, 3\); expected .*\(3,\), or .*\(3, 5\)"):
+        rule(torch.ones(4, 5))
