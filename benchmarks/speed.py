@@ -2,7 +2,7 @@
 
 Every row compares processor time with that of a baseline, measured alternately in one run, on one thread:
 the two products that any two-factor rule needs, a step of backprop, a hand-written training loop, MNE's own
-filters, Captum as in its tutorial.  A row is measured once for each commit and machine; results are lines of
+reference, filter and resampling.  A row is measured once for each commit and machine; results are lines of
 benchmarks/results/speed.jsonl.  Run it on an idle machine.
 """
 
@@ -17,13 +17,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import mne
+import numpy as np
 import torch
 import torch.nn.functional as F
+from threadpoolctl import threadpool_limits
 from timing import Row, run
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from eeg.io.electrodes import TEN_TWENTY
+from eeg.preprocessing.pipeline import Preprocessing, clean
+from eeg.preprocessing.quality import examine
+from eeg.preprocessing.recording import Recording
 from hebbian import Backprop, Hebbian, Krotov, Sanger, SoftHebb, build, find_rule, hebb, list_rules, oja
 from hebbian.two_factor import Plasticity
 from trainers.callbacks import max_normalise
@@ -51,7 +58,7 @@ def _step(rule: nn.Module, optimizer: torch.optim.Optimizer, *batch: Tensor) -> 
     optimizer.step()
 
 
-# An epoch of Krotov & Hopfield 2019, by tenths
+# A tenth of an epoch of Krotov & Hopfield 2019
 
 
 def _krotov() -> tuple[Tensor, nn.Module, nn.Module, torch.optim.Optimizer]:
@@ -204,6 +211,30 @@ def tensorboard() -> tuple[Work, Work]:
     return train, logged
 
 
+# An hour of EEG
+
+
+def prepare_hour(examined: bool) -> tuple[Work, Work]:
+    """Return MNE's calls of docs/preprocessing.md, and ours, with or without the examination."""
+    volts = np.random.default_rng(0).normal(0, 2e-5, (len(TEN_TWENTY), 3600 * 256))
+    raw = mne.io.RawArray(volts, mne.create_info(list(TEN_TWENTY), 256, "eeg"), verbose="error")
+    settings = Preprocessing(TEN_TWENTY)
+
+    def by_mne() -> None:
+        work = raw.copy().set_eeg_reference("average", verbose="error")
+        work.filter(0.5, 45, h_trans_bandwidth=5, verbose="error").resample(
+            128, method="fft", verbose="error"
+        )
+
+    def ours() -> None:
+        recording = Recording.scan(raw)
+        if examined:
+            examine(recording, TEN_TWENTY)
+        clean(recording, settings)
+
+    return by_mne, ours
+
+
 # The commands
 
 
@@ -234,6 +265,9 @@ def rows() -> Iterator[Row]:
             prepare, predict = (partial(f, name, batch) for f in (rule_step, predicted))
             goal = STEP_GOALS.get(name)
             yield Row("step", f"{name}, batch {batch}", "backprop", goal, prepare, predict=predict)
+    hour = "an hour, 19 channels, 256 Hz"
+    for title, examined, goal in ((f"{hour}: clean", False, 0.2), (f"{hour}: examine and clean", True, 0.5)):
+        yield Row("preprocessing", title, "MNE's calls", goal, partial(prepare_hour, examined), pairs=5)
     for name, module in (("eeg", "eeg"), ("hebbian", "trainers")):
         arguments = partial(command, "-m", module, "--help")
         yield Row("command", f"{name} --help", "python -c pass", None, arguments)
@@ -245,6 +279,7 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="also rows that were measured at this commit")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    threadpool_limits(1)
     run([row for row in rows() if not options.table or row.table in options.table], options.again)
 
 
