@@ -206,15 +206,14 @@ def _is_plain(model: nn.Module) -> bool:
 
     Then each layer is called once, and what follows the last layer of a rule changes nothing.
     """
-    for module in model.modules():
-        if module._buffers or module._forward_hooks or module._forward_pre_hooks:
-            return False
-        children = [*module._modules.values()]
-        if children and (
-            type(module).forward is not nn.Sequential.forward or len(set(children)) < len(children)
-        ):
-            return False
-    return True
+    modules = [module for _, module in model.named_modules(remove_duplicate=False)]
+    return len(set(modules)) == len(modules) and not any(
+        module._buffers
+        or module._forward_hooks
+        or module._forward_pre_hooks
+        or (module._modules and type(module).forward is not nn.Sequential.forward)
+        for module in modules
+    )
 
 
 @torch.no_grad()

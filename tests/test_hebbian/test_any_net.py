@@ -623,3 +623,12 @@ def test_without_a_criterion_what_follows_the_last_layer_runs_only_if_it_can_mat
     after.register_forward_hook(lambda *_: None)
     rule(x)
     assert after.calls == calls + 1
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_without_a_criterion_a_layer_that_occurs_twice_in_a_chain_is_refused(nested):
+    layer = nn.Linear(20, 20).double()
+    chain = [nn.Sequential(layer), nn.Sequential(layer)] if nested else [layer, layer]
+    model = nn.Sequential(*chain)
+    with pytest.raises(RuntimeError, match="called more than once"):
+        Hebbian(model, {weight_layers(model)[0]: oja})(batch(8, 20)[0])
