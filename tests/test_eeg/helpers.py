@@ -30,6 +30,7 @@ from eeg.preprocessing.loading import prepare
 from eeg.preprocessing.pipeline import Preprocessing, clean, scale
 from eeg.preprocessing.recording import Recording
 from eeg.preprocessing.windows import Windows
+from eeg.reporting import figures
 from tests.helpers import ROOT
 
 
@@ -40,6 +41,13 @@ def drawing_few_resamples() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(metrics, "bootstrap_interval", lambda *data, seed, resamples: few(*data, seed=seed))
         yield
+
+
+def leave_out_figures(patch: pytest.MonkeyPatch) -> None:
+    """Leave the figures out of reports and boards."""
+    for name in vars(figures).keys() - {"draw_all"}:
+        if name.startswith("draw_"):
+            patch.setattr(figures, name, lambda _: iter(()))
 
 
 def untrained_detector() -> Detector:

@@ -69,7 +69,8 @@ def test_the_input_of_a_model_equals_the_result_of_mne(
 @pytest.mark.slow
 @pytest.mark.parametrize("file", [MMIDB, MAT])
 def test_detecting_writes_all_its_files(file: Path, detector: Detector, tmp_path: Path) -> None:
-    analysis, folder = detect(detector, DATA / file, tmp_path, keep_name=True)
+    found = detect(detector, DATA / file, tmp_path, keep_name=True)
+    analysis, folder = found.analysis, found.folder
     names = {"report.html", "result.json", "annotated.edf", "szcore.tsv", "quality.json"}
     assert {path.name for path in folder.iterdir()} == names
     quality = json.loads((folder / "quality.json").read_text())

@@ -110,6 +110,22 @@ def test_names_that_are_taken_and_wrong_things_are_refused(tmp_path, monkeypatch
         data.data_sets()
 
 
+def test_data_of_a_package_get_their_folder_where_there_is_one(tmp_path, monkeypatch):
+    install(
+        tmp_path,
+        ODD.replace("my_odd", "my_data"),
+        my_data="def give(folder):\n    raise ValueError(folder)\n",
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("HEBBIAN_DATA", str(tmp_path))
+    with pytest.raises(ValueError, match="^None$"):
+        data.load_data("odd")
+    (tmp_path / "odd").mkdir()
+    for folder in (None, tmp_path / "odd"):
+        with pytest.raises(ValueError, match=re.escape(str(tmp_path / "odd"))):
+            data.load_data("odd", folder)
+
+
 def test_an_entry_point_that_returns_no_split_is_refused(tmp_path, monkeypatch):
     code = "def give(folder):\n    return [folder]\n"
     install(tmp_path, ODD, my_odd=code)

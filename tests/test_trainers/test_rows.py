@@ -1,15 +1,20 @@
 """Rows of several arrays are indexed as their concatenation."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, strategies as st
+from torch.optim import Adam
 
-from trainers import Batches, TrainingData, mlp, recommended, train_rule
+from trainers import Batches, Phase, Recipe, TrainingData, mlp, train_rule
 from trainers.data.batches import require_finite, tensor_digest
 from trainers.data.rows import Rows
+
+_PHASE = Phase(partial(Adam, lr=0.01), epochs=2, batch=20)
+RECIPE = Recipe(_PHASE, readout=_PHASE)
 
 
 def split(x: torch.Tensor, lengths: list[int]) -> Rows:
@@ -54,7 +59,7 @@ def test_weights_are_those_learned_from_one_tensor(name: str, tmp_path: Path) ->
         with torch.random.fork_rng():
             torch.manual_seed(1)
             model = mlp(12, [20], 3)
-        train_rule(name, model, TrainingData(data, y, 3), recommended(name))
+        train_rule(name, model, TrainingData(data, y, 3), RECIPE)
         learned.append(model.state_dict())
     assert all(torch.equal(learned[0][key], learned[1][key]) for key in learned[0])
 

@@ -33,8 +33,8 @@ def load_data(name: str, folder: Path | None = None) -> Split:
     name
         See `data_sets`.
     folder
-        Folder with its files, ``$HEBBIAN_DATA/<name>`` by default; `load_images` documents which it expects,
-        other packages document theirs.
+        Folder with its files, ``$HEBBIAN_DATA/<name>`` by default; `load_images` documents which it expects.
+        Other packages document theirs, and what they return where there is no such folder.
 
     Raises
     ------
@@ -51,13 +51,14 @@ def load_data(name: str, folder: Path | None = None) -> Split:
     >>> load_data("digits").x_train.shape
     torch.Size([1437, 8, 8])
     """
-    if folder is None and (root := os.environ.get("HEBBIAN_DATA")):
-        folder = Path(root, name)
+    root = os.environ.get("HEBBIAN_DATA") or None
     if name in IMAGES:
-        return load_images(name, folder)
+        return load_images(name, Path(root, name) if folder is None and root is not None else folder)
     registered = _registered()
     if name not in registered:
         raise ValueError(f"no data set named {name!r}; known: {', '.join((*IMAGES, *registered))}")
+    if root is not None and folder is None and Path(root, name).exists():
+        folder = Path(root, name)
     split = registered[name].load()(folder)
     if not isinstance(split, Split):
         raise TypeError(

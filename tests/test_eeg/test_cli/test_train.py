@@ -208,7 +208,7 @@ def test_sites_are_left_out_and_diagnoses_shuffled(cohort: Path, tmp_path: Path)
     run = tmp_path / "run"
     result = eeg("train", listing, "--outside", "--out", run, "--rule", "frozen", *options)
     assert result.exit_code == 0
-    assert "sites, diagnoses shuffled" in result.output
+    assert "corpus: a table of recordings, diagnoses shuffled (seed 2)" in (run / "card.md").read_text()
     detector = load_detector(run / "model.safetensors")
     assert detector.aggregation == "noisy-or"
     assert detector.training.splits.startswith("2 folds by site")

@@ -185,11 +185,10 @@ def test_the_annotated_copy_keeps_the_time_of_the_file(tmp_path: Path) -> None:
 def test_a_detection_keeps_the_time_of_the_file(detector: Detector, tmp_path: Path) -> None:
     pieces = [(0.0, microvolts(20, TEN_TWENTY)), (100.0, microvolts(20, TEN_TWENTY, seed=1))]
     path = write_with_gaps(tmp_path / "gaps.edf", pieces, names=TEN_TWENTY)
-    analysis, folder = detect(detector, path, tmp_path / "out")
-    np.testing.assert_array_equal(
-        analysis.decision.window_onset, [*np.arange(0, 20, 2), *np.arange(100, 120, 2)]
-    )
-    copy = read_recording(folder / "annotated.edf")
+    found = detect(detector, path, tmp_path / "out")
+    onsets = found.analysis.decision.window_onset
+    np.testing.assert_array_equal(onsets, [*np.arange(0, 20, 2), *np.arange(100, 120, 2)])
+    copy = read_recording(found.folder / "annotated.edf")
     assert stretches(copy) == [(0, 20 * RATE), (100 * RATE, 120 * RATE)]
 
 

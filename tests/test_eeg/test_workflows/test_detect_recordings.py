@@ -27,7 +27,7 @@ from eeg.reporting.analysis import RecordingAnalysis
 from eeg.workflows.analyse import analyse, output_name
 from eeg.workflows.detect_recordings import detect_recordings, find_recordings
 from eeg.workflows.journal import merge_journals, without_names
-from tests.test_eeg.helpers import untrained_detector
+from tests.test_eeg.helpers import leave_out_figures, untrained_detector
 from tests.test_eeg.recordings import write_edf
 from trainers.errors import DataError
 
@@ -87,7 +87,7 @@ def quick(archive: Archive) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("eeg.workflows.detect.analyse", analyse_quickly)
-        patch.setattr("eeg.reporting.html._draw", lambda *_: iter(()))
+        leave_out_figures(patch)
         yield
 
 
