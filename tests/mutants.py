@@ -266,6 +266,8 @@ def main(
     paths: tuple[str, ...], tests: tuple[str, ...], sample: int | None, seed: int, jobs: int, folder: Path
 ):
     """Change the code in PATHS, and report which changes no test notices.  An interrupted run goes on."""
+    if importlib.util.find_spec("pytest_cov") is None:
+        raise click.ClickException("pytest-cov is missing; install it by: pip install -e '.[test,mutation]'")
     folder.mkdir(exist_ok=True)
     os.chdir(ROOT)
     context = multiprocessing.get_context("fork")

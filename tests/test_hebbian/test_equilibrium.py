@@ -83,8 +83,17 @@ def slope(errors):
 
 
 @pytest.mark.oracle("eqprop")
-@pytest.mark.parametrize(("nudge", "order"), [("one-sided", 1), ("random-sign", 1), ("symmetric", 2)])
-@pytest.mark.parametrize(("make", "shape"), [(linear_net, (6,)), (conv_net, (2, 10, 10))])
+@pytest.mark.parametrize(
+    ("make", "shape", "nudge", "order"),
+    [
+        (linear_net, (6,), "one-sided", 1),
+        (linear_net, (6,), "random-sign", 1),
+        (linear_net, (6,), "symmetric", 2),
+        (conv_net, (2, 10, 10), "symmetric", 2),
+        pytest.param(conv_net, (2, 10, 10), "one-sided", 1, marks=pytest.mark.slow),
+        pytest.param(conv_net, (2, 10, 10), "random-sign", 1, marks=pytest.mark.slow),
+    ],
+)
 def test_the_error_against_backprop_through_time_falls_with_beta(make, shape, nudge, order):
     model, (x, y) = make(), data(*shape)
     torch.manual_seed(0)
