@@ -1,17 +1,22 @@
-"""Fixtures: a small simulated cohort and a small detector."""
+"""Fixtures: a small simulated cohort and a small detector.
+
+The process that distributes the tests imports this file as well: fixtures import what they make.
+"""
+
+from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from threadpoolctl import threadpool_limits
 
-from eeg.detector.detector import Detector
-from eeg.simulation.write_bids import write_cohort
-from tests.test_eeg.helpers import drawing_few_resamples, untrained_detector
+if TYPE_CHECKING:
+    from eeg.detector.detector import Detector
 
 # A slow machine is not a failure.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -32,6 +37,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(scope="session")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight subjects of half a minute, four of them with discharges."""
+    from eeg.simulation.write_bids import write_cohort
+
     return write_cohort(
         tmp_path_factory.mktemp("cohort") / "c", subjects=8, minutes=0.5, seed=3, progress=False
     )
@@ -40,6 +47,8 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def few_resamples() -> Iterator[None]:
     """Draw 10 resamples, not 1000, for intervals of metrics: for modules whose tests refer to none."""
+    from tests.test_eeg.helpers import drawing_few_resamples
+
     with drawing_few_resamples():
         yield
 
@@ -47,4 +56,6 @@ def few_resamples() -> Iterator[None]:
 @pytest.fixture
 def detector() -> Detector:
     """An untrained detector of its own for each test."""
+    from tests.test_eeg.helpers import untrained_detector
+
     return untrained_detector()

@@ -124,6 +124,7 @@ with (out / "log").open("a") as log:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.slow
 @pytest.mark.parametrize(("content", "same"), [("line", True), ("'-'.join(sys.argv[2:])", False)])
 def test_a_killed_command_is_run_again_and_compared(content, same, tmp_path, monkeypatch):
     """The second writer writes other lines when it continues."""

@@ -56,6 +56,7 @@ def test_patterns_stored_one_by_one_or_together_are_the_same():
         torch.testing.assert_close(one_by_one.weight, filled(make, stored).weight)
 
 
+@pytest.mark.slow
 @pytest.mark.oracle("hopfield")
 def test_hopfield_holds_about_0_138_patterns_a_unit():
     # Amit, Gutfreund & Sompolinsky 1985: up to 0.138 the overlap is at least 0.967, above it breaks down.

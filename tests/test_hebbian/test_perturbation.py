@@ -35,6 +35,7 @@ def flat(found):
 
 
 @pytest.mark.oracle("weight-perturbation")
+@pytest.mark.slow
 def test_weight_perturbation_is_off_by_the_root_of_parameters_over_draws():
     torch.manual_seed(0)
     model, (x, y) = nn.Linear(5, 4).double(), batch(8, 5)

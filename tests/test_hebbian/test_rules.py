@@ -231,7 +231,10 @@ def test_bfloat16_autocast_points_the_same_way(rule):
             assert F.cosine_similarity(p.grad.flatten(), exact[k].flatten(), dim=0) > 0.95
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize(
+    "optimizer",
+    [pytest.param(name, marks=() if name in ("AdamW", "Muon") else pytest.mark.slow) for name in OPTIMIZERS],
+)
 def test_every_optimizer_steps_along_its_gradients(rule, optimizer):
     make = OPTIMIZERS[optimizer]
     decays = {"weight_decay", "lambd"} & inspect.signature(make).parameters.keys()
@@ -418,7 +421,13 @@ TAUGHT_ON_PATCHES = [name for name in NAMES if name != "eqprop"]
 
 
 @pytest.mark.parametrize("name", TAUGHT_ON_PATCHES)
-@pytest.mark.parametrize(("conv", "shape"), CONVOLUTIONS.values(), ids=CONVOLUTIONS)
+@pytest.mark.parametrize(
+    ("conv", "shape"),
+    [
+        pytest.param(*case, id=name, marks=pytest.mark.slow if name in ("same, reflect", "dilation") else ())
+        for name, case in CONVOLUTIONS.items()
+    ],
+)
 def test_a_convolution_is_a_linear_layer_on_its_patches(name, conv, shape):
     linear = nn.Linear(conv.weight[0].numel(), conv.out_channels, bias=conv.bias is not None)
     assert_alike_on_patches(name, conv, torch.Size(shape), Patches(conv), linear, Maps)

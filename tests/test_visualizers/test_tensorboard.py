@@ -233,8 +233,9 @@ class Interrupt:
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("every", [0, math.inf])  # written each step, or at the end of a phase only
-@pytest.mark.parametrize("after", [[3, 6], [7, 2, 8], [13], [20, 3]])
+@pytest.mark.parametrize(  # written each step, or at the end of a phase only
+    ("after", "every"), [([3, 6], 0), ([7, 2, 8], math.inf), ([7, 2, 8], 0), ([20, 3], 0), ([13], math.inf)]
+)
 def test_a_resumed_training_writes_the_same_as_an_uninterrupted_one(tmp_path, after, every, monkeypatch):
     # TensorBoard reads the files of one second and process by the text of their number: all of one length.
     monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(1000))

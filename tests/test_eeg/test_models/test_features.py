@@ -116,7 +116,7 @@ def test_tangent_space_is_invariant_to_gain_and_order_of_channels(name: str) -> 
     )
 
 
-@pytest.mark.parametrize("name", ["svm", "rf"])
+@pytest.mark.parametrize("name", ["svm", pytest.param("rf", marks=pytest.mark.slow)])
 def test_scores_depend_on_the_seed_only(name: str) -> None:
     recordings, labels = cohort("power", 12)
     scores = [FEATURES[name](SFREQ, seed).fit(recordings, labels)(recordings[0]) for seed in (0, 0, 1)]

@@ -359,6 +359,7 @@ def groups(subjects: int, minutes: float) -> tuple[np.ndarray, np.ndarray]:
     return np.array([free_band_powers(subject) for subject in simulated]), label
 
 
+@pytest.mark.slow
 def test_band_powers_of_free_windows_do_not_separate_the_groups():
     """The test rejects one cohort in twenty without a difference; the draws of this one are fixed."""
     features, label = groups(60, minutes=0.5)
