@@ -480,6 +480,29 @@ def test_a_rule_that_needs_a_class_of_every_sample_refuses_other_targets(name, t
         build(name, model)(batch(8, 20)[0], targets)
 
 
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+@pytest.mark.parametrize(
+    ("cell", "features"),
+    [
+        (nn.GRU(5, 6, batch_first=True), 6),
+        (nn.LSTM(5, 6, bidirectional=True, batch_first=True), 12),
+        (nn.LSTM(5, 6, proj_size=3, bidirectional=True, batch_first=True), 6),
+    ],
+)
+def test_features_of_a_recurrent_cell_are_not_taken_for_channels(cell, features):
+    class Outputs(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cell = cell
+
+        def forward(self, x):
+            return self.cell(x)[0]
+
+    model = nn.Sequential(Outputs(), nn.Flatten(), nn.Linear(7 * features, 4))
+    with pytest.raises(ValueError, match=rf"block '0' returns \(8, 7, {features}\) with features last"):
+        build("sim", model, torch.randn(8, 7, 5))
+
+
 def test_a_skip_inside_a_block_is_not_lost_by_equilibrium_propagation():
     model = nn.Sequential(nn.Sequential(Skip(nn.Linear(20, 20))), nn.Linear(20, 4))
     with pytest.raises(TypeError, match="cannot use Skip"):

@@ -192,6 +192,13 @@ def test_weight_mirror_becomes_the_weights_up_to_its_sampling_error():
         assert ((rule.feedback[name] - w).norm() / w.norm()).item() == pytest.approx(expected, rel=0.3)
 
 
+def test_weight_mirror_learns_from_a_single_pattern():
+    rule = WeightMirror(mlp(6, 5, 4), F.cross_entropy, samples=1)
+    before = copy.deepcopy(rule.feedback)
+    rule(*batch(8, 6))
+    assert all(not torch.equal(before[name], rule.feedback[name]) for name in rule.names.values())
+
+
 def test_weight_mirror_rests_in_eval_mode_and_allows_two_calls_before_one_backward():
     model = mlp(6, 5, 4)
     x, y = batch(8, 6)
