@@ -3,7 +3,7 @@
 from pathlib import Path
 
 SUFFIXES = (
-    *(".ahdr", ".bdf", ".cdt", ".cnt", ".csv.gz", ".dap", ".data", ".edf", ".eeg", ".fif", ".fif.gz", ".gdf"),
+    *(".ahdr", ".bdf", ".cdt", ".cnt", ".csv.gz", ".dap", ".edf", ".eeg", ".fif", ".fif.gz", ".gdf"),
     *(".lay", ".mefd", ".mff", ".nedf", ".ns3", ".nxe", ".set", ".vhdr"),
 )
 """Suffixes by which recordings are found in a folder."""
