@@ -168,6 +168,14 @@ def test_stdp_grows_the_synapses_of_the_pattern_that_drives_a_unit_and_weakens_o
     assert change[~own].max() < -0.1
 
 
+def test_by_default_weights_only_grow_and_the_strongest_input_fires_at_each_step_of_the_shortest_run():
+    layer = nn.Linear(5, 3, bias=False)
+    rule = SpikeTiming(layer, [""], steps=2, peak=1.0)
+    rule(torch.ones(40, 5)).backward()
+    # Of the two steps one pair counts: each input fires before the one unit that fires in the second.
+    torch.testing.assert_close(-layer.weight.grad.sum(0), torch.full((5,), 0.005 * math.exp(-1 / 20)))
+
+
 def test_one_logit_and_convolutions():
     net = nn.Sequential(
         nn.Sequential(nn.Conv2d(1, 4, 3, stride=2, padding=1), nn.ReLU()),
@@ -187,6 +195,7 @@ def test_one_logit_and_convolutions():
         (lambda: PairSTDP(tau_plus=0), "time constants must be positive"),
         (lambda: SpikeTiming(nn.Linear(2, 2), [""], steps=1), "at least 2 steps"),
         (lambda: SpikeTiming(nn.Linear(2, 2), [""], peak=1.5), "peak must be above 0"),
+        (lambda: SpikeTiming(nn.Linear(2, 2), [""], peak=0.0), "peak must be above 0"),
         (lambda: SpikeTiming(model(), ["0.0"], F.cross_entropy)(torch.rand(2, 6).double()), "needs targets"),
         (lambda: RewardSpikeTiming(model(), ["0.0"])(torch.rand(2, 6).double()), "needs targets"),
         (lambda: SpikeTiming(model(), ["0.0"])(torch.full((2, 6), math.nan).double()), "'0.0': .* NaN"),
