@@ -184,9 +184,11 @@ class EquilibriumPropagation(ChainRule):
     @torch.no_grad()
     def predict(self, x: Tensor) -> Tensor:
         """Return the last block's states (N, K) at the free equilibrium, in [0, 1]."""
-        s = self.sweep(x)
-        with evaluating(self.model):
-            return self.settle(self.links[0](x), s, self.steps[0])[-1]
+        with torch.inference_mode(False):  # inside it autograd, which sends states back, does nothing
+            x = x.clone() if x.is_inference() else x
+            s = self.sweep(x)
+            with evaluating(self.model):
+                return self.settle(self.links[0](x), s, self.steps[0])[-1]
 
 
 def _link(block: nn.Module) -> nn.Sequential:

@@ -50,6 +50,15 @@ def conv_net():
     )
 
 
+@pytest.mark.parametrize(("make", "shape"), [(linear_net, (6,)), (conv_net, (2, 10, 10))])
+def test_states_in_inference_mode_are_those_outside(make, shape):
+    rule, (x, _) = EquilibriumPropagation(make(), data(*shape)[0]), data(*shape)
+    expected = rule.predict(x)
+    assert ((expected > 0) & (expected < 1)).all()
+    with torch.inference_mode():
+        torch.testing.assert_close(rule.predict(x.clone()), expected, rtol=0, atol=0)
+
+
 def loss_through_time(links, x, y, steps=120):
     """Squared error at the free equilibrium, written out so that autograd records every step."""
     s = []
