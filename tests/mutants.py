@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from threading import RLock
 
 import click
 import numpy as np
@@ -227,6 +228,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
 def _run(mutant: Mutant, tests: Sequence[str], seconds: float) -> None:
     """Exit with 0 if all tests pass with a mutant: it survives."""
     sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    tqdm.set_lock(RLock())  # the parent may have held its own when this process was forked
     resource.setrlimit(resource.RLIMIT_CPU, (limit := int(20 + 4 * seconds), limit))
     path = ROOT / mutant.path
     text = path.read_text("utf-8")
