@@ -25,7 +25,7 @@ def _any_of(words: str) -> str:
 # English with the labels of the Temple corpora and of SzCORE; German and Scandinavian; Dutch; French,
 # Spanish, Portuguese, Italian, Romanian; Polish, Czech, Turkish, Finnish, Hungarian, Russian, Greek
 KEYWORDS = _any_of(r"""
-    seizures? seiz seizing [a-z]{0,3}sz ictal iktal convulsions? status_epilepticus ncse
+    seizures? seiz seizing [a-z]{0,3}sz szr ictal iktal convulsions? status_epilepticus ncse
     tonic[-_]?clonic tonico[-_]?clonic[ao]? tonisch[-_]?klonisch(er|e)? gtcs? fbtcs? grand_mal petit_mal
     absences?(?!_(of|de|du|des|von)\b|_d'|_epileps) absencen
     epileptic_(spasms?|fits?|attacks?) infantile_spasms?
@@ -106,7 +106,8 @@ _ANOTHER_TIME = re.compile(
     r"\b("
     + _any_of(r"""
     ago since yesterday today tonight earlier last_(night|time) this_(morning|afternoon|evening) heute
-    at_(home|work|school|age) aged age_(of|\d+) at_\d+_?(y|yo|yrs?) \d+[./]\d+[./]\d+
+    at_(home|work|school|age) aged age_(of|\d+) at_\d+_?(y|yo|yrs?) \d+/\d+/\d+ (19|20)\d\d\.\d+\.\d+
+    (0?[1-9]|[12]\d|3[01])\.(0?[1-9]|1[0-2])\.((19|20)\d\d|[0-2]\d)(?!_?(uhr|h\b))
     weeks? months? years? yrs? childhood infancy daily weekly monthly nightly
     per_day vor_\d+ seit gestern gisteren wochen? monate?n? jahre?n? tagen il_y_a depuis hier semaines? mois
     annees? ans hace desde ayer semanas? meses anos settiman\w* mesi anni ieri weken maanden jaren

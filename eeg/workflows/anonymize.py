@@ -112,6 +112,7 @@ def anonymize(
                 continue
             identities |= copied.identities()
             copies.append(_account(copied, target.relative_to(place) if target != out else Path(out.name)))
+        _remove_empty_folders(place)  # of files that were not copied: their names may be those of people
         if has_participants(source):
             tables += _copy_tables(source, place, targets, identities, keep_annotations, refuse)
     return Anonymization(tuple(copies), tuple(tables), len(errors))
@@ -228,9 +229,23 @@ def _write(file: Path, target: Path, root: Path, keep_annotations: bool, keep_ti
         copied = write_anonymous(file, partial, keep_annotations=keep_annotations, keep_time=keep_time)
         try:
             audit_copy(partial, copied, names)
+            _audit_labels(file.relative_to(root) if file != root else Path(file.name), copied)
         except DataError as error:
             raise DataError(f"{file}: {error}") from None
     return replace(copied, free=copied.free | names)
+
+
+def _audit_labels(path: Path, copied: Copied) -> None:
+    """Refuse labels of BIDS that name a person: they remain in the names of the copy."""
+    labels = re.findall(r"(?<![A-Za-z0-9])(?:sub|ses)-([A-Za-z0-9]+)", str(path))
+    if any(re.search(r"[^\W\d]{3}", label) and words([label]) & copied.identities() for label in labels):
+        raise DataError("a BIDS label has a word of the identifying fields; rename the subject or session")
+
+
+def _remove_empty_folders(folder: Path) -> None:
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
 
 
 def _account(copied: Copied, file: Path) -> AnonymousCopy:
@@ -276,11 +291,14 @@ def _copy_tables(
                 places.append((table, target.with_name(f"{stem.removesuffix('_eeg')}_{kind}.tsv"), kept))
     for table, copy, kept in places:
         try:
-            rows = read_table(table, set(), delimiter="\t")
+            required = {"participant_id"} if kept is participants else set()
+            rows = read_table(table, required, delimiter="\t")
         except DataError as error:
             refuse(error)
             continue
         chosen = [column for column in (rows[0] if rows else ()) if column.lower() in map(str.lower, kept)]
+        if kept is participants:  # of whom nothing was copied, the label may say who they are
+            rows = [row for row in rows if (out / row["participant_id"]).is_dir()]
         by_name = {column.lower(): choose for column, choose in kept.items()}
         cells = [[by_name[column.lower()](row[column]) or "n/a" for column in chosen] for row in rows]
         if (

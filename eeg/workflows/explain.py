@@ -105,7 +105,9 @@ def format_explanation(explanation: Explanation, measures: Mapping[str, Faithful
     if lines:
         lines.insert(0, "rank       onset  duration   logit  change  stable  channels")
     elif explanation.check is None:
-        lines.append("No evidence for epilepsy in this recording.")
+        lines.append(
+            "No segment: the method finds none that raises this network's score. That says nothing about the patient."
+        )
     lines += explanation_notes(explanation)
     lines.append("deletion  insertion  infidelity  sensitivity  other baselines   on the highest windows")
     lines += [

@@ -19,6 +19,11 @@ from tests.test_eeg.recordings import write_edf
 from trainers.errors import DataError
 
 SEIZURES = """
+Seizure 10.15.30
+Seizure 10.05.45
+Anfall um 10.15.30 Uhr
+Anfall 10.05.20 Uhr
+szr
 SzStart
 SeizureOnset
 Epileptic spasms
@@ -147,6 +152,10 @@ antiseizure medication
 family history of seizures
 seizure-free
 seizure free since 2019
+seizure 3.5.2019
+seizure on 03.05.19
+last seizure 2019.05.03
+Anfall am 12.11.2018
 Seizure free for 3 years
 ? seizure
 seizure?

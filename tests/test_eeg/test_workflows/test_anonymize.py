@@ -228,6 +228,27 @@ def test_columns_and_words_outside_the_list_are_not_copied(cohort: Path, tmp_pat
     assert written == "onset\tduration\ttrial_type\n1.0\t0.5\tdischarge\n2.0\tn/a\tn/a\n"
 
 
+def test_labels_of_bids_that_name_a_person_are_refused(tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    for label, name in (("Zebulon", "Zebulon_Doe"), ("001", "Doe_Jane"), ("Ann", "Zebulon_Doe")):
+        folder = source / f"sub-{label}" / "eeg"
+        folder.mkdir(parents=True)
+        patient = edfio.Patient(code=f"sub-{label}" if label == "001" else "X", name=name)
+        identified(folder / f"sub-{label}_task-rest_eeg.edf", patient=patient)
+    rows = "".join(f"sub-{label}\tcontrol\n" for label in ("Zebulon", "001", "Ann"))
+    (source / "participants.tsv").write_text("participant_id\tgroup\n" + rows)
+    (source / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.10.0"}')
+    result = anonymize(source, out)
+    assert result.exit_code == 1
+    (message,) = [line for line in result.stderr.splitlines() if line.startswith("Error")]
+    assert message.endswith(
+        "a BIDS label has a word of the identifying fields; rename the subject or session"
+    )
+    assert b"zebulon" not in contents(out)
+    written = (out / "participants.tsv").read_text().splitlines()
+    assert written == ["participant_id\tgroup", "sub-001\tcontrol", "sub-Ann\tcontrol"]
+
+
 def test_seizures_in_tables_stay_seizures_also_in_inherited_ones(cohort: Path, tmp_path: Path) -> None:
     source = tmp_path / "in"
     first = sorted(cohort.glob("sub-*/eeg/*_eeg.edf"))[0]

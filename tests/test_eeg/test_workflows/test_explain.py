@@ -96,7 +96,7 @@ def test_a_refused_explanation_states_the_reason_and_no_segments(detector: Detec
     assert "failed its check and is not shown" in text
     assert "stable" not in text
     silent = replace(refused, check=None)
-    assert "No evidence for epilepsy in this recording." in format_explanation(silent, {})
+    assert "That says nothing about the patient." in format_explanation(silent, {})
 
 
 def test_methods_that_do_not_add_up_are_marked() -> None:
