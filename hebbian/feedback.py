@@ -145,10 +145,10 @@ class FeedbackAlignment(_Feedback):
 
         dW = -(B d) f'(a) xᵀ; B fixed and random, d the error of the next layer
 
-    It acts at every Linear and ConvNd layer of any model, each of which the model must call once.  All other
+    It acts at every Linear and ConvNd layer of any model, each of which the model must call.  All other
     layers (norms, pooling, transposed convolutions, recurrent cells) propagate the error, and learn, by
-    their own gradient.  A model whose layers are used without
-    being called, as in `nn.MultiheadAttention`, is refused.
+    their own gradient.  A model whose layers are used without being called, as in `nn.MultiheadAttention`,
+    is refused.
 
     Parameters
     ----------

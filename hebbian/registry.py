@@ -88,6 +88,8 @@ def list_modules() -> dict[str, ModuleInfo]:
 
 def find_rule(name: str) -> RuleInfo:
     """Return the rule called ``name``; `ValueError` names the nearest one where there is none."""
+    if (module := list_modules().get(name)) is not None:
+        raise ValueError(f"{name!r} trains no model by its name; use it directly: {module.needs}")
     return _find(name, list_rules())
 
 

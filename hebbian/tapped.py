@@ -286,8 +286,9 @@ def _hooked(layers: Iterable[Any], hook: Callable[..., Any]) -> Iterator[None]:
     # By assignment, which torch.compile traces, unlike register_forward_hook; nn.Module's own is slow.
     hooks = [(layer, layer._forward_hooks, layer._forward_hooks_with_kwargs) for layer in layers]
     for layer, plain, with_kwargs in hooks:
-        object.__setattr__(layer, "_forward_hooks", OrderedDict(plain, rule=hook))
-        object.__setattr__(layer, "_forward_hooks_with_kwargs", OrderedDict(with_kwargs, rule=True))
+        # First, so that other hooks act on what the rule returns, as layers after this one do.
+        object.__setattr__(layer, "_forward_hooks", OrderedDict({"rule": hook, **plain}))
+        object.__setattr__(layer, "_forward_hooks_with_kwargs", OrderedDict({"rule": True, **with_kwargs}))
     try:
         yield
     finally:

@@ -89,7 +89,7 @@ class Trainer:
     >>> from trainers import Batches, Trainer, mlp
     >>> model = mlp(4, [8], 2)
     >>> rule = Backprop(model, torch.nn.functional.cross_entropy)
-    >>> trainer = Trainer(rule, torch.optim.SGD(model.parameters(), lr=0.1))
+    >>> trainer = Trainer(rule, torch.optim.SGD(rule.parameters(), lr=0.1))
     >>> trainer.fit(Batches(torch.rand(20, 4), torch.arange(20) % 2, size=5), epochs=3)
     >>> trainer.step
     12
@@ -147,7 +147,8 @@ class Trainer:
             If a batch, the objective or a weight is not finite, or the weights of a layer exceed
             `trainers.divergence.LIMIT`; checked at steps 1, 2, 4, 8, ..., every 100 steps and at the end.
         TypeError, ValueError
-            If the loader has no length or no batches, or its batches are not pairs (x, y).
+            If the loader has no length or no batches, its batches are not pairs (x, y), or the optimizer has
+            no parameter that learns or lacks one of the rule's own.
         """
         count = _count_batches(loader)
         self.held_out, self._scored, self._loader = held_out, None, loader
@@ -262,6 +263,8 @@ class Trainer:
         samples = sum(len(x) for x, _ in group)
         parts = [self._backward(x, y, len(x) / samples) for x, y in group]
         objective = parts[0] if len(parts) == 1 else torch.stack(parts).sum()
+        if not self.step:
+            self._check_optimizer()
         self.scaler.unscale_(self.optimizer)
         self.notify("gradients", objective)
         self.scaler.step(self.optimizer)
@@ -289,6 +292,18 @@ class Trainer:
         if not self.scaler.is_enabled():  # which skips steps that overflow
             self._watch.objective = objective
         return objective
+
+    def _check_optimizer(self) -> None:
+        """Refuse an optimizer that leaves out all that learns, or what the rule itself has to learn."""
+        held = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
+        learns = {name: p for name, p in self.rule.named_parameters() if p.grad is not None}
+        left_out = [name for name, p in learns.items() if id(p) not in held]
+        own = [name for name in left_out if not name.startswith("model.")]
+        if own or (learns and len(left_out) == len(learns)):
+            raise ValueError(
+                f"parameter {(own or left_out)[0]!r} of {type(self.rule).__name__} learns and is not in the "
+                "optimizer; give it rule.parameters(), which are the model's and the rule's own"
+            )
 
     def _check_numbers(self) -> None:
         assert self._watch is not None

@@ -26,7 +26,7 @@ def _any_of(words: str) -> str:
 # Spanish, Portuguese, Italian, Romanian; Polish, Czech, Turkish, Finnish, Hungarian, Russian, Greek
 KEYWORDS = _any_of(r"""
     seizures? seiz seizing [a-z]{0,3}sz szr ictal iktal convulsions? status_epilepticus ncse
-    tonic[-_]?clonic tonico[-_]?clonic[ao]? tonisch[-_]?klonisch(er|e)? gtcs? fbtcs? grand_mal petit_mal
+    tonic[-_]?clonic tonico[-_]?clonic[ao]? tonisch[-_]?klonisch(er|e)? gtcs? fbtcs? fias grand_mal petit_mal
     absences?(?!_(of|de|du|des|von)\b|_d'|_epileps) absencen
     epileptic_(spasms?|fits?|attacks?) infantile_spasms?
     [a-z]*anfall(e|s|es)?(s?(beginn|start|anfang|ende|stopp?))? [a-z]*anfaelle anfald aanval(len)?
@@ -54,6 +54,9 @@ _DENIED = re.compile(
     """)
     + r")\b"
 )
+_SYMPTOM = re.compile(r"\b(not|no) (respon[ds]\w*|answer\w*|reacti\w*|speaking|breathing)( to \w+)?\b")
+"""What denies no seizure but describes one."""
+
 _OTHERWISE = re.compile(
     r"\b("
     + _any_of(r"""
@@ -65,7 +68,7 @@ _OTHERWISE = re.compile(
     indication reason referr\w* evaluat\w* query possibl\w* poss probabl\w* suspect\w* suspici\w*
     susp suspicion verdacht\w* va fraglich\w* moglich\w* sospech\w* sospett\w* posible possivel
     new_onset laatste\w*
-    questionable equivocal unclear pseudo\w* psychogen\w* functional dissociative pnes pnea
+    usual\w* potential\w* questionable equivocal unclear pseudo\w* psychogen\w* functional dissociative pnes pnea
     simulat\w* fake mimic\w* panic hypertensive non_?epilep\w*
     """)
     + r")\b"
@@ -87,7 +90,8 @@ _COMPOUND = re.compile(
     medic\w* meds? drugs? asm aeds? diary calendar log frequency plan first_aid aid dog pads? clinic
     unit ward focus onset_zone semiology types? reduction freedom burden probability question\w*
     watch work_?up evaluation management prophylaxis treatment therapy education safety tests?
-    mimics? simulation vs versus in_(the_)?(past|family|childhood) anamnesis unlikely excluded
+    mimics? simulation vs versus interictal in_(the_)?(past|family|childhood|history)
+    anamnesis unlikely excluded
     ruled_out
     """)
     + r")\b"
@@ -208,7 +212,7 @@ def _is_remark(clause: str, found: re.Match[str], *, is_span: bool) -> bool:
         return before.endswith(("无", "無", "未", "没有", "沒有", "なし")) or after.startswith(
             ("なし", "無", "없", "史", "歴")
         )
-    near = " ".join(before.split()[-_WORDS_BEFORE:])
+    near = " ".join(_SYMPTOM.sub(" ", before).split()[-_WORDS_BEFORE:])
     several = _PLURAL.search(clause) and not (_BEGINS.search(clause) or _ENDS.search(clause))
     return bool(
         "?" in clause

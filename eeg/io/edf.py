@@ -21,6 +21,9 @@ _VOLTS = {"V", "mV", "uV", ""}
 
 # Onset, duration and texts of a time-stamped annotation list; the first one is the onset of its record.
 _TAL = re.compile(rb"([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?\x14([^\0]*)\0")
+_LOOSE = re.compile(  # with blanks, a comma for the point, no sign, or an empty or negative duration
+    rb"\s*([+-]?\s*\d+(?:[.,]\d*)?)\s*(?:\x15\s*(-?\d*(?:[.,]\d*)?)\s*)?\x14([^\0]*)"
+)
 _MAX_SECONDS = 1e9  # of a time
 _JITTER = 0.002  # s, or a sample if that is longer, by which the time of a record may be rounded
 
@@ -62,7 +65,7 @@ def open_edf(path: Path, header: EdfHeader, *, ears: bool = False) -> tuple[mne.
     if not electrodes(labels):
         raise scalp_missing(path, labels)
     _check_units(scalp, path)
-    onsets, marks = _times(path, header)
+    onsets, marks, mended, unreadable = _times(path, header)
     several = len({signal.sfreq for signal in scalp}) > 1
     rate = max(signal.sfreq for signal in scalp)
     continuous, notes = _is_continuous(onsets, header, rate)
@@ -70,8 +73,16 @@ def open_edf(path: Path, header: EdfHeader, *, ears: bool = False) -> tuple[mne.
         raise DataError(f"{path}: has gaps, and its electrodes have several sampling rates; export it again")
     raw, warned = _open(path, header, scalp, preload=several)
     if not continuous:
-        raw, warned = _with_gaps(raw, path, header, onsets, marks)
+        raw, warned = _with_gaps(raw, path, header, onsets, [*marks, *mended])
+    else:
+        start = 0.0 if np.isnan(onsets[:1]).any() else onsets[0]
+        for onset, duration, text in mended:
+            raw.annotations.append(onset - start, duration, text)
     notes += warned
+    if mended:
+        notes.append(f"{len(mended)} annotation(s) are not written as EDF+ requires, and read all the same")
+    if unreadable:
+        notes.append(f"{unreadable} list(s) of annotations cannot be read: not written as EDF+ requires")
     if header.status is not None:
         notes += _mark_status(raw, path, header)
     unscaled = sorted({names[signal.label] for signal in scalp if not signal.scaled})
@@ -189,12 +200,15 @@ def _mark_status(raw: mne.io.BaseRaw, path: Path, header: EdfHeader) -> list[str
     return [f"{out.sum() / rate:.1f} s with the electrodes out of range (CMS) are left out"]
 
 
-def _times(path: Path, header: EdfHeader) -> tuple[np.ndarray, list[_Note]]:
+def _times(path: Path, header: EdfHeader) -> tuple[np.ndarray, list[_Note], list[_Note], int]:
     """Return the onset of each record, (R,) s, NaN where it has none, and the annotations.
 
-    An annotation is onset and duration, s, and text.
+    An annotation is onset and duration, s, and text.  Those that only a loose reading understands, and MNE
+    does not, follow, and the number of lists that nothing does.
     """
     onsets, notes = np.full(header.records, np.nan), []
+    mended: list[_Note] = []
+    unreadable = 0
     shape = header.records, header.record_bytes
     records = np.memmap(path, np.uint8, "r", header.header_bytes, shape)
     for number, record in enumerate(records if header.annotations else ()):
@@ -202,13 +216,23 @@ def _times(path: Path, header: EdfHeader) -> tuple[np.ndarray, list[_Note]]:
         if tals and (tals[0][3].startswith(b"\x14") or not header.continuous):  # the time of the record
             onsets[number] = min(float(tals[0][1]), _MAX_SECONDS)
         notes += [note for tal in tals for note in _annotations(tal)]
-    return onsets, notes
+        for chunk in (
+            chunk for place in header.annotations for chunk in record[place].tobytes().split(b"\0")
+        ):
+            if _TAL.match(chunk + b"\0") or b"\x14" not in chunk:
+                continue
+            loose = _LOOSE.fullmatch(chunk)
+            mended += [] if loose is None else _annotations(loose)
+            unreadable += loose is None
+    return onsets, notes, mended, unreadable
 
 
 def _annotations(tal: re.Match[bytes]) -> Iterator[_Note]:
+    numbers = (b"".join(number.replace(b",", b".").split()) for number in (tal[1], tal[2] or b""))
+    onset, duration = (float(number or 0) for number in numbers)
     for text in tal[3].split(b"\x14"):
         if text:
-            yield float(tal[1]), float(tal[2] or 0), _decoded(text)
+            yield onset, max(duration, 0.0), _decoded(text)
 
 
 def _decoded(text: bytes) -> str:

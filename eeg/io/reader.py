@@ -15,7 +15,9 @@ import numpy as np
 from eeg.io.edf import edf_suffix, is_edf, open_edf
 from eeg.io.edf_header import read_edf_header
 from eeg.io.electrodes import (
+    ear,
     ears_among,
+    electrode,
     electrodes,
     harmonise,
     scalp_missing,
@@ -211,11 +213,12 @@ def _open_with_header(path: Path, inside: Collection[str]) -> tuple[mne.io.BaseR
         raise DataError(f"{path}: {kind} by its content, but not by its name; rename it to end in {suffix}")
     else:
         if _is_brainvision(path):
-            _check_interval(path)
+            _check_brainvision(path)
         raw, texts = open_isolated(path)
         if path.suffix.lower() == ".cnt":
             _mark_restarts(raw)
         if _is_brainvision(path):
+            _name_references(raw, path)
             notes += _compare_sizes(raw, path)
     _check_extent(raw, path)
     return raw, header_from_raw(raw, [*notes, *notes_from(texts)], inside)
@@ -233,15 +236,30 @@ def _is_brainvision(path: Path) -> bool:
     return path.suffix.lower() in {".vhdr", ".ahdr"}
 
 
-def _check_interval(path: Path) -> None:
-    """Refuse a BrainVision recording with a sampling interval that none can have."""
-    found = re.search(rb"^SamplingInterval\s*[=:]\s*(\S*)", path.read_bytes(), re.MULTILINE | re.IGNORECASE)
+def _check_brainvision(path: Path) -> None:
+    """Refuse a sampling interval that no recording can have, and files outside the folder of the header."""
+    header = path.read_bytes()
+    if re.search(rb"^(Data|Marker)File *=.*[/\\\\]", header, re.MULTILINE | re.IGNORECASE):
+        raise DataError(f"{path}: names a file in another folder; expected its files beside it")
+    found = re.search(rb"^SamplingInterval\s*[=:]\s*(\S*)", header, re.MULTILINE | re.IGNORECASE)
     try:
         valid = found is None or float(found[1]) > 0
     except ValueError:
         valid = False
     if not valid:
         raise DataError(f"{path}: its SamplingInterval is not a positive number (of µs); correct the header")
+
+
+def _name_references(raw: mne.io.BaseRaw, path: Path) -> None:
+    """Add to the names of channels the electrode that the header gives as their reference: ``Fp1-A1``."""
+    fields = re.findall(rb"^Ch(\d{1,5}) *=[^,\r\n]*,([^,\r\n]+)", path.read_bytes(), re.MULTILINE)
+    references = {int(number): reference.decode("latin-1").strip() for number, reference in fields}
+    names = {
+        name: f"{name}-{references[i]}"
+        for i, name in enumerate(raw.ch_names, 1)
+        if i in references and "-" not in name and (electrode(references[i]) or ear(references[i]))
+    }
+    raw.rename_channels(names, verbose="error")
 
 
 def _compare_sizes(raw: mne.io.BaseRaw, path: Path) -> list[str]:

@@ -88,7 +88,9 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         if len(set(self.channels)) != len(self.channels) or len(self.channels) < 2:
-            raise ValueError(f"channels = {self.channels}: expected two or more, each once")
+            raise ValueError(
+                f"channels = {self.channels}: expected two or more, each once; a single one has no reference"
+            )
         if not set(self.channels) <= set(scalp_names().values()):
             raise ValueError("channels: expected electrodes of the 10-05 system, such as Fp1, C3, Cz")
         if not self.sfreq <= _FASTEST:

@@ -115,6 +115,8 @@ class RecordingAnalysis:
         Names of the channels in the recording that was passed, by electrode.
     name
         Name of the recording in outputs; it does not identify a person.
+    warnings
+        That the model was trained on the recording, and which channels of it are interpolated.
     """
 
     raw: mne.io.BaseRaw
@@ -134,6 +136,7 @@ class RecordingAnalysis:
     comparisons: tuple[SimilarWindows, ...] | None = None
     channel_names: Mapping[str, str] = field(default_factory=dict)
     name: str = "recording"
+    warnings: tuple[str, ...] = ()
 
     @property
     def segments(self) -> tuple[Segment, ...]:

@@ -93,11 +93,15 @@ def analyse(
         detector, windows, logits, options, baselines=baselines, prevalence=prevalence, progress=progress
     )
     curves, measures = _faithfulness(detector, windows.data, logits, explanation, options, baselines)
+    seen = opened.digest in detector.training.recordings
+    warnings = tuple(recording_warnings(seen=seen, interpolated=prepared.interpolated))
     return RecordingAnalysis(
         raw=prepared.cleaned,
         decision=detector.decide(windows, logits, prevalence, alpha),
         explanation=explanation,
-        model=summarize_model(detector, _warnings(detector, opened, prepared)),
+        model=summarize_model(
+            detector, [*warnings, *recording_warnings(problems=_problems(opened, prepared))]
+        ),
         card=render_card(detector),
         score=float(detector.score(logits)),
         calibrated=detector.calibration.conformal,
@@ -111,6 +115,7 @@ def analyse(
         comparisons=_comparisons(detector, windows.data, explanation),
         channel_names=_channel_names(recording),
         name=output_name(recording, opened.digest),
+        warnings=warnings,
     )
 
 
@@ -146,11 +151,9 @@ def _comparisons(
     return find_similar(detector.network, detector.prototypes, windows, explanation.spans, montage)
 
 
-def _warnings(detector: Detector, recording: Recording, prepared: Prepared) -> list[str]:
-    seen = recording.digest in detector.training.recordings
+def _problems(recording: Recording, prepared: Prepared) -> list[str]:
     problems = () if recording.header is None else recording.header.problems
-    problems = [*problems, *prepared.annotated.describe()]
-    return recording_warnings(seen=seen, interpolated=prepared.interpolated, problems=problems)
+    return [*problems, *prepared.annotated.describe()]
 
 
 def recording_warnings(

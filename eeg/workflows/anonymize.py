@@ -15,6 +15,7 @@ from eeg.datasets import open_corpus
 from eeg.datasets.bids import has_participants
 from eeg.datasets.participants import GROUPS
 from eeg.datasets.seizures import EVENT_TEXTS
+from eeg.io.reader import reading
 from eeg.io.sidecars import find_sidecar
 from eeg.io.suffixes import SUFFIXES, is_plain_folder, is_recording, recording_stem
 from eeg.io.tables import read_table, write_table
@@ -104,6 +105,8 @@ def anonymize(
         targets = _targets(source, place)
         for file, target in targets.items():
             try:
+                with reading(file):
+                    pass
                 with one_line(file):
                     add(file, out / target.relative_to(place))
                     copied = _write(file, target, source, keep_annotations, keep_time)

@@ -65,6 +65,10 @@ def find_recordings(paths: Sequence[Path], listing: Path | None = None, *, out: 
 
 
 def _read_list(listing: Path) -> list[Path]:
+    if listing.exists() and not listing.is_file():
+        raise DataError(
+            f"{listing}: not a file; expected a text file with the path of a recording on each line"
+        )
     try:
         lines = listing.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError as error:
@@ -244,7 +248,10 @@ def _refuse_other(path: Path, owner: Path, out: Path) -> None:
     """Refuse another recording of the same name, whichever of them is detected first."""
     if path.exists() and owner.exists() and file_hash(path) != file_hash(owner):
         folder = out / recording_stem(path)
-        raise DataError(f"{folder}: holds the results of another recording; choose another --out")
+        raise DataError(
+            f"{folder}: for the results of another recording of this call with the same name; detect this "
+            "one with another --out"
+        )
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -265,5 +272,5 @@ def _facts(found: Detection) -> Facts:
         "problems": list(analysis.recording.header.problems) if analysis.recording.header else [],
         "refused": str(analysis.explanation.check) if analysis.explanation.refused else None,
         "missing": found.missing,
-        "notes": found.notes,
+        "notes": [*analysis.warnings, *found.notes],
     }

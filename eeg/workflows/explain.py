@@ -106,7 +106,8 @@ def format_explanation(explanation: Explanation, measures: Mapping[str, Faithful
         lines.insert(0, "rank       onset  duration   logit  change  stable  channels")
     elif explanation.check is None:
         lines.append(
-            "No segment: the method finds none that raises this network's score. That says nothing about the patient."
+            "No segment: the method finds none that raises this network's score. "
+            "That says nothing about the patient."
         )
     lines += explanation_notes(explanation)
     lines.append("deletion  insertion  infidelity  sensitivity  other baselines   on the highest windows")

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 from hebbian import FeedbackAlignment, Hebbian, oja
-from tests.test_hebbian.every_rule import AT_LAYERS, LOCAL, build
+from tests.test_hebbian.every_rule import AT_LAYERS, LOCAL, NAMES, build
 from tests.test_hebbian.helpers import assert_same, batch, grads
 from tests.test_hebbian.odd_nets import net
 
@@ -30,6 +30,47 @@ def test_the_default_layers_are_all_but_the_last_that_the_model_calls(name):
         return grads(build(name, Backwards().double(), **layers), *batch(8, 20))
 
     assert_same(found(), found(layers=["a", "b"]))
+
+
+class Thrice(nn.Module):
+    def forward(self, x):
+        return 3 * x
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "eqprop"])
+def test_a_hook_that_changes_the_output_of_a_layer_is_like_a_module_after_it(name):
+    def found(hooked):
+        torch.manual_seed(0)
+        below, layer, readout = nn.Linear(20, 6), nn.Linear(6, 6), nn.Linear(6, 4)
+        if hooked:
+            layer.register_forward_hook(lambda module, args, out: 3 * out)
+        middle = (layer, nn.Tanh()) if hooked else (layer, Thrice(), nn.Tanh())
+        model = nn.Sequential(nn.Sequential(below, nn.Tanh()), nn.Sequential(*middle), readout).double()
+        rule = build(name, model, batch(8, 20)[0])
+        torch.manual_seed(1)
+        rule(*batch(8, 20)).backward()
+        return {
+            str(i): p.weight.grad for i, p in enumerate((below, layer, readout)) if p.weight.grad is not None
+        }
+
+    assert_same(found(True), found(False))
+
+
+@pytest.mark.parametrize("name", ["fa", "oja"])
+def test_a_layer_that_the_model_passes_by_is_named(name):
+    class PassesBy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.c = nn.Linear(20, 6), nn.Linear(6, 6), nn.Linear(6, 4)
+
+        def forward(self, x):
+            return self.c(self.b(self.a(x)) if self.training else self.a(x))
+
+    model = PassesBy().double()
+    rule = build(name, model)
+    model.eval()
+    with pytest.raises(RuntimeError, match="layer 'b' is not called as a module in the forward pass"):
+        rule(*batch(8, 20))
 
 
 class Residual(nn.Module):

@@ -154,6 +154,24 @@ def test_accuracy_of_one_logit_and_of_many():
     assert accuracy(torch.tensor([[0.0, 1.0, 2.0], [5.0, 1.0, 2.0]]), torch.tensor([2, 1])) == 0.5
 
 
+@pytest.mark.parametrize("name", ["kolen-pollack", "mono-forward"])
+def test_an_optimizer_without_what_the_rule_itself_learns_is_refused(name):
+    model, (x, y) = net(), data()
+    rule = build(name, model, F.cross_entropy, example=x, classes=3)
+    before = [p.clone() for p in rule.parameters()]
+    with pytest.raises(ValueError, match=rf"of {type(rule).__name__} learns and is not in the optimizer"):
+        Trainer(rule, sgd(model)).fit([(x, y)], 1)
+    assert all(torch.equal(p, was) for p, was in zip(rule.parameters(), before, strict=True))
+    Trainer(rule, sgd(rule)).fit([(x, y)], 1)
+
+
+def test_an_optimizer_of_another_model_is_refused_and_one_of_a_part_is_not():
+    rule = Backprop(net(), F.cross_entropy)
+    with pytest.raises(ValueError, match=r"'model\.0\.0\.weight' of Backprop learns and is not in the"):
+        Trainer(rule, sgd(net())).fit([data()], 1)
+    Trainer(rule, sgd(rule.model[1])).fit([data()], 1)
+
+
 def test_an_optimizer_with_a_closure_is_refused():
     model = net()
     with pytest.raises(TypeError, match="LBFGS"):

@@ -158,7 +158,7 @@ def with_controls(rules: Sequence[str]) -> tuple[str, ...]:
 def compare_rules(
     comparison: Comparison,
     split: Split,
-    out: Path,
+    out: str | Path,
     *,
     jobs: int = 1,
     minutes: float = math.inf,
@@ -191,7 +191,7 @@ def compare_rules(
     ValueError
         If the network does not fit the data.
     """
-    experiments = comparison.experiments()
+    experiments, out = comparison.experiments(), Path(out)
     experiments[0].model(split)
     if comparison.trials:
         require_optuna()

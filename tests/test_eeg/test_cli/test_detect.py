@@ -196,7 +196,7 @@ def test_results_of_one_recording_never_replace_those_of_another(
         (tmp_path / site / name).write_bytes(source.read_bytes())
     result = detect(model, tmp_path / "x" / name, tmp_path / "y" / name, "--out", out)
     assert result.exit_code == 1
-    assert "holds the results of another recording; choose another --out" in result.stderr
+    assert "for the results of another recording of this call with the same name" in result.stderr
     before = (out / "sub-01_task-rest_eeg" / "result.json").read_bytes()
     assert detect(model, tmp_path / "y" / name, "--out", out).exit_code == 1
     assert (out / "sub-01_task-rest_eeg" / "result.json").read_bytes() == before

@@ -98,6 +98,9 @@ def test_detect_scores_and_explains_and_warns_of_what_it_was_trained_on(
     assert len(list(dataset.glob(f"sub-*/eeg/sub-*{EVENTS}.tsv"))) == len(recordings)
     assert [folder.name for folder in folders] == [path.stem for path in recordings]
     known = set(load_detector(trained.out / "model.safetensors").training.recordings)
+    assert result.output.count("Warning: This recording was in the training data") == sum(
+        file_hash(path) in known for path in recordings
+    )
     for folder, path in zip(folders, recordings, strict=True):
         assert {file.name for file in folder.iterdir()} == OUTPUTS
         found = json.loads((folder / "result.json").read_text())

@@ -24,6 +24,9 @@ Seizure 10.05.45
 Anfall um 10.15.30 Uhr
 Anfall 10.05.20 Uhr
 szr
+patient not responding: seizure begins
+no response to commands seizure
+FIAS
 SzStart
 SeizureOnset
 Epileptic spasms
@@ -153,6 +156,11 @@ family history of seizures
 seizure-free
 seizure free since 2019
 seizure 3.5.2019
+HV: usual seizure not provoked
+Brief potentially ictal rhythmic discharges
+ictal-interictal continuum
+Grand mal in history
+not a seizure
 seizure on 03.05.19
 last seizure 2019.05.03
 Anfall am 12.11.2018

@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 from eeg.datasets import Entry
 from eeg.evaluation.recording_metadata import entry_header
 from eeg.io.edf_header import read_edf_header
-from eeg.io.reader import read_recording
+from eeg.io.reader import read_header, read_recording, read_with_header
 from eeg.reporting.export.anonymous import write_anonymous
 from tests.test_eeg.recordings import write_edf
 from trainers.errors import DataError
@@ -259,6 +259,39 @@ def test_annotations_in_latin_1(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"Muskelzucken", b"Muskelkr\xe4mpf"))
     (annotation,) = read_recording(path).annotations
     assert annotation["description"] == "Muskelkr\u00e4mpf"
+
+
+@pytest.mark.parametrize("suffix", ["edf", "bdf"])
+@pytest.mark.parametrize(
+    ("written", "onset", "duration"),
+    [
+        (b"+1\x15\x14Seizure", 1.0, 0.0),
+        (b"+1,5\x152\x14Seizure", 1.5, 2.0),
+        (b" 1\x152\x14Seizure", 1.0, 2.0),
+        (b"+ 1.5\x152,5\x14Seizure", 1.5, 2.5),
+        (b"+1\x15-2\x14Seizure", 1.0, 0.0),
+    ],
+)
+def test_annotations_not_as_required_are_read_with_a_note(
+    written: bytes, onset: float, duration: float, suffix: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path / f"a.{suffix}", annotations=[edfio.EdfAnnotation(1, 2, "A text of some length")])
+    whole = b"+1\x152\x14A text of some length\x14"
+    content = path.read_bytes()
+    assert content.count(whole) == 1
+    path.write_bytes(content.replace(whole, (written + b"\x14").ljust(len(whole), b"\0")))
+    raw, header = read_with_header(path)
+    found = [mark for mark in raw.annotations if mark["description"] == "Seizure" and mark["onset"] >= 0]
+    assert [(mark["onset"], mark["duration"]) for mark in found] == [(onset, duration)]
+    assert "1 annotation(s) are not written as EDF+ requires, and read all the same" in header.problems
+
+
+def test_annotations_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.edf", annotations=[edfio.EdfAnnotation(1, 2, "A text")])
+    path.write_bytes(path.read_bytes().replace(b"+1\x152\x14A text", b"soon\x14A text"))
+    assert read_header(path).problems == []  # of the header alone
+    problems = read_with_header(path)[1].problems
+    assert problems == ["1 list(s) of annotations cannot be read: not written as EDF+ requires"]
 
 
 @pytest.mark.parametrize("kind", ["EDF+D", "BDF+D"])

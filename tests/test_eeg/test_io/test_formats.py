@@ -68,10 +68,15 @@ def set_times(path: Path, times: Sequence[float | None], notes: str = "") -> Pat
 
 
 def write_brainvision(
-    path: Path, markers: Sequence[str] | None = (), data: str = "a.eeg", codepage: str = "UTF-8"
+    path: Path,
+    markers: Sequence[str] | None = (),
+    data: str = "a.eeg",
+    codepage: str = "UTF-8",
+    references: Sequence[str] = ("",) * 4,
 ) -> Path:
     """Write ``a.vhdr``, its signals and, unless None, its markers."""
-    channels = "".join(f"Ch{i}={name},,0.1,µV\n" for i, name in enumerate(FOUR, start=1))
+    pairs = enumerate(zip(FOUR, references, strict=True), start=1)
+    channels = "".join(f"Ch{i}={name},{reference},0.1,µV\n" for i, (name, reference) in pairs)
     (path / "a.vhdr").write_text(
         "Brain Vision Data Exchange Header File Version 1.0\n\n[Common Infos]\nCodepage=UTF-8\n"
         f"DataFile={data}\nMarkerFile=a.vmrk\nDataFormat=BINARY\nDataOrientation=MULTIPLEXED\n"
@@ -85,6 +90,29 @@ def write_brainvision(
         (path / "a.vmrk").write_text(f"{text}[Marker Infos]\n{lines}", encoding=codepage)
     (10 * noise()).astype("<i2").T.tofile(path / "a.eeg")
     return path / "a.vhdr"
+
+
+@pytest.mark.parametrize(
+    ("references", "expected"), [(("A1",) * 4, "A1"), (("A1", "A2", "A1", "A2"), "A1/A2"), (("REF",) * 4, "")]
+)
+def test_the_reference_of_brainvision_is_that_of_its_header(
+    references: Sequence[str], expected: str, tmp_path: Path
+) -> None:
+    raw, header = read_with_header(write_brainvision(tmp_path, references=references))
+    assert header.reference == expected
+    assert raw.ch_names == list(FOUR)
+
+
+def test_pairs_of_brainvision_are_not_taken_for_electrodes(tmp_path: Path) -> None:
+    path = write_brainvision(tmp_path, references=("P3", "O1", "Fp2", "F4"))
+    with pytest.raises(DataError, match=r"no scalp electrode .* but differences of two"):
+        read_recording(path)
+
+
+@pytest.mark.parametrize("data", ["/etc/passwd", "../a.eeg", "C:\\eeg\\a.eeg"])
+def test_brainvision_names_no_file_elsewhere(data: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="names a file in another folder"):
+        read_recording(write_brainvision(tmp_path, data=data))
 
 
 def write_eeglab(path: Path, event: Any = (), trials: int = 1) -> Path:

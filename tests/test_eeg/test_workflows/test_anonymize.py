@@ -1,6 +1,7 @@
 """De-identified copies: the signal of the source, its coded marks, and nothing that identifies anyone."""
 
 import json
+import os
 import stat
 import sys
 from collections.abc import Sequence
@@ -305,6 +306,17 @@ def test_one_damaged_recording_does_not_cost_the_others(tmp_path: Path) -> None:
     assert (len(found["copies"]), found["failed"]) == (1, 1)
     assert len(list((tmp_path / "out").iterdir())) == 1
     assert result.stderr.count("Error: ") == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes")
+def test_a_pipe_is_refused_and_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    identified(tmp_path / "in" / "a.edf")
+    os.mkfifo(tmp_path / "in" / "b.edf")
+    result = anonymize(tmp_path / "in", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "b.edf: neither a file nor a folder but a device, a pipe or a socket" in result.stderr
+    assert len([*(tmp_path / "out").iterdir()]) == 1
 
 
 def test_an_interrupted_call_leaves_nothing_and_the_next_one_starts_again(

@@ -121,6 +121,11 @@ def test_folders_and_lists_name_the_same_recordings(archive: Archive, tmp_path: 
     with pytest.raises(DataError, match=r"none\.txt: cannot be read \(no such file or directory\)"):
         find_recordings([], tmp_path / "none.txt", out=tmp_path)
     assert run(archive.model, "--out", tmp_path / "out").exit_code == 2
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(pipe := tmp_path / "pipe")
+        with pytest.raises(DataError, match="pipe: not a file; expected a text file"):
+            find_recordings([], pipe, out=tmp_path)
+        assert "expected a model written" in run(pipe, archive.folder, "--out", tmp_path / "out").stderr
 
 
 def test_the_table_has_results_and_errors_and_names_no_one(archive: Archive, whole: Result) -> None:
