@@ -68,7 +68,8 @@ _OTHERWISE = re.compile(
     indication reason referr\w* evaluat\w* query possibl\w* poss probabl\w* suspect\w* suspici\w*
     susp suspicion verdacht\w* va fraglich\w* moglich\w* sospech\w* sospett\w* posible possivel
     new_onset laatste\w*
-    usual\w* potential\w* questionable equivocal unclear pseudo\w* psychogen\w* functional dissociative pnes pnea
+    usual\w* potential\w*
+    questionable equivocal unclear pseudo\w* psychogen\w* functional dissociative pnes pnea
     simulat\w* fake mimic\w* panic hypertensive non_?epilep\w*
     """)
     + r")\b"

@@ -387,10 +387,12 @@ def test_the_power_line_frequency_of_a_country(place: str, expected: float) -> N
     assert parse_line_frequency(place) == expected
 
 
-@pytest.mark.parametrize("place", ["JP", "Belgium", "", "55", "ZZ", "UK"])
+@pytest.mark.parametrize("place", ["Belgium", "", "55", "ZZ", "UK"])
 def test_an_unknown_power_line_frequency_is_refused(place: str) -> None:
     with pytest.raises(ValueError, match=r"frequency|expected"):
         parse_line_frequency(place)
+    with pytest.raises(ValueError, match="Japan has 50 Hz in the east and 60 Hz in the west"):
+        parse_line_frequency("jp")
 
 
 @pytest.mark.slow

@@ -1,0 +1,45 @@
+"""The range of the training recordings, against medians and deviations written out."""
+
+import numpy as np
+import pytest
+
+from eeg.detector.novelty import Gate, fit_novelty
+
+ROWS = [{"a": a, "b": b} for a, b in [(-9.0, 5.0), (-10.0, 5.5), (-12.0, 4.0), (-7.0, 5.0), (-10.5, 7.0)]]
+
+
+def test_a_recording_is_as_far_away_as_its_farthest_statistic() -> None:
+    gate = fit_novelty(ROWS)
+    a, b = (np.array([row[name] for row in ROWS]) for name in "ab")
+    spread_a, spread_b = (1.4826 * np.median(abs(v - np.median(v))) for v in (a, b))
+    assert gate.centre == {"a": -10.0, "b": 5.0}
+    assert (gate.spread["a"], gate.spread["b"]) == pytest.approx((spread_a, spread_b), rel=1e-6)
+    farthest = max(*abs(a + 10) / spread_a, *abs(b - 5) / spread_b)
+    assert gate.limit == pytest.approx(farthest, rel=1e-6)
+    assert gate.n == 5
+    for found in ({"a": -11.0, "b": 5.0}, {"a": -9.0, "b": 5.0}):
+        assert gate.deviation(found) == ("a", pytest.approx(1 / spread_a, rel=1e-6))
+
+
+def test_only_what_is_farther_than_all_training_recordings_is_new() -> None:
+    gate = fit_novelty(ROWS)
+    assert [gate.describe_novelty(row) for row in ROWS] == [None] * 5
+    words = gate.describe_novelty({"a": 10.0, "b": 5.0})
+    assert words is not None
+    assert words.startswith(
+        f"its a is {20 / gate.spread['a']:.1f} robust deviations from that of the 5 training"
+    )
+    assert words.endswith(f"of which none lay farther than {gate.limit:.1f}")
+
+
+def test_a_single_recording_is_the_whole_range() -> None:
+    gate = fit_novelty(ROWS[:1])
+    assert (gate.limit, gate.n) == (0.0, 1)
+    assert gate.describe_novelty(ROWS[0]) is None
+    assert gate.describe_novelty(ROWS[1]) is not None
+
+
+@pytest.mark.parametrize(("limit", "n"), [(-1.0, 1), (float("inf"), 1), (1.0, 0)])
+def test_a_range_that_none_has_is_refused(limit: float, n: int) -> None:
+    with pytest.raises(ValueError, match="limit and n"):
+        Gate({"a": 0.0}, {"a": 1.0}, limit, n)

@@ -1,0 +1,47 @@
+"""Which figures of a model are enough to be interpreted, and which are refused."""
+
+from collections.abc import Callable
+
+import pytest
+
+from eeg.detector.conformal import Answers, Rates
+from eeg.detector.provenance import Provenance
+from eeg.detector.results import STRONG, Estimate, Finding, Matched
+
+
+def estimate(value: float) -> Estimate:
+    return Estimate(value, value, value)
+
+
+@pytest.mark.parametrize(("epilepsy", "control", "enough"), [(5, 5, True), (4, 9, False), (9, 4, False)])
+def test_five_subjects_of_each_group_are_enough(epilepsy: int, control: int, enough: bool) -> None:
+    assert Matched(estimate(0.6), epilepsy, control).enough is enough
+
+
+@pytest.mark.parametrize(
+    ("auc", "p", "strong"),
+    [(STRONG + 0.01, 0.049, True), (STRONG, 0.01, False), (0.9, 0.05, False), (0.6, 0.01, False)],
+)
+def test_a_confound_is_strong_above_its_limit_and_beyond_chance(auc: float, p: float, strong: bool) -> None:
+    assert Finding("age", estimate(auc), p).strong is strong
+
+
+RATES = Rates(0.5, 0.25, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Answers(1.0, 5, RATES, RATES), "alpha: expected a number between 0 and 1"),
+        (lambda: Answers(0.0, 5, RATES, RATES), "alpha: expected a number between 0 and 1"),
+        (lambda: Answers(0.1, -1, RATES, RATES), "n: expected a number of subjects"),
+        (lambda: Rates(1.25, 0.0, 0.0), "right, wrong and unsaid"),
+        (lambda: Provenance("c", simulated=False, results={"rows": {}}), "results: unknown field 'rows'"),
+        (lambda: Provenance("c", simulated=False, subjects=3, epilepsy=4), "epilepsy: expected a number of"),
+        (lambda: Finding("age", estimate(0.5), 1.5), "p: expected a number from 0 to 1"),
+        (lambda: Finding("age", estimate(0.5), 0.5, within=0.1), "within and within_p: expected both or"),
+    ],
+)
+def test_figures_that_cannot_be_are_refused(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
