@@ -13,9 +13,10 @@ from mne.preprocessing import annotate_muscle_zscore
 
 from eeg.datasets.seizures import Annotated, find_seizures
 from eeg.io.electrodes import TEN_TWENTY
+from eeg.preprocessing import quality
 from eeg.preprocessing.loading import unusable_windows
 from eeg.preprocessing.pipeline import Preprocessing
-from eeg.preprocessing.quality import EXCLUDED, Flaw, Quality, _outlying, examine, mark_bad
+from eeg.preprocessing.quality import EXCLUDED, Flaw, Quality, _outlying, examine, find_clipped, mark_bad
 from eeg.preprocessing.recording import Recording
 from eeg.simulation.cohort import simulate_subject
 from tests.test_eeg.helpers import windows_from
@@ -361,3 +362,36 @@ def test_windows_in_a_seizure_are_not_interictal(tmp_path: Path) -> None:
 def test_nothing_but_seizure() -> None:
     with pytest.raises(DataError, match="within a seizure from beginning to end"):
         windows_from(annotated((0.0, 30.0, "status, ictal")), SETTINGS, 2.0)
+
+
+# --- limits
+
+
+@pytest.mark.parametrize(("times", "samples", "clipped"), [(3, 3, True), (2, 3, False), (3, 2, False)])
+def test_a_range_ends_where_it_is_held_three_times_for_three_samples(
+    times: int, samples: int, clipped: bool
+) -> None:
+    volts = 1e-5 * np.random.default_rng(0).standard_normal((1, 2000))
+    for i in range(times):
+        volts[0, 400 * (i + 1) :][:samples] = 8e-5
+    spans = [(flaw.onset, flaw.duration) for flaw in find_clipped(volts, 100.0)]
+    expected = [pytest.approx((4.0 * (i + 1), samples / 100)) for i in range(times)]
+    assert spans == (expected if clipped else [])
+
+
+@pytest.mark.parametrize(("blocks", "dead"), [(1, ()), (2, ("Cz",))])
+def test_a_channel_is_flat_that_is_flat_in_more_than_half_of_the_blocks(
+    blocks: int, dead: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quality, "BLOCK", 20.0)
+    volts = background(40.0 if blocks == 1 else 60.0)
+    volts[TEN_TWENTY.index("Cz"), : round(20 * blocks * RATE)] = 0
+    assert found(recording(volts)).flat == dead
+
+
+def test_few_channels_have_no_outlier() -> None:
+    volts = background()
+    volts[3] *= 30
+    whole = Recording.scan(recording(volts))
+    assert _outlying(whole, list(TEN_TWENTY[:10])) == []
+    assert _outlying(whole, list(TEN_TWENTY)) == [TEN_TWENTY[3]]
