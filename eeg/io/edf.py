@@ -65,7 +65,7 @@ def open_edf(path: Path, header: EdfHeader, *, ears: bool = False) -> tuple[mne.
     if not electrodes(labels):
         raise scalp_missing(path, labels)
     _check_units(scalp, path)
-    onsets, marks, mended, unreadable = _times(path, header)
+    onsets, marks, lenient, unreadable = _times(path, header)
     several = len({signal.sfreq for signal in scalp}) > 1
     rate = max(signal.sfreq for signal in scalp)
     continuous, notes = _is_continuous(onsets, header, rate)
@@ -73,14 +73,14 @@ def open_edf(path: Path, header: EdfHeader, *, ears: bool = False) -> tuple[mne.
         raise DataError(f"{path}: has gaps, and its electrodes have several sampling rates; export it again")
     raw, warned = _open(path, header, scalp, preload=several)
     if not continuous:
-        raw, warned = _with_gaps(raw, path, header, onsets, [*marks, *mended])
+        raw, warned = _with_gaps(raw, path, header, onsets, [*marks, *lenient])
     else:
         start = 0.0 if np.isnan(onsets[:1]).any() else onsets[0]
-        for onset, duration, text in mended:
+        for onset, duration, text in lenient:
             raw.annotations.append(onset - start, duration, text)
     notes += warned
-    if mended:
-        notes.append(f"{len(mended)} annotation(s) are not written as EDF+ requires, and read all the same")
+    if lenient:
+        notes.append(f"{len(lenient)} annotation(s) are not written as EDF+ requires, and read all the same")
     if unreadable:
         notes.append(f"{unreadable} list(s) of annotations cannot be read: not written as EDF+ requires")
     if header.status is not None:
@@ -207,7 +207,7 @@ def _times(path: Path, header: EdfHeader) -> tuple[np.ndarray, list[_Note], list
     does not, follow, and the number of lists that nothing does.
     """
     onsets, notes = np.full(header.records, np.nan), []
-    mended: list[_Note] = []
+    lenient: list[_Note] = []
     unreadable = 0
     shape = header.records, header.record_bytes
     records = np.memmap(path, np.uint8, "r", header.header_bytes, shape)
@@ -222,9 +222,9 @@ def _times(path: Path, header: EdfHeader) -> tuple[np.ndarray, list[_Note], list
             if _TAL.match(chunk + b"\0") or b"\x14" not in chunk:
                 continue
             loose = _LOOSE.fullmatch(chunk)
-            mended += [] if loose is None else _annotations(loose)
+            lenient += [] if loose is None else _annotations(loose)
             unreadable += loose is None
-    return onsets, notes, mended, unreadable
+    return onsets, notes, lenient, unreadable
 
 
 def _annotations(tal: re.Match[bytes]) -> Iterator[_Note]:

@@ -1,6 +1,7 @@
 """On every net a rule is the rule, or refuses by name: it never becomes another one in silence."""
 
 import copy
+import gc
 
 import pytest
 import torch
@@ -52,6 +53,9 @@ def test_a_rule_is_the_rule_or_refuses_by_name(way, name):
             grads(build(name, net(way)), x, y)
         message = " ".join([str(refusal.value), *getattr(refusal.value, "__notes__", [])])
         assert any(part in message for part in ("'1'", "'1.", "Middle")), message
+        if way == "checkpoint":  # PyTorch before 2.13 keeps its hooks until the frames of the error are gone
+            del refusal
+            gc.collect()
     elif (way, name in FEEDBACK) == ("called twice", True):
         assert grads(build(name, net(way)), x, y)
     else:
