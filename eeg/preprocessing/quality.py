@@ -321,8 +321,7 @@ def _blinks(volts: np.ndarray, names: Sequence[str], rate: float) -> list[Flaw]:
     slow = piece.copy().filter(1, 10).get_data()
     usual = 1.4826 * float(np.median(np.abs(slow), axis=1).max())
     threshold = max(_BLINK * usual, float(np.ptp(slow)) / 4)  # the latter is MNE's default
-    # MNE's length, ten seconds rounded up to a power of 2, but at most the piece's.
-    taps = min(2 ** int(np.ceil(np.log2(10 * piece.info["sfreq"]))), piece.n_times)
+    taps = min(round(10 * piece.info["sfreq"]), piece.n_times)  # MNE's length, at most the piece's
     peaks = find_eog_events(piece, ch_name=eyes, thresh=threshold, filter_length=taps)[:, 0]
     # MNE measures a peak from the trough before it, and so takes the filter's rebound for a blink.
     peaks = peaks[np.abs(slow[:, peaks]).max(axis=0) >= threshold]

@@ -61,6 +61,15 @@ def test_one_sample_becomes_a_straight_line(sign: int, volts: np.ndarray) -> Non
     assert np.abs(np.diff(cleaned[start - 1 : stop + 1], 2)).max() < 1e-12
 
 
+@pytest.mark.parametrize(("apart", "count"), [(RATE // 2, 1), (RATE // 2 + 1, 2)])
+def test_what_is_at_most_half_a_second_apart_is_one_artefact(
+    apart: int, count: int, volts: np.ndarray
+) -> None:
+    row = volts[4].copy()
+    row[[20 * RATE, 20 * RATE + apart]] += 3e-3
+    assert len(find_artefacts(row, RATE)) == count
+
+
 @pytest.mark.parametrize(
     "artefact",
     [

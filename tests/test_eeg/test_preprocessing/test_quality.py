@@ -134,6 +134,42 @@ def test_muscle_is_where_mne_finds_it(rate: int) -> None:
     assert (masks[0] & masks[1]).sum() > 0.95 * (masks[0] | masks[1]).sum()
 
 
+def test_bursts_of_muscle_are_one_where_less_than_a_tenth_of_a_second_is_between_them() -> None:
+    """The score is smoothed below 4 Hz, so that bursts show as apart from about .4 s on."""
+    volts, rng = background(60), np.random.default_rng(3)
+    muscle = mne.filter.filter_data(rng.standard_normal(volts.shape), RATE, 70, 115, verbose="error")
+    for start in (20, 21):
+        volts[:, start * RATE : round((start + 0.4) * RATE)] += (
+            3e-5 * muscle[:, start * RATE : round((start + 0.4) * RATE)]
+        )
+    spans = [(f.onset, f.onset + f.duration) for f in found(recording(volts)).flaws if f.kind == "muscle"]
+    assert len(spans) == 2
+    assert spans[0][1] < 20.7 < spans[1][0]
+
+
+def test_blinks_are_where_mne_finds_them() -> None:
+    """At MNE's own threshold, which is ours here: a quarter of the range.  MNE also finds rebounds."""
+    volts, rng = background(), np.random.default_rng(4)
+    lid, tops = np.hanning(round(0.3 * RATE)), np.cumsum(rng.uniform(1, 5, 14))
+    for top in tops:
+        start = round((top - 0.15) * RATE)
+        volts[:2, start : start + len(lid)] += rng.uniform(1.5, 3) * 1e-4 * lid
+    raw = recording(volts)
+    eyes = list(TEN_TWENTY[:2])
+    peaks = mne.preprocessing.find_eog_events(raw, ch_name=eyes, verbose="error")[:, 0] / RATE
+    blinks = [f for f in found(raw).flaws if f.kind == "blink"]
+    assert {f.duration for f in blinks} == {0.5}
+    middle = np.array([f.onset + 0.25 for f in blinks])
+    np.testing.assert_allclose(middle, tops, atol=0.05)
+    assert np.abs(middle[:, None] - peaks).min(axis=1).max() < 0.02
+
+
+def test_a_blink_at_the_start_starts_with_the_recording() -> None:
+    volts = background()
+    volts[:2, : RATE // 4] += 1e-4 * np.hanning(RATE // 4)
+    assert [f.onset for f in found(recording(volts)).flaws if f.kind == "blink"] == [0.0]
+
+
 def test_blinks_are_found_at_the_eyes() -> None:
     volts = background()
     lid = np.hanning(round(0.3 * RATE))

@@ -155,3 +155,16 @@ def test_times_on_windows_are_times_in_the_recording(kept: set[int], within: flo
     windows = Windows(np.zeros((len(onset), 1, 4), np.float32), onset, 2.0, None, None)
     laid = 2.0 * np.arange(len(onset)) + 2 * within
     np.testing.assert_allclose(windows.in_recording(laid), onset + 2 * within)
+
+
+@pytest.mark.parametrize(("gap", "shifted"), [(0.0, 1), (0.1, 1), (0.2, 0), (0.25, 0)])
+def test_windows_adjoin_within_a_small_part_of_a_sample(gap: float, shifted: int) -> None:
+    """4 Hz: a sample is .25 s long.  What adjoins has a training example between the two."""
+    nowhere = (np.empty(0), np.empty(0))
+    windows = Windows(np.zeros((2, 1, 8), np.float32), np.array([0, 2 + gap]), 2.0, 1, nowhere)
+    assert len(training_examples(windows)[0]) == 2 + shifted
+
+
+def test_windows_of_which_none_was_left_out_say_so() -> None:
+    account = Windows(np.zeros((3, 1, 8), np.float32), 2.0 * np.arange(3), 2.0).account()
+    assert account == {"windows": 3, "flawed": 0, "ictal": 0, "short": 0, "quality": None}
