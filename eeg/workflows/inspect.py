@@ -34,24 +34,10 @@ from eeg.preprocessing.quality import MIN_CLEAN_FRACTION, find_clipped
 from trainers.errors import DataError, one_line
 
 _BOTH_GROUPS = ("its subject is labelled both epilepsy and control",)
-_KINDS = {
-    *(".asc", ".con", ".dat", ".dpa", ".e", ".erd", ".etc", ".fdt", ".hdr", ".log", ".m00", ".mat", ".md"),
-    *(
-        ".ncs",
-        ".nev",
-        ".plg",
-        ".pos",
-        ".raw",
-        ".rec",
-        ".rs3",
-        ".sig",
-        ".snirf",
-        ".sqd",
-        ".trc",
-        ".vmrk",
-        ".xdf",
-    ),
-}
+_KINDS = set(
+    ".asc .con .dat .dpa .e .erd .etc .fdt .hdr .log .m00 .mat .md .ncs .nev .plg .pos .raw .rec .rs3 .sig "
+    ".snirf .sqd .trc .vmrk .xdf".split()
+)
 """Suffixes of formats beside those in `mimetypes`."""
 
 _PARTS = (".amrk", ".cef", ".dat", ".dpa", ".eeg", ".fdt", ".head", ".json", ".rs3", ".vmrk")

@@ -1,4 +1,4 @@
-"""Which rules ask for labels, what they refuse as one, and one logit in place of two scores."""
+"""Which rules ask for labels, what they take for one, and one logit in place of two scores."""
 
 import copy
 import inspect
@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from hebbian import Backprop, DirectFeedback, Hebbian, oja, probabilities, registry
+from hebbian.rule import has_classes
 from tests.test_hebbian.every_rule import NAMES, build, data, grads, net
 from tests.test_hebbian.helpers import batch
 
@@ -94,3 +95,24 @@ def test_one_logit_and_two_scores_agree():
     torch.testing.assert_close(probabilities(z), probabilities(two))
     with pytest.raises(ValueError, match="N, K"):
         probabilities(z[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("k", "y", "expected"),
+    [
+        (3, [0, 2], True),
+        (3, [0, 3], False),
+        (3, [-1, 2], False),
+        (1, [0, 1], True),
+        (1, [0, 2], False),
+        (1, [0.0, 1.0], True),
+        (1, [0.0, 0.5], False),
+        (2, [0.0, 1.0], False),
+        (2, [0.0, 0.5], False),
+        (2, [[0], [1]], True),
+        (2, [0, 1, 1], False),
+        (2, [], False),
+    ],
+)
+def test_classes_are_integers_below_their_number_or_0_and_1_of_one_logit(k, y, expected):
+    assert has_classes(torch.zeros(2 if y else 0, k), torch.tensor(y)) is expected

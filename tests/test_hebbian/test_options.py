@@ -12,8 +12,10 @@ from hebbian import (
     DirectFeedback,
     FeedbackAlignment,
     Hebbian,
+    Krotov,
     NodePerturbation,
     PairSTDP,
+    PredictiveCoding,
     SoftHebb,
     oja,
     registry,
@@ -182,3 +184,15 @@ def test_a_layer_without_weights_is_refused_at_construction():
         Backprop(model, F.cross_entropy)
     model(data()[0])
     Backprop(model, F.cross_entropy)(*data()).backward()
+
+
+def test_the_least_settings_are_allowed():
+    assert Krotov(k=1, p=1.0).p == 1
+    model = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2))
+    assert PredictiveCoding(model, F.cross_entropy, steps=1, rate=1e-9).steps == 1
+
+
+@pytest.mark.parametrize("settings", [{"steps": 0}, {"rate": 0.0}, {"rate": -0.1}])
+def test_settling_needs_a_step_and_a_rate(settings):
+    with pytest.raises(ValueError, match="steps must be at least 1 and rate positive"):
+        PredictiveCoding(nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2)), F.cross_entropy, **settings)
