@@ -34,9 +34,9 @@ from eeg.preprocessing.quality import MIN_CLEAN_FRACTION, find_clipped
 from trainers.errors import DataError, one_line
 
 _BOTH_GROUPS = ("its subject is labelled both epilepsy and control",)
-_KINDS = set(
-    ".asc .con .dat .dpa .e .erd .etc .fdt .hdr .log .m00 .mat .md .ncs .nev .plg .pos .raw .rec .rs3 .sig "
-    ".snirf .sqd .trc .vmrk .xdf".split()
+_KINDS = re.compile(
+    r"\.(asc|con|dat|dpa|e|erd|etc|fdt|hdr|log|m00|mat|md|ncs|nev|plg|pos|raw|rec|rs3|sig|snirf|sqd|trc"
+    r"|vmrk|xdf)"
 )
 """Suffixes of formats beside those in `mimetypes`."""
 
@@ -170,7 +170,7 @@ def _is_hidden(path: Path) -> bool:
 def _kind(file: Path) -> str:
     """Return the suffix of a file, if it is one of a format: what follows a point may also be a name."""
     suffix = file.suffix.lower()
-    return suffix if suffix in _KINDS or suffix in mimetypes.types_map else "other"
+    return suffix if _KINDS.fullmatch(suffix) or suffix in mimetypes.types_map else "other"
 
 
 def _with_copies(
