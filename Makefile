@@ -42,6 +42,7 @@ fuzz: $(READY)
 # The ratios in docs/speed.md; continues where it stopped.
 bench: $(READY)
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/growth.py
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -49,6 +49,8 @@ class Trial:
     """Of the command that continues or repeats the killed one."""
     damaged: int = 0
     """Files of an earlier result that are missing or incomplete after the kill."""
+    redone: int = 0
+    """Results of detection that were complete at the kill and that the continued run wrote again."""
 
 
 def training_results(out: Path) -> Contents:
@@ -102,6 +104,7 @@ RECORDING = "cohort/sub-001/eeg/sub-001_task-rest_eeg.edf"
 SIMULATE = ("eeg", "simulate", "--subjects", "8", "--minutes", "1")
 TRAIN = ("eeg", "train", "cohort", "--folds", "2", "--epochs", "1", "--out")
 DETECT = ("eeg", "detect", "model", RECORDING, "--out")
+ARCHIVE = ("eeg", "detect", "model", "cohort", "--segments", "1", "--out")
 COMMANDS = {
     "hebbian train": Command(
         ("trainers", "train", "--rule", "softhebb", "--epochs", "3", "--out"), ("--resume",), training_results
@@ -112,6 +115,7 @@ COMMANDS = {
     "eeg detect over an earlier result": Command(
         DETECT, contents=detections, earlier=("--segments", "2", "--prevalence", "0.1")
     ),
+    "eeg detect of 8 recordings": Command(ARCHIVE, ("--resume",), detections),
 }
 
 
@@ -191,10 +195,12 @@ def kill(runner: Runner, name: str, number: int, whole: Reference, place: Path) 
         os.killpg(process.pid, signal.SIGKILL)
         process.join()
     damaged = count_damaged(command.contents, out, whole) if whole.earlier else 0
+    complete = {file: file.stat().st_mtime_ns for file in out.glob("*/result.json")} if command.again else {}
     error = runner.finish(runner.start(*command.words, str(out), *command.again))
     same = out.exists() and command.contents(out) == whole.contents
     left = len(list(place.rglob(".*")))
-    return Trial(name, number, round(after, 2), killed, same, left, error, damaged)
+    redone = sum(file.stat().st_mtime_ns != before for file, before in complete.items())
+    return Trial(name, number, round(after, 2), killed, same, left, error, damaged, redone)
 
 
 def count_damaged(contents: Callable[[Path], Contents], out: Path, whole: Reference) -> int:
@@ -215,13 +221,15 @@ def read() -> dict[tuple[str, int], Trial]:
 
 def rows() -> list[tuple[str, ...]]:
     """Return a head and a row for each command."""
-    found = [("command", "kills", "ended before", "then identical", "left-over files", "damaged files")]
+    head = ("command", "kills", "ended before", "then identical", "left-over files", "damaged files")
+    found = [(*head, "most results written again")]
     for name in COMMANDS:
         trials = [trial for trial in read().values() if trial.command == name]
         ended = sum(not trial.killed for trial in trials)
         same, left, damaged = (sum(getattr(t, fact) for t in trials) for fact in ("same", "left", "damaged"))
         counts = len(trials) - ended, ended, f"{same} of {len(trials)}", left, damaged
-        found.append((name, *map(str, counts)))
+        again = max((trial.redone for trial in trials), default=0) if COMMANDS[name].again else "–"
+        found.append((name, *map(str, (*counts, again))))
     return found
 
 

@@ -52,7 +52,7 @@ PLASTICITIES: dict[str, tuple[Plasticity, float, float]] = {
 """Each with its goals at Linear and at Conv2d."""
 
 
-def _step(rule: nn.Module, optimizer: torch.optim.Optimizer, *batch: Tensor) -> None:
+def step(rule: nn.Module, optimizer: torch.optim.Optimizer, *batch: Tensor) -> None:
     optimizer.zero_grad()
     rule(*batch).backward()
     optimizer.step()
@@ -75,7 +75,7 @@ def krotov_in_a_loop() -> tuple[Work, Work]:
 
     def ours() -> None:
         for batch in x.split(BATCH):
-            _step(rule, optimizer, batch)
+            step(rule, optimizer, batch)
 
     return forward_products(x, layer), ours
 
@@ -120,7 +120,7 @@ def _update(layer: nn.Linear | nn.Conv2d, x: Tensor, plasticity: Plasticity) -> 
         out = layer(x)
         torch.autograd.grad(out, layer.weight, out.detach())
 
-    return products, lambda: _step(rule, optimizer, x)
+    return products, lambda: step(rule, optimizer, x)
 
 
 # A step of every rule
@@ -132,25 +132,28 @@ def rule_step(name: str, batch: int) -> tuple[Work, Work]:
     torch.manual_seed(0)
     x, y = torch.rand(batch, INPUTS), torch.randint(10, (batch,))
 
-    def step(name: str) -> Work:
+    def of(name: str) -> Work:
         recipe = recommended(name)
         model = mlp(INPUTS, [500], 10, recipe.activation)
         criterion = F.cross_entropy if find_rule(name).supervised else None
         rule = build(name, model, criterion, example=x, classes=10, **recipe.settings)
         optimizer = torch.optim.SGD(rule.parameters(), lr=1e-6)
-        return lambda: _step(rule, optimizer, x, y)
+        return lambda: step(rule, optimizer, x, y)
 
-    return step("backprop"), step(name)
+    return of("backprop"), of(name)
 
 
 def predicted(name: str, batch: int) -> float:
     """Return the ratio of the multiplications in matrix products and convolutions."""
-    counts = []
-    for work in rule_step(name, batch):
-        with Multiplications() as counter:
-            work()
-        counts.append(counter.total)
-    return counts[1] / counts[0]
+    baseline, ours = map(multiplications, rule_step(name, batch))
+    return ours / baseline
+
+
+def multiplications(work: Work) -> int:
+    """Return how many a work does in matrix products and convolutions."""
+    with Multiplications() as counter:
+        work()
+    return counter.total
 
 
 class Multiplications(TorchDispatchMode):

@@ -26,6 +26,7 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
+import archive  # noqa: E402
 import journal  # noqa: E402
 import kills  # noqa: E402
 import subject_scores  # noqa: E402
@@ -440,6 +441,38 @@ def killed_commands() -> str:
     return markdown(kills.rows())
 
 
+# Detection in archives: archive.jsonl
+
+
+def archives() -> str:
+    """Return time and memory of `eeg detect` for long recordings and for many."""
+    return markdown(archive.rows())
+
+
+def plan(count: int = 100_000, per_hour: float = 0.05, per_gigabyte: float = 0.02) -> str:
+    """Return what many routine recordings of 20 minutes need, by the machine that measured 20 of them.
+
+    Parameters
+    ----------
+    count
+        Recordings.
+    per_hour
+        Price of a processor core for an hour.
+    per_gigabyte
+        Price of a gigabyte for a month.
+    """
+    rows = [("machine", "core hours", "16 cores, days", "cost", "recordings, GB", "results, GB", "a month")]
+    for run in archive.read():
+        if run.name.startswith("20 of 20"):
+            hours, results = (run.processor / 3600, run.written / 1000)
+            times = count / (run.results + run.errors)
+            stored = count * 20 * 60 * 256 * 21 * 2 / 1e9
+            cells = (hours * times, hours * times / 16 / 24, hours * times * per_hour, stored)
+            cells += (results * times, (stored + results * times) * per_gigabyte)
+            rows.append((run.machine, *(f"{cell:,.1f}" if cell < 10 else f"{cell:,.0f}" for cell in cells)))
+    return markdown(rows)
+
+
 # Speed: speed.jsonl
 
 
@@ -498,6 +531,8 @@ TABLES: Mapping[str, Callable[..., str]] = {
         explanation_speed,
         robustness,
         killed_commands,
+        archives,
+        plan,
         speed,
     )
 }
