@@ -182,4 +182,4 @@ def output_name(recording: str | Path | mne.io.BaseRaw, digest: str | None) -> s
     if isinstance(recording, mne.io.BaseRaw):
         return "recording"
     stem = recording_stem(Path(recording))
-    return stem if is_bids(stem) else f"recording-{digest[:8] if digest else 'unknown'}"
+    return stem if is_bids(stem) else f"recording-{digest[:12] if digest else 'unknown'}"
