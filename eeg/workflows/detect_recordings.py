@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from joblib import Parallel, delayed
+from joblib.parallel import get_active_backend
 
 from eeg.datasets.fingerprint import file_hash
 from eeg.detector.conformal import ALPHA
@@ -147,6 +148,7 @@ def detect_recordings(
 ) -> Iterator[Outcome]:
     """Detect in many recordings, and return what was found in each, in their order, as soon as it is known.
 
+    A backend of joblib that cannot return results one by one, such as Ray's, returns them at the end.
     Each recording is a line of a journal as soon as its results are complete.
 
     Parameters
@@ -192,10 +194,14 @@ def detect_recordings(
         facts if is_done(facts, identity, out) else None
         for facts, identity in zip(earlier, identities, strict=True)
     ]
-    results = Parallel(n_jobs=jobs, return_as="generator", batch_size=1)(
-        delayed(_attempt)(used, path, identity, owners.get(path), out.absolute(), options, journal, how)
-        for path, identity, facts in zip(mine, identities, done, strict=True)
-        if facts is None
+    backend, _ = get_active_backend()
+    returned = "generator" if backend.supports_return_generator else "list"  # Ray returns all at the end
+    results = iter(
+        Parallel(n_jobs=jobs, return_as=returned, batch_size=1)(
+            delayed(_attempt)(used, path, identity, owners.get(path), out.absolute(), options, journal, how)
+            for path, identity, facts in zip(mine, identities, done, strict=True)
+            if facts is None
+        )
     )
     return (
         next(results) if facts is None else _recorded(path, facts)

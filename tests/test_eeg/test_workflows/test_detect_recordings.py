@@ -8,13 +8,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from joblib import parallel_config
+from joblib import parallel_config, register_parallel_backend
+from joblib.parallel import SequentialBackend
 
 import eeg.workflows.detect_recordings as workflow
 from eeg.cli.main import main
@@ -267,15 +269,43 @@ def test_kills_cost_one_recording_a_process_and_no_byte(archive: Archive, tmp_pa
         assert results(out) == results(tmp_path / "alone")
 
 
+@contextmanager
+def cluster(name: str) -> Iterator[None]:
+    """Two processes of a local cluster of Dask or Ray, to which joblib sends its work."""
+    if name == "dask":
+        distributed = pytest.importorskip("distributed")
+        local = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
+        with local, distributed.Client(local), parallel_config(name):
+            yield
+    else:
+        ray = pytest.importorskip("ray")
+        pytest.importorskip("ray.util.joblib").register_ray()
+        with ray.init(num_cpus=2, include_dashboard=False), parallel_config(name):
+            yield
+
+
 @pytest.mark.slow
-def test_a_dask_cluster_gives_the_same_bytes(archive: Archive, tmp_path: Path) -> None:
-    distributed = pytest.importorskip("distributed")
+@pytest.mark.parametrize("name", ["dask", "ray"])
+def test_a_cluster_gives_the_same_bytes(name: str, archive: Archive, tmp_path: Path) -> None:
     recordings = find_recordings([archive.folder], out=tmp_path)
     options = ExplanationOptions("grad-cam", "zero", 1)
     list(detect_recordings(archive.model, recordings, tmp_path / "alone", options))
-    cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
-    with cluster, distributed.Client(cluster), parallel_config("dask"):
-        outcomes = list(detect_recordings(archive.model, recordings, tmp_path / "dask", options))
+    with cluster(name):
+        outcomes = list(detect_recordings(archive.model, recordings, tmp_path / name, options))
     assert [outcome.path for outcome in outcomes] == recordings
-    assert table(tmp_path / "dask") == table(tmp_path / "alone")
-    assert results(tmp_path / "dask") == results(tmp_path / "alone")
+    assert table(tmp_path / name) == table(tmp_path / "alone")
+    assert results(tmp_path / name) == results(tmp_path / "alone")
+
+
+class AllAtTheEnd(SequentialBackend):
+    """A backend of joblib that cannot return results one by one, as Ray's cannot."""
+
+    supports_return_generator = False
+
+
+def test_a_backend_that_returns_all_at_the_end(quick: None, archive: Archive, tmp_path: Path) -> None:
+    recordings = find_recordings([archive.folder], out=tmp_path)
+    register_parallel_backend("all at the end", AllAtTheEnd)
+    with parallel_config("all at the end"):
+        outcomes = list(detect_recordings(archive.model, recordings, tmp_path))
+    assert [outcome.path for outcome in outcomes] == recordings
