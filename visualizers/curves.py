@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from visualizers.style import FAINT, INK, MARK, OTHER, PAPER, despine, set_margins, text_width
+from visualizers.style import FAINT, INK, MARK, PAPER, despine
 
 _BINS = 10  # of a reliability diagram
 _MOST_NUMBERS = 20  # classes; with more the numbers are not legible
@@ -105,65 +105,6 @@ def plot_risk_coverage(coverage: np.ndarray, risk: np.ndarray) -> Figure:
     _frame(
         axes, "fraction of subjects decided, most certain first", "fraction of errors", "risk and coverage"
     )
-    return figure
-
-
-def plot_removal(
-    deletion: np.ndarray, insertion: np.ndarray, random: tuple[np.ndarray, np.ndarray]
-) -> Figure:
-    """Draw a probability during deletion and insertion of the strongest evidence.
-
-    Parameters
-    ----------
-    deletion, insertion
-        (S + 1,) each: the probability after each of S steps.
-    random
-        The same two for a random order.
-    """
-    figure = Figure(figsize=(11, 3.6), dpi=120)
-    pairs = zip(("deleted", "inserted"), (deletion, insertion), random, strict=True)
-    both = figure.subplots(1, 2, sharey=True)
-    set_margins(figure, 0.43, 0.13, 0.38, 0.22, gaps=(0.37, 0))
-    for axes, (name, curve, chance) in zip(both, pairs, strict=True):
-        fraction = np.linspace(0, 1, len(curve))
-        axes.plot(fraction, chance, color=FAINT, label="in random order")
-        axes.plot(fraction, curve, color=MARK, label="strongest first")
-        _frame(axes, f"fraction of the signal {name}", "mean probability of the windows", name)
-        axes.legend(frameon=False, fontsize=8, labelcolor=INK)
-    return figure
-
-
-def score_distribution(epilepsy: np.ndarray, control: np.ndarray, score: float) -> Figure:
-    """Draw a raw score and the distribution of those of the calibration subjects.
-
-    Parameters
-    ----------
-    epilepsy, control
-        (n,) and (m,): one raw score for each subject.
-    score
-        Raw score of the recording.
-    """
-    figure = Figure(figsize=(11, 1.6), dpi=120)
-    axes = figure.add_subplot()
-    names = [f"control ({len(control)})", f"epilepsy ({len(epilepsy)})"]
-    set_margins(figure, 0.09 + text_width(names, 8), 0.04, 0.38, 0.18)
-    for row, (values, colour) in enumerate(((control, OTHER), (epilepsy, MARK))):
-        axes.plot(values, np.full(len(values), row), "|", color=colour, markersize=14, markeredgewidth=1.5)
-    axes.axvline(score, color=INK, linewidth=1.5)
-    axes.annotate(
-        "this recording",
-        (score, 1),
-        xycoords=axes.get_xaxis_transform(),
-        xytext=(0, 3),
-        textcoords="offset points",
-        ha="center",
-        fontsize=8,
-        color=INK,
-    )
-    axes.set_yticks([0, 1], names)
-    axes.set_ylim(-0.6, 1.6)
-    axes.set_xlabel("raw score of a recording (logit of the network)")
-    despine(axes)
     return figure
 
 

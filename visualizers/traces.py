@@ -3,20 +3,16 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, MultipleLocator
 
-from visualizers.style import FAINT, GRID, INK, MARK, despine, set_margins, text_width
+from visualizers.drawing import Drawing, Lines, Panel, Text, extremes, limits, round_ticks
+from visualizers.style import FAINT, INK, MARK
 
 _PAGE = 10.0  # s, standard in clinical EEG
-_NARROW_ROW = 0.22
-_COLUMNS = 1500  # of an overview: about the number of its pixels
-_ROW = 0.33  # inches a channel: 70 µV a division is then close to the usual 7 to 10 µV/mm
+_WIDTH = 792.0  # points, 11 inches
+_ROW = 24.0  # points a channel: 70 µV a division is then close to the usual 7 to 10 µV/mm
+_NARROW_ROW = 16.0
 
 # Rows of the 10-10 system (ACNS guideline 2), front to back.
 _ROWS = ({"FP"}, {"AF"}, {"F"}, {"FT", "FC"}, {"T", "C"}, {"TP", "CP"}, {"P"}, {"PO"}, {"O"}, {"I"})
@@ -65,7 +61,7 @@ def eeg_page(
     spans: Sequence[MarkedSpan] = (),
     scale: float = 70.0,
     montage: str,
-) -> Figure:
+) -> Drawing:
     """Draw ten seconds of EEG, negative up as clinical EEG is read, with marked spans.
 
     Parameters
@@ -85,11 +81,6 @@ def eeg_page(
     montage
         Montage or reference, for the heading.
 
-    Returns
-    -------
-    matplotlib.figure.Figure
-        One page, not managed by pyplot.
-
     Raises
     ------
     ValueError
@@ -101,31 +92,27 @@ def eeg_page(
         )
     if not 0 <= start < data.shape[1] / sfreq:
         raise ValueError(f"start must be in the recording, 0 to {data.shape[1] / sfreq:g} s, got {start:g}")
-    heights = _heights(channels)
-    figure = Figure(figsize=(11, 1.3 + _ROW * np.ptp(list(heights.values()))), dpi=160)
-    axes = figure.add_subplot()
-    set_margins(figure, _names(channels), 0.25 + text_width([f"{scale:g} µV"], 8), 0.37, 0.39)
+    heights, unit = _heights(channels), f"{scale:g} µV"
+    left, right = _text_width(channels, 9), 18 + _text_width([unit], 8)
+    height = _ROW * (np.ptp(list(heights.values())) + 2)
+    drawing = Drawing(_WIDTH, height + 55)
+    page = _page(drawing, (left, 28, _WIDTH - left - right, height), heights, (start, start + _PAGE))
+    seconds = np.arange(np.ceil(start), start + _PAGE + 1e-9)
+    page.ticks_across(seconds, map(clock, seconds), grid=True)
+    page.ticks_up(heights.values(), heights, 9)
     first = round(start * sfreq)
     shown = 1e6 / scale * data[:, first : round((start + _PAGE) * sfreq) + 1]
-    _draw_traces(axes, shown, first / sfreq, sfreq, channels, heights)
-    _frame_page(axes, heights, start, _PAGE)
-    _show_clock(axes)
-    for span in spans:
-        _mark_on_page(axes, span, heights, start, _PAGE)
-    _draw_scale_bar(axes, min(heights.values()), scale)
-    axes.set_title(
-        f"montage: {montage}   ·   {scale:g} µV per division, negative up",
-        loc="left",
-        fontsize=9,
-        color=FAINT,
-        pad=18,
-    )
-    return figure
+    _mark_on_page(page, spans, heights)
+    _draw_traces(page, shown, first / sfreq, sfreq, channels, heights)
+    _name_clock(page)
+    _draw_scale_bar(page, min(heights.values()), unit)
+    page.title(f"montage: {montage}   ·   {unit} per division, negative up", FAINT, lift=17)
+    return drawing
 
 
-def _names(channels: Sequence[str]) -> float:
-    """Return the inches that the names of channels need beside a page."""
-    return 0.09 + text_width(channels, 9)
+def _text_width(texts: Sequence[str], size: float) -> float:
+    """Return the points that texts beside a panel need; a browser chooses the font."""
+    return 7 + 0.62 * size * max(map(len, texts))
 
 
 def _heights(channels: Sequence[str]) -> dict[str, float]:
@@ -139,8 +126,19 @@ def _heights(channels: Sequence[str]) -> dict[str, float]:
     return heights
 
 
+def _page(
+    drawing: Drawing,
+    box: tuple[float, float, float, float],
+    heights: dict[str, float],
+    span: tuple[float, float],
+) -> Panel:
+    page = drawing.panel(box, span, (min(heights.values()) - 1, max(heights.values()) + 1))
+    page.frame()
+    return page
+
+
 def _draw_traces(
-    axes: Axes,
+    page: Panel,
     divisions: np.ndarray,
     start: float,
     sfreq: float,
@@ -148,40 +146,25 @@ def _draw_traces(
     heights: dict[str, float],
 ) -> None:
     times = start + np.arange(divisions.shape[1]) / sfreq
-    for name, values in zip(channels, divisions, strict=True):
-        axes.plot(times, heights[name] - values, color=INK, linewidth=0.6, zorder=3)
+    page.lines(times, np.array([[heights[name]] for name in channels]) - divisions, INK, 0.6)
 
 
-def _frame_page(
-    axes: Axes, heights: dict[str, float], start: float, length: float, *, names: bool = True
-) -> None:
-    axes.set_xlim(start, start + length)
-    axes.set_ylim(min(heights.values()) - 1, max(heights.values()) + 1)
-    shown = heights if names else {}
-    axes.set_yticks(list(shown.values()), list(shown), fontsize=9, color=INK)
-    axes.xaxis.set_major_locator(MultipleLocator(1))
-    axes.grid(axis="x", color=GRID, linewidth=0.8)
-    despine(axes)
+def _mark_on_page(page: Panel, spans: Sequence[MarkedSpan], heights: dict[str, float]) -> None:
+    for span in spans:
+        low, high = max(span.onset, page.across[0]), min(span.onset + span.duration, page.across[1])
+        if low >= high:
+            continue
+        page.areas(low, high, *page.up, MARK, 0.07)
+        rows = np.array([heights[name] for name in span.channels])
+        page.areas(low, high, rows - 0.5, rows + 0.5, MARK, 0.28)
+        page.label((low + high) / 2, span.label)
 
 
-def _mark_on_page(
-    axes: Axes, span: MarkedSpan, heights: dict[str, float], start: float, length: float
-) -> None:
-    low, high = max(span.onset, start), min(span.onset + span.duration, start + length)
-    if low >= high:
-        return
-    axes.axvspan(low, high, color=MARK, alpha=0.07, linewidth=0, zorder=1)
-    for name in span.channels:
-        corner = (low, heights[name] - 0.5)
-        axes.add_patch(Rectangle(corner, high - low, 1, color=MARK, alpha=0.28, linewidth=0, zorder=2))
-    _label(axes, (low + high) / 2, span.label, lift=3)
-
-
-def _draw_scale_bar(axes: Axes, bottom: float, scale: float) -> None:
+def _draw_scale_bar(page: Panel, bottom: float, unit: str) -> None:
     """Draw one division in the right margin, where no trace covers it."""
-    margin = axes.get_yaxis_transform()  # x in axes, y in divisions
-    axes.plot([1.012, 1.012], [bottom, bottom + 1], transform=margin, color=INK, linewidth=1.5, clip_on=False)
-    axes.text(1.02, bottom + 0.5, f"{scale:g} µV", transform=margin, fontsize=8, color=INK, va="center")
+    ends = page.place(page.across[1], np.array([bottom, bottom + 1])) + np.array((8, 0))
+    x, y = ends.mean(0)
+    page.drawing.add(Lines([ends], INK, 1.5), Text(unit, x + 5, y + 3, anchor="start"))
 
 
 def side_by_side(
@@ -190,7 +173,7 @@ def side_by_side(
     channels: Sequence[str],
     *,
     scale: float,
-) -> Figure:
+) -> Drawing:
     """Draw windows of EEG side by side, negative up, with one scale.
 
     Parameters
@@ -203,27 +186,24 @@ def side_by_side(
         The C names.
     scale
         Distance between channels, in the unit of the windows.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        One panel for each window, not managed by pyplot.
     """
     heights = _heights(channels)
-    height = 0.9 + _NARROW_ROW * np.ptp(list(heights.values()))
-    figure = Figure(figsize=(11, height), dpi=160)
-    across = figure.subplots(1, len(panels))
-    set_margins(figure, _names(channels), 0.08, 0.37, 0.33, gaps=(0.15, 0))
-    for axes, (title, window, mark) in zip(across, panels, strict=True):
+    left, gap, count = _text_width(channels, 9), 11.0, len(panels)
+    width = (_WIDTH - left - 6 - gap * (count - 1)) / count
+    height = _NARROW_ROW * (np.ptp(list(heights.values())) + 2)
+    drawing = Drawing(_WIDTH, height + 52)
+    for number, (title, window, mark) in enumerate(panels):
         length = window.shape[1] / sfreq
-        _draw_traces(axes, window / scale, 0.0, sfreq, channels, heights)
-        _frame_page(axes, heights, 0.0, length, names=axes is across[0])
-        axes.xaxis.set_major_locator(MultipleLocator(_tick(2 * length)))
-        axes.set_xlabel("s")
-        axes.set_title(title, fontsize=9, color=INK, pad=14)
-        if mark is not None:
-            _mark_on_page(axes, mark, heights, 0.0, length)
-    return figure
+        panel = _page(drawing, (left + number * (width + gap), 25, width, height), heights, (0.0, length))
+        step = _tick(2 * length)
+        seconds = step * np.arange(int(length / step + 1e-9) + 1)
+        panel.ticks_across(seconds, [f"{second:g}" for second in seconds], grid=True)
+        _mark_on_page(panel, [mark] if mark else [], heights)
+        _draw_traces(panel, window / scale, 0.0, sfreq, channels, heights)
+        panel.name_across("s")
+        panel.title(title, lift=14, anchor="middle")
+    drawing.panels[0].ticks_up(heights.values(), heights, 9)
+    return drawing
 
 
 def overview(
@@ -235,7 +215,7 @@ def overview(
     *,
     window_length: float,
     contribution: np.ndarray | None = None,
-) -> Figure:
+) -> Drawing:
     """Draw the evidence of a whole recording: each window's logit, and the attribution over time.
 
     Only the minimum and maximum are drawn of values that are less than a pixel apart.
@@ -252,70 +232,49 @@ def overview(
         Length of a window in s.
     contribution
         Contribution of each window to the logit of the recording (N,), in a further row.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Rows with one time axis, the last of them the attribution; not managed by pyplot.
     """
     rows = 2 if contribution is None else 3
-    figure = Figure(figsize=(11, 0.4 + 1.5 * rows), dpi=160)
-    evidence, *between, attribution = figure.subplots(rows, sharex=True)
-    set_margins(figure, 0.64, 0.17, 0.37, 0.42, gaps=(0, 0.18))
-    length = max(window_onset.max() + window_length, times.max())
-    width = max(window_length, length / (2 * _COLUMNS))
-    drawn = _extremes(window_logit)
-    onset = window_onset[drawn]
-    evidence.hlines(window_logit[drawn], onset, onset + width, color=INK, linewidth=1.8, zorder=3)
-    evidence.set_ylabel("window evidence\n(logit)", fontsize=8, color=INK)
-    drawn = _extremes(relevance)
-    attribution.plot(times[drawn], relevance[drawn], color=INK, linewidth=0.7, zorder=3, rasterized=True)
-    attribution.set_ylabel("attribution\n(logit)", fontsize=8, color=INK)
+    drawing = Drawing(_WIDTH, 50 + 101 * rows)
+    span = 0.0, float(max(window_onset.max() + window_length, times.max()))
+    width = max(window_length, span[1] / _WIDTH)
+    ranked = sorted(spans, key=lambda span: span.onset)
+
+    def row(number: int, values: np.ndarray, *names: str) -> Panel:
+        panel = drawing.panel((47, 31 + 101 * number, _WIDTH - 60, 88), span, limits(values, np.zeros(1)))
+        panel.frame()
+        panel.ticks_up(*round_ticks(*panel.up, 4))
+        panel.name_up(*names)
+        _mark_on_strip(panel, ranked)
+        panel.lines(np.array(span), np.zeros(2), FAINT, 0.6)
+        return panel
+
+    evidence = row(0, window_logit, "window evidence", "(logit)")
+    for place, mark in enumerate(ranked):
+        evidence.label(mark.onset + mark.duration / 2, mark.label, lift=3 + 9 * (place % 3))
+    shown = extremes(window_logit)
+    ends = window_onset[shown, None] + (0, width)
+    evidence.lines(ends, np.repeat(window_logit[shown, None], 2, 1), INK, 1.8)
     if contribution is not None:
-        drawn = _extremes(contribution)
-        between[0].bar(window_onset[drawn], contribution[drawn], width, align="edge", color=INK, zorder=3)
-        between[0].set_ylabel("contribution to the\nrecording (logit)", fontsize=8, color=INK)
-    for axes in figure.axes:
-        axes.axhline(0, color=FAINT, linewidth=0.6, zorder=2)
-        despine(axes)
-    for place, span in enumerate(sorted(spans, key=lambda span: span.onset)):
-        for axes in figure.axes:
-            _mark_on_strip(axes, span)
-        _label(evidence, span.onset + span.duration / 2, span.label, lift=3 + 9 * (place % 3))
-    attribution.set_xlim(0, length)
-    attribution.xaxis.set_major_locator(MultipleLocator(_tick(length)))
-    _show_clock(attribution)
-    return figure
+        added = row(1, contribution, "contribution to the", "recording (logit)")
+        shown = extremes(contribution)
+        onset = window_onset[shown]
+        added.areas(onset, onset + width, 0.0, contribution[shown], INK)
+    attribution = row(rows - 1, relevance, "attribution", "(logit)")
+    shown = extremes(relevance)
+    attribution.lines(times[shown], relevance[shown], INK, 0.7)
+    step = _tick(span[1])
+    seconds = step * np.arange(int(span[1] / step + 1e-9) + 1)
+    attribution.ticks_across(seconds, map(clock, seconds))
+    _name_clock(attribution)
+    return drawing
 
 
-def _extremes(values: np.ndarray) -> np.ndarray:
-    """Return the indices of the minimum and maximum of each column of ``values`` (N,); all of few values."""
-    if len(values) <= 2 * _COLUMNS:
-        return np.arange(len(values))
-    columns = pairwise(np.linspace(0, len(values), _COLUMNS + 1).astype(int))
-    ends = [start + end(values[start:stop]) for start, stop in columns for end in (np.argmin, np.argmax)]
-    return np.unique(ends)
-
-
-def _mark_on_strip(axes: Axes, span: MarkedSpan) -> None:
-    """Shade a span, with an edge that is visible even if a second is less than a pixel."""
-    end = span.onset + span.duration
-    axes.axvspan(span.onset, end, facecolor=MARK, edgecolor=MARK, alpha=0.35, linewidth=0.8, zorder=1)
-
-
-def _label(axes: Axes, time: float, text: str, *, lift: float) -> None:
-    """Write ``text`` above the axes at ``time``, ``lift`` points from their edge."""
-    axes.annotate(
-        text,
-        (time, 1),
-        xycoords=axes.get_xaxis_transform(),
-        xytext=(0, lift),
-        textcoords="offset points",
-        ha="center",
-        fontsize=8,
-        fontweight="bold",
-        color=MARK,
-    )
+def _mark_on_strip(panel: Panel, spans: Sequence[MarkedSpan]) -> None:
+    """Shade spans, at least as wide as is visible in a long recording."""
+    onset = np.array([span.onset for span in spans])
+    duration = np.array([span.duration for span in spans])
+    edge = (panel.across[1] - panel.across[0]) / panel.box[2]  # a point on each side, 0.8 of it edge
+    panel.areas(onset - 0.4 * edge, onset + duration + 0.4 * edge, *panel.up, MARK, 0.35)
 
 
 def _tick(length: float) -> float:
@@ -324,9 +283,8 @@ def _tick(length: float) -> float:
     return next((step for step in steps if length / step <= 12), length / 12)
 
 
-def _show_clock(axes: Axes) -> None:
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(seconds)))
-    axes.set_xlabel("time from the start of the recording (min:s)", fontsize=8, color=FAINT)
+def _name_clock(panel: Panel) -> None:
+    panel.name_across("time from the start of the recording (min:s)", FAINT)
 
 
 def clock(seconds: float) -> str:

@@ -8,7 +8,6 @@ from itertools import islice
 
 import mne
 import numpy as np
-from matplotlib.figure import Figure
 
 from eeg import large_arrays
 from eeg.disclaimers import RESEARCH_USE
@@ -17,7 +16,8 @@ from eeg.io.gaps import sample_starts, stretches
 from eeg.labels import LABEL_MODES
 from eeg.preprocessing.pipeline import cleaned_signals
 from eeg.reporting.analysis import RecordingAnalysis
-from visualizers.curves import plot_removal, score_distribution
+from visualizers.decision import plot_removal, score_distribution
+from visualizers.drawing import Drawing
 from visualizers.topography import MIN_ELECTRODES, placed, topographies
 from visualizers.traces import MarkedSpan, clock, eeg_page, overview, side_by_side
 
@@ -38,18 +38,18 @@ _SENSITIVITIES = (10, 20, 30, 50, 70, 100, 150, 200, 300, 500, 1000)  # µV per 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure with its TensorBoard tag, its title and its caption."""
+    """A drawing with its TensorBoard tag, its title and its caption."""
 
     tag: str
     title: str
     caption: str
-    figure: Figure
+    drawing: Drawing
 
 
 def draw_overview(analysis: RecordingAnalysis) -> Iterator[Picture]:
     """Draw the evidence of the whole recording, with the strongest segments marked."""
     decision, explanation = analysis.decision, analysis.explanation
-    figure = overview(
+    drawing = overview(
         explanation.times,
         explanation.relevance,
         decision.window_onset,
@@ -67,7 +67,7 @@ def draw_overview(analysis: RecordingAnalysis) -> Iterator[Picture]:
         f"Top: logit of each window. {middle}Bottom: attribution over time. Marked and numbered: up to "
         f"{_MARKED} of the strongest segments."
     )
-    yield Picture("overview", "Overview of the recording", caption, figure)
+    yield Picture("overview", "Overview of the recording", caption, drawing)
 
 
 def draw_calibration(analysis: RecordingAnalysis) -> Iterator[Picture]:

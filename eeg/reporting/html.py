@@ -3,14 +3,12 @@
 from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.resources import files
-from io import StringIO
 from pathlib import Path
 from string import punctuation
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown import Markdown
 from markupsafe import Markup
-from matplotlib import rc_context
 
 from eeg.disclaimers import NORMAL_EEG, NOT_A_FINDING, RESEARCH_USE
 from eeg.explanation.faithfulness import RANDOM
@@ -20,12 +18,10 @@ from eeg.reporting.analysis import RecordingAnalysis
 from eeg.reporting.figures import Picture
 from trainers.errors import describe_unexpected
 from trainers.files import replacing
-from visualizers.style import fix_layout
 from visualizers.traces import clock
 
 Drawing = Callable[[RecordingAnalysis], Iterator[Picture]]
 
-_ANONYMOUS = dict.fromkeys(("Creator", "Date", "Format", "Type"))  # no metadata in the figures
 _UNSAFE = (
     *("html", "link", "image_link", "image_reference", "reference", "short_reference"),
     *("short_image_ref", "autolink", "automail"),
@@ -76,18 +72,9 @@ def _draw(draw: Drawing, analysis: RecordingAnalysis) -> Iterator[tuple[Picture 
     """Yield pictures as SVG; a fault in one becomes a line without a picture and does not cost the report."""
     try:
         for picture in draw(analysis):
-            yield picture, _render_svg(picture)
+            yield picture, Markup(picture.drawing.svg(picture.title))
     except Exception as error:
         yield None, Markup("A figure cannot be drawn: ") + describe_unexpected(error)
-
-
-def _render_svg(picture: Picture) -> Markup:
-    content = StringIO()
-    fix_layout(picture.figure)
-    with rc_context({"svg.hashsalt": picture.tag}):  # else identifiers in the SVG are random
-        picture.figure.savefig(content, format="svg", metadata=_ANONYMOUS)
-    svg = content.getvalue()
-    return Markup(svg[svg.index("<svg") :])
 
 
 def _render_markdown(text: str) -> Markup:

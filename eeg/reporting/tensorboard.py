@@ -40,8 +40,7 @@ def write_recording(analysis: RecordingAnalysis, folder: Path) -> None:
     with open_writer(folder) as writer:
         writer.add_text("model card", f"{RESEARCH_USE}\n\n{analysis.card}")
         for picture in draw_all(analysis):
-            picture.figure.set_dpi(_DPI)
-            writer.add_figure(f"recording/{picture.tag}", picture.figure)
+            writer.add_figure(f"recording/{picture.tag}", picture.drawing.figure(_DPI))
 
 
 def write_training(
