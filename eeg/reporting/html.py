@@ -20,7 +20,7 @@ from trainers.errors import describe_unexpected
 from trainers.files import replacing
 from visualizers.traces import clock
 
-Drawing = Callable[[RecordingAnalysis], Iterator[Picture]]
+Draw = Callable[[RecordingAnalysis], Iterator[Picture]]
 
 _UNSAFE = (
     *("html", "link", "image_link", "image_reference", "reference", "short_reference"),
@@ -68,7 +68,7 @@ def _environment() -> Environment:
     return environment
 
 
-def _draw(draw: Drawing, analysis: RecordingAnalysis) -> Iterator[tuple[Picture | None, Markup]]:
+def _draw(draw: Draw, analysis: RecordingAnalysis) -> Iterator[tuple[Picture | None, Markup]]:
     """Yield pictures as SVG; a fault in one becomes a line without a picture and does not cost the report."""
     try:
         for picture in draw(analysis):
