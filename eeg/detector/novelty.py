@@ -75,7 +75,7 @@ class Gate:
     """The range of the training recordings.
 
     ``centre`` and ``spread`` are the median and the scaled median absolute deviation of each statistic,
-    ``limit`` the farthest that any of the ``n`` recordings lay from the centre, in spreads.  Of recordings
+    ``limit`` the farthest that any of the ``n`` recordings lay from the centre, in spreads.  Of further
     such recordings about one in n + 1 is farther away.
     """
 
@@ -124,5 +124,5 @@ def fit_novelty(rows: Sequence[dict[str, float]]) -> Gate:
     values = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     centre = {name: float(np.median(v)) for name, v in values.items()}
     spread = {name: 1.4826 * float(np.median(np.abs(v - centre[name]))) + _TINY for name, v in values.items()}
-    gate = Gate(centre, spread, 0.0, len(rows))
-    return Gate(centre, spread, max(gate.deviation(row)[1] for row in rows), len(rows))
+    limit = max(float(np.abs(v - centre[name]).max()) / spread[name] for name, v in values.items())
+    return Gate(centre, spread, limit, len(rows))

@@ -1,5 +1,6 @@
 """The Python interface: the code of the README runs, and an external network becomes a detector."""
 
+import math
 from pathlib import Path
 
 import mne
@@ -85,6 +86,10 @@ def test_a_network_of_another_shape_is_refused_and_one_without_a_name_is_not_sav
     settings = eeg.Preprocessing(TEN_TWENTY)
     with pytest.raises(ValueError, match=r"to \(2, 3\); expected finite logits"):
         eeg.Detector.from_network(Foreign(3), preprocessing=settings, window=2.0)
+    endless = nn.Sequential(Foreign(1), nn.Threshold(math.inf, math.nan))
+    with pytest.raises(ValueError, match=r"to \(2, 1\); expected finite logits"):
+        eeg.Detector.from_network(endless, preprocessing=settings, window=2.0)
+    assert eeg.Detector.from_network(Foreign(2), preprocessing=settings, window=2.0).shape == (19, 256)
     detector = eeg.Detector.from_network(Foreign(1), preprocessing=settings, window=2.0)
     with pytest.raises(ValueError, match=r"named 'Foreign'.*with name='package\.module:function'"):
         eeg.save_detector(detector, tmp_path / "m.safetensors")

@@ -41,6 +41,8 @@ def test_the_calibrated_logit_rises_with_score_and_prevalence(
 def test_a_prevalence_is_between_0_and_1(prevalence: float) -> None:
     with pytest.raises(ValueError, match="expected a number between 0 and 1"):
         Calibration(1.0, 0.0, 0.5, 10).logit(0.0, prevalence)
+    with pytest.raises(ValueError, match="expected a number between 0 and 1"):
+        Calibration(1.0, 0.0, prevalence, 10)
 
 
 def platt(scores: np.ndarray, labels: np.ndarray) -> tuple[float, float]:

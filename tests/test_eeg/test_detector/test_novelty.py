@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from eeg.detector.novelty import Gate, fit_novelty
+from eeg.detector.novelty import Gate, fit_novelty, statistics
 
 ROWS = [{"a": a, "b": b} for a, b in [(-9.0, 5.0), (-10.0, 5.5), (-12.0, 4.0), (-7.0, 5.0), (-10.5, 7.0)]]
 
@@ -43,3 +43,29 @@ def test_a_single_recording_is_the_whole_range() -> None:
 def test_a_range_that_none_has_is_refused(limit: float, n: int) -> None:
     with pytest.raises(ValueError, match="limit and n"):
         Gate({"a": 0.0}, {"a": 1.0}, limit, n)
+
+
+@pytest.mark.parametrize(
+    ("band", "frequencies"),
+    [
+        ("delta", (1, 3)),
+        ("theta", (4.5, 7)),
+        ("alpha", (8.5, 12)),
+        ("beta", (13.5, 29)),
+        ("gamma", (30.5, 60)),
+    ],
+)
+def test_a_tone_near_the_edge_of_a_band_is_in_it_alone(band: str, frequencies: tuple[float, ...]) -> None:
+    """Its power is in three bins of half a hertz (Hann's window)."""
+    t = np.arange(512) / 128
+    for frequency in frequencies:
+        found = statistics(np.sin(2 * np.pi * frequency * t) * np.ones((1, 2, 1)), 128.0)
+        power = {name: value for name, value in found.items() if name.endswith("power")}
+        assert power.pop(f"{band} power") > max(power.values()) + 10
+
+
+def test_the_likeness_is_the_median_correlation_of_all_pairs() -> None:
+    rng = np.random.default_rng(0)
+    windows = rng.standard_normal((5, 4, 4)) @ rng.standard_normal((4, 256))
+    pairs = [abs(np.corrcoef(w)[i, j]) for w in windows for i in range(4) for j in range(i)]
+    assert statistics(windows, 128.0)["likeness of channels"] == pytest.approx(np.median(pairs), rel=1e-6)
