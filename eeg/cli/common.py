@@ -88,7 +88,7 @@ class Reporter:
 
 def echo_results(results: Mapping[str, Results], plan: Plan) -> None:
     """Print the results of a training as text."""
-    from eeg.evaluation.results import describe_results, describe_results_audit
+    from eeg.evaluation.results_text import describe_results, describe_results_audit
     from eeg.reporting.model_card import RESULT_TITLES
 
     printed: set[str] = set()

@@ -90,7 +90,7 @@ def _echo_training(detector: Detector, run: Path, rival: Detector | None, machin
 
 
 def _echo_evaluation(evaluation: Evaluation, method: str, machine: bool) -> None:
-    from eeg.evaluation.results import describe_results, describe_results_audit
+    from eeg.evaluation.results_text import describe_results, describe_results_audit
 
     results, precision, against = evaluation.results, evaluation.precision, evaluation.against
     if machine:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import rankdata
-from sklearn.model_selection import StratifiedKFold
 
 from eeg.detector.results import STRONG, Audit, Estimate, Finding, Matched
 from eeg.evaluation.metrics import matched_auc, stratified_auc
@@ -46,6 +45,8 @@ def audit_confounds(subjects: Sequence[AuditSubject], *, folds: int = 5, seed: i
     >>> audit_confounds(subjects).findings[0].auc.value
     1.0
     """
+    from sklearn.model_selection import StratifiedKFold  # takes half a second
+
     labels = np.array([s.label for s in subjects])
     smaller = int(min(np.sum(labels == 1), np.sum(labels == 0)))
     if smaller < 2:

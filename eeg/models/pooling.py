@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torch.nn.functional import softplus
 
@@ -105,6 +104,8 @@ def best_pooling(logits: Sequence[np.ndarray], labels: np.ndarray, subjects: np.
     """
     if labels.min() == labels.max():
         raise ValueError("choosing a pooling needs subjects of both classes; all have the same label")
+
+    from sklearn.metrics import roc_auc_score  # takes half a second
 
     names, first, subject = np.unique(subjects, return_index=True, return_inverse=True)
 

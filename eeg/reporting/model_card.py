@@ -11,7 +11,7 @@ from eeg.detector.detector import Detector
 from eeg.detector.provenance import UNKNOWN, Provenance, printable
 from eeg.detector.results import Results
 from eeg.disclaimers import NORMAL_EEG, RESEARCH_USE
-from eeg.evaluation.results import (
+from eeg.evaluation.results_text import (
     describe_answers,
     describe_results_audit,
     describe_risk,

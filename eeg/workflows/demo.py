@@ -16,7 +16,7 @@ from eeg.datasets import Corpus, Entry, open_corpus, splits
 from eeg.detector.results import Estimate
 from eeg.disclaimers import NORMAL_EEG, RESEARCH_USE
 from eeg.evaluation.metrics import auc
-from eeg.evaluation.results import describe_results
+from eeg.evaluation.results_text import describe_results
 from eeg.labels import LABEL_MODES
 from eeg.preprocessing.loading import cache_windows
 from eeg.reporting.model_card import RESULT_TITLES

@@ -15,7 +15,6 @@ from eeg.io.suffixes import recording_stem
 from eeg.reporting.analysis import RecordingAnalysis
 from eeg.reporting.export import ESSENTIAL, WRITERS
 from eeg.reporting.export.bids import write_derivative
-from eeg.reporting.tensorboard import write_recording
 from eeg.workflows.analyse import analyse
 from trainers.errors import DataError, describe_unexpected, one_line
 from trainers.files import partial_folder
@@ -105,6 +104,8 @@ def detect(
         with found.attempt("derivatives"):
             write_derivative(analysis.segments, name, out / DERIVATIVE)
         if tensorboard:
+            from eeg.reporting.tensorboard import write_recording  # imports matplotlib
+
             with found.attempt("tensorboard"):
                 write_recording(analysis, out / "tensorboard" / analysis.name)
         return replace(found, analysis=_with_notes(found))

@@ -26,7 +26,8 @@ from eeg.datasets.splits import split_folds
 from eeg.detector import calibration
 from eeg.detector.calibration import Calibration
 from eeg.detector.results import Results
-from eeg.evaluation.results import compute_results, describe_results, describe_risk
+from eeg.evaluation.results import compute_results
+from eeg.evaluation.results_text import describe_results, describe_risk
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.models.features import FEATURES
 from eeg.models.pooling import pool_logits
