@@ -2,7 +2,7 @@
 
 All methods return one unit: the sum over a part of a window is what this part adds to the logit.  It is
 exact for methods that are `complete`; the others remove one part at a time.  Captum, which takes a second to
-import, is loaded when a method runs.
+import, is loaded when a method needs it; occlusion is in `eeg.explanation.occlusion`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from eeg.explanation.occlusion import Scores as Scores, occluded_scores
 from hebbian.rule import evaluating
 from trainers.errors import DataError
-
-Scores = Callable[[Tensor], Tensor]
-"""Windows (N, C, T) -> scores (N, K): a network, or `Rule.predict` of a rule with its own readout."""
 
 OCCLUDED, STEP = 0.25, 0.0625  # s: about a discharge, and the step between positions
 SEGMENT_SECONDS = 0.25  # s: the part of a channel that ablation removes
@@ -56,7 +54,10 @@ class Contrast(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the number of each window."""
-        scores = self.scores(x)
+        return self.of(self.scores(x))
+
+    def of(self, scores: Tensor) -> Tensor:
+        """Return the number of scores (N, K), (N, 1)."""
         classes = max(2, scores.shape[1])
         if not 0 <= self.target < classes:
             raise ValueError(f"target is {self.target}, expected a class from 0 to {classes - 1}")
@@ -208,19 +209,18 @@ def _occlusion(contrast: Contrast, x: Tensor, baseline: Tensor, montage: Montage
 
     The evidence of a sample is the mean over the positions that cover it.
     """
-    from captum.attr import Occlusion
-
-    channels, times = x.shape[1:]
+    times = x.shape[2]
     size = min(montage.samples(OCCLUDED), times)
-    lost = Occlusion(contrast).attribute(
-        x,
-        sliding_window_shapes=(channels, size),
-        strides=(channels, min(montage.samples(STEP), size)),
-        baselines=baseline,
-        target=0,
-        perturbations_per_eval=max(1, batch // len(x)),
-    )
-    return lost[:, :1] / size
+    stride = min(montage.samples(STEP), size)
+    starts = range(0, times - size + stride, stride)
+    lost, covered = x.new_zeros(len(x), 1, times), x.new_zeros(times)
+    with torch.no_grad():
+        whole = contrast(x)[:, :, None]
+        removed = occluded_scores(contrast.scores, x, baseline, starts, size, batch)
+        for start, scores in zip(starts, removed, strict=True):
+            lost[..., start : start + size] += whole - contrast.of(scores)[:, :, None]
+            covered[start : start + size] += 1
+    return lost / covered / size
 
 
 @register_method("ablation")
@@ -390,9 +390,10 @@ def channel_effects(scores: Scores, x: Tensor, emptied: Tensor, montage: Montage
         Names and sampling rate of the channels.
     """
     contrast = Contrast(scores)
-    with evaluating(contrast):
-        whole = x.shape[2] / montage.sfreq
-        return ablation(contrast, x, emptied, montage, len(montage.channels), length=whole).sum((0, 2))
+    alone = torch.eye(x.shape[1], dtype=torch.bool)[:, None, :, None]  # the channel that is replaced
+    with evaluating(contrast), torch.no_grad():
+        removed = contrast(torch.where(alone, emptied, x).flatten(0, 1)).unflatten(0, (-1, len(x)))
+        return (contrast(x) - removed).sum((1, 2))
 
 
 def last_convolution(network: Scores) -> nn.Module:

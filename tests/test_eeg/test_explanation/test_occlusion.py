@@ -1,0 +1,98 @@
+"""Occlusion on stretches agrees with occlusion of whole windows, whatever the layers."""
+
+import pytest
+import torch
+from captum.attr import Occlusion
+from hypothesis import given, strategies as st
+from torch import Tensor, nn
+
+from eeg.explanation.attribution import Contrast, Montage, attribute
+from eeg.explanation.occlusion import occluded_scores
+from eeg.models.registry import build_model
+
+CHANNELS, TIMES = 3, 50
+
+
+def plain(scores: nn.Module, x: Tensor, baseline: Tensor, starts: list[int], size: int) -> list[Tensor]:
+    """The scores of whole windows, stretch by stretch."""
+    found = []
+    for start in starts:
+        removed = x.clone()
+        removed[..., start : start + size] = baseline[..., start : start + size]
+        found.append(scores(removed))
+    return found
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> nn.Module:
+    """A chain of local layers, with a readout behind it or a layer that is not local in between."""
+    layers: list[nn.Module] = []
+    channels, length = CHANNELS, TIMES
+    for _ in range(draw(st.integers(0, 4))):
+        kernel, stride = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+        kind = draw(st.sampled_from(["convolution", "maximum", "mean"]))
+        if length < 14:
+            break
+        if kind == "convolution":
+            padding, dilation = draw(st.integers(0, 3)), draw(st.integers(1, 3))
+            layer: nn.Module = nn.Conv1d(channels, 4, kernel, stride, padding, dilation)
+            channels, extent = 4, dilation * (kernel - 1) + 1
+        else:
+            layer = nn.MaxPool1d(kernel, stride) if kind == "maximum" else nn.AvgPool1d(kernel, stride)
+            padding, extent = 0, kernel
+        length = (length + 2 * padding - extent) // stride + 1
+        norm = nn.BatchNorm1d(channels)
+        norm.running_mean = torch.randn(channels)
+        more = [norm, nn.ReLU(inplace=True), nn.ELU(inplace=True), nn.Dropout(), nn.Softmax(2)]
+        layers += [layer, *draw(st.lists(st.sampled_from(more), max_size=2, unique=True))]
+    return nn.Sequential(nn.Sequential(*layers), nn.Flatten(), nn.LazyLinear(2))
+
+
+@given(
+    network=networks(),
+    starts=st.lists(st.integers(0, TIMES - 1), min_size=1, max_size=6),
+    size=st.integers(1, TIMES + 5),
+    batch=st.integers(1, 8),
+    windows=st.integers(1, 3),
+    seed=st.integers(0, 99),
+)
+def test_scores_of_stretches_are_those_of_whole_windows(
+    network: nn.Module, starts: list[int], size: int, batch: int, windows: int, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    x, baseline = torch.randn(2, windows, CHANNELS, TIMES)
+    network(x)  # which the lazy layer waits for
+    network.eval()
+    before = x.clone()
+    with torch.no_grad():
+        found = list(occluded_scores(network, x, baseline, starts, size, batch))
+        expected = plain(network, x, baseline, starts, size)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(x, before, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("hook", [False, True])
+def test_a_layer_with_a_hook_runs_on_whole_windows(hook: bool) -> None:
+    layer = nn.Conv1d(CHANNELS, 4, 3, padding=1)
+    lengths = []
+    if hook:
+        layer.register_forward_hook(lambda _, args, out: lengths.append(args[0].shape[2]))
+    network = nn.Sequential(layer, nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(4, 1)).eval()
+    x = torch.randn(2, CHANNELS, TIMES)
+    with torch.no_grad():
+        found = list(occluded_scores(network, x, torch.zeros_like(x), [3, 20], 5, 64))
+        torch.testing.assert_close(found, plain(network, x, torch.zeros_like(x), [3, 20], 5))
+    assert set(lengths) == ({TIMES} if hook else set())
+
+
+@pytest.mark.parametrize("model", ["tvgg-gap", "tvgg", "eegnet"])
+@pytest.mark.parametrize("times", [256, 250])
+def test_evidence_is_that_of_captum(model: str, times: int) -> None:
+    torch.manual_seed(0)
+    network = build_model(model, 5, times).eval()
+    x, baseline = torch.randn(2, 3, 5, times)
+    found = attribute(network, x, baseline, Montage("abcde", 128.0), batch=16)
+    lost = Occlusion(Contrast(network)).attribute(
+        x, sliding_window_shapes=(5, 32), strides=(5, 8), baselines=baseline, target=0
+    )
+    torch.testing.assert_close(found, lost[:, :1] / 32, atol=1e-7, rtol=1e-4)
