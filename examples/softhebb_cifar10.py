@@ -30,8 +30,8 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR
 
-from hebbian.nn import Triangle
-from hebbian.synapse import synaptic, weight_layers
+from hebbian.nn import RePU, Triangle
+from hebbian.synapse import in_memory_order, synaptic, weight_layers
 from trainers import (
     Phase,
     Recipe,
@@ -41,7 +41,6 @@ from trainers import (
     TrainingData,
     accuracy,
     load_images,
-    max_normalise,
     predict,
     train_rule,
 )
@@ -62,15 +61,16 @@ def rate_for_each(parameters: Iterable[nn.Parameter]) -> Optimizer:
 
 
 def normalise_and_slow(optimizer: Optimizer) -> None:
-    """Divide every update by its largest entry, then slow each kernel down as its norm comes near 1."""
-    max_normalise(optimizer)
+    """Divide every update by its largest entry, and slow each kernel down as its norm comes near 1."""
 
-    def slow(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    def scale(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         for group in optimizer.param_groups:
             for w in group["params"]:
-                w.grad.mul_((w.detach().flatten(1).norm(dim=1) - 1).abs().sqrt().view(-1, 1, 1, 1))
+                least, most = in_memory_order(w.grad, w).aminmax()
+                norm = torch.linalg.vector_norm(w.detach(), dim=(1, 2, 3), keepdim=True)
+                w.grad.mul_((norm - 1).abs().sqrt() / torch.maximum(most, -least).clamp_min(1e-30))
 
-    optimizer.register_step_pre_hook(slow)
+    optimizer.register_step_pre_hook(scale)
 
 
 def constant(optimizer: Optimizer, steps: int) -> LRScheduler:
@@ -116,14 +116,18 @@ def softhebb_net(
         nn.Sequential(
             nn.BatchNorm2d(fan_in, affine=False),
             nn.Conv2d(fan_in, fan_out, side, padding="same", padding_mode="reflect", bias=False),
-            Triangle(power),
-            pool,
+            Triangle(),
+            *rest,
         )
-        for (fan_in, fan_out), side, power, pool in zip(
+        for (fan_in, fan_out), side, rest in zip(
             pairwise([channels, *widths]),
             (5, 3, 3),
-            (0.7, 1.4, 1.0),
-            (nn.MaxPool2d(4, 2, padding=1), nn.MaxPool2d(4, 2, padding=1), nn.AvgPool2d(2)),
+            # Of the largest value in a pool, in place of the largest power, which is the same.
+            (
+                (nn.MaxPool2d(4, 2, padding=1), RePU(0.7)),
+                (nn.MaxPool2d(4, 2, padding=1), RePU(1.4)),
+                (nn.AvgPool2d(2),),
+            ),
             strict=True,
         )
     ]
@@ -154,7 +158,7 @@ def run(rule: str, recipe: Recipe, images: Split, widths: tuple[int, int, int], 
     model = softhebb_net(widths=widths, classes=images.classes)
     recipe.initialise(model, torch.Generator().manual_seed(seed))
     clock, start = Clock(), time.perf_counter()
-    model = model.to(images.x_train.device)
+    model = model.to(images.x_train.device, memory_format=torch.channels_last)
     data = TrainingData(images.x_train, images.y_train, images.classes)
     trained = train_rule(rule, model, data, recipe, RunOptions(seed, [clock]))
     share = accuracy(predict(trained, images.x_test), images.y_test)

@@ -19,7 +19,7 @@ class RePU(nn.Module):
 
     def forward(self, u: Tensor) -> Tensor:
         """Return f(u), in the shape of ``u``."""
-        return u.relu().pow(self.n)
+        return _power(u.relu(), self.n)
 
     def extra_repr(self) -> str:
         """Return the power, for the model's repr."""
@@ -47,10 +47,19 @@ class Triangle(nn.Module):
 
     def forward(self, u: Tensor) -> Tensor:
         """Return f(u), in the shape of ``u``."""
-        excess = (u - u.mean(self.dim, keepdim=True)).relu()
-        # Below power 1 the slope at 0 is infinite; inactive units must have slope 0.
-        return torch.where(excess > 0, excess.clamp_min(_TINY).pow(self.power), 0.0)
+        return _power((u - u.mean(self.dim, keepdim=True)).relu_(), self.power)
 
     def extra_repr(self) -> str:
         """Return the power, for the model's repr."""
         return f"power={self.power}" + (f", dim={self.dim}" if self.dim != 1 else "")
+
+
+def _power(excess: Tensor, n: float) -> Tensor:
+    """Return excess^n, for excess >= 0 that no one else needs; at 0 its slope is 0, also for n < 1."""
+    if n == 1:
+        return excess
+    if not excess.requires_grad:
+        return excess.pow_(n)
+    if n > 1:
+        return excess.pow(n)
+    return torch.where(excess > 0, excess.clamp_min(_TINY).pow(n), 0.0)  # the slope of the power is infinite

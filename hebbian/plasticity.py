@@ -235,7 +235,8 @@ class SoftHebb:
         """Return the signed softmax and its decay."""
         y = torch.softmax(u if self.temperature == 1 else u / self.temperature, 1)
         winner = u.argmax(1, keepdim=True)
-        y = y.neg().scatter_(1, winner, y.gather(1, winner))
+        strongest = y.gather(1, winner)
+        y = y.neg_().scatter_(1, winner, strongest)
         if self.rate_power is not None:
             y = y * (w.norm(dim=1) - 1).abs().pow(self.rate_power)
         return y, (y * u).mean(0)

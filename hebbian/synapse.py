@@ -5,7 +5,8 @@ Letters: x the layer's input, w its weight, u = w x its currents without bias, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -106,21 +107,82 @@ def padded(layer: Convolution, x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
 
 
 def correlate(layer: Synaptic, x: Tensor, gate: Tensor) -> Tensor:
-    """Return sum over samples of gate xᵀ in the shape of the layer's weight, without unfolding.
+    """Return sum over samples of gate xᵀ in the shape of the layer's weight.
 
     ``gate`` has the shape of the layer's output.  This is the gradient of <gate, layer(x)> with
     respect to the weight, computed directly, without a second forward pass.
     """
     if isinstance(layer, nn.Linear):
         return gate.flatten(0, -2).T @ x.flatten(0, -2)
+    if is_faster_unfolded(layer, x):
+        samples = gate.movedim(1, -1).flatten(0, -2)
+        sums = x.new_empty(layer.out_channels, layer.weight[0].numel())
+        for part, patches in unfolded(layer, x):
+            sums.addmm_(samples[part].T, patches, beta=int(part.start > 0))
+        return folded(sums, layer)
     x, padding = padded(layer, x)
     weight_gradient = _WEIGHT_GRADIENT[len(layer.stride)]
     return weight_gradient(x, layer.weight.shape, gate, layer.stride, padding, layer.dilation, layer.groups)
 
 
+def is_faster_unfolded(layer: Convolution, x: Tensor) -> bool:
+    """Return whether a product over samples with ``x`` is faster on its patches.
+
+    On a processor, for many kernels, beside whose products the copies of the patches are cheap.
+    """
+    many = layer.out_channels >= _MANY_KERNELS
+    return many and layer.groups == 1 and x.device.type == "cpu" and x.itemsize >= 4
+
+
+def unfolded(layer: Convolution, x: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Yield the patches of ``x`` (samples, in), of some images at a time, and which samples they are.
+
+    The values of a patch are in the order (*kernel, channels).
+    """
+    x, padding = padded(layer, x)
+    windows = F.pad(x.movedim(1, -1), [0, 0, *(p for p in reversed(padding) for _ in range(2))]).contiguous()
+    axes = len(layer.stride)
+    for axis, (kernel, stride, dilation) in enumerate(
+        zip(layer.kernel_size, layer.stride, layer.dilation, strict=True), start=1
+    ):
+        windows = windows.unfold(axis, dilation * (kernel - 1) + 1, stride)[..., ::dilation]
+    windows = windows.movedim(axes + 1, -1)  # (N, *places, *kernel, channels)
+    start = 0
+    for images in windows.split(max(1, _SAMPLES // math.prod(windows.shape[1 : axes + 1]))):
+        patches = images.flatten(0, axes).flatten(1)
+        yield slice(start, start + len(patches)), patches
+        start += len(patches)
+
+
+def folded(sums: Tensor, layer: Convolution) -> Tensor:
+    """Return ``sums`` (out, in) over patches of `unfolded` in the shape of the layer's weight."""
+    return sums.view(layer.out_channels, *layer.kernel_size, -1).movedim(-1, 1)
+
+
+_MANY_KERNELS = 128
+_SAMPLES = 1024  # in one product: enough for its speed, and a copy that does not grow with the batch
+
+
+def in_memory_order(t: Tensor, w: Tensor) -> Tensor:
+    """Return ``t``, of the shape of the weight ``w``, as (out, *kernel, in) if w is channels-last.
+
+    A rule may take the inputs of a unit in any order; in this one it flattens w without a copy.
+    """
+    return t.movedim(1, -1) if _is_channels_last(w) else t
+
+
+def from_memory_order(t: Tensor, w: Tensor) -> Tensor:
+    """Return (out, in), flattened from `in_memory_order`, in the shape of ``w``."""
+    return t.view_as(w.movedim(1, -1)).movedim(-1, 1) if _is_channels_last(w) else t.view_as(w)
+
+
+def _is_channels_last(w: Tensor) -> bool:
+    return w.ndim > 2 and not w.is_contiguous() and w.movedim(1, -1).is_contiguous()
+
+
 def surrogate(w: Tensor, update: Tensor) -> Tensor:
     """Return the scalar whose gradient with respect to ``w`` is exactly minus ``update``."""
-    return -torch.dot(w.flatten(), update.detach().flatten())
+    return -torch.dot(*(in_memory_order(t, w).flatten() for t in (w, update.detach())))
 
 
 def mark_plastic(layers: Iterable[nn.Module]) -> None:

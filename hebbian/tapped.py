@@ -115,7 +115,7 @@ class TappedRule(Rule):
             As in `run`.
         """
         ledger: list[Any] = []
-        ends = not torch.compiler.is_compiling() and _is_plain(self.model)
+        ends = not torch.compiler.is_compiling() and _is_plain(self.model, self.layers)
         with suppress(_AllCalled):
             self._run(x, ledger, ends)
         return ledger
@@ -201,18 +201,19 @@ class _AllCalled(Exception):
     """Ends a forward pass."""
 
 
-def _is_plain(model: nn.Module) -> bool:
-    """Return whether a model is a chain of layers without running statistics or hooks.
+def _is_plain(model: nn.Module, layers: Iterable[nn.Module]) -> bool:
+    """Return whether a model is a chain of layers without hooks, and after ``layers`` without buffers.
 
-    Then each layer is called once, and what follows the last layer of a rule changes nothing.
+    Then each layer is called once, and what follows the last of them changes nothing.
     """
     modules = [module for _, module in model.named_modules(remove_duplicate=False)]
+    last = max(map(modules.index, layers))
     return len(set(modules)) == len(modules) and not any(
-        module._buffers
+        (module._buffers and i > last)
         or module._forward_hooks
         or module._forward_pre_hooks
         or (module._modules and type(module).forward is not nn.Sequential.forward)
-        for module in modules
+        for i, module in enumerate(modules)
     )
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Literal
 
 import torch
@@ -24,7 +25,20 @@ from torch.nn.modules.loss import _Loss
 
 from hebbian.rule import Criterion, Rule, check_criterion, check_model, describe, refuse_low_precision
 from hebbian.rule_info import ANY_LAYERS, BuildContext, Object, Trait, register_rule
-from hebbian.synapse import Synaptic, correlate, current, places, rows, surrogate, synaptic
+from hebbian.synapse import (
+    Synaptic,
+    correlate,
+    current,
+    folded,
+    from_memory_order,
+    in_memory_order,
+    is_faster_unfolded,
+    places,
+    rows,
+    surrogate,
+    synaptic,
+    unfolded,
+)
 from hebbian.tapped import TappedRule
 
 
@@ -57,6 +71,10 @@ class Winners:
         for j, gate in enumerate(self.gates):
             result.index_add_(0, self.units[:, j], values[:, j], alpha=gate)
         return result
+
+    def grow(self, x: Tensor, units: int) -> Tensor:
+        """Return the sum over samples of gate times input (samples, in), (units, in)."""
+        return self.sum(x[:, None].expand(-1, len(self.gates), -1), units)
 
     def dense(self, u: Tensor) -> Tensor:
         """Return the gate as a tensor in the shape of the currents ``u``."""
@@ -159,18 +177,21 @@ def update(
     elif layer.bias is not None:
         out = out - layer.bias.view(-1, *[1] * (0 if isinstance(layer, nn.Linear) else len(layer.stride)))
     u = rows(out.to(dtype), layer)
-    gate, decay = plasticity(u, w.flatten(1))
-    if decay.shape not in (w.shape[:1], w.flatten(1).shape):
+    inputs = in_memory_order(w, w).flatten(1)
+    gate, decay = plasticity(u, inputs)
+    if decay.shape not in (w.shape[:1], inputs.shape):
         raise ValueError(
             f"{plasticity} returns a decay of shape {tuple(decay.shape)}; expected a factor for each unit "
-            f"{tuple(w.shape[:1])}, or the term that is subtracted {tuple(w.flatten(1).shape)}"
+            f"{tuple(w.shape[:1])}, or the term that is subtracted {tuple(inputs.shape)}"
         )
-    change = _growth(layer, x, gate, u, out).flatten(1).div_(len(u))
+    change = in_memory_order(_growth(layer, x, gate, u, out), w).flatten(1).div_(len(u))
     if decay.ndim == 1:
-        change.addcmul_(decay[:, None], w.flatten(1), value=-1)
+        change.addcmul_(decay[:, None], inputs, value=-1)
     else:
         change.sub_(decay)
-    return (change if reduction == "mean" else change.mul_(len(u))).view_as(w).to(weight.dtype)
+    if reduction == "sum":
+        change.mul_(len(u))
+    return from_memory_order(change, w).to(weight.dtype)
 
 
 def _growth(layer: Synaptic, x: Tensor, gate: Tensor | Winners, u: Tensor, out: Tensor) -> Tensor:
@@ -178,8 +199,10 @@ def _growth(layer: Synaptic, x: Tensor, gate: Tensor | Winners, u: Tensor, out: 
     if isinstance(gate, Tensor):
         return correlate(layer, x, places(gate, layer, out))
     if isinstance(layer, nn.Linear):
-        h = x.flatten(0, -2)
-        return gate.sum(h[:, None].expand(-1, len(gate.gates), -1), layer.out_features)
+        return gate.grow(x.flatten(0, -2), layer.out_features)
+    if is_faster_unfolded(layer, x):
+        parts = (Winners(gate.units[part], gate.gates).grow(h, u.shape[1]) for part, h in unfolded(layer, x))
+        return folded(reduce(Tensor.add_, parts), layer)
     return correlate(layer, x, places(gate.dense(u), layer, out))
 
 

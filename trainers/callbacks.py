@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from tqdm import tqdm
 
-from hebbian.synapse import computes_plastic, is_plastic
+from hebbian.synapse import computes_plastic, in_memory_order, is_plastic
 from trainers.trainer import Trainer
 
 _TINY = 1e-30  # a gradient of zeros remains zero, as in the published code
@@ -114,7 +114,7 @@ def max_normalise(optimizer: torch.optim.Optimizer) -> None:
     def normalise(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         for p in _plastic(optimizer):
             if p.grad is not None:
-                least, most = p.grad.aminmax()
+                least, most = in_memory_order(p.grad, p).aminmax()
                 p.grad.div_(torch.maximum(most, -least).clamp_min(_TINY))
 
     _require_plastic(optimizer)

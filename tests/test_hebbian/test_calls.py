@@ -105,3 +105,18 @@ def test_without_a_criterion_a_layer_that_occurs_twice_in_a_chain_is_refused(nes
     model = nn.Sequential(*chain)
     with pytest.raises(RuntimeError, match="called more than once"):
         Hebbian(model, {weight_layers(model)[0]: oja})(batch(8, 20)[0])
+
+
+def test_what_follows_the_last_plastic_layer_runs_only_if_it_has_a_state():
+    def passes(*after):
+        model = nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 3), *after, nn.Dropout(0.5))
+        rule = Hebbian(model, {"1": oja})
+        calls = []
+        model[-1].forward = lambda x: calls.append(x) or x
+        rule(torch.randn(5, 4)).backward()
+        return len(calls), model
+
+    assert passes(nn.ReLU())[0] == 0
+    calls, model = passes(nn.BatchNorm1d(3))
+    assert calls == 1
+    assert all(norm.num_batches_tracked == 1 for norm in (model[0], model[2]))

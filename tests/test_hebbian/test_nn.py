@@ -27,6 +27,14 @@ def test_triangle_of_tokens_is_over_the_features():
     torch.testing.assert_close(Triangle(0.7, dim=-1)(u), Triangle(0.7)(u.mT).mT)
 
 
+@pytest.mark.parametrize("n", [0.7, 1.0, 1.4])
+def test_repu_is_the_same_with_a_gradient_and_its_slope_is_finite(n):
+    u = torch.tensor([-1.0, 0.0, 0.25, 2.0], requires_grad=True)
+    torch.testing.assert_close(RePU(n)(u.detach()), RePU(n)(u).detach())
+    RePU(n)(u).sum().backward()
+    torch.testing.assert_close(u.grad, n * torch.tensor([0.0, 0.0, 0.25 ** (n - 1), 2.0 ** (n - 1)]))
+
+
 @pytest.mark.parametrize("power", [0.7, 1.0, 1.4])
 def test_the_slope_of_triangle_is_finite_where_a_unit_is_off(power):
     u = torch.tensor([[0.0, 0.0, 0.0], [1.0, -1.0, 0.0]], requires_grad=True)

@@ -1,6 +1,8 @@
 """Every two-factor rule against its formula written out sample by sample, at every kind of layer."""
 
 import copy
+from itertools import product
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -24,6 +26,7 @@ from hebbian import (
     frozen,
     hebb,
     oja,
+    synapse,
 )
 
 
@@ -260,6 +263,17 @@ def learns_as_on_its_patches(conv, x, rule):
 @given(convolutions(st.integers(1, 3)), st.sampled_from([oja, SoftHebb(), Krotov(2, 0.4, 3)]))
 def test_any_convolution_learns_as_a_linear_layer_on_its_patches(case, rule):
     learns_as_on_its_patches(*case, rule)
+
+
+@settings(max_examples=60)
+@given(convolutions(st.just(1)), st.sampled_from([oja, SoftHebb(), Krotov(2, 0.4, 3), Subspace()]))
+def test_many_kernels_learn_alike_from_patches_and_in_any_order_of_the_weights(case, rule):
+    conv, x = case
+    last = conv.weight.data.movedim(1, -1).contiguous().movedim(-1, 1)
+    for weight, many in product((conv.weight.data, last), (1, 4)):
+        conv.weight.data = weight
+        with mock.patch.multiple(synapse, _MANY_KERNELS=many, _SAMPLES=3):
+            learns_as_on_its_patches(conv, x, rule)
 
 
 @settings(max_examples=30)

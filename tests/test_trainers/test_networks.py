@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from examples.softhebb_cifar10 import softhebb_net
@@ -56,3 +57,11 @@ def test_the_softhebb_net_is_the_published_one():
     kernels = 96 * 3 * 25 + 384 * 96 * 9 + 1536 * 384 * 9
     assert sum(p.numel() for p in model.parameters()) == kernels + 24_576 * 10 + 10
     assert [len(weight_layers(block)) for block in model] == [1] * 4
+
+
+def test_the_powers_of_the_softhebb_net_follow_its_pools_as_if_they_preceded_them():
+    torch.manual_seed(0)
+    first, x = softhebb_net()[0].eval(), torch.rand(2, 3, 32, 32)
+    u = first[1](first[0](x))
+    expected = F.max_pool2d((u - u.mean(1, keepdim=True)).relu() ** 0.7, 4, 2, padding=1)
+    torch.testing.assert_close(first(x), expected)
