@@ -39,7 +39,8 @@ from eeg.training.fit import Loaded
 from eeg.training.plan import Plan, describe_model
 from eeg.workflows.corpus import default_channels, load_corpus
 from trainers.comparison.table import text
-from trainers.trainer import Trainer, predict
+from trainers.prediction import predict
+from trainers.trainer import Trainer
 
 SUBJECTS, FOLDS, INNER, VALIDATION, SHUFFLES = 200, 5, 4, 0.25, 20
 RATE = 128.0  # Hz, of both corpora

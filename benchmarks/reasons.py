@@ -30,8 +30,8 @@ from hebbian.synapse import Synaptic, synaptic, weight_layers
 from trainers.data.batches import TrainingData
 from trainers.networks import convnet
 from trainers.phases import train_rule
+from trainers.prediction import accuracy, predict
 from trainers.recipes import Recipe, recommended
-from trainers.trainer import accuracy, predict
 
 DRAWS = 20
 

@@ -20,8 +20,8 @@ from hebbian.recurrent import LeakyRNN
 from trainers.data.batches import TrainingData
 from trainers.data.images import load_images
 from trainers.phases import RunOptions, train_rule
+from trainers.prediction import accuracy, predict
 from trainers.recipes import recommended
-from trainers.trainer import accuracy, predict
 
 RULES = ("backprop", "rflo", "frozen")
 NET = "rows of digits"

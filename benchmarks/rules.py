@@ -39,8 +39,8 @@ from trainers.data.batches import Split, TrainingData
 from trainers.data.images import load_images
 from trainers.networks import convnet, mlp
 from trainers.phases import RunOptions, train_rule
+from trainers.prediction import accuracy, predict
 from trainers.recipes import Phase, Recipe, linear, recommended
-from trainers.trainer import accuracy, predict
 
 TRAINING, HELD = 10_000, 2_000
 EPOCHS, BATCH = {"mlp": 6, "conv": 3}, 32

@@ -57,7 +57,6 @@ def _gradients(objective: Tensor, layers: dict[str, Tensor]) -> dict[str, Tensor
     return {path: gradient.flatten().double() for path, gradient in zip(layers, gradients, strict=True)}
 
 
-@torch.no_grad()
 def activities(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
     """Return the activity of the units of each Linear and ConvNd layer for ``x`` (N, ...), in eval mode.
 
@@ -70,12 +69,18 @@ def activities(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
     dict
         By path of the layer, (samples, units): every place of a convolution is a further sample.
     """
+    return observe(model, x)[1]
+
+
+@torch.no_grad()
+def observe(model: nn.Module, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the output of ``model`` for ``x`` (N, ...), in eval mode, and the `activities` of that pass."""
     calls: list[tuple[nn.Module, Tensor]] = []
     leaves = [module for module in model.modules() if not list(module.children())]
     taps = [m.register_forward_hook(lambda m, args, out: calls.append((m, out))) for m in leaves]
     try:
         with evaluating(model):
-            model(x)
+            output = model(x)
     finally:
         for tap in taps:
             tap.remove()
@@ -86,7 +91,7 @@ def activities(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
         if layer in paths:
             active = changed if changed.shape == out.shape and not isinstance(after, LAYERS) else out
             result[paths[layer]] = rows(active, layer)
-    return result
+    return output, result
 
 
 def dead(activity: Tensor) -> Tensor:

@@ -19,5 +19,6 @@ from .data.images import load_images as load_images
 from .errors import DataError as DataError
 from .networks import mlp as mlp
 from .phases import RunOptions as RunOptions, train_rule as train_rule
+from .prediction import accuracy as accuracy, predict as predict
 from .recipes import Phase as Phase, Recipe as Recipe, recommended as recommended
-from .trainer import Trainer as Trainer, accuracy as accuracy, predict as predict
+from .trainer import Trainer as Trainer

@@ -1,4 +1,4 @@
-"""One training loop for every learning rule, prediction and accuracy."""
+"""One training loop for every learning rule."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
-from hebbian.rule import Rule, evaluating, has_classes, probabilities
+from hebbian.rule import Rule, has_classes
 from trainers import distributed, rng_state
 from trainers.divergence import Watch
 from trainers.errors import DataError, DivergenceError
+from trainers.prediction import HeldOutScores, accuracy
 
 HeldOut = tuple[Tensor, Tensor | None]
 """Held-out inputs (N, ...) and their targets, None for unsupervised rules."""
@@ -124,7 +125,7 @@ class Trainer:
         self.held_out: HeldOut | None = None
         self._wrapped = rule
         self._loader: Loader | None = None
-        self._scored: tuple[int, Tensor] | None = None
+        self._scored: tuple[int, HeldOutScores] | None = None
         self._watch: Watch | None = None
         self._began: dict[str, Any] | None = None  # random state at the start of the epoch
         self._resumed: dict[str, Any] | None = None  # random state at the interruption
@@ -220,8 +221,9 @@ class Trainer:
         if x is None or y is None:
             return {}
         stride = 1 if most is None else math.ceil(len(x) / most)
-        scores = self.scores() if stride == 1 else predict(self.rule, x[::stride])
-        return {"accuracy": accuracy(scores, y[::stride])} if has_classes(scores, y[::stride]) else {}
+        rows = torch.arange(len(x))[::stride]
+        scores, y = self._held_out_scores()[rows], y[rows]
+        return {"accuracy": accuracy(scores, y)} if has_classes(scores, y) else {}
 
     def scores(self) -> Tensor:
         """Return the raw scores (N, K) of the held-out inputs, computed at most once a step.
@@ -231,10 +233,27 @@ class Trainer:
         ValueError
             If there are no held-out data.
         """
+        scores = self._held_out_scores()
+        return scores[torch.arange(len(scores))]
+
+    def activities(self, most: int) -> dict[str, Tensor]:
+        """Return `hebbian.diagnostics.activities` for ``most`` held-out inputs, evenly spaced, or for all.
+
+        Raises
+        ------
+        ValueError
+            If there are no held-out data.
+        """
+        scores = self._held_out_scores()
+        count = min(len(scores), most)
+        return scores.activities(torch.arange(count) * len(scores) // count)
+
+    def _held_out_scores(self) -> HeldOutScores:
+        """Return the scores of the held-out inputs by the rule as it is after this step."""
         if self.held_out is None:
             raise ValueError("there are no held-out data; pass them to fit: fit(batches, epochs, held_out)")
         if self._scored is None or self._scored[0] != self.step:
-            self._scored = self.step, predict(self.rule, self.held_out[0])
+            self._scored = self.step, HeldOutScores(self.rule, self.held_out[0])
         return self._scored[1]
 
     def notify(self, event: str, *arguments: object) -> None:
@@ -367,26 +386,3 @@ def _check_pair(batch: Any) -> tuple[Tensor, Tensor | None]:
         f"a batch is a {type(batch).__name__}{content}; expected a pair of tensors (x, y), inputs and "
         "targets: let the data set or collate_fn of the loader return that"
     )
-
-
-def predict(rule: Rule, x: Tensor, batch: int = 512) -> Tensor:
-    """Return the raw scores (N, K) of inputs ``x`` (N, ...), in eval mode, ``batch`` at a time."""
-    with torch.no_grad(), evaluating(rule):
-        return torch.cat([rule.predict(part) for part in x.split(batch)])
-
-
-def accuracy(scores: Tensor, y: Tensor) -> float:
-    """Return the fraction of raw scores (N, K) that predict the class in ``y``, (N,) or (N, 1).
-
-    Raises
-    ------
-    ValueError
-        If the targets are not classes.
-    """
-    if not has_classes(scores, y):
-        raise ValueError(
-            f"scores {tuple(scores.shape)} and targets {y.dtype} {tuple(y.shape)} have no accuracy; expected "
-            "scores (N, K) and classes 0 to K - 1, or for one logit 0 and 1"
-        )
-    hits = probabilities(scores).argmax(1) == y.flatten()
-    return hits.double().mean().item()

@@ -1,5 +1,5 @@
+from .confusion_matrix import confusion as confusion
 from .curves import (
-    confusion as confusion,
     plot_risk_coverage as plot_risk_coverage,
     ranking as ranking,
     reliability as reliability,

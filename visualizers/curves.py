@@ -6,41 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from visualizers.style import FAINT, INK, MARK, PAPER, despine
+from visualizers.style import FAINT, INK, MARK, despine
 
 _BINS = 10  # of a reliability diagram
-_MOST_NUMBERS = 20  # classes; with more the numbers are not legible
-
-
-def confusion(counts: np.ndarray) -> Figure:
-    """Draw a confusion matrix.
-
-    Parameters
-    ----------
-    counts
-        (K, K) integers; the row is the true class, the column the predicted one.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Colours show the fraction of the row; the figure is not managed by pyplot.
-    """
-    classes = len(counts)
-    fractions = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    figure = Figure(figsize=(4.2, 4.0), dpi=100)
-    axes = figure.add_axes((0.13, 0.12, 0.85, 0.86))  # an automatic layout draws the numbers twice
-    axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xlabel("predicted class", fontsize=9, color=INK)
-    axes.set_ylabel("true class", fontsize=9, color=INK)
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0, labelsize=8, labelcolor=INK)
-    if classes <= _MOST_NUMBERS:
-        axes.set_xticks(range(classes))
-        axes.set_yticks(range(classes))
-        for (row, column), count in np.ndenumerate(counts):
-            colour = PAPER if fractions[row, column] > 0.5 else INK
-            axes.text(column, row, f"{count}", ha="center", va="center", fontsize=8, color=colour)
-    return figure
 
 
 def ranking(labels: np.ndarray, scores: np.ndarray) -> Figure:

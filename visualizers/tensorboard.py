@@ -9,35 +9,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
-from unittest.mock import patch
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from hebbian import diagnostics
 from hebbian.rule import Rule, has_classes, probabilities
 from hebbian.synapse import synaptic, weight_layers
 from hebbian.two_factor import Hebbian
-from visualizers.curves import confusion
+from visualizers.confusion_matrix import confusion
+from visualizers.events import Record, open_writer
 from visualizers.weights import receptive_fields, weight_images
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
 
 _CURVE = 1000  # held-out samples for a point of a curve
 _PROBES = 256  # held-out inputs for the activity of units
 _UNITS = 25  # shown of a deeper layer
-_VALUES = 50_000  # of a histogram
-
-
-def open_writer(folder: Path) -> SummaryWriter:
-    """Open a run of TensorBoard, whose files do not have the name of the machine in theirs."""
-    from torch.utils.tensorboard import SummaryWriter  # takes seconds
-
-    with patch("socket.gethostname", return_value="local"):
-        return SummaryWriter(str(folder))
+_VALUES = 20_000  # of a histogram
 
 
 class Training(Protocol):
@@ -57,6 +47,10 @@ class Training(Protocol):
         """Return the raw scores (N, K) of the held-out inputs."""
         ...
 
+    def activities(self, most: int) -> Mapping[str, Tensor]:
+        """Return the activity of each layer's units (samples, units) for ``most`` of the held-out inputs."""
+        ...
+
 
 @dataclass
 class _Phase:
@@ -64,6 +58,7 @@ class _Phase:
 
     start: float  # by `time.perf_counter`
     spent: float = 0.0  # seconds of it spent on logging
+    reserve: float = 0.0  # seconds that the last histograms and images took, as those at its end will
     before: dict[str, Tensor] | None = None  # the weights at the start of the epoch, if it is logged
     objective: Tensor | float = 0.0  # summed over the steps of that epoch
     steps: int = 0
@@ -110,8 +105,8 @@ class TensorBoard:
     alignment
         Also write ``angle_to_backprop/<layer>``, in degrees, once an epoch, for rules with a criterion.
     share
-        Maximal fraction of a phase's wall-clock time for logging, without that at its end; `math.inf` to log
-        every epoch.
+        Maximal fraction of a phase's wall-clock time for logging, if the first and the last epoch alone do
+        not take more; `math.inf` to log every epoch.
     """
 
     def __init__(
@@ -134,10 +129,10 @@ class TensorBoard:
         self._final: Mapping[str, float] = {}
 
     def on_gradients(self, trainer: Training, objective: Tensor) -> None:
-        """Add the objective to the epoch's sum, which is read at the end: no waiting for the device."""
+        """Add the objective to the epoch's sum, without waiting for a GPU."""
         phase = self._phase or self._begin(trainer)
         if phase.before is not None:
-            phase.objective = phase.objective + objective.float()
+            phase.objective += objective.item() if objective.device.type == "cpu" else objective.float()
             phase.steps += 1
 
     def on_epoch(self, trainer: Training) -> None:
@@ -147,13 +142,17 @@ class TensorBoard:
             return
         start = time.perf_counter()
         if phase.before is not None:
-            self._write_epoch(trainer, phase)
+            record = Record(f"{trainer.phase}/")
             if trainer.epoch >= 2 * phase.looked:
-                self._look(trainer, phase)
+                self._look(trainer, phase, record)
+            self._add_curves(trainer, phase, record)
+            record.write(self._writer, trainer.epoch)
         now = time.perf_counter()
         phase.spent += now - start
-        if phase.spent <= self.share * (now - phase.start):
-            phase.before = _weights(trainer.rule.model)
+        if phase.looked == trainer.epoch:
+            phase.reserve = now - start
+        if phase.spent + phase.reserve <= self.share * (now - phase.start):
+            phase.before = _copied_weights(trainer.rule.model)
             phase.spent += time.perf_counter() - now
 
     def on_phase(self, trainer: Training) -> None:
@@ -161,16 +160,17 @@ class TensorBoard:
         phase, self._phase = self._phase, None
         if phase is None:  # it ended before the checkpoint from which the training is resumed
             return
+        record = Record(f"{trainer.phase}/")
+        if phase.looked != trainer.epoch:
+            self._look(trainer, phase, record)
         if phase.written != trainer.epoch:
             phase.before = None
-            self._write_epoch(trainer, phase)
-        if phase.looked != trainer.epoch:
-            self._look(trainer, phase)
+            self._add_curves(trainer, phase, record)
         if trainer.held_out is not None and (y := trainer.held_out[1]) is not None:
             self._final = trainer.evaluate()
             if has_classes(scores := trainer.scores(), y):
-                figure = confusion(_counts(scores, y))
-                self._writer.add_figure(f"{trainer.phase}/confusion", figure, trainer.epoch)
+                record.add_image("confusion", confusion(_counts(scores, y)))
+        record.write(self._writer, trainer.epoch)
         self._writer.flush()
 
     def state_dict(self) -> dict[str, Any]:
@@ -215,13 +215,13 @@ class TensorBoard:
             self._writer.close()  # a failed run has no final metrics
 
     def _begin(self, trainer: Training) -> _Phase:
-        self._phase = phase = _Phase(time.perf_counter(), before=_weights(trainer.rule.model))
+        self._phase = phase = _Phase(time.perf_counter(), before=_copied_weights(trainer.rule.model))
         self._writer.add_text(f"{trainer.phase}/card", _card(trainer, self.settings), trainer.epoch)
         phase.spent = time.perf_counter() - phase.start
         return phase
 
-    def _write_epoch(self, trainer: Training, phase: _Phase) -> None:
-        """Write the curves; those of the whole epoch only if it was logged from its start."""
+    def _add_curves(self, trainer: Training, phase: _Phase, record: Record) -> None:
+        """Add the epoch's curves; those of the whole epoch only if it was logged from its start."""
         curves = {
             **trainer.evaluate(_CURVE),
             **_rates(trainer.optimizer),
@@ -232,38 +232,28 @@ class TensorBoard:
             curves |= _relative_updates(phase.before, _weights(trainer.rule.model))
             if getattr(trainer.rule, "criterion", None) is not None:
                 curves["objective"] = float(phase.objective) / phase.steps
-        self._write_curves(trainer, curves)
+        record.add_scalars(curves)
         phase.before, phase.objective, phase.steps, phase.written = None, 0.0, 0, trainer.epoch
 
-    def _look(self, trainer: Training, phase: _Phase) -> None:
+    def _look(self, trainer: Training, phase: _Phase, record: Record) -> None:
+        """Add histograms and images, and statistics of the units."""
         phase.looked = trainer.epoch
         for path, w in _weights(trainer.rule.model).items():
-            self._write_histogram(trainer, _tag("weights", path), w)
+            record.add_histogram(_tag("weights", path), _spread(w.flatten(), _VALUES))
         x = None if trainer.held_out is None else _spread(trainer.held_out[0], _PROBES)
-        for path, image in weight_images(trainer.rule.model, x, self.image, _UNITS).items():
-            tag = _tag(trainer.phase, "receptive_fields", path)
-            self._writer.add_image(tag, receptive_fields(image), trainer.epoch)
-        if x is not None:
-            self._look_at_units(trainer, x)
-
-    def _look_at_units(self, trainer: Training, x: Tensor) -> None:
-        for path, activity in diagnostics.activities(trainer.rule.model, x).items():
-            self._write_histogram(trainer, _tag("activity", path), activity)
-            curves = {
-                _tag("dead_units", path): diagnostics.dead(activity).double().mean().item(),
-                _tag("selectivity", path): diagnostics.selectivity(activity).mean().item(),
-            }
-            self._write_curves(trainer, curves)
-
-    def _write_curves(self, trainer: Training, curves: Mapping[str, float]) -> None:
-        for name, value in curves.items():
-            self._writer.add_scalar(f"{trainer.phase}/{name}", value, trainer.epoch)
-
-    def _write_histogram(self, trainer: Training, name: str, values: Tensor) -> None:
-        values = _spread(values.flatten(), _VALUES)
-        values = values[values.isfinite()]  # histograms take finite values only
-        if len(values):
-            self._writer.add_histogram(f"{trainer.phase}/{name}", values.float(), trainer.epoch)
+        for path, weights in weight_images(trainer.rule.model, x, self.image, _UNITS).items():
+            page = (255 * receptive_fields(weights)).astype(np.uint8)
+            record.add_image(_tag("receptive_fields", path), Image.fromarray(page.transpose(1, 2, 0)))
+        if x is None:
+            return
+        for path, activity in trainer.activities(_PROBES).items():
+            record.add_histogram(_tag("activity", path), _spread(activity.flatten(), _VALUES))
+            record.add_scalars(
+                {
+                    _tag("dead_units", path): diagnostics.dead(activity).double().mean().item(),
+                    _tag("selectivity", path): diagnostics.selectivity(activity).mean().item(),
+                }
+            )
 
     def _write_hyperparameters(self) -> None:
         from torch.utils.tensorboard.summary import hparams
@@ -288,11 +278,15 @@ def _spread(values: Tensor, most: int) -> Tensor:
     """Return at most ``most`` of the values along the first axis, evenly spaced."""
     if len(values) <= most:
         return values
-    return values[torch.arange(most, device=values.device) * len(values) // most]
+    return values.index_select(0, torch.arange(most, device=values.device) * len(values) // most)
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:
-    return {path: synaptic(model, path).weight.detach().clone() for path in weight_layers(model)}
+    return {path: synaptic(model, path).weight.detach() for path in weight_layers(model)}
+
+
+def _copied_weights(model: nn.Module) -> dict[str, Tensor]:
+    return {path: w.clone() for path, w in _weights(model).items()}
 
 
 def _relative_updates(before: Mapping[str, Tensor], now: Mapping[str, Tensor]) -> dict[str, float]:

@@ -50,7 +50,7 @@ def receptive_fields(weights: np.ndarray, most: int = 64) -> np.ndarray:
         raise ValueError(
             f"weights must be (units, height, width) or (units, channels, height, width), got {weights.shape}"
         )
-    tiles = np.stack([_coloured(w) for w in weights[:most]])
+    tiles = _coloured(weights[:most])
     count, _, height, width = tiles.shape
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
@@ -127,11 +127,12 @@ def _cropped(weights: np.ndarray) -> np.ndarray:
 
 
 def _coloured(w: np.ndarray) -> np.ndarray:
-    """Colour one image, (height, width) or (channels, height, width), as (3, height, width)."""
+    """Colour (units, height, width) or (units, channels, height, width), as (units, 3, rows, columns)."""
     w = np.where(np.isfinite(w), w, 0)
-    strength = w / max(np.abs(w).max(), np.finfo(w.dtype).tiny)
-    if w.ndim == 3 and len(w) == 3:
+    largest = np.abs(w).max(tuple(range(1, w.ndim)), keepdims=True)
+    strength = w / np.maximum(largest, np.finfo(w.dtype).tiny)
+    if w.ndim == 4 and w.shape[1] == 3:
         return (1 + strength) / 2
-    strength = strength.reshape(-1, w.shape[-1])
+    strength = strength.reshape(len(w), -1, w.shape[-1])
     fade_red, fade_blue = 1 - np.clip(-strength, 0, 1), 1 - np.clip(strength, 0, 1)
-    return np.stack([fade_red, np.minimum(fade_red, fade_blue), fade_blue])
+    return np.stack([fade_red, np.minimum(fade_red, fade_blue), fade_blue], 1)

@@ -23,7 +23,7 @@ from eeg.reporting.analysis import RecordingAnalysis
 from eeg.reporting.figures import draw_all
 from eeg.training.cross_validation import Scored, subject_scores
 from visualizers.curves import plot_risk_coverage, ranking, reliability
-from visualizers.tensorboard import open_writer
+from visualizers.events import open_writer
 
 _POINTS = 2000  # windows in the projector, which is slow with more
 _DPI = 90  # TensorBoard scales images down coarsely: the larger, the worse

@@ -15,7 +15,7 @@ from tests.helpers import call_hebbian
 from trainers.comparison import experiment
 from trainers.comparison.experiment import wilson
 from trainers.files import alone
-from trainers.trainer import predict
+from trainers.prediction import predict
 
 
 def complaint(result):

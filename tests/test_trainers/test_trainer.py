@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from hebbian import Backprop
+from hebbian import Backprop, diagnostics
 from hebbian.registry import build
 from hebbian.rule import Rule
 from tests.helpers import samples
@@ -124,26 +124,53 @@ def test_evaluate_uses_the_held_out_data():
     assert trainer.evaluate(most=len(x) // 2) == {"accuracy": 1.0}
 
 
+class Counting(Backprop):
+    """Counts the samples that it scores."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.scored = 0
+
+    def predict(self, x):
+        self.scored += len(x)
+        return 2 * super().predict(x)
+
+
 def test_held_out_inputs_are_scored_once_between_two_steps():
-    class Counting(Backprop):
-        calls = 0
-
-        def predict(self, x):
-            Counting.calls += 1
-            return super().predict(x)
-
     model, (x, y) = net(), data()
     trainer = Trainer(Counting(model, F.cross_entropy), sgd(model))
     with pytest.raises(ValueError, match="no held-out data"):
         trainer.scores()
-    for epochs in (1, 1):
-        trainer.fit(Batches(x, y, 10), epochs, held_out=(x, y))
-        trainer.evaluate()
-        torch.testing.assert_close(trainer.scores(), model.eval()(x).detach())
-        assert trainer.evaluate()["accuracy"] == accuracy(trainer.scores(), y)
-    assert Counting.calls == 2
+    with pytest.raises(ValueError, match="no held-out data"):
+        trainer.activities(3)
+    for _ in range(2):
+        trainer.fit(Batches(x, y, 10), 1, held_out=(x, y))
+        trainer.rule.scored = 0
+        trainer.activities(3)  # this rule's scores are not the outputs of its model
+        model.eval()
+        # every third of 20, then every fifth, of which 0 and 15 are scored already, then the others
+        for most, stride, scored in ((7, 3, 7), (4, 5, 9), (None, 1, 20), (4, 5, 20)):
+            expected = accuracy(model(x[::stride]), y[::stride])
+            assert trainer.evaluate(most) == {"accuracy": pytest.approx(expected)}
+            assert trainer.rule.scored == scored
+        torch.testing.assert_close(trainer.scores(), 2 * model(x).detach())
     trainer.fit(Batches(x, y, 10), 0, held_out=(x, None))
     assert trainer.evaluate() == {}
+
+
+def test_the_pass_that_shows_activities_gives_the_scores_of_a_model():
+    model, (x, y) = net(), data()
+    trainer = Trainer(Backprop(model, F.cross_entropy), sgd(model))
+    trainer.fit(Batches(x, y, 10), 1, held_out=(x, y))
+    passes = []
+    model.register_forward_hook(lambda model, args, out: passes.append(len(out)))
+    few = trainer.activities(6)
+    scores = trainer.scores()
+    assert passes == [6, 14]
+    rows = torch.arange(6) * 20 // 6
+    for path, activity in diagnostics.activities(model, x[rows]).items():
+        assert torch.equal(few[path], activity)
+    torch.testing.assert_close(scores, predict(trainer.rule, x))
 
 
 def test_accuracy_of_one_logit_and_of_many():

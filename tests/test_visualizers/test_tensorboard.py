@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image, ImageDraw, ImageFont
 from sklearn.metrics import confusion_matrix
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
@@ -18,6 +19,7 @@ from hebbian import Backprop, FeedbackAlignment, Hebbian, NodePerturbation, oja
 from trainers import Batches, Checkpoint, Phase, Recipe, RunOptions, Trainer, TrainingData, train_rule
 from trainers.errors import DivergenceError
 from visualizers import TensorBoard, confusion, receptive_fields
+from visualizers.events import Record, open_writer
 from visualizers.weights import weight_images
 
 
@@ -177,14 +179,73 @@ def test_confusion_counts_true_classes_by_row(tmp_path, monkeypatch, one_logit):
     np.testing.assert_array_equal(drawn[0], confusion_matrix(y, predicted, labels=list(classes)))
 
 
+def pixels(image):
+    return np.asarray(image.convert("RGB")).astype(int)
+
+
+def trimmed(mask):
+    rows, columns = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
+    return mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def written(text):
+    image = Image.new("1", (60, 30))
+    ImageDraw.Draw(image).text((5, 5), text, fill=1, font=ImageFont.load_default(12))
+    return trimmed(np.asarray(image))
+
+
 def test_a_confusion_matrix_shows_its_counts():
-    counts = np.array([[5, 1], [0, 7]])
-    (axes,) = confusion(counts).axes
-    assert [text.get_text() for text in axes.texts] == ["5", "1", "0", "7"]
-    np.testing.assert_allclose(axes.images[0].get_array(), [[5 / 6, 1 / 6], [0, 1]])
-    (axes,) = confusion(np.zeros((30, 30), int)).axes  # too many for numbers; a class without samples is pale
-    assert not axes.texts
-    assert not axes.images[0].get_array().any()
+    counts = np.array([[5, 1, 0], [0, 7, 70], [17, 0, 283]])
+    page = pixels(confusion(counts))
+    assert page.shape[1] == 350  # which TensorBoard does not scale
+    side = (page.shape[0] - 32) // 3  # two lines of text at the left and below
+    for (row, column), count in np.ndenumerate(counts):
+        cell = page[row * side : (row + 1) * side, 32 + column * side :][:, :side]
+        ink = trimmed((cell != cell[0, 0]).any(2))
+        for digit in (str(count)[0], str(count)[-1]):
+            glyph = written(digit)
+            edge = ink[:, : glyph.shape[1]] if digit == str(count)[0] else ink[:, -glyph.shape[1] :]
+            np.testing.assert_array_equal(edge, glyph)
+        fraction = count / counts[row].sum()
+        np.testing.assert_allclose(cell[0, 0], 255 + fraction * (np.array([8, 64, 129]) - 255), atol=3)
+        assert cell[(cell != cell[0, 0]).any(2)].mean() > 200 if fraction > 0.5 else 50  # light on dark
+    for i in range(3):
+        np.testing.assert_array_equal(
+            trimmed((page[i * side : (i + 1) * side, 16:32] < 255).any(2)), written(f"{i}")
+        )
+
+
+def test_many_classes_have_no_numbers_and_a_class_without_samples_is_white():
+    page = pixels(confusion(np.diag([*range(1, 30), 0])))
+    matrix = page[:-32, 32:][:, : len(page) - 32]
+    assert set(map(tuple, matrix.reshape(-1, 3))) == {(255, 255, 255), (8, 64, 129)}
+    side = len(matrix) // 30
+    np.testing.assert_array_equal((matrix[::side, ::side] < 255).any(2), np.diag([*[True] * 29, False]))
+
+
+def test_a_histogram_counts_the_finite_values_of_thirty_equal_intervals(tmp_path):
+    values = torch.randn(1000, generator=torch.Generator().manual_seed(0))
+    record = Record("a/")
+    record.add_histogram("all", values)
+    record.add_histogram("finite", torch.cat([values, torch.tensor([math.nan, math.inf])]))
+    record.add_histogram("one", torch.full((5,), 3.0))
+    record.add_histogram("none", torch.tensor([math.nan]))
+    with open_writer(tmp_path) as writer:
+        record.write(writer, 7)
+    events = read(tmp_path)
+    assert set(events.Tags()["histograms"]) == {"a/all", "a/finite", "a/one"}
+    expected, edges = np.histogram(values.double(), 30)
+    for tag in ("a/all", "a/finite"):
+        (event,) = events.Histograms(tag)
+        assert event.step == 7
+        shown = event.histogram_value
+        assert shown.bucket == expected.tolist()
+        np.testing.assert_allclose(shown.bucket_limit, edges[1:])
+        assert (shown.num, shown.min, shown.max) == (1000, edges[0], edges[-1])
+        assert shown.sum == pytest.approx(values.sum().item(), rel=1e-4)
+        assert shown.sum_squares == pytest.approx((values**2).sum().item(), rel=1e-4)
+    shown = events.Histograms("a/one")[0].histogram_value
+    assert (shown.bucket, shown.bucket_limit, shown.num) == ([5], [3], 5)
 
 
 @pytest.mark.parametrize(("share", "watched"), [(0.0, [1]), (math.inf, [1, 2, 3, 4, 5])])
@@ -219,8 +280,9 @@ def test_the_next_writing_waits_until_the_last_ones_are_no_more_than_their_share
     with TensorBoard(tmp_path, share=0.1) as board:
         optimizer = torch.optim.SGD(rule.parameters(), lr=0.25)
         Slow(rule, optimizer, [Clock(), board]).fit(Batches(*data(), 8), 20)
-    # After epoch 1 it is 3 s, so that 10 s have passed after epoch 5 and epoch 6 is watched; 20 s after 9.
-    assert written == [1, 6, 10, 15, 19, 20]
+    # With 1 s reserved for the end: 20 s have passed after epoch 10, so that 11 is logged; 30 s after 14.
+    assert written == [1, 11, 15, 20]
+    assert len(written) <= 0.1 * now[0]
 
 
 class Interrupt:

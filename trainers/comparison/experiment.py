@@ -16,8 +16,8 @@ from trainers.data.batches import Split, tensor_digest
 from trainers.errors import DivergenceError
 from trainers.networks import convnet, lenet, mlp
 from trainers.phases import RunOptions, train_rule
+from trainers.prediction import accuracy, predict
 from trainers.recipes import Recipe
-from trainers.trainer import accuracy, predict
 
 Net = Literal["mlp", "convnet", "lenet"]
 WIDTHS: Mapping[Net, tuple[int, ...]] = {"mlp": (100,), "convnet": (16, 32), "lenet": ()}
