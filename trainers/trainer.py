@@ -14,6 +14,7 @@ from torch.amp.grad_scaler import GradScaler
 
 from hebbian.rule import Rule, has_classes
 from trainers import distributed, rng_state
+from trainers.data.batches import is_binary
 from trainers.divergence import Watch
 from trainers.errors import DataError, DivergenceError
 from trainers.prediction import HeldOutScores, accuracy
@@ -215,10 +216,15 @@ class Trainer:
     def evaluate(self, most: int | None = None) -> dict[str, float]:
         """Return the metrics on the held-out data; an empty dict without such data, or classes as targets.
 
+        Integers are classes.  Floating-point 0 and 1 are classes if the criterion of the rule is torch's
+        binary cross-entropy of logits; with any other they are numbers, as in a regression.
+
         If there are more than ``most`` samples, at most that many are evaluated, evenly spaced.
         """
         x, y = self.held_out or (None, None)
         if x is None or y is None:
+            return {}
+        if y.is_floating_point() and not is_binary(getattr(self.rule, "criterion", None)):
             return {}
         stride = 1 if most is None else math.ceil(len(x) / most)
         rows = torch.arange(len(x))[::stride]

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from hebbian import diagnostics
-from hebbian.rule import Rule, has_classes, probabilities
+from hebbian.rule import Rule, probabilities
 from hebbian.synapse import synaptic, weight_layers
 from hebbian.two_factor import Hebbian
 from visualizers.confusion_matrix import confusion
@@ -168,8 +168,8 @@ class TensorBoard:
             self._add_curves(trainer, phase, record)
         if trainer.held_out is not None and (y := trainer.held_out[1]) is not None:
             self._final = trainer.evaluate()
-            if has_classes(scores := trainer.scores(), y):
-                record.add_image("confusion", confusion(_counts(scores, y)))
+            if "accuracy" in self._final:
+                record.add_image("confusion", confusion(_counts(trainer.scores(), y)))
         record.write(self._writer, trainer.epoch)
         self._writer.flush()
 

@@ -1,6 +1,7 @@
 """The loop: it equals a plain torch loop, calls callbacks in order, and evaluates without side effects."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -395,6 +396,27 @@ def test_targets_that_are_not_classes_have_no_accuracy():
         accuracy(torch.zeros(4, 1), torch.rand(4, 1))
     with pytest.raises(ValueError, match="have no accuracy"):
         accuracy(torch.zeros(4, 3, 2, 2), torch.zeros(4, 2, 2, dtype=torch.long))
+
+
+@pytest.mark.parametrize(
+    ("criterion", "has_accuracy"),
+    [
+        (F.binary_cross_entropy_with_logits, True),
+        (partial(F.binary_cross_entropy_with_logits, pos_weight=torch.tensor(2.0)), True),
+        (nn.BCEWithLogitsLoss(), True),
+        (F.mse_loss, False),
+        (nn.L1Loss(), False),
+    ],
+)
+def test_floats_0_and_1_are_classes_of_binary_cross_entropy_only(criterion, has_accuracy):
+    x, y = data()
+    y = (y[:, None] > 0).float()
+    rule = Backprop(nn.Linear(6, 1), criterion)
+    trainer = Trainer(rule, sgd(rule))
+    trainer.fit(Batches(x, y, 10), 1, (x, y))
+    assert trainer.evaluate() == ({"accuracy": accuracy(predict(rule, x), y)} if has_accuracy else {})
+    trainer.fit(Batches(x, y, 10), 0, (x, y.long()))
+    assert "accuracy" in trainer.evaluate()  # integers are classes
 
 
 class Overwrite:

@@ -408,11 +408,12 @@ def test_weights_that_have_diverged_are_logged_as_far_as_they_can_be(tmp_path):
         (F.cross_entropy, torch.eye(2)[torch.arange(8) % 2]),
         (F.binary_cross_entropy_with_logits, torch.ones(8, 2)),
         (F.mse_loss, torch.linspace(-1, 1, 16).view(8, 2)),
+        (F.mse_loss, (torch.arange(8) % 2.0)[:, None]),
     ],
-    ids=["one-hot", "multi-label", "regression"],
+    ids=["one-hot", "multi-label", "regression", "regression to 0 and 1"],
 )
 def test_targets_that_are_not_classes_have_no_accuracy(tmp_path, criterion, y):
-    rule = Backprop(net(), criterion)
+    rule = Backprop(nn.Sequential(nn.Linear(6, 5), nn.Linear(5, y.shape[1])), criterion)
     x, _ = data()
     with TensorBoard(tmp_path) as board:
         trainer = Trainer(rule, torch.optim.SGD(rule.parameters(), lr=0.25), [board])

@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -152,7 +153,7 @@ class TrainingData:
             ignored = getattr(self.criterion, "ignore_index", None)
             labels = self.y.flatten() if ignored is None else self.y[self.y != ignored]
             check_classes(labels, max(self.classes, 2))
-        elif _is_binary(self.criterion) and not bool(((self.y >= 0) & (self.y <= 1)).all()):
+        elif is_binary(self.criterion) and not bool(((self.y >= 0) & (self.y <= 1)).all()):
             raise ValueError(
                 f"targets from {self.y.min():g} to {self.y.max():g}; "
                 "expected 0 and 1, or probabilities, for binary cross-entropy"
@@ -245,7 +246,9 @@ def _stack(data: Any) -> tuple[Tensor, Tensor]:
     return torch.stack([torch.as_tensor(sample) for sample in x]).float(), torch.tensor(y)
 
 
-def _is_binary(criterion: Criterion) -> bool:
+def is_binary(criterion: Criterion | None) -> bool:
+    """Return whether ``criterion`` is torch's binary cross-entropy of logits, also with fixed arguments."""
+    criterion = criterion.func if isinstance(criterion, partial) else criterion
     return criterion is F.binary_cross_entropy_with_logits or isinstance(criterion, nn.BCEWithLogitsLoss)
 
 
