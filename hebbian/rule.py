@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -37,10 +38,25 @@ class Rule(nn.Module):
         self.model = model
 
     def __call__(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Return `forward`; `ValueError` for an empty batch, of which no rule has a mean."""
+        """Return `forward`.
+
+        Raises
+        ------
+        ValueError
+            For an empty batch, of which no rule has a mean.
+        NotFiniteError
+            On a CPU, if the objective is not finite and neither are ``x`` or ``y``.  On a GPU a check would
+            wait for the device each time; `trainers.Trainer` makes one every 100 steps.
+        """
         if not len(x):
             raise ValueError("the batch is empty; expected at least one sample")
         objective: Tensor = super().__call__(x, y)
+        # Nothing else is as cheap as the objective, and NaN passes to it from any input.
+        is_readable = objective.device.type == "cpu" and not torch.compiler.is_compiling()
+        if is_readable and not math.isfinite(objective.item()):
+            check_finite("x", x)
+            if y is not None:
+                check_finite("y", y)
         return objective
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -60,6 +76,23 @@ class Rule(nn.Module):
         """
         scores: Tensor = self.model(x)
         return scores
+
+
+class NotFiniteError(ValueError):
+    """Inputs or targets are NaN or infinite."""
+
+
+def check_finite(name: str, x: Tensor, first: int = 0) -> None:
+    """Raise `NotFiniteError` that names the first sample of ``x`` (N, ...) with NaN or infinite values.
+
+    Sample 0 of ``x`` is number ``first`` of the data called ``name``.
+    """
+    if x.is_floating_point() and not x.sum(dtype=torch.float32).isfinite() and not x.isfinite().all():
+        sample, *place = (~x.isfinite()).nonzero()[0].tolist()
+        raise NotFiniteError(
+            f"{name}: sample {first + sample} (from 0) is {x[sample, *place].item()} at {tuple(place)}; "
+            "expected finite numbers: remove or replace such samples"
+        )
 
 
 def probabilities(scores: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
-from hebbian.rule import Rule, has_classes
+from hebbian.rule import NotFiniteError, Rule, has_classes
 from trainers import distributed, rng_state
 from trainers.data.batches import is_binary
 from trainers.divergence import Watch
@@ -163,18 +163,18 @@ class Trainer:
         self.goal = self.step - completed + epochs * math.ceil(count / self.accumulate)
         with self._located():
             self._watch = Watch(self.rule)
-        for _ in range(epochs):
-            if self.stop:
-                break
-            self._wrapped.train()
-            batches = map(_check_pair, self._remaining(loader))
-            while group := list(islice(batches, self.accumulate)):
-                self._step(group)
-            self.batch = 0
-            self.epoch += 1
-            self.notify("epoch")
-            self.stop = distributed.is_any(self.stop)
-        self._check_numbers()
+            for _ in range(epochs):
+                if self.stop:
+                    break
+                self._wrapped.train()
+                batches = map(_check_pair, self._remaining(loader))
+                while group := list(islice(batches, self.accumulate)):
+                    self._step(group)
+                self.batch = 0
+                self.epoch += 1
+                self.notify("epoch")
+                self.stop = distributed.is_any(self.stop)
+            self._watch.check()
         self.notify("phase")
 
     def state_dict(self) -> dict[str, Any]:
@@ -298,7 +298,8 @@ class Trainer:
         self.step += 1
         self.batch += len(group)
         if self.step % _CHECK_EVERY == 0 or self.step.bit_count() == 1:
-            self._check_numbers()
+            assert self._watch is not None
+            self._watch.check()
         self.notify("step")
 
     def _backward(self, x: Tensor, y: Tensor | None, weight: float) -> Tensor:
@@ -330,17 +331,12 @@ class Trainer:
                 "optimizer; give it rule.parameters(), which are the model's and the rule's own"
             )
 
-    def _check_numbers(self) -> None:
-        assert self._watch is not None
-        with self._located():
-            self._watch.check()
-
     @contextmanager
     def _located(self) -> Iterator[None]:
-        """Add rule, phase and step to the message of a `DivergenceError`."""
+        """Add rule, phase and step to the message of an error about numbers."""
         try:
             yield
-        except DivergenceError as error:
+        except (DivergenceError, NotFiniteError) as error:
             place = f"{type(self.rule).__name__}, phase {self.phase}, by step {self.step}"
             raise DivergenceError(f"{place}: {error}") from None
 

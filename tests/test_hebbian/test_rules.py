@@ -60,6 +60,13 @@ def test_objective_is_a_scalar_and_fills_finite_gradients(rule):
     assert all(g.isfinite().all() for g in found.values())
 
 
+def test_nan_in_a_batch_is_refused_by_every_rule(rule):
+    x, y = data()
+    x[1, 2] = torch.nan
+    with pytest.raises(ValueError, match=r"nan at|NaN"):
+        rule(x, y)
+
+
 def test_the_model_keeps_its_meaning(name):
     model = net()
     x, y = data()

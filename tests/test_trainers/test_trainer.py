@@ -469,6 +469,17 @@ def test_numbers_of_a_batch_that_are_not_finite_are_blamed_on_the_data(bad):
     {"x": x, "y": y}[bad][11, 2] = math.inf
     model = net()
     trainer = Trainer(Backprop(model, F.mse_loss), sgd(model))
+    with pytest.raises(DivergenceError, match=rf"phase train, by step 1: {bad}: sample 1 \(from 0\) is inf"):
+        trainer.fit(DataLoader(TensorDataset(x, y), 10), 1)
+
+
+def test_infinite_inputs_are_refused_that_the_objective_does_not_show():
+    x, y = data()
+    x[11, 2] = math.inf
+    model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
+    with torch.no_grad():
+        model[0].weight.fill_(-1.0)  # infinity is cut off
+    trainer = Trainer(Backprop(model, F.cross_entropy), torch.optim.SGD(model[2].parameters(), lr=0.1))
     with pytest.raises(DivergenceError, match="a batch contains NaN or infinite values"):
         trainer.fit(DataLoader(TensorDataset(x, y), 10), 1)
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from hebbian.rule import Criterion, check_classes
+from hebbian.rule import Criterion, check_classes, check_finite
 from trainers.data.rows import Inputs, Rows
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
@@ -254,16 +254,9 @@ def is_binary(criterion: Criterion | None) -> bool:
 
 def require_finite(name: str, x: Inputs, batch: int = 4096) -> None:
     """Raise `ValueError` that names the first sample of ``x`` (N, ...) with NaN or infinite values."""
-    if not x.is_floating_point():
-        return
-    for start in range(0, len(x), batch):
-        part = x[start : start + batch]
-        if not part.sum(dtype=torch.float32).isfinite() and not part.isfinite().all():
-            sample, *place = (~part.isfinite()).nonzero()[0].tolist()
-            raise ValueError(
-                f"{name}: sample {start + sample} (from 0) is {part[sample, *place].item()} "
-                f"at {tuple(place)}; expected finite numbers: remove or replace such samples"
-            )
+    if x.is_floating_point():
+        for start in range(0, len(x), batch):
+            check_finite(name, x[start : start + batch], start)
 
 
 def tensor_digest(tensors: Iterable[Inputs]) -> str:
