@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from weakref import finalize
 
 import mne
 import numpy as np
@@ -26,11 +27,17 @@ from timing import Row, run
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
+from tutorial import explain
 
+from eeg.detector.detector import Detector
+from eeg.detector.model_file import save_detector
 from eeg.io.electrodes import TEN_TWENTY
+from eeg.models.registry import build_model
 from eeg.preprocessing.pipeline import Preprocessing, clean
 from eeg.preprocessing.quality import examine
 from eeg.preprocessing.recording import Recording
+from eeg.simulation.write_bids import write_cohort
+from eeg.workflows.detect import detect
 from hebbian import Backprop, Hebbian, Krotov, Sanger, SoftHebb, build, find_rule, hebb, list_rules, oja
 from hebbian.two_factor import Plasticity
 from trainers.callbacks import max_normalise
@@ -238,6 +245,39 @@ def prepare_hour(examined: bool) -> tuple[Work, Work]:
     return by_mne, ours
 
 
+# A recording scored and explained
+
+
+def detection(minutes: float, *, whole_command: bool = False) -> tuple[Work, Work]:
+    """Return MNE and Captum as in their tutorials, and `eeg detect`, which also examines, checks and reports.
+
+    Each as a command, or in this process: of a further recording.
+    """
+    temporary = TemporaryDirectory()
+    folder = Path(temporary.name)
+    write_cohort(folder / "cohort", subjects=2, minutes=minutes, progress=False)
+    recording = next((folder / "cohort").rglob("sub-002*.edf"))
+    torch.manual_seed(0)
+    network = build_model("tvgg-gap", len(TEN_TWENTY), 256).eval()
+    detector = Detector.from_network(
+        network, preprocessing=Preprocessing(TEN_TWENTY), window=2.0, name="tvgg-gap", aggregation="top"
+    )
+    if whole_command:
+        model, plain = folder / "model.safetensors", folder / "network.pt"
+        save_detector(detector, model)
+        torch.save(nn.Sequential(*network), plain)
+        tutorial = str(Path(__file__).with_name("tutorial.py"))
+        ours = ("-m", "eeg", "detect", str(model), str(recording), "--out", str(folder / "out"))
+        works = command(*ours, baseline=(tutorial, str(recording), str(plain)))
+    else:
+        works = (
+            lambda: explain(recording, network),
+            lambda: detect(detector, recording, folder / "out", progress=False),
+        )
+    finalize(works[1], temporary.cleanup)
+    return works
+
+
 # The commands
 
 
@@ -271,6 +311,11 @@ def rows() -> Iterator[Row]:
     hour = "an hour, 19 channels, 256 Hz"
     for title, examined, goal in ((f"{hour}: clean", False, 0.2), (f"{hour}: examine and clean", True, 0.5)):
         yield Row("preprocessing", title, "MNE's calls", goal, partial(prepare_hour, examined), pairs=5)
+    tutorials = "MNE and Captum as in their tutorials"
+    for title, minutes, goal in (("5 min, a further recording", 5, None), ("an hour", 60, 0.46)):
+        yield Row("detect", title, tutorials, goal, partial(detection, minutes), pairs=5)
+    prepare = partial(detection, 5, whole_command=True)
+    yield Row("detect", "5 min, the whole command", tutorials, None, prepare, pairs=5)
     for name, module in (("eeg", "eeg"), ("hebbian", "trainers")):
         arguments = partial(command, "-m", module, "--help")
         yield Row("command", f"{name} --help", "python -c pass", None, arguments)

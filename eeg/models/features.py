@@ -2,7 +2,7 @@
 
 A feature model scores whole recordings.  It is fitted on recordings, each given by the windows (N, C, T) that
 a network would see, and their labels.  It has no hyperparameters to select, so that plain cross-validation is
-unbiased.
+unbiased.  scikit-learn, which takes half a second to import, is loaded when a model is built.
 """
 
 from __future__ import annotations
@@ -11,18 +11,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from scipy.special import logit
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.kernel_approximation import RBFSampler
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
-from sklearn.svm import LinearSVC
 
 from eeg.models.registry import Registry
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 Band = tuple[float, float]
 """Lowest frequency (inclusive) and highest frequency (exclusive), Hz."""
@@ -139,6 +136,9 @@ register_features = FEATURES.register
 @register_features("rf")
 def random_forest(sfreq: float, seed: int) -> FeatureModel:
     """Return the random forest of Buettner et al. 2019 on the power of four narrow bands."""
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.pipeline import make_pipeline
+
     trees = RandomForestClassifier(300, min_samples_leaf=5, class_weight="balanced", random_state=seed)
     return FeatureModel(partial(band_power, sfreq=sfreq, bands=BUETTNER), make_pipeline(trees))
 
@@ -146,6 +146,11 @@ def random_forest(sfreq: float, seed: int) -> FeatureModel:
 @register_features("svm")
 def support_vector_machine(sfreq: float, seed: int) -> FeatureModel:
     """Return a support vector machine on the same bands, its Gaussian kernel by random features."""
+    from sklearn.kernel_approximation import RBFSampler
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import LinearSVC
+
     return FeatureModel(
         partial(band_power, sfreq=sfreq, bands=BUETTNER),
         make_pipeline(
@@ -170,7 +175,10 @@ def tangent_space(sfreq: float, seed: int, bands: tuple[Band, ...]) -> FeatureMo
     bands
         A tangent space each.
     """
-    from pyriemann.tangentspace import TangentSpace  # slow to import, and only used here
+    from pyriemann.tangentspace import TangentSpace
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import FeatureUnion, make_pipeline
+    from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
     spaces = [
         (str(i), make_pipeline(FunctionTransformer(itemgetter((slice(None), i))), TangentSpace("logeuclid")))
