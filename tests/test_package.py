@@ -85,6 +85,24 @@ def test_a_face_is_ours_and_loads_neither_torch_nor_mne(package):
     assert heavy == "[]"
 
 
+def test_detection_loads_no_library_for_what_it_does_not_do():
+    code = """
+import sys
+import torch
+import eeg.workflows.detect_recordings
+from eeg.explanation.attribution import Montage, attribute
+from eeg.models.registry import build_model
+from visualizers import score_distribution
+
+x = torch.zeros(1, 2, 256)
+attribute(build_model("tvgg-gap", 2, 256).eval(), x, x, Montage(["Fz", "Cz"], 128.0))
+score_distribution(x.numpy().ravel(), x.numpy().ravel(), 0.0).svg()
+print(sorted({"matplotlib", "captum", "sklearn"} & set(sys.modules)))
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out == "[]\n"
+
+
 def test_every_name_of_a_face_can_be_had():
     """Each package is imported as if it were the first of ours."""
     for package in PACKAGES:
