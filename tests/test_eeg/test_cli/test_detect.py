@@ -117,7 +117,7 @@ def test_any_error_in_one_recording_is_one_line_and_the_others_go_on(
     [
         *((name, name) for name in WRITERS if name not in ESSENTIAL),
         ("eeg.workflows.detect.write_derivative", "derivatives"),
-        ("eeg.workflows.detect.write_recording", "tensorboard"),
+        ("eeg.reporting.tensorboard.write_recording", "tensorboard"),
         ("eeg.reporting.figures.draw_pages", None),
     ],
 )
