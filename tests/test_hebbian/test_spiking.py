@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import hebbian.spiking
-from hebbian.spiking import PairSTDP, RewardSpikeTiming, SpikeTiming, arrive, fire, learn, trace
+from hebbian.spiking import PairSTDP, RewardSpikeTiming, SpikeTiming, arrive, draw, fire, learn, traces
 
 
 def spikes(*shape, rate=0.3):
@@ -32,26 +32,42 @@ def over_pairs(stdp, pre, post):
     return change
 
 
+def window(stdp, pre):
+    """Return what a postsynaptic spike in each step changes, (T, N, ...)."""
+    change = torch.zeros_like(pre)
+    for step, size, trace in stdp(pre, pre):
+        change[step] += size * trace
+    return change
+
+
 @pytest.mark.oracle("stdp")
 def test_traces_are_the_double_sum_over_pairs():
     stdp = PairSTDP(1.0, 0.7, tau_plus=5.0, tau_minus=8.0)
     pre, post = spikes(15, 3, 6), spikes(15, 3, 4)
-    found = torch.einsum("tno,tni->oi", post, stdp(pre))
+    found = torch.einsum("tno,tni->oi", post, window(stdp, pre))
     torch.testing.assert_close(found, over_pairs(stdp, pre, post), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("shape", [(15, 3), (15, 3, 2)])
 def test_a_linear_layer_adds_the_change_of_the_unit_that_fires(shape):
     change, post = spikes(*shape, 6) * torch.rand(*shape, 6).double(), torch.randint(4, shape)
-    expected = torch.einsum("...o,...i->oi", F.one_hot(post, 4).double(), change)
-    torch.testing.assert_close(learn(nn.Linear(6, 4).double(), change, post), expected)
+    factor = torch.rand(3).double()
+    scaled = change * factor.view(3, *[1] * (len(shape) - 1))
+    expected = 0.5 * torch.einsum("...o,...i->oi", F.one_hot(post, 4).double(), scaled)
+    found = learn(nn.Linear(6, 4).double(), [(t, 0.5, c) for t, c in enumerate(change)], post, factor)
+    torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("shape", [(5, 3), (5, 3, 2)])
-def test_the_weights_of_the_inputs_that_fire_add_up_to_the_product(shape, rate):
-    layer, pre = nn.Linear(6, 4).double(), spikes(*shape, 6, rate=rate)
-    torch.testing.assert_close(arrive(layer, pre.bool()), pre @ layer.weight.detach().T)
+@pytest.mark.parametrize("limits", [(2, 20), (64, 2**20)])  # in parts of two units and one step, or at once
+def test_the_weights_of_the_inputs_that_fire_add_up_to_the_product(shape, rate, limits, monkeypatch):
+    monkeypatch.setattr(hebbian.spiking, "_UNITS", limits[0])
+    monkeypatch.setattr(hebbian.spiking, "_VALUES", limits[1])
+    layer, pre = nn.Linear(6, 5).double(), spikes(*shape, 6, rate=rate)
+    with torch.no_grad():
+        found = torch.stack([*arrive(layer, pre.to(torch.int8))])
+    torch.testing.assert_close(found, pre @ layer.weight.detach().T)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +85,7 @@ def test_a_convolution_learns_at_each_place_as_a_linear_layer(conv, unfold):
     patches = torch.stack([F.unfold(x, conv.kernel_size, **unfold).mT.flatten(0, 1) for x in pre])
     units = post.flatten(3).movedim(2, -1).flatten(1, 2)
     stdp = PairSTDP(1.0, 0.7, 5.0, 8.0)
-    found = learn(conv, stdp(pre), winners).flatten(1)
+    found = learn(conv, stdp(pre, pre), winners, torch.ones(2).double()).flatten(1)
     torch.testing.assert_close(found, over_pairs(stdp, patches, units), rtol=1e-12, atol=1e-12)
 
 
@@ -78,13 +94,44 @@ def test_one_pair_changes_the_synapse_by_the_window():
     for before, after, expected in ((2, 5, math.exp(-3 / 4)), (5, 2, -0.5 * math.exp(-3 / 6)), (3, 3, 0.0)):
         pre = torch.zeros(8, 1, 1).double()
         pre[before] = 1
-        assert stdp(pre)[after].item() == pytest.approx(expected, abs=1e-15)
+        assert window(stdp, pre)[after].item() == pytest.approx(expected, abs=1e-15)
 
 
 def test_a_trace_holds_what_came_earlier():
     s = spikes(9, 5)
-    expected = [sum((math.exp(-(t - u) / 3) * s[u] for u in range(t)), torch.zeros(5)) for t in range(9)]
-    torch.testing.assert_close(trace(s, 3.0), torch.stack(expected).double(), rtol=1e-12, atol=1e-12)
+    expected = [sum(math.exp(-(t - u) / 3) * s[u] for u in range(t)) for t in range(1, 10)]
+    found = torch.stack([*traces(s.to(torch.int8), 3.0, s)])
+    torch.testing.assert_close(found, torch.stack(expected), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("on_cpu", [True, False])  # by NumPy's generator or by torch's
+def test_spikes_are_independent_and_have_their_rate_also_where_it_is_below_what_the_bits_resolve(
+    on_cpu, monkeypatch
+):
+    monkeypatch.setattr(hebbian.spiking, "_on_cpu", lambda x: on_cpu)
+    torch.manual_seed(0)
+    rate = torch.tensor([0.0, 1e-5, 0.3, 0.3, 0.5, 1.0, 0.7]).repeat(20_000, 1)
+    found = draw(rate, 20).double()
+    assert found.shape == (20, 20_000, 7)
+    assert ((found == 0) | (found == 1)).all()
+    assert not found[..., 0].any()
+    assert found[..., 5].all()
+    p, count = rate[0].double(), 20 * 20_000
+    error = (p * (1 - p) / count).sqrt()
+    assert ((found.mean((0, 1)) - p).abs() <= 5 * error).all()
+    both = torch.einsum("tni,tnj->ij", found, found)[2:5, 2:5] / count  # inputs of one step
+    later = (found[1:] * found[:-1]).mean((0, 1))[2:5]  # steps of one input
+    p = p[2:5]
+    assert ((both - p.outer(p))[~torch.eye(3, dtype=torch.bool)].abs() < 5 * 0.25 / count**0.5).all()
+    assert ((later - p**2).abs() < 5 * 0.5 / count**0.5).all()
+    torch.manual_seed(0)
+    assert torch.equal(draw(rate, 20).double(), found)
+
+
+def test_a_unit_without_probability_never_fires():
+    potential = torch.tensor([-1e4, 0.0, -1e4, 0.0, -1e4]).expand(20_000, 5)
+    torch.manual_seed(0)
+    assert set(fire(potential, -1).tolist()) == {1, 3}
 
 
 def test_inputs_fire_by_their_strength_and_the_silent_never():
@@ -114,8 +161,7 @@ def model():
 def noted(rule, x):
     """Return the scores, and the spikes of inputs and units (T, N, ...) of the only layer that learns."""
     torch.manual_seed(3)
-    scores, [(layer, parts)] = rule.run(x)
-    pre, winners = (torch.cat(part, 1) for part in zip(*parts, strict=True))
+    scores, [(layer, pre, winners)] = rule.run(x)
     return scores, pre.to(x), F.one_hot(winners, len(layer.weight)).to(x)
 
 
@@ -137,11 +183,6 @@ def test_the_gradient_is_minus_the_change_by_the_spikes_within(kind):
     assert net[0][0].bias.grad is None
     expected = torch.autograd.grad(F.cross_entropy(net[1](net[0](x).detach()), y), net[1].weight)[0]
     torch.testing.assert_close(net[1].weight.grad, expected)
-
-
-def test_a_batch_in_parts_learns_what_its_spikes_ask_for(monkeypatch):
-    monkeypatch.setattr(hebbian.spiking, "_VALUES", 18)  # three samples of six inputs
-    test_the_gradient_is_minus_the_change_by_the_spikes_within(RewardSpikeTiming)
 
 
 def test_units_fire_because_of_what_arrived_in_earlier_steps():
