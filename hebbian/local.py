@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -215,7 +216,7 @@ class Similarity(nn.Module):
         z = self.embed(h)
         if z.ndim > 2:
             z = z.flatten(2).std(2, correction=0)
-        return similarity_loss(_directions(z), _directions(_codes(y, self.classes).to(z.dtype)))
+        return similarity_loss(z, _directions(_codes(y, self.classes).to(z.dtype))[0])
 
 
 class Mixture(nn.Module):
@@ -231,20 +232,47 @@ class Mixture(nn.Module):
         return mixed
 
 
-def _directions(z: Tensor) -> Tensor:
-    """Return each row of ``z`` (N, D) minus its mean, with norm 1."""
-    return F.normalize(z - z.mean(1, keepdim=True), dim=1)
+def _directions(z: Tensor) -> tuple[Tensor, Tensor]:
+    """Return each row of ``z`` (N, D) minus its mean, with norm 1, and the norm that it had (N, 1)."""
+    centred = z - z.mean(1, keepdim=True)
+    norm = torch.linalg.vector_norm(centred, dim=1, keepdim=True).clamp(min=1e-12)
+    return centred / norm, norm
 
 
-def similarity_loss(a: Tensor, b: Tensor) -> Tensor:
-    """Return the mean squared difference between a aᵀ and b bᵀ, for ``a`` (N, D) and ``b`` (N, K).
+class _SimilarityLoss(torch.autograd.Function):
+    """The loss of `similarity_loss`, whose gradient takes one product where autograd needs two."""
 
-    The squared Frobenius norm of a aᵀ - b bᵀ is that of aᵀ a, less twice that of aᵀ b, plus that of bᵀ b,
-    which needs no (N, N) matrix where N > D.
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, b: Tensor) -> Tensor:
+        a, norm = _directions(z)
+        wide = len(a) <= a.shape[1]
+        # |a aᵀ - b bᵀ|² is also |aᵀ a|² - 2 |aᵀ b|² + |bᵀ b|², without a matrix (N, N).
+        own = a @ a.T - b @ b.T if wide else a.T @ a
+        squares = own.square().sum()
+        if not wide:
+            squares = squares - 2 * (a.T @ b).square().sum() + (b.T @ b).square().sum()
+        ctx.save_for_backward(a, norm, b, own)
+        ctx.wide = wide
+        return squares / len(a) ** 2
+
+    @staticmethod
+    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor, None]:
+        a, norm, b, own = ctx.saved_tensors
+        to_a = own @ a if ctx.wide else torch.addmm(a @ own, b, b.T @ a, alpha=-1)
+        # The directions' part of it; its rows have mean 0, as those of a do.
+        radial = (to_a * a).sum(1, keepdim=True)
+        return torch.addcmul(to_a, radial, a, value=-1).mul_(4 / len(a) ** 2 * scale / norm), None
+
+
+def similarity_loss(z: Tensor, b: Tensor) -> Tensor:
+    """Return the mean squared difference between a aᵀ and b bᵀ, for ``z`` (N, D) and ``b`` (N, K).
+
+    The rows of a are the directions of those of ``z``: minus their mean, with norm 1.  ``b`` is constant.
     """
-    own = a.T @ a if len(a) > a.shape[1] else a @ a.T
-    squares = own.square().sum() - 2 * (a.T @ b).square().sum() + (b.T @ b).square().sum()
-    return squares / len(a) ** 2
+    exact = torch.promote_types(z.dtype, torch.float32)  # also under autocast
+    with torch.autocast(z.device.type, enabled=False):
+        loss: Tensor = _SimilarityLoss.apply(z.to(exact), b.to(exact))  # type: ignore[no-untyped-call]
+    return loss
 
 
 @register_rule(
