@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from hebbian.nn import RePU
 from hebbian.rule import Rule, check_tensor, evaluating
-from hebbian.synapse import NORMS
+from hebbian.synapse import LAYERS, NORMS
+
+POINTWISE = (
+    *(nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Softplus, nn.ReLU6),
+    *(nn.Tanh, nn.Hardtanh, nn.Sigmoid, nn.Hardsigmoid, RePU),
+)
 
 
 class Block(nn.Sequential):
@@ -153,6 +159,36 @@ def forward_detached(chain: Sequence[nn.Module], x: Tensor) -> list[Tensor]:
         h = block(h.detach())
         result.append(h)
     return result
+
+
+def has_one_mode(block: nn.Sequential) -> bool:
+    """Return whether ``block`` is known to compute in eval mode what it computes in training mode."""
+    known = (*LAYERS, *POINTWISE, nn.Flatten, nn.Unflatten, nn.Identity, nn.Sequential, Block)
+    return all(type(module) in known for module in block.modules())
+
+
+def pullback(f: Callable[[Tensor], Tensor], h: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Return ``f(h)`` and the function that multiplies by the transposed Jacobian of ``f`` at ``h``.
+
+    It is called once.  No gradient passes it.
+    """
+    if torch.compiler.is_compiling():
+        out, send = torch.func.vjp(f, h.detach())  # type: ignore[misc]
+        return out.detach(), lambda v: send(v)[0].detach()
+    with torch.enable_grad():  # costs less than torch.func
+        h = h.detach().requires_grad_()
+        out = f(h)
+
+    def back(v: Tensor) -> Tensor:
+        try:
+            return torch.autograd.grad(out, h, v)[0]
+        except RuntimeError as error:
+            error.add_note(
+                f"raised in the backward pass of block {getattr(f, 'name', 'readout')!r} of the chain"
+            )
+            raise
+
+    return out.detach(), back
 
 
 class ChainRule(Rule):

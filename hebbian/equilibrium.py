@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hebbian.chain import Block, ChainRule, block_outputs
-from hebbian.nn import RePU
+from hebbian.chain import POINTWISE, Block, ChainRule, block_outputs, has_one_mode, pullback
 from hebbian.rule import check_classes, evaluating, full_precision
 from hebbian.rule_info import register_rule
 from hebbian.synapse import LAYERS
@@ -22,10 +21,6 @@ _LINKS = (
     *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
     *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d),
     *(nn.Flatten, nn.Unflatten, nn.Upsample, nn.Identity, nn.Dropout),
-)
-_POINTWISE = (
-    *(nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Softplus, nn.ReLU6),
-    *(nn.Tanh, nn.Hardtanh, nn.Sigmoid, nn.Hardsigmoid, RePU),
 )
 
 
@@ -116,12 +111,10 @@ class EquilibriumPropagation(ChainRule):
 
     def pull(self, drive: Tensor, s: list[Tensor]) -> list[Tensor]:
         """Return dPhi/ds of each state: what the link below sends up and the link above sends back."""
-        up, back = [drive], []
+        fields = [drive]
         for link, below, above in zip(self.links[1:], s[:-1], s[1:], strict=True):
-            out, sent = _both_ways(link, below, above)
-            up.append(out)
-            back.append(sent)
-        return [*(a + b for a, b in zip(up[:-1], back, strict=True)), up[-1]]
+            fields[-1:] = _both_ways(link, below, above, fields[-1])
+        return fields
 
     @torch.no_grad()
     def settle(
@@ -149,14 +142,17 @@ class EquilibriumPropagation(ChainRule):
             s = [u.clamp(0, 1) for u in field]
         return s
 
-    @torch.no_grad()
-    def sweep(self, x: Tensor) -> list[Tensor]:
-        """Return the states after one feed-forward pass."""
-        s = []
-        for link in self.links:
-            x = link(x).clamp(0, 1)
-            s.append(x)
-        return s
+    def drive(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return f_1(x) as in eval mode, and the states after one feed-forward pass."""
+        drive = self.links[0](x)
+        with torch.no_grad():
+            s = [drive.clamp(0, 1)]
+            for link in self.links[1:]:
+                s.append(link(s[-1]).clamp(0, 1))
+        if not has_one_mode(self.links[0]):
+            with evaluating(self.model):
+                drive = self.links[0](x)
+        return drive, s
 
     @full_precision
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -165,9 +161,8 @@ class EquilibriumPropagation(ChainRule):
             raise ValueError("equilibrium propagation needs targets: rule(x, y)")
         check_classes(y, self.classes, len(x))
         target = F.one_hot(y, self.classes).to(x.dtype)
-        s = self.sweep(x)
+        drive, s = self.drive(x)
         with evaluating(self.model):
-            drive = self.links[0](x)
             free = self.settle(drive.detach(), s, self.steps[0])
             low, high = self.nudges()
             a, b = (self.settle(drive.detach(), free, self.steps[1], beta, target) for beta in (low, high))
@@ -186,9 +181,9 @@ class EquilibriumPropagation(ChainRule):
         """Return the last block's states (N, K) at the free equilibrium, in [0, 1]."""
         with torch.inference_mode(False):  # inside it autograd, which sends states back, does nothing
             x = x.clone() if x.is_inference() else x
-            s = self.sweep(x)
+            drive, s = self.drive(x)
             with evaluating(self.model):
-                return self.settle(self.links[0](x), s, self.steps[0])[-1]
+                return self.settle(drive, s, self.steps[0])[-1]
 
 
 def _link(block: nn.Module) -> nn.Sequential:
@@ -197,7 +192,7 @@ def _link(block: nn.Module) -> nn.Sequential:
     for layer in _leaves(block):
         if isinstance(layer, _LINKS):
             layers.append(layer)
-        elif not isinstance(layer, _POINTWISE):
+        elif not isinstance(layer, POINTWISE):
             raise TypeError(
                 "equilibrium propagation uses every link in both directions and cannot use "
                 f"{type(layer).__name__}; build blocks of Linear, ConvNd, pooling, Flatten and pointwise "
@@ -206,13 +201,13 @@ def _link(block: nn.Module) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def _both_ways(link: nn.Sequential, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the output of ``link`` for ``below``, and ``above`` sent back through its transpose."""
+def _both_ways(link: nn.Sequential, below: Tensor, above: Tensor, field: Tensor) -> tuple[Tensor, Tensor]:
+    """Return ``field`` plus ``above`` sent back through ``link``, and its output for ``below``."""
     layer = link[0]
-    if len(link) == 1 and type(layer) is nn.Linear and not layer._forward_hooks:
-        return layer(below), above @ layer.weight  # less than half of what the general case takes
-    out, send = torch.func.vjp(link, below)  # type: ignore[misc]
-    return out, send(above)[0]
+    if len(link) == 1 and type(layer) is nn.Linear and not layer._forward_hooks and above.ndim == 2:
+        return torch.addmm(field, above, layer.weight), layer(below)  # less than half of the general case
+    out, send = pullback(link, below)
+    return field + send(above), out
 
 
 def _leaves(block: nn.Module) -> list[nn.Module]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from hebbian.chain import ChainRule, block_outputs, forward_detached
+from hebbian.chain import ChainRule, block_outputs, forward_detached, pullback
 from hebbian.rule import Criterion, check_criterion
 from hebbian.rule_info import ANY_LAYERS, CHAIN, register_rule
 from hebbian.synapse import Synaptic, padded, randn_like
@@ -389,7 +389,8 @@ class DirectFeedback(ChainRule):
         if y is None:
             raise ValueError("direct feedback needs targets: rule(x, y)")
         *hidden, scores = forward_detached(self.blocks, x)
-        error = torch.func.grad(self.criterion)(scores.detach(), y)
+        loss, send = pullback(lambda s: self.criterion(s, y), scores)
+        error = send(torch.ones_like(loss))
         objective = self.criterion(scores, y)
         for h, b in zip(hidden, self.feedback.buffers(), strict=True):
             objective = objective + torch.sum(h * (error @ b.flatten(1)).view_as(h))

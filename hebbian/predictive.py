@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from hebbian.chain import ChainRule, forward_detached
+from hebbian.chain import ChainRule, forward_detached, has_one_mode, pullback
 from hebbian.rule import Criterion, check_criterion, evaluating, full_precision
 from hebbian.rule_info import CHAIN, register_rule
 
@@ -78,13 +78,13 @@ class PredictiveCoding(ChainRule):
     def slope(self, first: Tensor, z: list[Tensor], y: Tensor) -> list[Tensor]:
         """Return dF/dz of each hidden block: its error minus what the errors above send back."""
         _, *above, readout = self.blocks
-        loss = torch.func.grad(lambda h: self.criterion(readout(h), y))
         slopes = [z[0] - first]
         for block, below, a in zip(above, z[:-1], z[1:], strict=True):
-            prediction, send = torch.func.vjp(block, below)  # type: ignore[misc]
+            prediction, send = pullback(block, below)
             slopes.append(a - prediction)
-            slopes[-2] = slopes[-2] - send(slopes[-1])[0]
-        slopes[-1] = torch.add(slopes[-1], loss(z[-1]), alpha=self.precision * len(y))
+            slopes[-2] -= send(slopes[-1])
+        loss, send = pullback(lambda h: self.criterion(readout(h), y), z[-1])
+        slopes[-1] += send(torch.full_like(loss, self.precision * len(y)))
         return slopes
 
     @full_precision
@@ -92,10 +92,12 @@ class PredictiveCoding(ChainRule):
         """Return F / precision at the settled activities, mean over the batch."""
         if y is None:
             raise ValueError("predictive coding needs targets: rule(x, y)")
+        first = self.blocks[0](x)
         with torch.no_grad():
-            z = forward_detached(self.blocks[:-1], x)
+            z = [first.detach(), *forward_detached(self.blocks[1:-1], first)]
         with evaluating(self.model):
-            first = self.blocks[0](x)
+            if not has_one_mode(self.blocks[0]):
+                first = self.blocks[0](x)
             z = self.settle(first.detach(), z, y)
             return self.energy(first, z, y) / (self.precision * len(x))
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from hebbian.chain import ChainRule, block_outputs, forward_detached
+from hebbian.chain import ChainRule, block_outputs, forward_detached, pullback
 from hebbian.rule import Criterion, check_criterion, evaluating, full_precision
 from hebbian.rule_info import CHAIN, register_rule
 from hebbian.synapse import CONVOLUTION_FOR, Synaptic, randn_like
@@ -69,7 +69,8 @@ class DifferenceTarget(ChainRule):
     def targets(self, hidden: list[Tensor], y: Tensor) -> list[Tensor]:
         """Return the target (N, ...) of each hidden block's output."""
         readout = self.blocks[-1]
-        t = hidden[-1] - torch.func.grad(lambda h: len(h) * self.criterion(readout(h), y))(hidden[-1])
+        loss, send = pullback(lambda h: self.criterion(readout(h), y), hidden[-1])
+        t = hidden[-1] - send(torch.full_like(loss, len(y)))
         targets = [t]
         for g, (below, above) in reversed(list(zip(self.feedback, pairwise(hidden), strict=True))):
             t = below + g(t) - g(above)

@@ -20,7 +20,7 @@ REFUSED = {
     "keyword call": set(),
     "compiled layer": set(),
     "compiled model": set(),
-    "checkpoint": FEEDBACK | {"pc", "pc-fixed"},
+    "checkpoint": FEEDBACK | {"pc-fixed"},
     "re-entrant checkpoint": (AT_LAYERS | CHAINS) - {"node-perturbation", "three-factor"},
     "functional call": AT_LAYERS,
     "functional call as well": AT_LAYERS,

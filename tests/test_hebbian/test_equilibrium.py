@@ -115,8 +115,8 @@ def test_the_error_against_backprop_through_time_falls_with_beta(make, shape, nu
 def test_the_pull_is_the_gradient_of_the_harmony(make, shape):
     x, _ = data(*shape)
     rule = EquilibriumPropagation(make(), x)
-    s = [torch.rand_like(a).requires_grad_() for a in rule.sweep(x)]
-    drive = rule.links[0](x)
+    drive, s = rule.drive(x)
+    s = [torch.rand_like(a).requires_grad_() for a in s]
     expected = torch.autograd.grad(rule.harmony(drive, s), s)
     torch.testing.assert_close(rule.pull(drive, s), [*expected])
 
