@@ -261,7 +261,7 @@ class WeightMirror(FeedbackAlignment):
         with torch.no_grad():
             w = layer.weight.flatten(1)
             noise = torch.randn((self.samples, w.shape[1]), dtype=w.dtype, device=w.device)
-            mirrored = (noise @ w.T).T @ noise / self.samples
+            mirrored = (noise @ w.T / self.samples).T @ noise
             new = torch.lerp(b, mirrored.view_as(b).to(b.dtype), self.rate)
             b.copy_(new)
         return new  # and not b, which the next call changes, perhaps before this one's backward
@@ -335,7 +335,7 @@ class SignSymmetry(_Feedback):
         if self.magnitude == "fixed":
             return w.sign() * self.fixed.get_buffer(self.names[layer])
         if self.magnitude == "batch":
-            return w.sign() * randn_like(w).abs() * _scale(w)
+            return randn_like(w).abs_().mul_(w.sign()).mul_(_scale(w))
         return w.sign() * _scale(w)
 
 

@@ -79,7 +79,7 @@ class WeightPerturbation(Rule):
         x, y
             A batch (N, ...) and its targets.
         """
-        changed = {name: p + size * noise[name] for name, p in self._free()}
+        changed = {name: torch.add(p, noise[name], alpha=size) for name, p in self._free()}
         return self.criterion(torch.func.functional_call(self.model, changed, (x,)), y)
 
     @full_precision
@@ -92,7 +92,7 @@ class WeightPerturbation(Rule):
             high = self.loss(noise, self.sigma, x, y)
         rise = high - self.loss(noise, -self.sigma, x, y)
         slope = rise / (2 * self.sigma)
-        along = [torch.sum(p * noise[name]) for name, p in self._free()]
+        along = [torch.dot(p.flatten(), noise[name].flatten()) for name, p in self._free()]
         return slope * torch.stack(along).sum()
 
     def _free(self) -> list[tuple[str, nn.Parameter]]:
@@ -117,9 +117,11 @@ class _Exploring(TappedRule):
         layer, x, out, ledger
             As in `TappedRule.at`.
         """
-        noise = self.sigma * randn_like(out)
+        noise = randn_like(out).mul_(self.sigma)
+        if self._silent:
+            return out.detach()
         ledger.append((layer, x.detach().clone(), noise))
-        return (out if self._silent else out + noise).detach()
+        return (out + noise).detach()
 
 
 @register_rule(
@@ -169,10 +171,10 @@ class NodePerturbation(_Exploring):
         rise = sample_losses(self.criterion, scores.detach(), y) - quiet
         objectives = []
         for layer, pre, noise in records:
-            slope = _times(rise, noise) / (self.sigma**2 * len(x))
-            objectives.append(surrogate(layer.weight, -correlate(layer, pre, slope)))
+            fall = _times(-rise / (self.sigma**2 * len(x)), noise)
+            objectives.append(surrogate(layer.weight, correlate(layer, pre, fall)))
             if layer.bias is not None:
-                objectives.append(surrogate(layer.bias, -rows(slope, layer).sum(0)))
+                objectives.append(surrogate(layer.bias, rows(fall, layer).sum(0)))
         return torch.stack(objectives).sum()
 
     @torch.no_grad()
@@ -260,7 +262,7 @@ class RewardModulatedHebb(_Exploring):
         scale = self.sigma**2 * len(x)
         objectives = []
         for layer, pre, noise in records:
-            change = correlate(layer, pre, _times(surprise, noise)) / scale
+            change = correlate(layer, pre, _times(surprise / scale, noise))
             if self.trace:
                 e = self.eligibility.get_buffer(self.names[layer])
                 change = change + self.trace * surprise.mean() * e
