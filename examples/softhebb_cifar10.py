@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR
 
-from hebbian.nn import RePU, Triangle
+from hebbian.nn import HalfDropout, RePU, Triangle
 from hebbian.synapse import in_memory_order, synaptic, weight_layers
 from trainers import (
     Phase,
@@ -92,7 +92,7 @@ def published_weights(model: nn.Module, generator: torch.Generator) -> None:
 
 PUBLISHED = Recipe(
     learn=Phase(rate_for_each, epochs=1, batch=10, schedule=constant, hook=normalise_and_slow),
-    readout=Phase(partial(Adam, lr=1e-3), epochs=50, batch=64, schedule=halved),
+    readout=Phase(partial(Adam, lr=1e-3, fused=True), epochs=50, batch=64, schedule=halved),
     scale="none",
     initialise=published_weights,
 )
@@ -131,7 +131,7 @@ def softhebb_net(
             strict=True,
         )
     ]
-    readout = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(widths[-1] * 4 * 4, classes))
+    readout = nn.Sequential(nn.Flatten(), HalfDropout(), nn.Linear(widths[-1] * 4 * 4, classes))
     return nn.Sequential(*stages, readout)
 
 

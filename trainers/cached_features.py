@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from hebbian.rule import evaluating
 from trainers.data.batches import Augment, TrainingData
@@ -35,8 +36,11 @@ class Cache:
     folder: Path | None = None
 
     @torch.no_grad()
-    def __call__(self, part: nn.Module, x: Inputs, batch: int = 512) -> Tensor:
+    def __call__(self, part: nn.Module, x: Inputs, batch: int = 64) -> Tensor:
         """Return the outputs of ``part``, in eval mode, for ``x`` (N, ...), computed ``batch`` at a time.
+
+        A progress bar appears on a terminal.  Large batches of maps take more time: their memory comes from
+        the system and returns to it each time.
 
         Raises
         ------
@@ -45,7 +49,8 @@ class Cache:
         """
         outputs: Tensor | None = None
         with evaluating(part):
-            for start in range(0, len(x), batch):
+            starts = range(0, len(x), batch)
+            for start in tqdm(starts, "fixed layers", unit="batch", delay=1, leave=False, disable=None):
                 h = part(x[start : start + batch])
                 if outputs is None:
                     outputs = self._allocate(len(x), h)

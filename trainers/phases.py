@@ -25,6 +25,7 @@ from trainers.distributed import broadcast, rank, world, wrap_rule
 from trainers.provenance import suppliers
 from trainers.readout import (
     ClassifierReadout,
+    Convert,
     Features,
     fit_classifier,
     fit_scaling,
@@ -52,6 +53,9 @@ class RunOptions:
         Lower precision for `torch.autocast`, such as ``torch.bfloat16``; none by default.
     cache
         Where the outputs of parts that no longer learn are stored.
+    feature_dtype
+        Data type in which the features of a readout are stored; by default that of the model.  In
+        ``torch.bfloat16`` they take half the memory and are rounded to 8 bits.
     """
 
     seed: int = 0
@@ -59,6 +63,7 @@ class RunOptions:
     checkpoint: Checkpoint | None = None
     autocast: torch.dtype | None = None
     cache: Cache = field(default_factory=Cache)
+    feature_dtype: torch.dtype | None = None
 
 
 def train_rule(
@@ -170,6 +175,7 @@ def _identity(
         "seed": options.seed,
         "augment": data.augment,
         "autocast": str(options.autocast),
+        "features": str(options.feature_dtype),
         "weights": None if data.weights is None else tensor_digest([data.weights]),
         "processes": world(),
         "model": hashlib.sha256(repr(model).encode()).hexdigest(),
@@ -279,7 +285,7 @@ class _Training:
         if self._is_done("readout"):
             return rule
         readout = last_linear(model)
-        feed = feed.plain().through(nn.Sequential(Features(model, readout)))
+        feed = feed.plain().through(nn.Sequential(Features(model, readout, self.options.feature_dtype)))
         features = feed.data.x[:]
         scaling = fit_scaling(features, self.recipe.scale)
         held_out = feed.data.held_out
@@ -291,7 +297,10 @@ class _Training:
         if self.recipe.classifier is not None:
             classifier = fit_classifier(self.recipe.classifier(), data)
             return ClassifierReadout(rule.model, scaling, classifier, data.classes)
-        learner = Backprop(with_dropout(model, readout), data.criterion)
+        net = with_dropout(model, readout)
+        if features.dtype != readout.weight.dtype:
+            net = nn.Sequential(Convert(readout.weight.dtype), net)
+        learner = Backprop(net, data.criterion)
         self._run("readout", learner, self.recipe.readout, replace(feed, data=data))
         fold_scaling(scaling, readout)
         return rule

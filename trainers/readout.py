@@ -38,8 +38,20 @@ def with_dropout(model: nn.Module, readout: nn.Linear) -> nn.Module:
     return nn.Sequential(before, readout) if isinstance(before, nn.Dropout) else readout
 
 
+class Convert(nn.Module):
+    """Converts features that are stored in another data type."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Return ``h`` in the data type."""
+        return h.to(self.dtype)
+
+
 class Features(nn.Module):
-    """Maps inputs (N, ...) of ``model`` to the inputs (N, D) of its ``readout``.
+    """Maps inputs (N, ...) of ``model`` to the inputs (N, D) of its ``readout``, in ``dtype``.
 
     Raises
     ------
@@ -47,9 +59,9 @@ class Features(nn.Module):
         When called, if the scores of ``model`` are not the output of ``readout``.
     """
 
-    def __init__(self, model: nn.Module, readout: nn.Linear) -> None:
+    def __init__(self, model: nn.Module, readout: nn.Linear, dtype: torch.dtype | None = None) -> None:
         super().__init__()
-        self.model, self.readout = model, readout
+        self.model, self.readout, self.dtype = model, readout, dtype
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the features of ``x``."""
@@ -64,7 +76,7 @@ class Features(nn.Module):
             raise TypeError(
                 "the scores are not the output of the last Linear; move the layers after it into the loss"
             )
-        return h
+        return h if self.dtype is None else h.to(self.dtype)
 
 
 @dataclass(frozen=True)
@@ -169,7 +181,9 @@ class ClassifierReadout(Rule):
 
 def fit_classifier(classifier: Any, data: TrainingData) -> Any:
     """Fit a scikit-learn classifier to features (N, D) and targets, (N,) or (N, 1)."""
-    return classifier.fit(data.x[:].cpu().numpy(), data.y.flatten().long().cpu().numpy())
+    x = data.x[:].cpu()
+    x = x.to(torch.promote_types(x.dtype, torch.float32))  # NumPy has no bfloat16
+    return classifier.fit(x.numpy(), data.y.flatten().long().cpu().numpy())
 
 
 def _scores(classifier: Any, h: np.ndarray) -> np.ndarray:

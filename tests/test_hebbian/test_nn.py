@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from hebbian.nn import RePU, Triangle
+from hebbian.nn import HalfDropout, RePU, Triangle
 
 
 def test_repu_is_the_power_of_the_positive_part():
@@ -46,3 +46,23 @@ def test_the_slope_of_triangle_is_finite_where_a_unit_is_off(power):
 def test_triangle_refuses_powers_that_are_not_positive():
     with pytest.raises(ValueError, match="power must be positive, got 0"):
         Triangle(0)
+
+
+@pytest.mark.parametrize("shape", [(16, 40), (5, 3, 7)])
+def test_half_dropout_drops_each_value_in_half_of_the_masks(shape):
+    torch.manual_seed(0)
+    dropout, x = HalfDropout(), torch.rand(shape) + 1
+    masks = torch.stack([dropout(x) / x for _ in range(400)])
+    assert torch.equal(masks.unique(), torch.tensor([0.0, 2.0]))
+    signs = masks.flatten(1) - 1  # independent, of mean 0: 5 standard errors are 1/4
+    assert signs.mean(0).abs().max() < 0.25
+    together = (signs.T @ signs / 400).fill_diagonal_(0)
+    assert together.abs().max() < 0.3
+    assert torch.equal(dropout.eval()(x), x)
+
+
+def test_half_dropout_passes_the_slope_of_what_remains():
+    x = torch.ones(3, 5, requires_grad=True)
+    y = HalfDropout()(x)
+    y.sum().backward()
+    assert torch.equal(x.grad, y.detach())

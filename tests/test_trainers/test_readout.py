@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim import SGD
 
 from hebbian.rule import probabilities
-from trainers import Phase, Recipe, TrainingData, mlp, predict, train_rule
+from trainers import Phase, Recipe, RunOptions, TrainingData, mlp, predict, train_rule
 from trainers.readout import Features, fit_scaling, fold_scaling, last_linear, with_dropout
 
 PHASE = Phase(partial(SGD, lr=0.01), 2, 10)
@@ -28,6 +28,21 @@ def data(n=60, classes=3):
 
 def read_out(recipe, model, x, y, classes=3, criterion=F.cross_entropy):
     return train_rule("oja", model, TrainingData(x, y, classes, criterion), recipe)
+
+
+@pytest.mark.parametrize("classifier", [None, partial(KNeighborsClassifier, 3)])
+def test_features_stored_in_fewer_bits_are_the_same_where_they_need_no_more(classifier):
+    x, y = data()
+    scores = []
+    for dtype in (None, torch.bfloat16):
+        model = mlp(12, [8], 3)
+        for parameter in model.parameters():
+            parameter.data.copy_(torch.arange(parameter.numel()).view_as(parameter) % 3 - 1)
+        options = RunOptions(feature_dtype=dtype)
+        recipe = Recipe(PHASE, readout=PHASE, scale="none", classifier=classifier)
+        rule = train_rule("frozen", model, TrainingData(x.round(), y, 3), recipe, options)  # whole numbers
+        scores.append(predict(rule, x.round()))
+    torch.testing.assert_close(*scores)
 
 
 @pytest.mark.parametrize("kind", ["none", "mean", "standard"])

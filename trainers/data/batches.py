@@ -90,7 +90,7 @@ class Batches:
                 # The whole batch, so that several processes see what one would.
                 x = self.augment(self.x[chosen], self.generator)[self.rank :: self.world]
             else:
-                x = self.x[mine]
+                x = self.x.index_select(0, mine) if isinstance(self.x, Tensor) else self.x[mine]
             yield x, None if self.y is None else self.y[mine]
 
     @property
