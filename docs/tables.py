@@ -134,22 +134,23 @@ def behind_random_features() -> set[str]:
 
 
 def published() -> str:
-    """Return published recipes, backprop on the same nets, and the angle between their updates."""
-    head = ("rule", "net", "epochs", "accuracy, % (seconds)", "backprop, % (seconds)", "published", "angles")
+    """Return published recipes, their controls on the same nets, and the angle to backprop's gradient."""
+    head = ("rule", "net", "epochs", "accuracy, % (seconds)", "control, % (seconds)", "published", "angles")
     rows = []
     for found in (
         json.loads(p.read_text(encoding="utf-8")) for p in sorted(journal.PUBLISHED.glob("*.json"))
     ):
         curves, recipe = found["curves"], found["recipe"]
         own = curves[found["rule"]]
+        (control,) = curves.keys() - {found["rule"]}
         rows.append(
             (
                 found["rule"],
                 recipe["shape"],
                 f"{found['epochs']} of {recipe['phase']['epochs']}",
                 *(
-                    f"{100 * c['accuracy'][-1]:.2f} ({c['seconds'][-1]:.0f})"
-                    for c in (own, curves["backprop"])
+                    f"{name}{100 * c['accuracy'][-1]:.2f} ({c['seconds'][-1]:.0f})"
+                    for name, c in (("", own), (f"{control} ", curves[control]))
                 ),
                 recipe["figure"],
                 ", ".join(f"{angle:.0f}°" for angle in own.get("angles", ())) or "–",

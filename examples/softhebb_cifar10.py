@@ -18,7 +18,7 @@ kernels and a tenth of the training images, and takes some minutes on one proces
 import argparse
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -26,14 +26,17 @@ from statistics import mean
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR
+from tqdm import tqdm
 
 from hebbian.nn import HalfDropout, RePU, Triangle
 from hebbian.synapse import in_memory_order, synaptic, weight_layers
 from trainers import (
+    Checkpoint,
     Phase,
+    Progress,
     Recipe,
     RunOptions,
     Split,
@@ -78,7 +81,7 @@ def constant(optimizer: Optimizer, steps: int) -> LRScheduler:
 
 
 def halved(optimizer: Optimizer, steps: int) -> LRScheduler:
-    return MultiStepLR(optimizer, [int(share * steps) for share in HALVED_AFTER], gamma=0.5)
+    return MultiStepLR(optimizer, [int(part * steps) for part in HALVED_AFTER], gamma=0.5)
 
 
 @torch.no_grad()
@@ -96,10 +99,11 @@ PUBLISHED = Recipe(
     scale="none",
     initialise=published_weights,
 )
-BACKPROP = Recipe(Phase(partial(Adam, lr=1e-3), epochs=10, batch=64), initialise=uniform)
 SOFTHEBB = {
     "layers": {path: {"temperature": 1 / t} for path, t in zip(KERNELS, INVERSE_TEMPERATURES, strict=True)}
 }
+RECIPES = {"softhebb": replace(PUBLISHED, settings=SOFTHEBB), "frozen": PUBLISHED}
+BACKPROP = Recipe(Phase(partial(Adam, lr=1e-3), epochs=10, batch=64), initialise=uniform)
 
 
 def softhebb_net(
@@ -135,37 +139,54 @@ def softhebb_net(
     return nn.Sequential(*stages, readout)
 
 
-@dataclass
-class Clock:
-    """Seconds of each phase, from its first step to its end."""
+class Log:
+    """Prints a line at each tenth of a phase; counts processor seconds, also those before an interruption."""
 
-    began: dict[str, float] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.before, self.start = 0.0, time.process_time()
 
-    def on_gradients(self, trainer: Trainer, objective: Tensor) -> None:
-        """Start with the first step."""
-        self.began.setdefault(trainer.phase, time.perf_counter())
+    @property
+    def seconds(self) -> float:
+        """Seconds of all threads of this process, from the start on."""
+        return self.before + time.process_time() - self.start
 
-    def on_phase(self, trainer: Trainer) -> None:
-        """Stop when the device has done its work."""
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        self.seconds[trainer.phase] = time.perf_counter() - self.began[trainer.phase]
+    def on_step(self, trainer: Trainer) -> None:
+        """Print where the phase is."""
+        if trainer.step % max(1, trainer.goal // 10) == 0:
+            place = f"step {trainer.step} of {trainer.goal}"
+            tqdm.write(f"{trainer.phase}: {place}, {self.seconds:.0f} s of processor")
+
+    def state_dict(self) -> dict[str, float]:
+        """Return the seconds so far."""
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Continue from the seconds of an interrupted run."""
+        self.before, self.start = state["seconds"], time.process_time()
 
 
-def run(rule: str, recipe: Recipe, images: Split, widths: tuple[int, int, int], seed: int) -> float:
-    """Train a new net by ``rule``, print and return its accuracy on the test images."""
+def run(
+    rule: str,
+    recipe: Recipe,
+    images: Split,
+    widths: tuple[int, int, int] = WIDTHS,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+) -> tuple[float, float]:
+    """Train a new net by ``rule``; print and return its accuracy on the test images and processor seconds."""
     model = softhebb_net(widths=widths, classes=images.classes)
     recipe.initialise(model, torch.Generator().manual_seed(seed))
-    clock, start = Clock(), time.perf_counter()
+    log, start = Log(), time.perf_counter()
     model = model.to(images.x_train.device, memory_format=torch.channels_last)
     data = TrainingData(images.x_train, images.y_train, images.classes)
-    trained = train_rule(rule, model, data, recipe, RunOptions(seed, [clock]))
-    share = accuracy(predict(trained, images.x_test), images.y_test)
-    phases = ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in clock.seconds.items())
-    total = time.perf_counter() - start
-    print(f"{rule:9s} seed {seed}: {share:.2%} after {total:.1f} s ({phases})", flush=True)
-    return share
+    options = RunOptions(
+        seed, [Progress(), log], checkpoint and Checkpoint(checkpoint), feature_dtype=torch.bfloat16
+    )
+    trained = train_rule(rule, model, data, recipe, options)
+    fraction = accuracy(predict(trained, images.x_test, batch=64), images.y_test)
+    seconds = f"{time.perf_counter() - start:.0f} s, {log.seconds:.0f} s of processor"
+    print(f"{rule:9s} seed {seed}: {fraction:.2%} after {seconds}", flush=True)
+    return fraction, log.seconds
 
 
 def smaller(images: Split, by: int) -> Split:
@@ -184,15 +205,15 @@ def main() -> None:
     )
     options = parser.parse_args()
     images, widths = load_images("cifar10", options.data), WIDTHS
-    rules = {"softhebb": replace(PUBLISHED, settings=SOFTHEBB), "frozen": PUBLISHED}
+    rules = dict(RECIPES)
     if options.small:
         images, widths = smaller(images, FEWER_IMAGES), tuple(width // FEWER_KERNELS for width in WIDTHS)
         rules["backprop"] = BACKPROP
     images = Split(*(tensor.to(options.device) for tensor in images.tensors))
     for rule, recipe in rules.items():
-        shares = [run(rule, recipe, images, widths, seed) for seed in range(options.seeds)]
+        scores = [run(rule, recipe, images, widths, seed)[0] for seed in range(options.seeds)]
         print(
-            f"{rule:9s} {mean(shares):.2%} of {len(images.y_test)} test images, mean of {len(shares)} seeds"
+            f"{rule:9s} {mean(scores):.2%} of {len(images.y_test)} test images, mean of {len(scores)} seeds"
         )
 
 

@@ -24,7 +24,7 @@ def frozen(u: Tensor, w: Tensor) -> Update:
 
         dw = 0
     """
-    return torch.zeros_like(u), u.new_zeros(u.shape[1])
+    return Winners(u.new_empty((len(u), 0), dtype=torch.long), ()), u.new_zeros(u.shape[1])
 
 
 @register_plasticity(name="hebb", source="Hebb 1949")

@@ -198,6 +198,8 @@ def _growth(layer: Synaptic, x: Tensor, gate: Tensor | Winners, u: Tensor, out: 
     """Return sum over samples of gate xᵀ, in the shape of the weight."""
     if isinstance(gate, Tensor):
         return correlate(layer, x, places(gate, layer, out))
+    if not gate.gates:
+        return torch.zeros_like(layer.weight, dtype=x.dtype)
     if isinstance(layer, nn.Linear):
         return gate.grow(x.flatten(0, -2), layer.out_features)
     if is_faster_unfolded(layer, x):
