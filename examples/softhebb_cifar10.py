@@ -91,6 +91,8 @@ def published_weights(model: nn.Module, generator: torch.Generator) -> None:
         w.normal_(generator=generator).mul_(RADIUS * w[0].numel() ** -0.5)
     readout = synaptic(model, weight_layers(model)[-1])
     readout.weight.uniform_(generator=generator).mul_(0.1105)
+    bound = readout.in_features**-0.5
+    readout.bias.uniform_(-bound, bound, generator=generator)
 
 
 PUBLISHED = Recipe(

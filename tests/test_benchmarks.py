@@ -14,6 +14,7 @@ sys.path[:0] = [str(ROOT / "docs"), str(ROOT / "benchmarks")]
 
 import journal  # noqa: E402
 import kills  # noqa: E402
+import published  # noqa: E402
 import speed  # noqa: E402
 import tables  # noqa: E402
 import timing  # noqa: E402
@@ -169,3 +170,25 @@ def test_a_prediction_counts_the_products_of_both_steps():
     # Hebb's rule needs two products with 784 x 500 weights, backprop also three with 500 x 10.
     large, small = 784 * 500, 500 * 10
     assert speed.predicted("hebb", 5) == pytest.approx(2 * large / (2 * large + 3 * small))
+
+
+def test_an_interrupted_run_of_softhebb_trains_only_what_is_missing(tmp_path, monkeypatch):
+    ran = []
+
+    def run(rule, recipe, images, *, seed, checkpoint):
+        checkpoint.write_bytes(b"")
+        ran.append(rule)
+        if len(ran) == 2:
+            raise KeyboardInterrupt
+        return 0.8 if rule == "softhebb" else 0.5, 60.0
+
+    for module in (published, journal):
+        monkeypatch.setattr(module, "PUBLISHED", tmp_path)
+    monkeypatch.setattr(published.softhebb_cifar10, "run", run)
+    with pytest.raises(KeyboardInterrupt):
+        published.measure_softhebb(0, images=None)
+    published.measure_softhebb(0, images=None)
+    assert ran == ["softhebb", "frozen", "frozen"]
+    ((rule, _, epochs, own, control, *_),) = rows(tables.published())
+    assert (rule, epochs, own, control) == ("softhebb", "50 of 50", "80.00 (60)", "frozen 50.00 (60)")
+    assert [path.name for path in tmp_path.iterdir()] == ["softhebb.json"]

@@ -252,7 +252,7 @@ def is_binary(criterion: Criterion | None) -> bool:
     return criterion is F.binary_cross_entropy_with_logits or isinstance(criterion, nn.BCEWithLogitsLoss)
 
 
-def require_finite(name: str, x: Inputs, batch: int = 4096) -> None:
+def require_finite(name: str, x: Inputs, batch: int = 512) -> None:
     """Raise `ValueError` that names the first sample of ``x`` (N, ...) with NaN or infinite values."""
     if x.is_floating_point():
         for start in range(0, len(x), batch):
