@@ -52,15 +52,16 @@ def find_artefacts(volts: np.ndarray, rate: float) -> list[tuple[int, int]]:
     -------
     (start, stop) in samples, sorted and apart.
     """
-    if np.ptp(volts) <= ARTEFACT_LIMIT:
+    if np.ptp(volts) + STILL <= ARTEFACT_LIMIT:
         return []
     away, scale = _deviation(volts, rate)
     limit = max(ARTEFACT_LIMIT, _SCALES * scale)
-    if not (away > limit).any():
+    beyond = away > limit - STILL  # whole steps of a digital recorder may add up to the limit
+    if not beyond.any():
         return []
     high = np.flatnonzero(away > _FOOT * limit)
     groups = np.split(high, np.flatnonzero(np.diff(high) > _APART * rate) + 1)
-    first, last = np.array([(at[0], at[-1]) for at in groups if (away[at] > limit).any()]).T
+    first, last = np.array([(at[0], at[-1]) for at in groups if beyond[at].any()]).T
     inside, margin = np.flatnonzero(away <= _USUAL * scale), round(_MARGIN * rate)
     before = np.r_[-1, inside][np.searchsorted(inside, first)]
     after = np.r_[inside, len(volts)][np.searchsorted(inside, last)]
@@ -70,17 +71,20 @@ def find_artefacts(volts: np.ndarray, rate: float) -> list[tuple[int, int]]:
 
 def find_still(volts: np.ndarray, rate: float) -> list[tuple[int, int]]:
     """Return where a channel (T,) keeps one value for `HELD` seconds or longer, (start, stop) in samples."""
-    moves = np.flatnonzero(np.abs(np.diff(volts)) > STILL)
-    edges = np.concatenate([[-1], moves, [len(volts) - 1]])
-    held = np.flatnonzero(np.diff(edges) - 1 >= HELD * rate)
-    return [(int(edges[i]) + 1, int(edges[i + 1]) + 1) for i in held]
+    still = runs(np.abs(np.diff(volts)) <= STILL)
+    return [(start, stop + 1) for start, stop in still if stop - start >= HELD * rate]
+
+
+def runs(mask: np.ndarray) -> list[tuple[int, int]]:
+    """Return where a mask (T,) is true, (start, stop) in samples."""
+    padded = np.zeros(len(mask) + 2, bool)
+    padded[1:-1] = mask
+    edges = np.flatnonzero(padded[1:] != padded[:-1])
+    return [*zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)]
 
 
 def remove_artefacts(volts: np.ndarray, rate: float) -> np.ndarray:
     """Return a channel with straight lines in place of artefacts and of spans of one value.
-
-    Where the level after a span differs by more than `ARTEFACT_LIMIT` from that before, as after a step, all
-    that follows is moved to the level before.
 
     Parameters
     ----------
@@ -95,9 +99,30 @@ def remove_artefacts(volts: np.ndarray, rate: float) -> np.ndarray:
     """
     if not np.isfinite(volts).all():
         return volts
-    found = find_artefacts(volts, rate) + find_still(volts, rate)
-    spans = union(found).tolist()
-    if not found or spans == [[0, len(volts)]]:
+    return bridge_spans(volts, rate, find_artefacts(volts, rate) + find_still(volts, rate))
+
+
+def bridge_spans(volts: np.ndarray, rate: float, found: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Return a channel with straight lines in place of spans.
+
+    Where the level after a span differs by more than `ARTEFACT_LIMIT` from that before, as after a step, all
+    that follows is moved to the level before.
+
+    Parameters
+    ----------
+    volts
+        (T,) one channel, continuous and finite.
+    rate
+        Sampling rate, Hz.
+    found
+        (start, stop) in samples.
+
+    Returns
+    -------
+    (T,); ``volts`` itself if there is nothing to remove.
+    """
+    spans = union(found).tolist() if found else []
+    if not spans or spans == [[0, len(volts)]]:
         return volts
     out, second = volts.copy(), max(round(rate), 1)
     for start, stop in spans:

@@ -29,7 +29,7 @@ from trainers.files import sweep
 from trainers.mapped import allow_open_files
 from trainers.provenance import from_plain
 
-_VERSION = 5  # of the preparation: what another version cached is not used
+_VERSION = 6  # of the preparation: what another version cached is not used
 
 
 @dataclass(frozen=True)

@@ -8,20 +8,21 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Self
 
 import mne
 import numpy as np
-import scipy.fft
 
 from eeg import large_arrays
 from eeg.datasets.seizure_words import AUTO
 from eeg.io.electrodes import EARS, scalp_names
-from eeg.io.gaps import GAP, crop_samples, mark_gaps
+from eeg.io.gaps import GAP, mark_gaps
 from eeg.io.reader import recording_file
 from eeg.preprocessing.artefacts import remove_artefacts
+from eeg.preprocessing.fir import filter_signals
 from eeg.preprocessing.interpolation import complete_channels, missing_channels
-from eeg.preprocessing.recording import BLOCK, Recording, with_facts_of
+from eeg.preprocessing.recording import BLOCK, Recording, SingleRaw, with_facts_of
 from eeg.preprocessing.reference import Reference, input_channels, rereference
 from trainers.errors import DataError
 
@@ -39,7 +40,6 @@ _MULTIPLE = 4  # of the rate afterwards, so that the decimation filter is flat w
 FLAT = 1e-7
 """V: below the resolution of every clinical amplifier."""
 
-_FFT = 8  # kernels, of which all but one are kept
 _REACH = 1.2  # kernels on either side of a block: half of each of two filters, and the foot of the resampling
 
 
@@ -187,25 +187,63 @@ def clean(recording: Recording, settings: Preprocessing) -> mne.io.BaseRaw:
     """
     raw = recording.raw
     check_duration(recording, settings)
-    # Missing channels are reported before bad ones.
-    complete_channels(crop_samples(raw, 0, round(raw.info["sfreq"])), settings.channels)
+    inputs = _unit_inputs(raw, settings)  # missing channels are reported before bad ones
     filtered = recording.without_short(kernel(raw, settings))
     _check_signal(filtered, settings)
-    ratio, response = _ratio(raw, settings), _impulse_response(raw, settings)
-    out = large_arrays.zeros((len(settings.inputs), round(raw.n_times * ratio) + 1), np.float64)
+    weights = inputs.get_data()
+    used = np.flatnonzero(weights.any(axis=0))
+    names, weights = [raw.ch_names[i] for i in used], weights[:, used]
+    rate, ratio, (high, transition) = raw.info["sfreq"], _ratio(raw, settings), _upper_edge(raw, settings)
+    response = _impulse_response(rate, settings.low, high, transition, settings.notch, kernel(raw, settings))
+    out = large_arrays.zeros((len(settings.inputs), round(raw.n_times * ratio) + 1), np.float32)
     gaps, end = [], 0
     for start, stop in filtered.stretches:
         at = round(start * ratio)
         gaps += [(end, at)] if end < at else []
         for block in _blocks(stop - start, raw, settings):
-            work = _rereferenced(crop_samples(raw, start + block.start, start + block.stop), settings)
-            volts = _filtered(work.get_data(), response, ratio)[:, block.skip :][:, : block.length]
+            volts, level = filtered.signals(names, start + block.start, start + block.stop)
+            rows = [remove_artefacts(channel, rate) for channel in volts]
+            changed = filter_signals(_mixed(rows, weights), response, ratio)[:, block.skip :]
             end = at + block.out + block.length
-            out[:, at + block.out : end] = volts
+            constant = (response.sum() * weights @ level).astype(np.float32)[:, None]
+            np.add(changed[:, : block.length], constant, out=out[:, at + block.out : end])
             large_arrays.release(out)
-    whole = _recording(out[:, :end], _new_info(work, settings), raw)
+    whole = _recording(out[:, :end], _new_info(inputs.info, settings.sfreq, (settings.low, high)), raw)
     mark_gaps(whole, gaps)
     return whole
+
+
+def _unit_inputs(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw:
+    """Return the model's channels, interpolated and rereferenced, for one volt in each channel in turn.
+
+    Both are linear, so that the first samples, (inputs, C), are the weights of the recording's channels.
+    """
+    channels = len(raw.ch_names)
+    units = mne.io.RawArray(
+        np.eye(channels, max(channels, round(raw.info["sfreq"]))), raw.info, verbose="error"
+    )
+    units.filenames = raw.filenames
+    return rereference(
+        complete_channels(units, settings.channels), settings.reference, _ears(units, settings)
+    )
+
+
+def _mixed(volts: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
+    """Return the product of weights (I, C) and C signals (T,), (I, T) float32.
+
+    What most rows have in common, such as an average, is computed once.  Other than in a product of matrices
+    by BLAS, the rounding depends neither on the number of threads nor on where a block begins.
+    """
+    common = np.median(weights, axis=0)
+    own = (weights - common).astype(np.float32)
+    out = np.zeros((len(weights), len(volts[0])), np.float32)
+    for i in np.flatnonzero(common).tolist():
+        out[0] += np.float32(common[i]) * volts[i]
+    out[1:] = out[0]
+    for row, factors in zip(out, own, strict=True):
+        for i in np.flatnonzero(factors).tolist():
+            row += factors[i] * volts[i]
+    return out
 
 
 @dataclass(frozen=True)
@@ -248,57 +286,35 @@ def _recording(data: np.ndarray, info: mne.Info, raw: mne.io.BaseRaw) -> mne.io.
     return whole
 
 
-def _rereferenced(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw:
-    """Return a block of a recording with the model's channels and reference, without artefacts."""
-    raw = raw.apply_function(remove_artefacts, picks="all", rate=raw.info["sfreq"], verbose="error")
-    return rereference(complete_channels(raw, settings.channels), settings.reference, _ears(raw, settings))
+@lru_cache
+def _impulse_response(
+    rate: float, low: float, high: float, transition: float, notch: float | None, seconds: float
+) -> np.ndarray:
+    """Return the response of MNE's band-pass and notch filters, which have no phase, to an impulse.
 
-
-def _filtered(volts: np.ndarray, response: np.ndarray, ratio: Fraction) -> np.ndarray:
-    """Filter signals (C, T) and change their rate, by overlapping FFTs and shorter inverse ones.
-
-    The ends are mirrored at a point, as MNE does.  The spectra end at the new Nyquist frequency: a decimation
-    filter would droop below it, where the paper's band ends.
+    ``seconds`` is the length of the longest of their kernels.
     """
-    length, reach = volts.shape[1], len(response) // 2
-    edge = reach + -reach % ratio.denominator  # whole samples of the new rate
-    most = -(-min(_FFT * len(response), length + 2 * edge) // ratio.denominator)
-    parts = scipy.fft.next_fast_len(max(most, 2 * edge // ratio.denominator + 1), real=True)
-    old, new = parts * ratio.denominator, parts * ratio.numerator
-    step = old - 2 * edge
-    gain = scipy.fft.rfft(np.roll(np.pad(response, (0, old - len(response))), -reach)).real * float(ratio)
-    inside, count = min(edge, length - 1), -(-length // step)
-    mirrored = np.pad(volts, ((0, 0), (inside, inside)), "reflect", reflect_type="odd")
-    mirrored = np.pad(mirrored, ((0, 0), (edge - inside, edge - inside + count * step - length)))
-    out = np.empty((len(volts), int(count * step * ratio)))
-    for i, piece in enumerate(np.split(out, count, axis=1)):
-        spectrum = scipy.fft.rfft(mirrored[:, i * step :][:, :old]) * gain
-        piece[:] = scipy.fft.irfft(spectrum[:, : new // 2 + 1], new)[:, int(edge * ratio) :][
-            :, : piece.shape[1]
-        ]
-    return out[:, : round(length * ratio)]
-
-
-def _impulse_response(raw: mne.io.BaseRaw, settings: Preprocessing) -> np.ndarray:
-    """Return the response of MNE's band-pass and notch filters, which have no phase, to an impulse."""
-    rate, (high, transition) = raw.info["sfreq"], _upper_edge(raw, settings)
-    notch = settings.notch or high
-    lines = np.arange(notch, high, notch)
-    middle = math.ceil((1 if len(lines) else 0.5) * kernel(raw, settings) * rate) + 1
+    lines = np.arange(notch or high, high, notch)
+    middle = math.ceil((1 if len(lines) else 0.5) * seconds * rate) + 1
     response = np.zeros(2 * middle + 1)
     response[middle] = 1
     response = mne.filter.filter_data(
-        response, rate, settings.low, high, h_trans_bandwidth=transition, verbose="error"
+        response, rate, low, high, h_trans_bandwidth=transition, verbose="error"
     )
-    return mne.filter.notch_filter(response, rate, lines, verbose="error") if len(lines) else response
+    if len(lines):
+        response = mne.filter.notch_filter(response, rate, lines, verbose="error")
+    response.flags.writeable = False
+    return response
 
 
-def _new_info(work: mne.io.BaseRaw, settings: Preprocessing) -> mne.Info:
-    """Return what MNE knows of a recording once it is filtered and resampled."""
-    second = work.crop(0, min(1, work.times[-1]))
-    high, transition = _upper_edge(work, settings)
-    second.filter(settings.low, high, h_trans_bandwidth=transition, verbose="error")
-    return second.resample(settings.sfreq, verbose="error").info
+def _new_info(info: mne.Info, rate: float, band: tuple[float, float]) -> mne.Info:
+    """Return what MNE notes of a recording once it is filtered and resampled."""
+    info = info.copy()
+    with info._unlock():  # MNE changes these when it changes the signals, for which this is
+        info["sfreq"] = rate
+        info["highpass"] = max(info["highpass"] or 0.0, band[0])
+        info["lowpass"] = min(info["lowpass"] or np.inf, band[1])
+    return info
 
 
 def _ears(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw | None:
@@ -361,7 +377,7 @@ def _check_signal(recording: Recording, settings: Preprocessing) -> None:
 
 def cleaned_signals(raw: mne.io.BaseRaw) -> np.ndarray:
     """Return the signals of a recording that `clean` returned, (C, T) V, without a copy: read only."""
-    return np.asarray(raw._data)  # MNE has no other access without a copy
+    return raw.signals if isinstance(raw, SingleRaw) else raw._data
 
 
 def _rows(raw: mne.io.BaseRaw) -> Iterator[np.ndarray]:

@@ -14,20 +14,22 @@ from typing import Literal
 import mne
 import numpy as np
 import scipy.fft
-from mne.preprocessing import find_bad_channels_lof, find_eog_events
-from scipy.signal import welch
-from scipy.stats import zscore
+from mne.preprocessing import find_bad_channels_lof, peak_finder
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.signal import periodogram
 
 from eeg.io.gaps import sample_starts
 from eeg.io.intervals import covered, union
 from eeg.io.reader import recording_file
 from eeg.preprocessing.artefacts import (
     STILL,
+    bridge_spans,
     find_artefacts,
     find_still,
-    remove_artefacts,
+    runs,
     uneven_channels,
 )
+from eeg.preprocessing.fir import design, filter_signals
 from eeg.preprocessing.interpolation import INTERPOLATED, missing_channels
 from eeg.preprocessing.pipeline import FLAT
 from eeg.preprocessing.recording import BLOCK, Recording
@@ -158,16 +160,20 @@ def examine(recording: Recording, channels: Sequence[str]) -> Quality:
         pieces = 0
         for start, volts in _pieces(recording, names):
             spectra.append(_spectrum(volts, rate))
-            still, flat = _still(volts, rate)
-            found = [*still, *find_clipped(volts, rate), *_artefacts(volts, rate)]
-            if not flat.all():
+            still = [find_still(channel, rate) for channel in volts]
+            large = [find_artefacts(channel, rate) for channel in volts]
+            flat = [_length(spans) >= _MOSTLY * volts.shape[1] for spans in still]
+            partly = [span for spans, dead in zip(still, flat, strict=True) if not dead for span in spans]
+            found = _flaws("flat", union(partly).tolist() if partly else [], rate)
+            found += find_clipped(volts, rate)
+            found += _flaws("artefact", [span for spans in large for span in spans], rate)
+            alive = np.flatnonzero(~np.array(flat))
+            if alive.size:
                 # Noise of the recorder's reference, in all channels at once, would pass for muscle.
-                clean = np.stack([remove_artefacts(channel, rate) for channel in volts[~flat]])
+                clean = np.stack([bridge_spans(volts[i], rate, large[i] + still[i]) for i in alive])
                 clean -= clean.mean(axis=0)
                 found += _muscle(clean, rate)
-                found += _blinks(
-                    clean, [name for name, dead in zip(names, flat, strict=True) if not dead], rate
-                )
+                found += _blinks(clean, [names[i] for i in alive], rate)
             flaws += [Flaw(flaw.kind, start + flaw.onset, flaw.duration) for flaw in found]
             flat_in.update(name for name, dead in zip(names, flat, strict=True) if dead)
             pieces += 1
@@ -214,51 +220,33 @@ def mark_bad(recording: Recording, quality: Quality, channels: Sequence[str]) ->
 
 
 def _pieces(recording: Recording, names: Sequence[str]) -> Iterator[tuple[float, np.ndarray]]:
-    """Yield the start, s, and the signals (C, T), V, of blocks of a recording, none across a gap."""
-    raw = recording.raw
-    rate, step = raw.info["sfreq"], round(BLOCK * raw.info["sfreq"])
+    """Yield the start, s, and the signals (C, T), V, of blocks of a recording, none across a gap.
+
+    Their constants are taken off: no flaw depends on them.
+    """
+    rate, step = recording.raw.info["sfreq"], round(BLOCK * recording.raw.info["sfreq"])
     for begin, end in recording.stretches:
         starts = range(begin, max(end - step // 2, begin + 1), step)
         for start, stop in zip(starts, [*starts[1:], end], strict=True):
-            yield start / rate, raw.get_data(list(names), start, stop)
+            yield start / rate, recording.signals(names, start, stop)[0]
 
 
 def _flaws(kind: Kind, spans: Iterable[tuple[int, int]], rate: float) -> list[Flaw]:
     return [Flaw(kind, start / rate, (stop - start) / rate) for start, stop in spans]
 
 
-def _still(volts: np.ndarray, rate: float) -> tuple[list[Flaw], np.ndarray]:
-    """Return where a channel keeps one value, and (C,) which channels do for most of the time."""
-    spans = [find_still(channel, rate) for channel in volts]
-    flat = (
-        np.array([sum(stop - start for start, stop in found) for found in spans]) >= _MOSTLY * volts.shape[1]
-    )
-    found = [span for spans_of, dead in zip(spans, flat, strict=True) if not dead for span in spans_of]
-    return _flaws("flat", union(found).tolist() if found else [], rate), flat
-
-
-def _artefacts(volts: np.ndarray, rate: float) -> list[Flaw]:
-    return _flaws("artefact", [span for channel in volts for span in find_artefacts(channel, rate)], rate)
+def _length(spans: Iterable[tuple[int, int]]) -> int:
+    return sum(stop - start for start, stop in spans)
 
 
 def find_clipped(volts: np.ndarray, rate: float) -> list[Flaw]:
     """Return where a channel of (C, T), V, stays at an end of its range that it reaches more than once."""
     held = []
     for channel in volts:
-        for end in (channel.min(), channel.max()):
-            spans = [s for s in _runs(np.abs(channel - end) <= STILL) if s[1] - s[0] >= _RAIL]
+        for at_end in (channel <= channel.min() + STILL, channel >= channel.max() - STILL):
+            spans = [(start, stop) for start, stop in runs(at_end) if stop - start >= _RAIL]
             held += spans if len(spans) >= _RAIL else []
     return _flaws("clipped", held, rate)
-
-
-def _runs(mask: np.ndarray) -> list[tuple[int, int]]:
-    """Return where a mask (T,) is true, (start, stop) in samples."""
-    inside = np.flatnonzero(mask)
-    if not inside.size:
-        return []
-    breaks = np.flatnonzero(np.diff(inside) > 1)
-    starts, stops = inside[np.r_[0, breaks + 1]], inside[np.r_[breaks, -1]] + 1
-    return [(int(start), int(stop)) for start, stop in zip(starts, stops, strict=True)]
 
 
 def _muscle_band(rate: float) -> tuple[float, float] | None:
@@ -276,10 +264,12 @@ def _muscle(volts: np.ndarray, rate: float) -> list[Flaw]:
     if band is None:
         return []
     envelope, rate = _envelope(volts, rate, band)
-    score = zscore(envelope, axis=1).sum(axis=0) / np.sqrt(len(envelope))
-    score = mne.filter.filter_data(score, rate, None, _MUSCLE_SMOOTH, verbose="error")
+    mean, deviation = envelope.mean(axis=1), envelope.std(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):  # not a number where channels are equal
+        score = (envelope / deviation[:, None]).sum(axis=0) - (mean / deviation).sum()
+    score = filter_signals(score[None] / np.sqrt(len(envelope)), design(rate, None, _MUSCLE_SMOOTH))[0]
     spans: list[tuple[int, int]] = []
-    for start, stop in _runs(score > _MUSCLE_Z):
+    for start, stop in runs(score > _MUSCLE_Z):
         apart = not spans or start - spans[-1][1] >= _MUSCLE_FREE * rate
         spans = [*spans, (start, stop)] if apart else [*spans[:-1], (spans[-1][0], stop)]
     return _flaws("muscle", spans, rate)
@@ -290,16 +280,17 @@ def _envelope(volts: np.ndarray, rate: float, band: tuple[float, float]) -> tupl
 
     The analytic signal is the inverse transform of the band alone, at the rate of its width.
     """
-    response = mne.filter.create_filter(None, rate, *band, verbose="error")
+    response = design(rate, *band)
     edge = min(len(response), volts.shape[1] - 1)
     padded = np.pad(volts, ((0, 0), (edge, edge)), "reflect", reflect_type="odd")
     length = scipy.fft.next_fast_len(padded.shape[1], real=True)
-    gain = np.abs(scipy.fft.rfft(response, length))
+    gain = np.abs(scipy.fft.rfft(response, length)).astype(volts.dtype)
     inside = np.flatnonzero(gain > _STOP)
-    part = slice(inside[0], inside[-1] + 1)
-    spectrum = scipy.fft.rfft(padded, length)[:, part] * gain[part]
-    count = scipy.fft.next_fast_len(spectrum.shape[1])
-    envelope = 2 * count / length * np.abs(scipy.fft.ifft(spectrum, count))
+    count = scipy.fft.next_fast_len(int(np.ptp(inside)) + 1)
+    first = min(inside[0], len(gain) - count)
+    gain[gain <= _STOP] = 0
+    spectrum = scipy.fft.rfft(padded, length)[:, first : first + count] * gain[first : first + count]
+    envelope = 2 * count / length * np.abs(scipy.fft.ifft(spectrum))
     start, stop = (round(at * count / length) for at in (edge, edge + volts.shape[1]))
     return envelope[:, start:stop], rate * count / length
 
@@ -313,26 +304,42 @@ def _blinks(volts: np.ndarray, names: Sequence[str], rate: float) -> list[Flaw]:
     eyes = _eyes(names)
     if not eyes:
         return []
-    info = mne.create_info(eyes, rate, "eeg")
-    piece = mne.io.RawArray(volts[[names.index(name) for name in eyes]], info)
-    # MNE convolves its long filter in time, which grows with the square of the rate.
+    pair = volts[[names.index(name) for name in eyes]]
     if (factor := int(rate // _BLINK_RATE)) > 1:
-        piece.resample(rate / factor, method="polyphase")
-    slow = piece.copy().filter(1, 10).get_data()
+        pair, rate = mne.filter.resample(pair.astype(float), 1, factor, method="polyphase"), rate / factor
+    slow = filter_signals(pair, design(rate, 1, 10))
     usual = 1.4826 * float(np.median(np.abs(slow), axis=1).max())
     threshold = max(_BLINK * usual, float(np.ptp(slow)) / 4)  # the latter is MNE's default
-    taps = min(round(10 * piece.info["sfreq"]), piece.n_times)  # MNE's length, at most the piece's
-    peaks = find_eog_events(piece, ch_name=eyes, thresh=threshold, filter_length=taps)[:, 0]
+    peaks = _eog_peaks(pair, rate, threshold)
     # MNE measures a peak from the trough before it, and so takes the filter's rebound for a blink.
     peaks = peaks[np.abs(slow[:, peaks]).max(axis=0) >= threshold]
-    onsets = np.maximum(peaks / piece.info["sfreq"] - _BLINKING, 0)
+    onsets = np.maximum(peaks / rate - _BLINKING, 0)
     return [Flaw("blink", float(onset), 2 * _BLINKING) for onset in onsets]
+
+
+def _eog_peaks(pair: np.ndarray, rate: float, threshold: float) -> np.ndarray:
+    """Return the peaks, in samples, of the one of two signals (2, T) with more power from 2 to 45 Hz.
+
+    As `mne.preprocessing.find_eog_events`, whose time is that of the design of its filters.
+    """
+    taps = min(round(10 * rate), pair.shape[1])  # MNE's length, at most the piece's
+    edges = {"l_trans_bandwidth": 0.5, "h_trans_bandwidth": 0.5}
+    window = {"phase": "zero-double", "fir_window": "hann", "fir_design": "firwin2"}
+    bands = ((2, min(45, rate / 2 - 0.75)), (1, 10))
+    broad, narrow = (design(rate, *band, filter_length=taps, **edges, **window) for band in bands)
+    power = np.square(filter_signals(pair, broad)).sum(axis=1)
+    wave = filter_signals(pair[[power.argmax()]], narrow)[0].astype(float)
+    away = wave - wave.mean()
+    peaks, _ = peak_finder(wave, threshold, 1 if away.max() > -away.min() else -1)
+    return np.asarray(peaks)
 
 
 def _spectrum(volts: np.ndarray, rate: float) -> np.ndarray:
     """Return the power of the channels at multiples of half a hertz, (C, F), over the first minute."""
     volts = volts[:, : round(_LOOK * rate)]
-    return welch(volts, rate, nperseg=min(round(2 * rate), volts.shape[1]))[1]
+    size = min(round(2 * rate), volts.shape[1])
+    pieces = sliding_window_view(volts, size, axis=1)[:, :: size - size // 2]
+    return np.asarray(periodogram(pieces, rate, "hann")[1].mean(axis=1))  # as Welch 1967, in one call
 
 
 def _line_fraction(spectrum: np.ndarray, rate: float) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import mne
 import numpy as np
@@ -69,6 +69,34 @@ class Recording:
         low = self.low[:, index].min(axis=0, initial=np.inf)
         return low, self.high[:, index].max(axis=0, initial=-np.inf)
 
+    def signals(self, names: Sequence[str], start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return channels in single precision, which their constants would exhaust, and these.
+
+        Parameters
+        ----------
+        names
+            The channels.
+        start, stop
+            Samples.
+
+        Returns
+        -------
+        volts
+            (C, T) float32, above the first value of each channel.
+        level
+            (C,) these values; 0 where one is not finite.
+        """
+        picks = [self.raw.ch_names.index(name) for name in names]
+        if self.raw.preload:  # without a copy, which MNE has no other access for
+            rows = [self.raw._data[i, start:stop] for i in picks]
+        else:
+            rows = [*self.raw.get_data(picks, start, stop)]
+        level = np.nan_to_num([row[0] for row in rows], nan=0.0, posinf=0.0, neginf=0.0)
+        volts = np.empty((len(rows), stop - start), np.float32)
+        for channel, row, constant in zip(volts, rows, level, strict=True):
+            np.subtract(row, constant, out=channel, casting="same_kind")
+        return volts, level
+
     def slowed(self, rate: float) -> Self:
         """Return it at the lowest rate not below ``rate`` that divides its own; itself if there is none.
 
@@ -118,10 +146,45 @@ class Recording:
         return sum(stop - start for start, stop in self.stretches) / float(self.raw.info["sfreq"])
 
 
+class SingleRaw(mne.io.BaseRaw):  # type: ignore[misc]  # MNE has no types
+    """Signals (C, T) float32, V, as a recording: in memory, MNE has double precision only."""
+
+    def __init__(self, signals: np.ndarray, info: mne.Info, first: int = 0) -> None:
+        info = info.copy()
+        for channel in info["chs"]:
+            channel["cal"] = channel["range"] = 1.0  # of the file that they come from
+        super().__init__(
+            info,
+            first_samps=[first],
+            last_samps=[first + signals.shape[1] - 1],
+            filenames=[None],
+            raw_extras=[{"signals": signals, "first": first}],
+            orig_format="single",
+            verbose="error",
+        )
+
+    @property
+    def signals(self) -> np.ndarray:
+        """The signals themselves, not to be changed."""
+        signals: np.ndarray = self._raw_extras[0]["signals"]
+        return signals
+
+    def _read_segment_file(
+        self, data: np.ndarray, idx: Any, fi: int, start: int, stop: int, cals: Any, mult: Any
+    ) -> None:
+        """Fill ``data`` with samples ``start`` to ``stop``, as MNE requires of readers."""
+        signals, first = (self._raw_extras[fi][name] for name in ("signals", "first"))
+        rows = signals[idx, start - first : stop - first]
+        data[:] = rows if mult is None else mult @ rows
+
+
 def with_facts_of(raw: mne.io.BaseRaw, data: np.ndarray, info: mne.Info) -> mne.io.BaseRaw:
     """Return signals (C, T), V, as a recording with the file, the start and the annotations of ``raw``."""
     first = round(raw.first_samp * info["sfreq"] / raw.info["sfreq"])
-    made = mne.io.RawArray(data, info, first, "auto", verbose="error")
+    if data.dtype == np.float32:
+        made = SingleRaw(data, info, first)
+    else:
+        made = mne.io.RawArray(data, info, first, "auto", verbose="error")
     made.filenames = raw.filenames
     notes = raw.annotations
     onset = notes.onset - raw.first_time  # to which MNE adds that of the new recording

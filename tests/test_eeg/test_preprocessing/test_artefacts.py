@@ -1,11 +1,22 @@
 """Artefacts are added to simulated signals, of which everything else must stay as it was."""
 
+from itertools import groupby, pairwise
+
 import mne
 import numpy as np
 import pytest
+from hypothesis import given, strategies as st
 
 from eeg.io.electrodes import TEN_TWENTY
-from eeg.preprocessing.artefacts import ARTEFACT_LIMIT, find_artefacts, remove_artefacts, uneven_channels
+from eeg.preprocessing.artefacts import (
+    ARTEFACT_LIMIT,
+    STILL,
+    find_artefacts,
+    find_still,
+    remove_artefacts,
+    runs,
+    uneven_channels,
+)
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.quality import examine
 from eeg.preprocessing.recording import Recording
@@ -32,6 +43,36 @@ def pop(seconds: float, peak: float, decay: float = 0.1, rate: int = RATE) -> np
     """A jump at 20 s of 40 that decays."""
     time = np.arange(40 * rate) / rate - 20
     return np.where(time >= 0, peak * np.exp(-np.clip(time, 0, None) / decay), 0.0) * (time < seconds)
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=30))
+def test_runs_of_a_mask_cover_what_is_true_in_it(mask: list[bool]) -> None:
+    found = runs(np.array(mask))
+    assert [i for start, stop in found for i in range(start, stop)] == [i for i, on in enumerate(mask) if on]
+    assert all(stop < start for (_, stop), (start, _) in pairwise(found))
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 5e-10, 1e-6, -2e-6]), st.integers(1, 9)), max_size=9))
+def test_still_is_where_no_sample_differs_from_the_one_before(steps: list[tuple[float, int]]) -> None:
+    volts = np.cumsum([0.0, *(value for value, times in steps for _ in range(times))])
+    same = [bool(abs(b - a) <= STILL) for a, b in pairwise(volts)]
+    expected, start = [], 0
+    for equal, group in groupby(same):
+        stop = start + len(list(group))
+        expected += [(start, stop + 1)] if equal and stop - start >= 5 else []
+        start = stop
+    assert find_still(volts, 50) == expected
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_whole_steps_of_a_recorder_that_add_up_to_the_limit_are_beyond_it(
+    dtype: type, volts: np.ndarray
+) -> None:
+    row = np.tile([0.0, 1e-6], 20 * RATE)
+    row[20 * RATE] = 1e-3 + 5e-7  # from a level of half a step
+    assert len(find_artefacts(row.astype(dtype), RATE)) == 1
+    row[20 * RATE] -= 2e-6
+    assert find_artefacts(row.astype(dtype), RATE) == []
 
 
 def test_a_recording_without_artefacts_is_not_changed(volts: np.ndarray) -> None:

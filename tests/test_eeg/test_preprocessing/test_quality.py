@@ -9,14 +9,24 @@ import mne
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
-from mne.preprocessing import annotate_muscle_zscore
+from mne.preprocessing import annotate_muscle_zscore, find_eog_events
 
 from eeg.datasets.seizures import Annotated, find_seizures
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.preprocessing import quality
 from eeg.preprocessing.loading import unusable_windows
 from eeg.preprocessing.pipeline import Preprocessing
-from eeg.preprocessing.quality import EXCLUDED, Flaw, Quality, _outlying, examine, find_clipped, mark_bad
+from eeg.preprocessing.quality import (
+    EXCLUDED,
+    Flaw,
+    Quality,
+    _eog_peaks,
+    _muscle,
+    _outlying,
+    examine,
+    find_clipped,
+    mark_bad,
+)
 from eeg.preprocessing.recording import Recording
 from eeg.simulation.cohort import simulate_subject
 from tests.test_eeg.helpers import windows_from
@@ -162,6 +172,24 @@ def test_blinks_are_where_mne_finds_them() -> None:
     middle = np.array([f.onset + 0.25 for f in blinks])
     np.testing.assert_allclose(middle, tops, atol=0.05)
     assert np.abs(middle[:, None] - peaks).min(axis=1).max() < 0.02
+
+
+@pytest.mark.parametrize("rate", [128, 256, 512])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_peaks_at_the_eyes_are_those_of_mne(rate: int, sign: int) -> None:
+    volts, lid = background(40, rate)[:2], np.hanning(round(0.3 * rate))
+    for second in (5, 11, 12, 30):
+        volts[1, second * rate :][: len(lid)] += sign * 1e-4 * lid
+    raw = mne.io.RawArray(volts, mne.create_info(["Fp1", "Fp2"], rate, "eeg"), verbose="error")
+    eyes = {"ch_name": ["Fp1", "Fp2"], "filter_length": 10 * rate}
+    expected = find_eog_events(raw, **eyes, thresh=4e-5, verbose="error")[:, 0]
+    assert len(expected) >= 4
+    np.testing.assert_array_equal(_eog_peaks(volts, rate, 4e-5), expected)
+
+
+def test_equal_channels_have_no_muscle() -> None:
+    """Their envelope is zero, so that no standardised one exists."""
+    assert _muscle(np.zeros((4, 20 * RATE), np.float32), RATE) == []
 
 
 def test_a_blink_at_the_start_starts_with_the_recording() -> None:
