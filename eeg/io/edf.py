@@ -12,6 +12,7 @@ import mne
 import numpy as np
 
 from eeg.io.edf_header import EdfHeader, Signal
+from eeg.io.edf_samples import EdfRaw
 from eeg.io.electrodes import ears_among, electrodes, scalp_missing
 from eeg.io.gaps import GAP, SpreadRaw, mark_gaps
 from eeg.io.notes import collect_notes
@@ -120,6 +121,10 @@ def _open(
             if "encoding" not in str(error):  # MNE has no other sign of annotations not in UTF-8
                 raise
             raw = opened("latin1")
+    plain = path.suffix.lower() == ".edf" and not raw.preload and all(signal.scaled for signal in scalp)
+    samples = {header.records * (signal.place.stop - signal.place.start) // 2 for signal in scalp}
+    if plain and samples == {raw.n_times} and len(scalp) == len(raw.ch_names):
+        raw = EdfRaw(raw, header, scalp)
     return raw, notes
 
 

@@ -52,6 +52,8 @@ class Signal:
     prefilter: str  # as written
     sfreq: float  # Hz
     scaled: bool  # whether its physical and digital ranges give it an amplitude
+    scale: tuple[float, float, float]  # factor and constant from a sample to a unit, and this in V
+    place: slice  # its bytes in a record
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def read_edf_header(path: Path) -> EdfHeader:
         ),
         status=dict(zip(labels, places, strict=True)).get(_STATUS) if sample_bytes == 3 else None,
         duration=seconds * records,
-        signals=_signals(columns, [number / seconds for number in samples]),
+        signals=_signals(columns, [number / seconds for number in samples], places),
         recorded=recorded,
         sex=sex,
         age=age,
@@ -150,7 +152,7 @@ def _fields(header: bytes, widths: dict[str, int], count: int) -> dict[str, list
     return columns
 
 
-def _signals(columns: dict[str, list[bytes]], sfreqs: list[float]) -> tuple[Signal, ...]:
+def _signals(columns: dict[str, list[bytes]], sfreqs: list[float], places: list[slice]) -> tuple[Signal, ...]:
     labels = [signal_label(value) for value in columns["label"]]
     prefilters = [_text(value) for value in columns["prefilter"]]
     dimensions = [_unit(_text(value)) for value in columns["dimension"]]
@@ -159,8 +161,20 @@ def _signals(columns: dict[str, list[bytes]], sfreqs: list[float]) -> tuple[Sign
         all(_number(columns[low][i]) != _number(columns[high][i]) for low, high in ranges)
         for i in range(len(labels))
     ]
-    signals = map(Signal, labels, dimensions, prefilters, sfreqs, scaled)
+    edges = zip(*(columns[name] for low, high in ranges for name in (low, high)), strict=True)
+    scales = [
+        _scale(unit, [_number(value) or 0.0 for value in values]) if fine else (1.0, 0.0, 1.0)
+        for values, unit, fine in zip(edges, dimensions, scaled, strict=True)
+    ]
+    signals = map(Signal, labels, dimensions, prefilters, sfreqs, scaled, scales, places)
     return tuple(signal for signal in signals if signal.label not in _ANNOTATIONS)
+
+
+def _scale(unit: str, edges: Sequence[float]) -> tuple[float, float, float]:
+    """Return factor and constant from a sample to a unit, and the unit in V; without a unit it is µV."""
+    least, most, lowest, highest = edges
+    gain = (most - least) / (highest - lowest)
+    return gain, least - lowest * gain, {"V": 1.0, "mV": 1e-3}.get(unit, 1e-6)
 
 
 def _places(widths: Sequence[int]) -> list[slice]:

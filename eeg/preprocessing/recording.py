@@ -13,6 +13,7 @@ from scipy.signal import resample_poly
 
 from eeg import large_arrays
 from eeg.datasets.fingerprint import file_hash
+from eeg.io.edf_samples import EdfRaw
 from eeg.io.gaps import stretches
 from eeg.io.header import Header
 from eeg.io.reader import from_raw, read_with_header, reading_signals, recording_file
@@ -87,6 +88,11 @@ class Recording:
             (C,) these values; 0 where one is not finite.
         """
         picks = [self.raw.ch_names.index(name) for name in names]
+        if isinstance(self.raw, EdfRaw) and not self.raw.preload:
+            volts = self.raw.read_single(picks, start, stop)
+            first = volts[:, :1].copy()
+            volts -= first
+            return volts, first[:, 0].astype(float)
         if self.raw.preload:  # without a copy, which MNE has no other access for
             rows = [self.raw._data[i, start:stop] for i in picks]
         else:

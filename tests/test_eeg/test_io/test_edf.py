@@ -5,13 +5,16 @@ from datetime import date, datetime
 from pathlib import Path
 
 import edfio
+import mne
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from eeg.datasets import Entry
 from eeg.evaluation.recording_metadata import entry_header
+from eeg.io.edf import open_edf
 from eeg.io.edf_header import read_edf_header
+from eeg.io.edf_samples import EdfRaw
 from eeg.io.reader import read_header, read_recording, read_with_header
 from eeg.reporting.export.anonymous import write_anonymous
 from tests.test_eeg.recordings import write_edf
@@ -299,3 +302,53 @@ def test_discontinuous_records_without_times(kind: str, tmp_path: Path) -> None:
     path = patch(write(tmp_path / "a.edf"), slice(192, 197), kind)
     with pytest.raises(DataError, match="has gaps, and its data record 1 has no time"):
         read_recording(path)
+
+
+# --- samples
+
+
+@given(
+    physical=st.lists(st.integers(-300, 300), min_size=2, max_size=2, unique=True),
+    digital=st.tuples(st.integers(-2048, 0), st.integers(1, 2047)),
+    span=st.lists(st.integers(0, 1279), min_size=2, max_size=2, unique=True),
+)
+@settings(max_examples=25)
+def test_samples_are_those_of_mne_bit_for_bit(
+    physical: list[int],
+    digital: tuple[int, int],
+    span: list[int],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Beside channels of another rate, of any range, also upside down, and from any sample to any other."""
+    path, rng = tmp_path_factory.mktemp("samples") / "a.edf", np.random.default_rng(0)
+    rates = (64, RATE, 256, RATE, RATE)
+    data = [20 * rng.standard_normal(10 * rate) for rate in rates]
+    write_edf(path, data, ("Resp", "Fp1", "EMG", "Cz", "O2"), rates, limits=(-300, 300))
+    content = bytearray(path.read_bytes())
+    for i in (1, 3):
+        for field, value in zip((104, 112, 120, 128), (*physical, *digital), strict=True):
+            start = 256 + 6 * field + 8 * i  # of six signals, the last of which are annotations
+            content[start : start + 8] = str(value).ljust(8).encode()
+    path.write_bytes(content)
+    peer = mne.io.read_raw_edf(path, include=["Fp1", "Cz", "O2"], verbose="error")
+    raw, _ = open_edf(path, read_edf_header(path))
+    assert isinstance(raw, EdfRaw)
+    start, stop = sorted(span)
+    expected = peer.get_data(start=start, stop=stop)
+    np.testing.assert_array_equal(raw.get_data(start=start, stop=stop), expected)
+    largest = 1e-6 * max(map(abs, physical))
+    single = raw.read_single([2, 0], start, stop)
+    np.testing.assert_allclose(single, expected[[2, 0]], atol=1e-6 * max(largest, 3e-4))
+    part = raw.copy().crop(start / RATE, (stop - 1) / RATE).pick(["O2", "Fp1"])
+    np.testing.assert_array_equal(part.get_data(), expected[[2, 0]])
+    np.testing.assert_array_equal(part.read_single([1], 0, stop - start), raw.read_single([0], start, stop))
+    joined = mne.concatenate_raws([raw.copy(), raw.copy()], verbose="error")
+    np.testing.assert_array_equal(joined.read_single([0], 1280, 2560), raw.read_single([0], 0, 1280))
+
+
+def test_a_projection_applies_to_samples_that_are_read(tmp_path: Path) -> None:
+    raw, _ = open_edf(write(tmp_path / "a.edf"), read_edf_header(tmp_path / "a.edf"))
+    volts = raw.get_data()
+    raw.set_eeg_reference(projection=True, verbose="error").apply_proj(verbose="error")
+    np.testing.assert_allclose(raw.get_data(), volts - volts.mean(axis=0), atol=1e-12)
+    np.testing.assert_allclose(raw.read_single([1], 0, 1280), raw.get_data([1]), atol=1e-10)
