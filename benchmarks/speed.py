@@ -22,6 +22,7 @@ import mne
 import numpy as np
 import torch
 import torch.nn.functional as F
+from edfio import Edf, EdfSignal
 from threadpoolctl import threadpool_limits
 from timing import Row, run
 from torch import Tensor, nn
@@ -32,7 +33,9 @@ from tutorial import explain
 from eeg.detector.detector import Detector
 from eeg.detector.model_file import save_detector
 from eeg.io.electrodes import TEN_TWENTY
+from eeg.io.reader import read_recording
 from eeg.models.registry import build_model
+from eeg.preprocessing.loading import prepare
 from eeg.preprocessing.pipeline import Preprocessing, clean
 from eeg.preprocessing.quality import examine
 from eeg.preprocessing.recording import Recording
@@ -278,6 +281,29 @@ def detection(minutes: float, *, whole_command: bool = False) -> tuple[Work, Wor
     return works
 
 
+def prepare_file() -> tuple[Work, Work]:
+    """Return MNE's calls from an EDF file to windows of 10 s, and ours, with the examination."""
+    folder = TemporaryDirectory()
+    path, rng = Path(folder.name) / "hour.edf", np.random.default_rng(0)
+    signals = [
+        EdfSignal(rng.normal(0, 20, 3600 * 256), 256, label=n, physical_dimension="uV") for n in TEN_TWENTY
+    ]
+    Edf(signals).write(path)
+
+    def by_mne() -> None:
+        raw = mne.io.read_raw_edf(path, preload=True, verbose="error")
+        raw.set_eeg_reference("average", verbose="error")
+        raw.filter(0.5, 45, h_trans_bandwidth=5, verbose="error").resample(128, method="fft", verbose="error")
+        epochs = mne.make_fixed_length_epochs(raw, 10.0, preload=True, verbose="error")
+        epochs.get_data(copy=False).astype(np.float32)
+
+    def ours() -> None:
+        assert folder  # is removed with this function
+        prepare(Recording.scan(read_recording(path, preload=False)), Preprocessing(TEN_TWENTY), 10.0)
+
+    return by_mne, ours
+
+
 # The commands
 
 
@@ -316,6 +342,8 @@ def rows() -> Iterator[Row]:
         yield Row("detect", title, tutorials, goal, partial(detection, minutes), pairs=5)
     prepare = partial(detection, 5, whole_command=True)
     yield Row("detect", "5 min, the whole command", tutorials, None, prepare, pairs=5)
+    title = f"{hour}: an EDF file, examine, clean and cut"
+    yield Row("preprocessing", title, "MNE's calls", None, prepare_file, pairs=5)
     for name, module in (("eeg", "eeg"), ("hebbian", "trainers")):
         arguments = partial(command, "-m", module, "--help")
         yield Row("command", f"{name} --help", "python -c pass", None, arguments)
