@@ -18,6 +18,7 @@ from torch import Tensor, nn
 Scores = Callable[[Tensor], Tensor]
 """Windows (N, C, T) -> scores (N, K): a network, or `Rule.predict` of a rule with its own readout."""
 
+_POOLS = (nn.MaxPool1d, nn.AvgPool1d)
 _POINTWISE = (nn.Identity, nn.Dropout, nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid)
 
 
@@ -160,7 +161,7 @@ def _local(module: nn.Module) -> _Layer | None:
             groups=module.groups,
         )
         return _Layer(convolve, dilation * (kernel - 1) + 1, module.stride[0], padding)
-    if isinstance(module, nn.MaxPool1d | nn.AvgPool1d) and not module.ceil_mode:
+    if isinstance(module, nn.MaxPool1d | nn.AvgPool1d) and type(module) in _POOLS and not module.ceil_mode:
         padding, dilation = _one(module.padding), _one(getattr(module, "dilation", 1))
         if (padding, dilation) == (0, 1):
             return _Layer(module, _one(module.kernel_size), _one(module.stride))
