@@ -58,8 +58,9 @@ class Recording:
         high = -low
         for i, (begin, end) in enumerate(found):
             for start in range(begin, end, step):
+                stop = min(start + step, end)
                 with reading_signals(Path(recording_file(raw))):
-                    volts = raw.get_data(start=start, stop=min(start + step, end))
+                    volts = raw._data[:, start:stop] if raw.preload else raw.get_data(start=start, stop=stop)
                 low[i] = np.minimum(low[i], volts.min(axis=1))
                 high[i] = np.maximum(high[i], volts.max(axis=1))
         return cls(raw, found, low, high, header, digest)
