@@ -278,7 +278,8 @@ def _muscle(volts: np.ndarray, rate: float) -> list[Flaw]:
 def _envelope(volts: np.ndarray, rate: float, band: tuple[float, float]) -> tuple[np.ndarray, float]:
     """Return the envelope of signals (C, T) in a band, (C, M), and its sampling rate, Hz.
 
-    The analytic signal is the inverse transform of the band alone, at the rate of its width.
+    Its unit is that of the signals times a constant, as it is compared with itself.  The analytic signal is
+    the inverse transform of the band alone, at the rate of its width.
     """
     response = design(rate, *band)
     edge = min(len(response), volts.shape[1] - 1)
@@ -290,7 +291,7 @@ def _envelope(volts: np.ndarray, rate: float, band: tuple[float, float]) -> tupl
     first = min(inside[0], len(gain) - count)
     gain[gain <= _STOP] = 0
     spectrum = scipy.fft.rfft(padded, length)[:, first : first + count] * gain[first : first + count]
-    envelope = 2 * count / length * np.abs(scipy.fft.ifft(spectrum))
+    envelope = np.abs(scipy.fft.ifft(spectrum))
     start, stop = (round(at * count / length) for at in (edge, edge + volts.shape[1]))
     return envelope[:, start:stop], rate * count / length
 
