@@ -117,9 +117,12 @@ def test_a_file_is_hashed_parsed_and_scanned_once(
 def test_a_recording_of_mne_has_the_same_analysis_as_its_file(
     peaky: Detector, recording: Path, opened: mne.io.BaseRaw, analysed: RecordingAnalysis
 ) -> None:
+    """To single precision, in which the samples of a plain EDF are read."""
     by_raw, by_path = analysed, analyse(peaky, recording)
-    assert by_raw.segments == by_path.segments
-    assert by_raw.decision.score == by_path.decision.score
+    for one, other in zip(by_raw.segments, by_path.segments, strict=True):
+        assert replace(one, attribution=0, change=0) == replace(other, attribution=0, change=0)
+        assert (one.attribution, one.change) == pytest.approx((other.attribution, other.change), 1e-4, 1e-6)
+    assert by_raw.decision.score == pytest.approx(by_path.decision.score, abs=1e-5)
     assert by_raw.recording.digest is None
     assert by_raw.name == "recording"
     assert by_raw.recording.header is not None
