@@ -137,7 +137,7 @@ def is_faster_unfolded(layer: Convolution, x: Tensor) -> bool:
 def unfolded(layer: Convolution, x: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """Yield the patches of ``x`` (samples, in), of some images at a time, and which samples they are.
 
-    The values of a patch are in the order (*kernel, channels).
+    The values of a patch are in the order ``(*kernel, channels)``.
     """
     x, padding = padded(layer, x)
     windows = F.pad(x.movedim(1, -1), [0, 0, *(p for p in reversed(padding) for _ in range(2))]).contiguous()
@@ -164,7 +164,7 @@ _SAMPLES = 1024  # in one product: enough for its speed, and a copy that does no
 
 
 def in_memory_order(t: Tensor, w: Tensor) -> Tensor:
-    """Return ``t``, of the shape of the weight ``w``, as (out, *kernel, in) if w is channels-last.
+    """Return ``t``, of the shape of the weight ``w``, as ``(out, *kernel, in)`` if w is channels-last.
 
     A rule may take the inputs of a unit in any order; in this one it flattens w without a copy.
     """
