@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 from scipy import stats
 
 from eeg.detector import novelty
-from eeg.detector.conformal import Answers, Conformal, Rates, answers, calibrate, required_subjects
+from eeg.detector.conformal import Answer, Answers, Conformal, Rates, answers, calibrate, required_subjects
 from trainers.errors import DataError
 
 whole = st.lists(st.integers(-5, 5), min_size=2, max_size=20)
@@ -70,6 +70,15 @@ def test_the_required_number_of_subjects_is_the_smallest_that_excludes_a_group(a
     if n > 1:
         assert far_apart(n - 1).p_values(np.array(-2.0))[0] > alpha
         assert far_apart(n - 1).answer(2.0, 0.5, alpha).group is None
+
+
+def test_the_grounds_of_an_answer_are_what_is_known() -> None:
+    assert Answer("epilepsy", 0.1, 8).grounds == ""
+    known, unknown = Answer("epilepsy", 0.1, 9, 0.75).grounds, Answer("epilepsy", 0.1, 9).grounds
+    assert "estimated on n = 9 calibration subjects" in known
+    assert "At the stated prevalence 75% of those assigned to this group belong to it." in known
+    assert "estimated on n = 9 calibration subjects" in unknown
+    assert "belong to it" not in unknown
 
 
 def test_an_alpha_that_so_few_subjects_cannot_bear_is_refused_with_their_number() -> None:

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from scipy.special import expit
 from torch import Tensor, nn
 
+import eeg.detector.detector as module
 from eeg.detector.detector import Detector, network_logits
 from eeg.detector.model_file import load_detector, save_detector
 from eeg.detector.novelty import fit_novelty, statistics
@@ -25,7 +26,7 @@ from eeg.io.electrodes import TEN_TWENTY
 from eeg.models.registry import build_model
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.quality import Policy
-from tests.test_eeg.helpers import read_model, write_model
+from tests.test_eeg.helpers import read_model, untrained_detector, write_model
 from trainers.errors import DataError
 from trainers.provenance import from_plain
 
@@ -436,3 +437,11 @@ def test_settings_of_a_foreign_network_are_refused_in_one_line(detector: Detecto
         replace(detector, labels="found")
     with pytest.raises(TypeError, match=r"recording is a ndarray; expected a path or an mne\.io\.Raw"):
         detector.open(np.zeros((19, 256)))  # type: ignore[arg-type]
+
+
+def test_a_window_has_at_most_so_many_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LARGEST", 19 * 256)
+    assert untrained_detector().shape == (19, 256)
+    monkeypatch.setattr(module, "_LARGEST", 19 * 256 - 1)
+    with pytest.raises(ValueError, match="window: expected a length of 1 to 255 samples"):
+        untrained_detector()

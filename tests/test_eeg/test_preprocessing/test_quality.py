@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 from mne.preprocessing import annotate_muscle_zscore, find_eog_events
+from scipy.signal import welch
 
 from eeg.datasets.seizures import Annotated, find_seizures
 from eeg.io.electrodes import TEN_TWENTY
@@ -22,8 +23,10 @@ from eeg.preprocessing.quality import (
     Flaw,
     Quality,
     _eog_peaks,
+    _line_fraction,
     _muscle,
     _outlying,
+    _spectrum,
     examine,
     find_clipped,
     mark_bad,
@@ -143,6 +146,19 @@ def test_muscle_is_where_mne_finds_it(rate: int) -> None:
     ]
     assert masks[0].mean() > 0.03
     assert (masks[0] & masks[1]).sum() > 0.95 * (masks[0] | masks[1]).sum()
+
+
+@pytest.mark.parametrize("seconds", [1.0, 1.5, 7.0, 60.0, 70.0])
+def test_the_spectrum_is_that_of_welch(seconds: float) -> None:
+    volts = background(seconds)
+    first = volts[:, : 60 * RATE]
+    expected = welch(first, RATE, nperseg=min(2 * RATE, first.shape[1]))[1]
+    np.testing.assert_allclose(_spectrum(volts, RATE), expected, rtol=1e-6, atol=1e-20)
+
+
+@pytest.mark.parametrize(("rate", "known"), [(101.0, False), (102.0, True)])
+def test_the_line_is_known_where_its_band_is_below_half_the_rate(rate: float, known: bool) -> None:
+    assert (_line_fraction(np.ones((2, 205)), rate) is not None) is known
 
 
 def test_spans_of_muscle_are_at_least_a_tenth_of_a_second_apart() -> None:

@@ -155,6 +155,7 @@ def test_times_on_windows_are_times_in_the_recording(kept: set[int], within: flo
     windows = Windows(np.zeros((len(onset), 1, 4), np.float32), onset, 2.0, None, None)
     laid = 2.0 * np.arange(len(onset)) + 2 * within
     np.testing.assert_allclose(windows.in_recording(laid), onset + 2 * within)
+    assert windows.in_recording(np.array([2.0 * len(onset)])) == onset[-1] + 2  # the end of the last one
 
 
 @pytest.mark.parametrize(("gap", "shifted"), [(0.0, 1), (0.1, 1), (0.2, 0), (0.25, 0)])

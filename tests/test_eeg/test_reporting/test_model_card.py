@@ -133,3 +133,10 @@ def test_the_card_states_whether_the_file_contains_eeg_of_people(detector: Detec
     assert "in the file: 3 with a discharge and 2 without a discharge, 2 s each" in render_card(keeping)
     pseudo = replace(keeping, labels="pseudo")  # the classes are those of subjects
     assert "in the file: 3 of the epilepsy group and 2 of the control group, 2 s each" in render_card(pseudo)
+
+
+def test_results_need_a_curve_of_risk(detector: Detector) -> None:
+    results = invented(detector.preprocessing)
+    for coverage, risk in (((), ()), ((0.5,), ()), ((0.5,), (0.1, 0.2))):
+        with pytest.raises(ValueError, match="coverage and risk: expected as many values of each"):
+            replace(results, coverage=coverage, risk=risk)
