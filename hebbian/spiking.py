@@ -218,17 +218,24 @@ def draw(rate: Tensor, steps: int) -> Tensor:
     # 15 bits are enough where the rate is rounded up or down at random, so that it is exact on average.
     uniform = torch.rand(rate.shape, dtype=rate.dtype, device=rate.device)
     below = ((2**15 * rate + uniform).floor() - 2**15).to(torch.int16)
-    if not _on_cpu(rate):
-        number = torch.randint(-(2**15), 0, (steps, *rate.shape), dtype=torch.int16, device=rate.device)
-        return (number < below).view(torch.int8)
+    return (random_numbers(below, steps) < below).view(torch.int8)
+
+
+@torch.library.custom_op("hebbian::random_numbers", mutates_args=())
+def random_numbers(like: Tensor, steps: int) -> Tensor:
+    """Return independent numbers (steps, *like.shape) from -2**15 to -1, int16, also in compiled graphs."""
+    if like.device.type != "cpu":
+        return torch.randint(-(2**15), 0, (steps, *like.shape), dtype=torch.int16, device=like.device)
     # In a tenth of the time: four numbers from each of NumPy's, with the seed from torch.
-    generator = np.random.SFC64(int(torch.randint(2**63 - 1, ())))
-    spikes = np.empty((steps, *rate.shape), dtype=bool)
-    for step in spikes:
-        bits = generator.random_raw(-(-step.size // 4))
-        bits |= 0x8000800080008000
-        np.less(bits.view(np.int16)[: step.size].reshape(step.shape), below.numpy(), out=step)
-    return torch.from_numpy(spikes.view(np.int8))
+    size = steps * like.numel()
+    bits = np.random.SFC64(int(torch.randint(2**63 - 1, ()))).random_raw(-(-size // 4))
+    bits |= 0x8000800080008000
+    return torch.from_numpy(bits.view(np.int16)[:size].reshape(steps, *like.shape))
+
+
+@random_numbers.register_fake
+def _(like: Tensor, steps: int) -> Tensor:
+    return like.new_empty((steps, *like.shape), dtype=torch.int16)
 
 
 def _on_cpu(x: Tensor) -> bool:

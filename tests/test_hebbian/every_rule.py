@@ -1,7 +1,6 @@
 """Every registered rule on one net, the facts that tell rules apart, and laws on drawn batches."""
 
 import copy
-from unittest.mock import patch
 
 import pytest
 import torch
@@ -45,7 +44,7 @@ class Hushed(TorchDispatchMode):
 
     def __torch_dispatch__(self, op, types, args=(), kwargs=None):
         drawn = op(*args, **(kwargs or {}))
-        if torch.Tag.nondeterministic_seeded not in op.tags:
+        if torch.Tag.nondeterministic_seeded not in op.tags and op.namespace != "hebbian":
             return drawn
         if drawn.dtype == torch.int16:  # from -2**15 to 0
             return drawn.fill_(-3 * 2**13)
@@ -55,7 +54,7 @@ class Hushed(TorchDispatchMode):
 
 
 def hushed(rule, x, y):
-    with Hushed(), patch("hebbian.spiking._on_cpu", return_value=False):  # NumPy draws nothing
+    with Hushed():
         return grads(rule, x, y)
 
 
