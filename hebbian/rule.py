@@ -52,8 +52,7 @@ class Rule(nn.Module):
             raise ValueError("the batch is empty; expected at least one sample")
         objective: Tensor = super().__call__(x, y)
         # Nothing else is as cheap as the objective, and NaN passes to it from any input.
-        is_readable = objective.device.type == "cpu" and not torch.compiler.is_compiling()
-        if is_readable and not math.isfinite(objective.item()):
+        if not _may_be_finite(objective):
             check_finite("x", x)
             if y is not None:
                 check_finite("y", y)
@@ -76,6 +75,16 @@ class Rule(nn.Module):
         """
         scores: Tensor = self.model(x)
         return scores
+
+
+def _may_be_finite(objective: Tensor) -> bool:
+    """Return whether an objective is finite, or cannot be read: on a GPU, compiled, under `torch.vmap`."""
+    if objective.device.type != "cpu" or torch.compiler.is_compiling():
+        return True
+    try:
+        return math.isfinite(objective.item())
+    except RuntimeError:  # many objectives in one, or none but its shape
+        return True
 
 
 class NotFiniteError(ValueError):

@@ -120,3 +120,18 @@ def test_what_follows_the_last_plastic_layer_runs_only_if_it_has_a_state():
     calls, model = passes(nn.BatchNorm1d(3))
     assert calls == 1
     assert all(norm.num_batches_tracked == 1 for norm in (model[0], model[2]))
+
+
+def test_gradients_of_each_sample_by_vmap():
+    x, y = batch(5, 6, dtype=torch.float32)
+    rule = Backprop(nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 4)), F.cross_entropy)
+    parameters = {name: p.detach() for name, p in rule.named_parameters()}
+
+    def objective(parameters, x, y):
+        return torch.func.functional_call(rule, parameters, (x[None], y[None]))
+
+    each = torch.vmap(torch.func.grad(objective), (None, 0, 0))(parameters, x, y)
+    for i in range(len(x)):
+        alone = torch.func.grad(objective)(parameters, x[i], y[i])
+        for name in parameters:
+            torch.testing.assert_close(each[name][i], alone[name])
