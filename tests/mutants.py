@@ -259,7 +259,7 @@ def survives(mutant: Mutant, tests: Sequence[str], seconds: dict[str, float]) ->
 @click.command()
 @click.argument("paths", nargs=-1, required=True)
 @click.option("--tests", multiple=True, default=("tests",), show_default=True, help="The tests to run.")
-@click.option("--sample", type=int, help="So many mutants, drawn at random; all by default.")
+@click.option("--sample", type=int, help="So many mutants, drawn at random; all by default, in random order.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--jobs", type=int, default=2, show_default=True, help="Processes.")
 @click.option("--folder", type=click.Path(path_type=Path), default=Path(".mutants"), show_default=True)
@@ -285,8 +285,7 @@ def main(
         file for path in paths for file in ([ROOT / path] if path.endswith(".py") else _files(ROOT / path))
     ]
     found = [mutant for file in files for mutant in mutants(file)]
-    if sample is not None and sample < len(found):
-        found = [found[i] for i in sorted(np.random.default_rng(seed).permutation(len(found))[:sample])]
+    found = [found[i] for i in np.random.default_rng(seed).permutation(len(found))[:sample]]
     journal = folder / "results.jsonl"
     rows = [json.loads(line) for line in journal.read_text().splitlines()] if journal.is_file() else []
     done = {Mutant(**row["mutant"]): row["survives"] for row in rows}
@@ -309,7 +308,7 @@ def main(
             done[mutant] = alive
             file.write(json.dumps({"mutant": asdict(mutant), "survives": alive}) + "\n")
             file.flush()
-    alive = [mutant for mutant in found if done[mutant]]
+    alive = sorted((mutant for mutant in found if done[mutant]), key=lambda m: (m.path, m.start))
     for mutant in alive:
         text = (ROOT / mutant.path).read_text("utf-8")
         line = text.splitlines()[mutant.line - 1].strip()

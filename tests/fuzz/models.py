@@ -138,7 +138,9 @@ def _change_weights(g: np.random.Generator, facts: Any, tensors: dict[str, Tenso
         lambda: tensors.update({name: tensor.flatten()[:-1].clone()}),
         lambda: tensors.update({name: tensor.flatten()[:0].clone()}),
         lambda: tensor.fill_(float(g.choice(_FLOATS))) if tensor.is_floating_point() else tensor.fill_(-1),
-        lambda: tensor.mul_(1e30) if tensor.is_floating_point() else tensor.fill_(torch.iinfo(tensor.dtype).max),
+        lambda: (
+            tensor.mul_(1e30) if tensor.is_floating_point() else tensor.fill_(torch.iinfo(tensor.dtype).max)
+        ),
     ]
     changes[int(g.integers(len(changes)))]()
 
