@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,9 @@ from torch import Tensor, nn
 Scores = Callable[[Tensor], Tensor]
 """Windows (N, C, T) -> scores (N, K): a network, or `Rule.predict` of a rule with its own readout."""
 
-_POOLS = (nn.MaxPool1d, nn.AvgPool1d)
+_CONVOLUTIONS: dict[type[nn.Module], Callable[..., Tensor]] = {nn.Conv1d: F.conv1d, nn.Conv2d: F.conv2d}
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+_POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d)
 _POINTWISE = (nn.Identity, nn.Dropout, nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid)
 
 
@@ -46,8 +49,8 @@ def occluded_scores(
         whole.append(layer.run(whole[-1]))
     width = min(size, x.shape[2])
     places = [min(start, x.shape[2] - width) for start in starts]
-    steps = _plan(head, places, width, [full.shape[2] for full in whole])
-    largest = max(step.length * full.shape[1] for step, full in zip(steps, whole, strict=True))
+    steps = _plan(head, places, width, [full.shape[-1] for full in whole])
+    largest = max(step.length * full[0, ..., 0].numel() for step, full in zip(steps, whole, strict=True))
     at_once = max(1, batch * x[0].numel() // (largest * len(x)))
     for some in torch.arange(len(starts)).split(at_once):
         chosen = some.tolist()
@@ -86,13 +89,13 @@ class _Step:
     length: int
 
     def surround(self, part: Tensor, full: Tensor, chosen: Sequence[int]) -> Tensor:
-        """Return what the layer needs: stretches (M, N, C, t) within the whole windows (N, C, T)."""
-        out = part.new_empty(*part.shape[:3], self.length)
+        """Return what the layer needs: stretches (M, N, ..., t) within the whole windows (N, ..., T)."""
+        out = part.new_empty(*part.shape[:-1], self.length)
         for i, stretch, needed in zip(chosen, part, out, strict=True):
             shift = self.at[i] - self.first[i]
             needed.copy_(full[..., self.first[i] : self.first[i] + self.length])
             inside = slice(max(0, -shift), max(0, self.length - shift))
-            needed[..., max(0, shift) : shift + part.shape[3]] = stretch[..., inside]
+            needed[..., max(0, shift) : shift + part.shape[-1]] = stretch[..., inside]
         return out
 
 
@@ -142,31 +145,40 @@ def _chain(first: Scores, then: Scores) -> Scores:
 
 
 def _is_pointwise(module: nn.Module) -> bool:
-    batch_norm = type(module) is nn.BatchNorm1d and module.running_mean is not None
+    batch_norm = type(module) in _NORMS and module.running_mean is not None
     return (batch_norm or type(module) in _POINTWISE) and not _has_hooks(module)
 
 
-def _local(module: nn.Module) -> _Layer | None:
+def _local(module: Any) -> _Layer | None:
     """Return a convolution or pooling over time as `_Layer`, None if the module is something else."""
     if _has_hooks(module):
         return None
-    if type(module) is nn.Conv1d and module.padding_mode == "zeros" and not isinstance(module.padding, str):
-        (kernel,), (dilation,), (padding,) = module.kernel_size, module.dilation, module.padding
-        convolve = partial(
-            F.conv1d,
-            weight=module.weight,
-            bias=module.bias,
-            stride=module.stride,
-            dilation=module.dilation,
-            groups=module.groups,
-        )
-        return _Layer(convolve, dilation * (kernel - 1) + 1, module.stride[0], padding)
-    if isinstance(module, nn.MaxPool1d | nn.AvgPool1d) and type(module) in _POOLS and not module.ceil_mode:
-        padding, dilation = _one(module.padding), _one(getattr(module, "dilation", 1))
+    if isinstance(module, nn.Unflatten):
+        return _Layer(module) if module.dim == 1 else None
+    if type(module) in _CONVOLUTIONS:
+        return _convolution(module)
+    if type(module) in _POOLS and not module.ceil_mode:
+        padding, dilation = _last(module.padding), _last(getattr(module, "dilation", 1))
         if (padding, dilation) == (0, 1):
-            return _Layer(module, _one(module.kernel_size), _one(module.stride))
+            return _Layer(module, _last(module.kernel_size), _last(module.stride))
     return None
 
 
-def _one(value: int | tuple[int, ...]) -> int:
-    return value if isinstance(value, int) else value[0]
+def _convolution(module: Any) -> _Layer | None:
+    if module.padding_mode != "zeros" or isinstance(module.padding, str):
+        return None
+    convolve = partial(
+        _CONVOLUTIONS[type(module)],
+        weight=module.weight,
+        bias=module.bias,
+        stride=module.stride,
+        padding=(*module.padding[:-1], 0),
+        dilation=module.dilation,
+        groups=module.groups,
+    )
+    extent = module.dilation[-1] * (module.kernel_size[-1] - 1) + 1
+    return _Layer(convolve, extent, module.stride[-1], module.padding[-1])
+
+
+def _last(value: int | tuple[int, ...]) -> int:
+    return value if isinstance(value, int) else value[-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import torch
 from torch import nn
 
 from eeg.models.registry import register_model
@@ -12,9 +13,9 @@ MIN_TIMES = 64
 """Samples that three poolings by four need."""
 
 
-def _conv(inputs: int, outputs: int, pool: bool) -> nn.Sequential:
-    layers = [nn.Conv1d(inputs, outputs, 3, padding=1), nn.BatchNorm1d(outputs), nn.ReLU()]
-    return nn.Sequential(*layers, nn.MaxPool1d(4)) if pool else nn.Sequential(*layers)
+def _conv(inputs: int, outputs: int, pool: bool) -> list[nn.Module]:
+    layers = [nn.Conv2d(inputs, outputs, (1, 3), padding=(0, 1)), nn.BatchNorm2d(outputs), nn.ReLU()]
+    return [*layers, nn.MaxPool2d((1, 4))] if pool else layers
 
 
 @register_model("tvgg")
@@ -25,6 +26,9 @@ class TVGG(nn.Sequential):
     normalisation and ReLU, with a pooling by four after every second; then a dense layer of 16 with
     dropout 0.5 and the readout, or with ``gap`` the mean over time and the readout.  With 19 channels
     of 2560 samples it has 33,425 parameters, or 12,945 with ``gap``.
+
+    Windows become images of one row, (N, channels, 1, times), with the channels last in memory: PyTorch
+    trains one-dimensional convolutions half as fast.
 
     Parameters
     ----------
@@ -49,14 +53,16 @@ class TVGG(nn.Sequential):
         if n_channels < 1 or n_outputs < 1:
             raise ValueError(f"t-VGG needs channels and outputs, got {n_channels} and {n_outputs}")
         widths = [n_channels, 16, 16, 32, 32, 32, 32]
-        blocks: list[nn.Module] = [_conv(widths[i], widths[i + 1], pool=i % 2 == 1) for i in range(6)]
+        blocks = [_conv(widths[i], widths[i + 1], pool=i % 2 == 1) for i in range(6)]
+        blocks[0].insert(0, nn.Unflatten(1, (n_channels, 1)))
         if gap:
-            blocks.append(nn.Sequential(nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(32, n_outputs)))
+            blocks.append([nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, n_outputs)])
         else:
             flat = 32 * (n_times // 4 // 4 // 4)
-            blocks.append(nn.Sequential(nn.Flatten(), nn.Linear(flat, 16), nn.ReLU(), nn.Dropout(0.5)))
-            blocks.append(nn.Linear(16, n_outputs))
-        super().__init__(*blocks)
+            blocks.append([nn.Flatten(), nn.Linear(flat, 16), nn.ReLU(), nn.Dropout(0.5)])
+            blocks.append([nn.Linear(16, n_outputs)])
+        super().__init__(*(nn.Sequential(*layers) for layers in blocks))
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
     def last_convolution(self) -> nn.Module:

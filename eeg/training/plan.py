@@ -100,7 +100,7 @@ def recipe(plan: Plan) -> Recipe:
     standard = recommended(plan.rule)
     learn = standard.learn
     if find_rule(plan.rule).supervised and find_rule(plan.rule).one_logit:
-        adam = partial(AdamW, lr=5e-3, weight_decay=0.05)
+        adam = partial(AdamW, lr=5e-3, weight_decay=0.05, fused=True)
         mode = LABEL_MODES[plan.labels]
         learn = Phase(adam, mode.epochs, 64, schedule=one_cycle, least_steps=mode.steps)
     if plan.epochs is not None:
@@ -110,7 +110,7 @@ def recipe(plan: Plan) -> Recipe:
 
 def last_phase(plan: Plan) -> Phase:
     """Return the schedule of the bag training that follows pseudo-labels: a smaller rate, few steps."""
-    adam = partial(AdamW, lr=1e-3, weight_decay=0.05)
+    adam = partial(AdamW, lr=1e-3, weight_decay=0.05, fused=True)
     return Phase(adam, plan.epochs or 1, schedule=one_cycle, least_steps=0 if plan.epochs else 400)
 
 

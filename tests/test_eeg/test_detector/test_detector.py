@@ -220,7 +220,7 @@ DAMAGED: list[tuple[str, object, str]] = [
     (
         "preprocessing.channels",
         list(TEN_TWENTY[:5]),
-        r"weights '0\.0\.weight': .*\(16, 19, 3\), expected .*5",
+        r"weights '0\.1\.weight': .*\(16, 19, 1, 3\), expected .*5",
     ),
     *(("preprocessing.sfreq", value, "preprocessing") for value in (-1.0, 0, math.nan, math.inf, 1e9)),
     *(("preprocessing.low", value, "preprocessing") for value in (-1.0, 0, math.nan, 64.0)),
@@ -323,16 +323,16 @@ def test_weights_that_do_not_fit_the_settings_are_refused_before_memory_is_taken
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (lambda t: t.pop("0.0.bias"), r"weights '0\.0\.bias': none, expected torch.float32 of shape \(16,\)"),
+        (lambda t: t.pop("0.1.bias"), r"weights '0\.1\.bias': none, expected torch.float32 of shape \(16,\)"),
         (
             lambda t: t.update(more=torch.zeros(2)),
             r"weights 'more': torch.float32 of shape \(2,\), expected none",
         ),
         (
-            lambda t: t.update({"0.0.bias": torch.zeros(16).double()}),
+            lambda t: t.update({"0.1.bias": torch.zeros(16).double()}),
             r"torch.float64 of shape \(16,\), expected",
         ),
-        (lambda t: t["0.0.bias"].fill_(math.nan), r"0\.0\.bias: expected finite values"),
+        (lambda t: t["0.1.bias"].fill_(math.nan), r"0\.1\.bias: expected finite values"),
         (lambda t: t["5.1.running_var"].fill_(math.inf), r"5\.1\.running_var: expected finite values"),
         (
             lambda t: t.update({"prototypes.control": torch.zeros(2, 19, 256)}),

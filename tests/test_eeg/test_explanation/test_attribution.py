@@ -117,7 +117,7 @@ def test_grad_cam_of_a_gap_head_is_its_readout_applied_to_the_activations(detect
     handle = network.last_convolution.register_forward_hook(lambda m, i, out: seen.append(out.detach()))
     network(x)
     handle.remove()
-    cells = torch.einsum("k,nkt->nt", network[-1][-1].weight[0].detach(), seen[0]).numpy() / 16 / 16
+    cells = torch.einsum("k,nkrt->nt", network[-1][-1].weight[0].detach(), seen[0]).numpy() / 16 / 16
     expected = [np.interp(np.arange(256), 16 * np.arange(16) + 7.5, row) for row in cells]
     np.testing.assert_allclose(evidence(network, x, "grad-cam", ALL)[:, 0], expected, atol=1e-6)
 
@@ -222,7 +222,7 @@ def test_deeplift_is_right_behind_relu_and_max_pooling_where_captum_is_not() -> 
         torch.manual_seed(0)
         network = build_model("tvgg-gap", 19, 256).eval()
         for layer in network.modules():
-            if isinstance(layer, nn.BatchNorm1d):
+            if isinstance(layer, nn.BatchNorm2d):
                 nn.init.normal_(layer.bias)
     x = normal(8, 19, 256)
     difference = (network(x) - network(torch.zeros_like(x)))[:, 0].detach()

@@ -25,25 +25,43 @@ def plain(scores: nn.Module, x: Tensor, baseline: Tensor, starts: list[int], siz
 
 @st.composite
 def networks(draw: st.DrawFn) -> nn.Module:
-    """A chain of local layers, with a readout behind it or a layer that is not local in between."""
-    layers: list[nn.Module] = []
-    channels, length = CHANNELS, TIMES
+    """A chain of local layers, with a readout behind it or a layer that is not local in between.
+
+    Windows stay sequences, or become images of one row or of one row per channel.
+    """
+    shape = draw(st.sampled_from([None, (CHANNELS, 1), (1, CHANNELS)]))
+    layers: list[nn.Module] = [nn.Unflatten(1, shape)] if shape else []
+    convolve, norms = (nn.Conv2d, nn.BatchNorm2d) if shape else (nn.Conv1d, nn.BatchNorm1d)
+    maximum, mean = (nn.MaxPool2d, nn.AvgPool2d) if shape else (nn.MaxPool1d, nn.AvgPool1d)
+    channels, rows, length = (*shape, TIMES) if shape else (CHANNELS, 1, TIMES)
+
+    def over_time(value: int, others: int) -> int | tuple[int, int]:
+        return (others, value) if shape else value
+
     for _ in range(draw(st.integers(0, 4))):
         kernel, stride = draw(st.integers(1, 4)), draw(st.integers(1, 4))
         kind = draw(st.sampled_from(["convolution", "maximum", "mean"]))
         if length < 14:
             break
         if kind == "convolution":
-            padding, dilation = draw(st.integers(0, 3)), draw(st.integers(1, 3))
-            layer: nn.Module = nn.Conv1d(channels, 4, kernel, stride, padding, dilation)
-            channels, extent = 4, dilation * (kernel - 1) + 1
+            padding, dilation, height = (draw(st.integers(low, 3)) for low in (0, 1, 1))
+            height, margin = min(height, rows), draw(st.integers(0, 1))
+            layer: nn.Module = convolve(
+                channels,
+                4,
+                over_time(kernel, height),
+                over_time(stride, 1),
+                over_time(padding, margin),
+                over_time(dilation, 1),
+            )
+            channels, extent, rows = 4, dilation * (kernel - 1) + 1, rows + 2 * margin - height + 1
         else:
-            layer = nn.MaxPool1d(kernel, stride) if kind == "maximum" else nn.AvgPool1d(kernel, stride)
+            layer = (maximum if kind == "maximum" else mean)(over_time(kernel, 1), over_time(stride, 1))
             padding, extent = 0, kernel
         length = (length + 2 * padding - extent) // stride + 1
-        norm = nn.BatchNorm1d(channels)
+        norm = norms(channels)
         norm.running_mean = torch.randn(channels)
-        more = [norm, nn.ReLU(inplace=True), nn.ELU(inplace=True), nn.Dropout(), nn.Softmax(2)]
+        more = [norm, nn.ReLU(inplace=True), nn.ELU(inplace=True), nn.Dropout(), nn.Softmax(-1)]
         layers += [layer, *draw(st.lists(st.sampled_from(more), max_size=2, unique=True))]
     return nn.Sequential(nn.Sequential(*layers), nn.Flatten(), nn.LazyLinear(2))
 

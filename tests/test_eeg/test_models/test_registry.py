@@ -105,7 +105,7 @@ def test_grad_cam_has_cells_of_sixteen_samples(gap: bool) -> None:
     seen: list[torch.Tensor] = []
     network.last_convolution.register_forward_hook(lambda m, i, out: seen.append(out))
     network(torch.zeros(1, 3, 640))
-    assert seen[0].shape == (1, 32, 640 // 16)
+    assert seen[0].shape == (1, 32, 1, 640 // 16)
 
 
 def test_gap_is_invariant_to_shifts_in_time() -> None:

@@ -309,7 +309,7 @@ def test_fine_tuning_begins_where_the_rule_without_labels_ends(
     pairs = zip(network.parameters(), seen["weights"][0].parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)  # at the rate 0 fine-tuning adds nothing
     fresh = fit.fit_network(replace(plan, rule="backprop", finetune=False), data)
-    assert not torch.equal(network[0][0].weight, fresh[0][0].weight)  # type: ignore[index]
+    assert not torch.equal(network[0][1].weight, fresh[0][1].weight)  # type: ignore[index]
 
 
 def test_recordings_without_a_diagnosis_are_for_pre_training_only(monkeypatch: pytest.MonkeyPatch) -> None:
