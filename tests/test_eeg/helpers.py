@@ -123,7 +123,7 @@ def write_model(path: Path, facts: object, tensors: dict[str, Tensor]) -> None:
 
 
 def content_digest(facts: object, tensors: dict[str, Tensor]) -> str:
-    """Return the digest that format 4 requires, written out."""
+    """Return the digest that the format requires, written out."""
     values = hashlib.sha256()
     for name in sorted(tensors):
         values.update(f"{tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
