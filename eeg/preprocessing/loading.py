@@ -20,7 +20,7 @@ from eeg.io.intervals import complement, overlaps
 from eeg.io.reader import read_recording, recording_file
 from eeg.preprocessing import cache
 from eeg.preprocessing.interpolation import missing_channels
-from eeg.preprocessing.pipeline import Preprocessing, check_duration, clean, kernel, scale
+from eeg.preprocessing.pipeline import Preprocessing, clean, kernel, scale
 from eeg.preprocessing.quality import EXCLUDED, MIN_CLEAN_FRACTION, Policy, Quality, examine, mark_bad
 from eeg.preprocessing.recording import Recording
 from eeg.preprocessing.windows import _LEFT_OUT, Windows, cut_windows
@@ -120,7 +120,6 @@ def prepare(
 
 
 def _prepare_signal(recording: Recording, settings: Preprocessing, table: Path | None) -> _Signal:
-    check_duration(recording, settings)
     source, recording = recording.raw, recording.slowed(settings.working_rate)
     reach = kernel(recording.raw, settings)
     quality = examine(recording.without_short(reach), settings.channels)

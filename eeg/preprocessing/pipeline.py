@@ -186,7 +186,7 @@ def clean(recording: Recording, settings: Preprocessing) -> mne.io.BaseRaw:
         too slowly for the band.
     """
     raw = recording.raw
-    check_duration(recording, settings)
+    _check_duration(recording, settings)
     inputs = _unit_inputs(raw, settings)  # missing channels are reported before bad ones
     filtered = recording.without_short(kernel(raw, settings))
     _check_signal(filtered, settings)
@@ -350,7 +350,7 @@ def kernel(raw: mne.io.BaseRaw, settings: Preprocessing) -> float:
     return _KERNEL / min(below, transition, np.inf if settings.notch is None else _NOTCH_TRANSITION)
 
 
-def check_duration(recording: Recording, settings: Preprocessing) -> None:
+def _check_duration(recording: Recording, settings: Preprocessing) -> None:
     """Refuse a recording without a stretch as long as the longest filter kernel."""
     needed, found = kernel(recording.raw, settings), recording.longest
     if found < needed:

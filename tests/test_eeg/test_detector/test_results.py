@@ -6,7 +6,7 @@ import pytest
 
 from eeg.detector.conformal import Answers, Rates
 from eeg.detector.provenance import Provenance
-from eeg.detector.results import STRONG, Estimate, Finding, Matched
+from eeg.detector.results import LEVELS, STRONG, Audit, Estimate, Finding, Matched, Results
 
 
 def estimate(value: float) -> Estimate:
@@ -45,3 +45,18 @@ RATES = Rates(0.5, 0.25, 0.25)
 def test_figures_that_cannot_be_are_refused(make: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def results(permutation_p: float) -> Results:
+    levels = {level: {"roc_auc": estimate(0.5)} for level in LEVELS}
+    audit = Audit((), (), ())
+    return Results(4, 2, levels, permutation_p, {}, Answers(0.1, 4, RATES, RATES), (1.0,), (0.5,), audit)
+
+
+@pytest.mark.parametrize("p", [0.0, 1.0])
+def test_a_probability_reaches_from_0_to_1(p: float) -> None:
+    assert results(p).permutation_p == p
+    assert Finding("age", estimate(0.5), p).p == p
+    for beyond in (p - 1.5, p + 1.5):
+        with pytest.raises(ValueError, match="permutation_p: expected a number from 0 to 1"):
+            results(beyond)

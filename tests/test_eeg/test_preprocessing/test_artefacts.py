@@ -73,6 +73,9 @@ def test_whole_steps_of_a_recorder_that_add_up_to_the_limit_are_beyond_it(
     assert len(find_artefacts(row.astype(dtype), RATE)) == 1
     row[20 * RATE] -= 2e-6
     assert find_artefacts(row.astype(dtype), RATE) == []
+    alone = np.zeros(40 * RATE)
+    alone[20 * RATE] = 1e-3
+    assert len(find_artefacts(alone.astype(dtype), RATE)) == 1
 
 
 def test_a_recording_without_artefacts_is_not_changed(volts: np.ndarray) -> None:
@@ -211,6 +214,17 @@ def test_decimation_keeps_time_gaps_and_values() -> None:
         inner = slice(start + 50, stop - 50)
         np.testing.assert_allclose(slow.raw.get_data()[:, inner], volts[:, ::8][:, inner], atol=1e-7)
     assert Recording.scan(raw).slowed(5000.0).raw is raw
+
+
+def test_signals_are_above_their_first_value_and_above_0_where_that_is_not_finite() -> None:
+    volts = 0.3 + 1e-5 * np.random.default_rng(0).standard_normal((3, 20 * RATE))
+    volts[1] -= 0.3
+    volts[1, 5 * RATE] = np.nan
+    scanned = Recording.scan(mne.io.RawArray(volts, mne.create_info(["a", "b", "c"], RATE, "eeg")))
+    found, level = scanned.signals(["c", "b"], 5 * RATE, 7 * RATE)
+    part = volts[[2, 1], 5 * RATE : 7 * RATE]
+    np.testing.assert_array_equal(level, [part[0, 0], 0])
+    np.testing.assert_array_equal(found, (part - level[:, None]).astype(np.float32))
 
 
 def test_decimation_in_blocks_is_seamless(monkeypatch: pytest.MonkeyPatch) -> None:

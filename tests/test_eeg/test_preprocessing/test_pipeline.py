@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 from eeg.io.electrodes import TEN_TWENTY, ear
 from eeg.io.reader import read_recording
 from eeg.preprocessing.line_frequency import parse_line_frequency
-from eeg.preprocessing.pipeline import Preprocessing, _mixed, cleaned_signals
+from eeg.preprocessing.pipeline import Preprocessing, _mixed, cleaned_signals, kernel
 from eeg.preprocessing.reference import rereference
 from tests.helpers import ROOT
 from tests.test_eeg.helpers import clean_raw, prepare_raw, windows_from
@@ -233,6 +233,15 @@ def test_shorter_than_the_filter(wanted: Preprocessing) -> None:
     if wanted.notch is not None:
         mne.filter.notch_filter(volts, 256, [wanted.notch], verbose="warning")
     assert np.isfinite(prepare_raw(recording(volts, FOUR, 256), wanted)).all()
+
+
+@pytest.mark.parametrize("low", [0.1, 0.5, 2.0, 5.0, 12.0])
+@pytest.mark.parametrize("sfreq", [256, 500])
+def test_the_kernel_is_as_long_as_that_of_mne(low: float, sfreq: int) -> None:
+    raw = recording(noise(20, sfreq), FOUR, sfreq)
+    response = mne.filter.create_filter(None, sfreq, low, 45, h_trans_bandwidth=5, verbose="error")
+    found = kernel(raw, Preprocessing(FOUR, low=low))
+    assert found * sfreq == pytest.approx(len(response), abs=2)  # an odd number of samples
 
 
 def test_sampled_too_slowly() -> None:
