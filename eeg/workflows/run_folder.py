@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ def open_run_folder(out: Path, resume: bool, record: Mapping[str, Any], corpus: 
     Parameters
     ----------
     out
-        The folder; created if it does not exist.
+        The folder; created if it does not exist, and removed if nothing has been written to it.
     resume
         Accept a folder with the same training.
     record
@@ -58,18 +58,24 @@ def open_run_folder(out: Path, resume: bool, record: Mapping[str, Any], corpus: 
     DataError
         If it belongs to another training, or another run is writing to it.
     """
-    with alone(make_folder(out)):
-        sweep(out)
-        if resume and started(out):
-            refuse_other(out, record)
-            refuse_changed(out, corpus_digest(corpus))
-        elif started(out):
-            raise SettingsError(
-                f"{out}: not empty; expected a new or empty folder, or --resume to continue its training"
-            )
-        else:
-            refuse_content(out)
-        yield
+    new = not out.exists()
+    try:
+        with alone(make_folder(out)):
+            sweep(out)
+            if resume and started(out):
+                refuse_other(out, record)
+                refuse_changed(out, corpus_digest(corpus))
+            elif started(out):
+                raise SettingsError(
+                    f"{out}: not empty; expected a new or empty folder, or --resume to continue its training"
+                )
+            else:
+                refuse_content(out)
+            yield
+    finally:
+        if new:
+            with suppress(OSError):  # it is not empty
+                out.rmdir()
 
 
 def started(out: Path) -> bool:

@@ -44,6 +44,18 @@ def saved(detector: Detector, tmp_path: Path) -> Path:
     return tmp_path / "model.safetensors"
 
 
+@pytest.mark.parametrize("reference", ["average", "mastoids"])
+def test_ears_are_read_where_they_are_the_reference(
+    reference: str, detector: Detector, tmp_path: Path
+) -> None:
+    names = [*TEN_TWENTY, "A1", "A2"]
+    raw = mne.io.RawArray(np.zeros((21, 256)), mne.create_info(names, 128.0, "eeg"), verbose="error")
+    raw.save(tmp_path / "ears_raw.fif", verbose="error")
+    other = replace(detector, preprocessing=Preprocessing(TEN_TWENTY, reference=reference))  # type: ignore[arg-type]
+    found = other.open(tmp_path / "ears_raw.fif").raw.ch_names
+    assert found == (names if reference == "mastoids" else list(TEN_TWENTY))
+
+
 def test_a_loaded_detector_answers_bit_for_bit_the_same(
     detector: Detector, saved: Path, raw: mne.io.RawArray
 ) -> None:
