@@ -184,6 +184,12 @@ def rewritten(saved: Path, change: object) -> Path:
     return saved
 
 
+def test_code_that_cannot_be_imported_is_no_damage(saved: Path) -> None:
+    path = rewritten(saved, {"model": "no_such_module:net"})
+    with pytest.raises(DataError, match=r"model\.safetensors: cannot import the model 'no_such_module:net'"):
+        load_detector(path, "no_such_module:net")
+
+
 @pytest.mark.parametrize("version", [0, 1, 4, 6, None])
 def test_another_format_is_refused(saved: Path, version: object) -> None:
     with pytest.raises(DataError, match=rf"detector format {version}, this version reads 5; train it again"):
