@@ -163,7 +163,7 @@ def uneven_channels(raw: mne.io.BaseRaw, names: Sequence[str]) -> list[str]:
 
 def _deviation(volts: np.ndarray, rate: float) -> tuple[np.ndarray, float]:
     """Return the distance of each sample from the level (T,), V, and the robust scale, V."""
-    second = min(max(round(rate), 1), len(volts))
+    second = min(round(rate), len(volts))
     pieces = volts[: len(volts) // second * second].reshape(-1, second)
     medians = np.median(pieces, axis=1)
     scale = 1.4826 * float(np.median(np.abs(pieces - medians[:, None])))

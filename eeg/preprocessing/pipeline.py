@@ -218,10 +218,7 @@ def _unit_inputs(raw: mne.io.BaseRaw, settings: Preprocessing) -> mne.io.BaseRaw
 
     Both are linear, so that the first samples, (inputs, C), are the weights of the recording's channels.
     """
-    channels = len(raw.ch_names)
-    units = mne.io.RawArray(
-        np.eye(channels, max(channels, round(raw.info["sfreq"]))), raw.info, verbose="error"
-    )
+    units = mne.io.RawArray(np.eye(len(raw.ch_names)), raw.info, verbose="error")
     units.filenames = raw.filenames
     return rereference(
         complete_channels(units, settings.channels), settings.reference, _ears(units, settings)

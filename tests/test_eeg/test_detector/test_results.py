@@ -47,10 +47,12 @@ def test_figures_that_cannot_be_are_refused(make: Callable[[], object], message:
         make()
 
 
-def results(permutation_p: float) -> Results:
+def results(permutation_p: float, epilepsy: int = 2) -> Results:
     levels = {level: {"roc_auc": estimate(0.5)} for level in LEVELS}
     audit = Audit((), (), ())
-    return Results(4, 2, levels, permutation_p, {}, Answers(0.1, 4, RATES, RATES), (1.0,), (0.5,), audit)
+    return Results(
+        4, epilepsy, levels, permutation_p, {}, Answers(0.1, 4, RATES, RATES), (1.0,), (0.5,), audit
+    )
 
 
 @pytest.mark.parametrize("p", [0.0, 1.0])
@@ -60,3 +62,11 @@ def test_a_probability_reaches_from_0_to_1(p: float) -> None:
     for beyond in (p - 1.5, p + 1.5):
         with pytest.raises(ValueError, match="permutation_p: expected a number from 0 to 1"):
             results(beyond)
+
+
+@pytest.mark.parametrize("epilepsy", [0, 4])
+def test_all_subjects_may_be_of_one_group(epilepsy: int) -> None:
+    assert results(0.5, epilepsy).epilepsy == epilepsy
+    for beyond in (-1, 5):
+        with pytest.raises(ValueError, match="epilepsy: expected a number of the subjects"):
+            results(0.5, beyond)

@@ -13,7 +13,6 @@ from eeg.io.edf_header import read_edf_header
 from eeg.io.electrodes import TEN_TWENTY, contacts, electrodes, reference
 from eeg.io.notes import notes_from
 from eeg.io.reader import read_header, read_recording, read_with_header
-from eeg.preprocessing.recording import open_recording
 from tests.test_eeg.recordings import write_edf, write_fif
 from tests.test_eeg.test_io.small_files import (
     FOUR,
@@ -278,19 +277,6 @@ def test_impedances_of_ant_within_a_recording_are_joints(
     assert len(read_recording(tmp_path / "a.cnt").annotations) == 2
     raw.set_annotations(mne.Annotations([0, 7, SECONDS - 0.01], 0, "impedance"))
     assert refusal(tmp_path / "a.cnt") == "joined from pieces, such as at 7.0 s; split it there"
-
-
-def test_damage_among_the_signals_is_one_line(tmp_path: Path) -> None:
-    """A buffer of a FIF whose type is another one is read without fault until its samples are."""
-    path = write_fif(tmp_path / "a_raw.fif", 1e-6 * noise(200), FOUR)
-    raw = mne.io.read_raw(path, verbose="error")
-    entry = raw._raw_extras[0]["ent"][-1]
-    content = bytearray(path.read_bytes())
-    content[entry.pos + 4 : entry.pos + 8] = (99).to_bytes(4, "big")
-    path.write_bytes(content)
-    for open_it in (read_recording, open_recording):
-        with pytest.raises(DataError, match=r"a_raw\.fif: .*damaged"):
-            open_it(path)
 
 
 def test_a_marker_file_that_is_missing(tmp_path: Path) -> None:

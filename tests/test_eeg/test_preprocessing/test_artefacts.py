@@ -178,6 +178,13 @@ def test_channels_of_an_impossible_unit_do_not_enter_the_average(factor: float, 
         windows_from(recording(struck), SETTINGS, 2.0)
 
 
+@pytest.mark.parametrize(("factor", "uneven"), [(4.8, []), (5.2, [TEN_TWENTY[7]])])
+def test_five_times_the_amplitude_is_the_limit(factor: float, uneven: list[str]) -> None:
+    volts = 2e-5 * np.random.default_rng(0).standard_normal((19, 60 * RATE))
+    volts[7] *= factor
+    assert uneven_channels(recording(volts), list(TEN_TWENTY)) == uneven
+
+
 def test_natural_differences_between_channels_are_not_uneven(volts: np.ndarray) -> None:
     raw = recording(np.geomspace(1 / 3, 3, 19)[:, None] * volts / volts.std(axis=1, keepdims=True) * 2e-5)
     assert uneven_channels(raw, list(TEN_TWENTY)) == []

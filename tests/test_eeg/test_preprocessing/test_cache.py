@@ -116,6 +116,13 @@ def test_names_are_of_content_and_not_of_places(tmp_path: Path) -> None:
     assert hash_content([one], {}) != hash_content([other], {})
 
 
+def test_what_cannot_be_written_whole_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "x.json" / "occupied").mkdir(parents=True)
+    with pytest.raises(DataError):
+        cache.write_cached(tmp_path, "x", np.arange(3), {})
+    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+
+
 @pytest.mark.parametrize(
     "damage",
     ["cut", "emptied", "no facts", "half the facts", "a bit of the data", "another onset", "another entry"],

@@ -289,6 +289,10 @@ def referred(volts: np.ndarray, channels: tuple[str, ...], reference: str) -> mn
     return rereference(recording(volts.copy(), channels, 256), wanted.reference)
 
 
+def test_two_electrodes_make_a_pair() -> None:
+    assert Preprocessing(("Fp1", "F7"), reference="bipolar").inputs == ("Fp1-F7",)
+
+
 def test_the_bipolar_chains_are_differences_of_neighbours() -> None:
     volts = np.random.default_rng(0).standard_normal((19, 256))
     got = referred(volts, TEN_TWENTY, "bipolar")
@@ -397,8 +401,11 @@ def test_weights_are_applied_as_in_a_product_of_matrices() -> None:
         np.testing.assert_allclose(_mixed(volts, weights), weights @ volts, atol=1e-5)
 
 
-def test_what_is_noted_of_a_recording_is_what_mne_notes() -> None:
+@pytest.mark.parametrize(("lowest", "highest"), [(None, None), (0.1, 70.0), (1.0, 30.0)])
+def test_what_is_noted_of_a_recording_is_what_mne_notes(lowest: float | None, highest: float | None) -> None:
     raw = recording(noise(), FOUR, 256)
+    with raw.info._unlock():  # as of a recorder that filters
+        raw.info["highpass"], raw.info["lowpass"] = lowest, highest
     expected = raw.copy().filter(0.5, 45, verbose="error").resample(128, verbose="error").info
     got = clean_raw(raw, Preprocessing(FOUR)).info
     assert [got[name] for name in ("sfreq", "highpass", "lowpass")] == [
