@@ -1,3 +1,5 @@
+"""Recordings, diagnoses and events of a folder in BIDS layout, and what is reported of a faulty one."""
+
 import json
 import math
 import subprocess
@@ -11,11 +13,10 @@ import numpy as np
 import pytest
 from mne_bids import BIDSPath, get_bids_path_from_fname, read_raw_bids, write_raw_bids
 
-from eeg.datasets import Entry, open_corpus, read_events, read_seizures
+from eeg.datasets import open_corpus, read_events, read_seizures
 from eeg.datasets.splits import diagnosed
 from eeg.io.reader import read_recording
 from eeg.workflows.inspect import inspect_corpus
-from tests.test_eeg.recordings import DATA, needs_data
 from trainers.errors import DataError
 
 EVENTS = "onset\tduration\ttrial_type\tchannel\n"
@@ -236,9 +237,6 @@ def test_the_text_of_an_event_is_where_mne_bids_looks_for_it(tmp_path: Path) -> 
     assert [values.tolist() for values in read_seizures(path)] == [[5], [3]]
 
 
-# --- bad input
-
-
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -413,25 +411,6 @@ def test_annotations_that_are_not_fetched_are_not_taken_for_none(tmp_path: Path)
         open_corpus(root)
 
 
-# --- paths that leave the corpus
-
-
-def test_paths_that_leave_the_folder_need_a_flag(tmp_path: Path) -> None:
-    folder = tmp_path / "corpus"
-    folder.mkdir()
-    (tmp_path / "far.edf").touch()
-    (folder / "link.edf").symlink_to(tmp_path / "far.edf")
-    (folder / "inside.edf").symlink_to(folder / "a.edf")
-    for path in ("../far.edf", str(tmp_path / "far.edf"), "link.edf", "../corpus/../far.edf"):
-        table = listing(folder, f"path,subject,label\na.edf,S1,1\n{path},S2,0\n")
-        with pytest.raises(DataError, match=r"1 of 2 recordings \(number 2\).*--outside"):
-            open_corpus(table)
-        assert len(open_corpus(table, outside=True).entries) == 2
-    for path in ("b.edf", "../corpus/b.edf", str(folder / "b.edf"), "inside.edf", "gone.edf"):
-        table = listing(folder, f"path,subject,label\na.edf,S1,1\n{path},S2,0\n")
-        assert len(open_corpus(table).entries) == 2
-
-
 @pytest.mark.parametrize("store", ["c/.git/annex/objects", ".git/modules/c/annex/objects"])
 def test_the_store_of_git_annex_is_not_outside(store: str, tmp_path: Path) -> None:
     root = bids(tmp_path / "c", COHORT)
@@ -466,167 +445,6 @@ def test_no_folder_and_an_unknown_layout(tmp_path: Path) -> None:
         open_corpus(tmp_path / "gone")
     with pytest.raises(DataError, match=r"unknown layout; expected .*participants\.tsv \(BIDS\)"):
         open_corpus(tmp_path)
-
-
-# --- Guinea-Bissau
-
-
-METADATA = "subject.id,Group,Eyes.condition,Remarks,recordedPeriod,startTime\n"
-
-
-def guinea_bissau(root: Path, rows: str, present: tuple[int, ...]) -> Path:
-    (root / "metadata_guineabissau.csv").write_text(METADATA + rows)
-    (root / "EEGs_Guinea-Bissau").mkdir()
-    for number in present:
-        (root / "EEGs_Guinea-Bissau" / f"signal-{number}.csv.gz").touch()
-    return root
-
-
-def test_guinea_bissau_lists_what_is_present(tmp_path: Path) -> None:
-    rows = (
-        '1,Epilepsy,x,"a, b",301,27-05-2020 14:33\n'
-        "2,Epilepsy,x,NA,1,27-05-2020 15:00\n"
-        "5,Control,x,NA,302,23-05-2020 19:09\n"
-    )
-    corpus = open_corpus(guinea_bissau(tmp_path, rows, present=(1, 5)))
-    assert [(e.subject, e.label, e.events) for e in corpus.entries] == [("1", 1, None), ("5", 0, None)]
-    assert corpus.entries[0].recorded == datetime(2020, 5, 27, 14, 33)
-    assert not corpus.simulated
-
-
-def test_guinea_bissau_reports_what_is_not_there(tmp_path: Path) -> None:
-    rows = "".join(f"{i},Control,x,NA,1,27-05-2020 15:00\n" for i in (1, 2, 5))
-    (problem,) = open_corpus(guinea_bissau(tmp_path, rows, present=(2,))).problems
-    assert "row(s) 2, 4 are not in EEGs_Guinea-Bissau" in problem
-
-
-def test_guinea_bissau_with_another_date(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="startTime of subject 1"):
-        open_corpus(guinea_bissau(tmp_path, "1,Epilepsy,x,NA,301,2020-05-27\n", present=(1,)))
-
-
-def test_guinea_bissau_without_recordings(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no recording"):
-        open_corpus(guinea_bissau(tmp_path, "1,Epilepsy,x,NA,301,27-05-2020 14:33\n", present=()))
-
-
-@needs_data
-def test_guinea_bissau_as_published() -> None:
-    corpus = open_corpus(DATA / "guinea_bissau")
-    assert Counter(entry.label for entry in corpus.entries) == {1: 39, 0: 34}
-    assert len({entry.subject for entry in corpus.entries}) == 73
-    assert all(entry.recorded and entry.path.is_file() for entry in corpus.entries)
-
-
-# --- Bonn
-
-
-def test_bonn_keeps_each_set_together(tmp_path: Path) -> None:
-    for letter, folder in zip("ZONFS", ("Z", "O", "N", "F", "S"), strict=True):
-        (tmp_path / folder).mkdir()
-        for number in range(1, 101):
-            suffix = "TXT" if letter == "N" else "txt"  # as the archives have it
-            (tmp_path / folder / f"{letter}{number:03d}.{suffix}").touch()
-    corpus = open_corpus(tmp_path)
-    counts = Counter((e.subject, e.label, e.montage) for e in corpus.entries)
-    assert counts == {
-        ("Z", 0, "scalp"): 100,
-        ("O", 0, "scalp"): 100,
-        ("N", 1, "intracranial"): 100,
-        ("F", 1, "intracranial"): 100,
-        ("S", 1, "intracranial"): 100,
-    }
-    (tmp_path / "S" / "S007.txt").unlink()
-    with pytest.raises(DataError, match="499 segments"):
-        open_corpus(tmp_path)
-    (tmp_path / "S" / "S008.txt").rename(tmp_path / "S" / "Z008.txt")
-    (tmp_path / "S" / "S101.txt").touch()
-    with pytest.raises(DataError, match="500 segments, 499 of them different"):
-        open_corpus(tmp_path)
-
-
-@needs_data
-def test_bonn_as_published() -> None:
-    corpus = open_corpus(DATA / "bonn")
-    assert Counter(e.label for e in corpus.entries) == {0: 200, 1: 300}
-
-
-# --- anybody's recordings
-
-
-TABLE = "path;subject;label;session;site;date;sex;age\n"
-
-
-def listing(folder: Path, text: str) -> Path:
-    for name in ("a.edf", "b.edf", "c.vhdr"):
-        (folder / name).touch()
-    (folder / "clinic.csv").write_text(text, encoding="utf-8-sig")
-    return folder / "clinic.csv"
-
-
-@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-def test_a_table_of_recordings(delimiter: str, tmp_path: Path) -> None:
-    rows = (
-        "a.edf;S1;Epilepsy;1;north;2020-05-23T14:33;F;34\nb.edf;S1;1;2;north;2020-05-24;f;34.5\n"
-        "c.vhdr;S2;control;;;;;\n"
-    )
-    corpus = open_corpus(listing(tmp_path, (TABLE + rows).replace(";", delimiter)))
-    assert corpus.name == "a table of recordings"
-    first, second, third = corpus.entries
-    assert first == Entry(
-        *(tmp_path / "a.edf", "S1", 1, datetime(2020, 5, 23, 14, 33)),
-        session="1",
-        site="north",
-        sex="F",
-        age=34.0,
-    )
-    assert (second.label, second.recorded, second.age) == (1, datetime(2020, 5, 24), 34.5)
-    assert third == Entry(tmp_path / "c.vhdr", "S2", 0)
-
-
-@pytest.mark.parametrize(
-    ("label", "number"), [("0", 0), ("healthy", 0), (" Epileptic ", 1), ("", None), ("n/a", None)]
-)
-def test_labels_of_a_table(label: str, number: int | None, tmp_path: Path) -> None:
-    table = listing(tmp_path, f"path,subject,label\na.edf,S1,{label}\n")
-    assert open_corpus(table).entries[0].label == number
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("path,subject\na.edf,S1\n", "no column label"),
-        ("path,subject,label\n", "lists no recording"),
-        ("path,subject,label\n,S1,1\n", "row 2: no path"),
-        ("path,subject,label\na.edf,,1\n", "row 2: no subject"),
-        ("path,subject,label\na.edf,S1,1\nb.edf,S2,epilpsy\n", "row 3: unknown label"),
-        ("path,subject,label\na.edf,S1,1\na.edf,S1,1\n", "lists a recording twice"),
-        ("path,subject,label\na.edf,S1,1\n./a.edf,S1,1\n", "lists a recording twice"),
-        ("path,subject,label,label\na.edf,S1,1,0\n", "two columns label"),
-        (
-            "path,subject,label,date\na.edf,S1,1,23.5.2020\n",
-            "row 2: the date is not one; expected YYYY-MM-DD",
-        ),
-        (
-            "path,subject,label,sex\na.edf,S1,1,\nb.edf,S2,1,w\n",
-            "row 3: unknown sex; expected F, M or nothing",
-        ),
-        ("path,subject,label,age\na.edf,S1,1,n/a\nb.edf,S2,1,x\n", "row 3: unknown age; expected years"),
-        ("path,subject,label,age\na.edf,S1,1,-3\n", "row 2: unknown age; expected years"),
-        ("path,subject,label\na\0.edf,S1,1\n", "row 2: a cell contains a NUL character"),
-        ("", "no column"),
-    ],
-)
-def test_malformed_tables(text: str, words: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=words) as caught:
-        open_corpus(listing(tmp_path, text))
-    assert "clinic.csv" in str(caught.value)
-
-
-def test_a_table_in_another_encoding(tmp_path: Path) -> None:
-    (tmp_path / "clinic.csv").write_bytes("path,subject,label\nM\u00fcller.edf,1,1\n".encode("latin-1"))
-    with pytest.raises(DataError, match="not UTF-8; save it as UTF-8"):
-        open_corpus(tmp_path / "clinic.csv")
 
 
 def test_listing_a_corpus_loads_no_heavy_library() -> None:
