@@ -33,7 +33,7 @@ def design(rate: float, low: float | None, high: float | None, **settings: Any) 
     """
     response: np.ndarray = mne.filter.create_filter(None, rate, low, high, verbose="error", **settings)
     if settings.get("phase") == "zero-double":
-        response = np.convolve(response, response[::-1])
+        response = np.convolve(response, response)
     response.flags.writeable = False
     return response
 
