@@ -30,6 +30,8 @@ from tests.test_eeg.helpers import read_model, untrained_detector, write_model
 from trainers.errors import DataError
 from trainers.provenance import from_plain
 
+HALF_IN_DOUBLE = {"control": torch.float32, "epilepsy": torch.float64}
+
 
 @pytest.fixture
 def raw() -> mne.io.RawArray:
@@ -355,6 +357,12 @@ def test_weights_that_do_not_fit_the_settings_are_refused_before_memory_is_taken
         (
             lambda t: t.update({"prototypes.control": torch.zeros(2, 19, 256)}),
             "prototypes: .* of both classes",
+        ),
+        (
+            lambda t: t.update(
+                {f"prototypes.{c}": torch.zeros(2, 19, 256).to(d) for c, d in HALF_IN_DOUBLE.items()}
+            ),
+            "prototypes: .* of both classes, float32",
         ),
     ],
 )

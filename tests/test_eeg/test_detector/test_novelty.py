@@ -45,6 +45,12 @@ def test_a_range_that_none_has_is_refused(limit: float, n: int) -> None:
         Gate({"a": 0.0}, {"a": 1.0}, limit, n)
 
 
+@pytest.mark.parametrize(("centre", "spread"), [({}, {}), ({"a": 0.0}, {"b": 1.0}), ({"a": 0.0}, {})])
+def test_a_range_of_other_statistics_is_refused(centre: dict[str, float], spread: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="expected the same statistics, at least one"):
+        Gate(centre, spread, 1.0, 1)
+
+
 @pytest.mark.parametrize(
     ("band", "frequencies"),
     [

@@ -64,6 +64,13 @@ def test_still_is_where_no_sample_differs_from_the_one_before(steps: list[tuple[
     assert find_still(volts, 50) == expected
 
 
+@pytest.mark.parametrize(("peak", "found"), [(1.85e-3, 0), (2.15e-3, 1)])
+def test_a_noisy_channel_has_a_limit_of_20_standard_deviations(peak: float, found: int) -> None:
+    row = 1e-4 * np.random.default_rng(0).standard_normal(60 * RATE)
+    row[30 * RATE] = peak
+    assert len(find_artefacts(row, RATE)) == found
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_whole_steps_of_a_recorder_that_add_up_to_the_limit_are_beyond_it(
     dtype: type, volts: np.ndarray

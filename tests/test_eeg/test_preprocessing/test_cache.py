@@ -258,5 +258,8 @@ def test_windows_beyond_the_limit_are_mapped_from_files(
     moved = loaded(corpus, None, overflow=tmp_path)
     assert [isinstance(w.data, np.memmap) for w in moved] == [False, True]
     assert same(moved, fresh)
+    assert not any(isinstance(w.data, np.memmap) for w in loaded(corpus, None))
+    cached = [loaded(corpus, tmp_path / "cache", overflow=tmp_path / "missing") for _ in range(2)]
+    assert same(cached[1], fresh)  # already mapped from the cache, so nothing is moved
     with pytest.raises(DataError, match=r"cannot be written .*free space there, or specify --cache"):
         loaded(corpus, None, overflow=tmp_path / "missing")

@@ -51,6 +51,11 @@ def test_the_band_passes_and_the_power_line_does_not(sfreq: float) -> None:
     assert gain(60, sfreq, wanted) < 0.01
 
 
+@pytest.mark.parametrize(("sfreq", "rate"), [(128.0, 1024.0), (256.0, 1024.0), (500.0, 2000.0)])
+def test_a_recording_is_decimated_at_most_to_four_times_the_models_rate(sfreq: float, rate: float) -> None:
+    assert Preprocessing(PAIR, sfreq=sfreq).working_rate == rate
+
+
 def test_what_would_alias_is_gone() -> None:
     assert gain(118, 500, Preprocessing(PAIR)) < 0.001  # 118 Hz would fold to 10 Hz at 128 Hz
 
