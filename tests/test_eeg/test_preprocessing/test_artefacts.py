@@ -64,6 +64,14 @@ def test_still_is_where_no_sample_differs_from_the_one_before(steps: list[tuple[
     assert find_still(volts, 50) == expected
 
 
+@pytest.mark.parametrize("where", [slice(0, 40), slice(-40, None)])
+def test_an_artefact_at_an_end_reaches_it(where: slice, volts: np.ndarray) -> None:
+    row = volts[3].copy()
+    row[where] += 5e-3
+    ((start, stop),) = find_artefacts(row, RATE)
+    assert (start == 0) if where.start == 0 else (stop == len(row))
+
+
 @pytest.mark.parametrize(("peak", "found"), [(1.85e-3, 0), (2.15e-3, 1)])
 def test_a_noisy_channel_has_a_limit_of_20_standard_deviations(peak: float, found: int) -> None:
     row = 1e-4 * np.random.default_rng(0).standard_normal(60 * RATE)

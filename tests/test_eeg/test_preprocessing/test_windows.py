@@ -44,6 +44,8 @@ def test_windows_are_the_signal_in_order(channels: int, total: int, sfreq: float
 def test_too_short_recordings_report_their_length_and_the_minimum() -> None:
     with pytest.raises(DataError, match=r"1\.5 s long; expected at least one window of 2 s"):
         cut_windows(np.zeros((2, 192)), 128, 2.0)
+    with pytest.raises(DataError, match=r"^1\.5 s long"):
+        cut_windows(np.zeros((2, 512)), 128, 2.0, continuous=[(0, 64), (320, 512)])
     with pytest.raises(DataError, match=r"^0 s long; expected at least one window of 2 s"):
         cut_windows(np.zeros((2, 512)), 128, 2.0, continuous=[])
 
