@@ -63,6 +63,7 @@ def test_what_would_alias_is_gone() -> None:
 @pytest.mark.parametrize("sfreq", [250.0, 256.0, 500.0])
 def test_the_paper_keeps_up_to_nyquist_but_for_60_hz_and_its_multiples(sfreq: float) -> None:
     wanted = Preprocessing.paper(PAIR)
+    assert gain(0.6, sfreq, wanted) == pytest.approx(1, abs=0.02)
     assert gain(100, sfreq, wanted) == pytest.approx(1, abs=0.02)
     assert gain(50, sfreq, wanted) == pytest.approx(1, abs=0.02)
     assert gain(60, sfreq, wanted) < 0.01
@@ -266,7 +267,10 @@ def test_the_message_names_the_file(tmp_path: Path) -> None:
         {"channels": ("Cz",)},
         {"channels": ("Cz", "Cz")},
         {"low": 0.0},
+        {"low": 45.0},
         {"low": 50.0},
+        {"notch": 9.9},
+        {"notch": np.inf},
         {"high": 65.0},
         {"high": 63.5},
     ],
@@ -274,6 +278,12 @@ def test_the_message_names_the_file(tmp_path: Path) -> None:
 def test_settings_that_contradict_each_other(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="expected"):
         dataclasses.replace(Preprocessing(FOUR), **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("right", [{"low": 44.9}, {"notch": 10.0}, {"high": 63.0}, {"high": 64.0}])
+def test_settings_at_their_limits(right: dict[str, float]) -> None:
+    found = dataclasses.replace(Preprocessing(FOUR), **right)  # type: ignore[arg-type]
+    assert {name: getattr(found, name) for name in right} == right
 
 
 @needs_data
