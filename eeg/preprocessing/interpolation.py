@@ -21,7 +21,8 @@ def missing_channels(raw: mne.io.BaseRaw, channels: Sequence[str]) -> list[str]:
 def complete_channels(raw: mne.io.BaseRaw, channels: Sequence[str]) -> mne.io.BaseRaw:
     """Return a recording with exactly the given channels, a few missing ones interpolated.
 
-    Interpolation is by spherical splines (Perrin et al. 1989) from all good electrodes.
+    Interpolation is by spherical splines (Perrin et al. 1989) from the others of these channels: further
+    electrodes of the recording, whose signals are not examined, take no part.
 
     Parameters
     ----------
@@ -49,7 +50,8 @@ def complete_channels(raw: mne.io.BaseRaw, channels: Sequence[str]) -> mne.io.Ba
             "(eeg train --channels)"
         )
     if absent:
-        whole = raw.copy().load_data(verbose="error")
+        good = [name for name in channels if name not in absent]
+        whole = raw.copy().pick(good).load_data(verbose="error")
         _interpolate(whole, absent)
     else:
         whole = raw
@@ -59,11 +61,10 @@ def complete_channels(raw: mne.io.BaseRaw, channels: Sequence[str]) -> mne.io.Ba
 
 
 def _interpolate(raw: mne.io.BaseRaw, absent: list[str]) -> None:
-    """Add or replace the channels in place."""
-    new = [name for name in absent if name not in raw.ch_names]
-    if new:  # MNE's only way to add channels of zeros; they are not used as references
-        with mne.use_log_level("error"):
-            mne.add_reference_channels(raw, new, copy=False)
-        raw.set_montage(standard_montage(), verbose="error")
-    raw.info["bads"] = sorted({*raw.info["bads"], *absent})
-    raw.interpolate_bads(reset_bads=True, verbose="error")
+    """Add the channels in place."""
+    with mne.use_log_level("error"):
+        # MNE's only way to add channels of zeros; they are not used as references
+        mne.add_reference_channels(raw, absent, copy=False)
+        raw.set_montage(standard_montage())
+        raw.info["bads"] = absent
+        raw.interpolate_bads(reset_bads=True)

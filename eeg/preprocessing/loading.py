@@ -122,7 +122,7 @@ def prepare(
 def _prepare_signal(recording: Recording, settings: Preprocessing, table: Path | None) -> _Signal:
     source, recording = recording.raw, recording.slowed(settings.working_rate)
     reach = kernel(recording.raw, settings)
-    quality = examine(recording.without_short(reach), settings.channels)
+    quality = examine(recording.without_short(reach), settings.electrodes)
     marked = mark_bad(recording, quality, settings.channels)
     cleaned = clean(marked, settings)
     continuous, annotated = stretches(cleaned), find_seizures(source, table, settings.ictal)

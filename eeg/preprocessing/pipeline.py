@@ -115,6 +115,11 @@ class Preprocessing:
         return max(_WORKING, _MULTIPLE * self.sfreq)
 
     @property
+    def electrodes(self) -> tuple[str, ...]:
+        """The electrodes that may be used: the channels and, where they are the reference, those at the ears."""
+        return (*self.channels, *(EARS if self.reference == "mastoids" else ()))
+
+    @property
     def inputs(self) -> tuple[str, ...]:
         """Channels of the network's input: the electrodes or, bipolar, pairs of them."""
         return input_channels(self.reference, self.channels)
@@ -187,12 +192,12 @@ def clean(recording: Recording, settings: Preprocessing) -> mne.io.BaseRaw:
     """
     raw = recording.raw
     _check_duration(recording, settings)
-    inputs = _unit_inputs(raw, settings)  # missing channels are reported before bad ones
+    inputs = _unit_inputs(raw, settings)
     filtered = recording.without_short(kernel(raw, settings))
-    _check_signal(filtered, settings)
     weights = inputs.get_data()
     used = np.flatnonzero(weights.any(axis=0))
     names, weights = [raw.ch_names[i] for i in used], weights[:, used]
+    _check_signal(filtered, names)
     rate, ratio, (high, transition) = raw.info["sfreq"], _ratio(raw, settings), _upper_edge(raw, settings)
     response = _impulse_response(rate, settings.low, high, transition, settings.notch, kernel(raw, settings))
     out = large_arrays.zeros((len(settings.inputs), round(raw.n_times * ratio) + 1), np.float32)
@@ -357,18 +362,14 @@ def _check_duration(recording: Recording, settings: Preprocessing) -> None:
         )
 
 
-def _check_signal(recording: Recording, settings: Preprocessing) -> None:
-    raw = recording.raw
-    good = [name for name in raw.ch_names if name not in raw.info["bads"]]
-    # Interpolation uses all good channels.
-    names = good if missing_channels(raw, settings.channels) else list(settings.channels)
+def _check_signal(recording: Recording, names: Sequence[str]) -> None:
     low, high = recording.extremes(names)
     faults = {"not finite": ~(np.isfinite(low) & np.isfinite(high)), "flat": high < low + FLAT}
     for fault, found in faults.items():
         if found.any():
             wrong = ", ".join(np.array(names)[found])
             raise DataError(
-                f"{recording_file(raw)}: {fault} signal in {wrong}; expected EEG, leave these channels out"
+                f"{recording_file(recording.raw)}: {fault} signal in {wrong}; expected EEG, leave these channels out"
             )
 
 

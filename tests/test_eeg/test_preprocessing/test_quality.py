@@ -1,6 +1,7 @@
 """Flaws of a recording are simulated, then detected at the simulated place."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -334,6 +335,50 @@ def test_a_channel_that_is_not_finite_is_as_good_as_missing(value: float, where:
     volts[12] = 0  # with which it is one too many
     with pytest.raises(DataError, match=f"not finite signal in {', '.join(lost)};"):
         windows_from(recording(volts), SETTINGS, 2.0)
+
+
+@pytest.mark.parametrize("change", [lambda volts: 50 * volts, lambda volts: np.full_like(volts, np.nan)])
+def test_no_other_electrode_is_interpolated_from(change: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Nobody has examined those that the model does not use."""
+    volts = background(20)
+    model = Preprocessing((*TEN_TWENTY[:9], *TEN_TWENTY[10:]))
+    without = recording(volts).drop_channels([TEN_TWENTY[4], TEN_TWENTY[9]])
+    volts[9] = change(volts[9])
+    beside = recording(volts).drop_channels([TEN_TWENTY[4]])
+    windows, expected = (windows_from(raw, model, 2.0) for raw in (beside, without))
+    np.testing.assert_array_equal(windows.data, expected.data)
+
+
+def with_ears(change: Callable[[np.ndarray], object]) -> mne.io.BaseRaw:
+    volts = np.concatenate([background(40), background(40, seed=1)[:2]])
+    change(volts[19])
+    names = [*TEN_TWENTY, "A1", "A2"]
+    return mne.io.RawArray(volts, mne.create_info(names, RATE, "eeg"), verbose="error")
+
+
+LINKED = Preprocessing(TEN_TWENTY, reference="mastoids")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda ear: ear.fill(0.0),
+        lambda ear: ear[: 25 * RATE].fill(0.0),
+        lambda ear: np.multiply(ear, 50, out=ear),
+    ],
+)
+def test_an_ear_that_is_no_signal_is_no_reference(change: Callable[[np.ndarray], object]) -> None:
+    with pytest.raises(DataError, match="neither A1 and A2 nor M1 and M2 among its good channels"):
+        windows_from(with_ears(change), LINKED, 2.0)
+
+
+def test_an_artefact_at_the_ear_excludes_windows_where_it_is_the_reference() -> None:
+    def strike(ear: np.ndarray) -> None:
+        ear[10 * RATE : 11 * RATE] += 5e-3
+
+    raw = with_ears(strike)
+    assert 10.0 not in windows_from(raw.copy(), LINKED, 2.0).onset
+    assert 10.0 in windows_from(raw, SETTINGS, 2.0).onset
 
 
 def test_a_channel_that_the_model_does_not_use_may_be_anything() -> None:
