@@ -229,7 +229,7 @@ def answers(
         The error rate.
     """
     n = min(c.n for c in calibrations)
-    enough = alpha >= 1 / (n + 1)
+    enough = n >= required_subjects(alpha)
     groups = [c.group(float(s), alpha) if enough else None for s, c in zip(scores, calibrations, strict=True)]
 
     def rates(label: int, right: Group, wrong: Group) -> Rates:

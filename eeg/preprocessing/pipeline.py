@@ -116,7 +116,7 @@ class Preprocessing:
 
     @property
     def electrodes(self) -> tuple[str, ...]:
-        """The electrodes that may be used: the channels and, where they are the reference, those at the ears."""
+        """Electrodes that may be used: the channels and, where they are the reference, those at the ears."""
         return (*self.channels, *(EARS if self.reference == "mastoids" else ()))
 
     @property
@@ -369,7 +369,8 @@ def _check_signal(recording: Recording, names: Sequence[str]) -> None:
         if found.any():
             wrong = ", ".join(np.array(names)[found])
             raise DataError(
-                f"{recording_file(recording.raw)}: {fault} signal in {wrong}; expected EEG, leave these channels out"
+                f"{recording_file(recording.raw)}: {fault} signal in {wrong}; "
+                "expected EEG, leave these channels out"
             )
 
 

@@ -1,6 +1,7 @@
 """Which figures of a model are enough to be interpreted, and which are refused."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -62,6 +63,13 @@ def test_a_probability_reaches_from_0_to_1(p: float) -> None:
     for beyond in (p - 1.5, p + 1.5):
         with pytest.raises(ValueError, match="permutation_p: expected a number from 0 to 1"):
             results(beyond)
+
+
+def test_all_levels_have_figures() -> None:
+    whole = results(0.5)
+    for levels in ({"windows": {}, "subjects": whole.levels["subjects"]}, {**whole.levels, "subjects": {}}):
+        with pytest.raises(ValueError, match="levels: expected windows, recordings, subjects"):
+            replace(whole, levels=levels)
 
 
 @pytest.mark.parametrize("epilepsy", [0, 4])

@@ -72,6 +72,13 @@ def test_an_artefact_at_an_end_reaches_it(where: slice, volts: np.ndarray) -> No
     assert (start == 0) if where.start == 0 else (stop == len(row))
 
 
+def test_a_length_need_not_be_whole_seconds(volts: np.ndarray) -> None:
+    row = volts[3, : -RATE // 3].copy()
+    row[1000] += 5e-3
+    ((start, stop),) = find_artefacts(row, RATE)
+    assert start <= 1000 < stop
+
+
 @pytest.mark.parametrize(("peak", "found"), [(1.85e-3, 0), (2.15e-3, 1)])
 def test_a_noisy_channel_has_a_limit_of_20_standard_deviations(peak: float, found: int) -> None:
     row = 1e-4 * np.random.default_rng(0).standard_normal(60 * RATE)

@@ -113,6 +113,16 @@ def test_line_noise_has_the_simulated_fraction() -> None:
     assert loud == pytest.approx(0.25, abs=0.03)
 
 
+def test_line_noise_of_a_long_recording_is_the_mean_over_its_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    time = np.arange(120 * RATE) / RATE
+    volts = background(120)
+    whole = found(recording(volts + 2e-5 * np.sin(2 * np.pi * 50 * time))).line
+    monkeypatch.setattr(quality, "BLOCK", 40.0)
+    assert found(recording(volts + 2e-5 * np.sin(2 * np.pi * 50 * time))).line == pytest.approx(
+        whole, abs=0.02
+    )
+
+
 def test_the_line_is_unknown_where_the_rate_is_too_low() -> None:
     assert found(recording(background(rate=100), 100)).line is None
 
@@ -409,7 +419,8 @@ def test_windows_with_flat_signal_are_excluded_unless_quality_is_keep() -> None:
 
 def test_too_little_clean_signal() -> None:
     quality = Quality(20, (), (), None, ("flat",), (Flaw("flat", 0, 12.5),))
-    nowhere = Annotated()
+    half, nowhere = replace(quality, flaws=(Flaw("flat", 0, 9.5),)), Annotated()
+    assert unusable_windows(np.arange(0, 20, 2.0), 2.0, half, nowhere)[0].sum() == 5
     with pytest.raises(DataError, match="too little clean signal: 7 of 10 windows touch flat, clipped"):
         unusable_windows(np.arange(0, 20, 2.0), 2.0, quality, nowhere)
     assert not np.any(unusable_windows(np.arange(0, 20, 2.0), 2.0, quality, nowhere, policy="keep"))
