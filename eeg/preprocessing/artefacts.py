@@ -83,8 +83,8 @@ def runs(mask: np.ndarray) -> list[tuple[int, int]]:
     return [*zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)]
 
 
-def remove_artefacts(volts: np.ndarray, rate: float) -> np.ndarray:
-    """Return a channel with straight lines in place of artefacts and of spans of one value.
+def spans_to_bridge(volts: np.ndarray, rate: float) -> list[tuple[int, int]]:
+    """Return the artefacts and the spans of one value of a channel; none if a value is not finite.
 
     Parameters
     ----------
@@ -95,11 +95,11 @@ def remove_artefacts(volts: np.ndarray, rate: float) -> np.ndarray:
 
     Returns
     -------
-    (T,); ``volts`` itself if there is nothing to remove, or a value is not finite.
+    (start, stop) in samples.
     """
     if not np.isfinite(volts).all():
-        return volts
-    return bridge_spans(volts, rate, find_artefacts(volts, rate) + find_still(volts, rate))
+        return []
+    return find_artefacts(volts, rate) + find_still(volts, rate)
 
 
 def bridge_spans(volts: np.ndarray, rate: float, found: Sequence[tuple[int, int]]) -> np.ndarray:

@@ -19,7 +19,7 @@ from eeg.datasets.seizure_words import AUTO
 from eeg.io.electrodes import EARS, scalp_names
 from eeg.io.gaps import GAP, mark_gaps
 from eeg.io.reader import recording_file
-from eeg.preprocessing.artefacts import remove_artefacts
+from eeg.preprocessing.artefacts import bridge_spans, spans_to_bridge
 from eeg.preprocessing.fir import filter_signals
 from eeg.preprocessing.interpolation import complete_channels, missing_channels
 from eeg.preprocessing.recording import BLOCK, Recording, SingleRaw, with_facts_of
@@ -40,6 +40,7 @@ _MULTIPLE = 4  # of the rate afterwards, so that the decimation filter is flat w
 FLAT = 1e-7
 """V: below the resolution of every clinical amplifier."""
 
+_FURTHER = (0.0, 30.0, 300.0)  # s beyond a block: a line over five minutes is nearly level
 _REACH = 1.2  # kernels on either side of a block: half of each of two filters, and the foot of the resampling
 
 
@@ -206,12 +207,13 @@ def clean(recording: Recording, settings: Preprocessing) -> mne.io.BaseRaw:
         at = round(start * ratio)
         gaps += [(end, at)] if end < at else []
         for block in _blocks(stop - start, raw, settings):
-            volts, level = filtered.signals(names, start + block.start, start + block.stop)
-            rows = [remove_artefacts(channel, rate) for channel in volts]
-            changed = filter_signals(_mixed(rows, weights), response, ratio)[:, block.skip :]
+            first, rows, level = _bridged(filtered, names, block, (start, stop), ratio)
+            changed = filter_signals(_mixed(rows, weights), response, ratio)
+            skip = block.out - int((first - start) * ratio)
             end = at + block.out + block.length
             constant = (response.sum() * weights @ level).astype(np.float32)[:, None]
-            np.add(changed[:, : block.length], constant, out=out[:, at + block.out : end])
+            inside = changed[:, skip : skip + block.length]
+            np.add(inside, constant, out=out[:, at + block.out : end])
             large_arrays.release(out)
     whole = _recording(out[:, :end], _new_info(inputs.info, settings.sfreq, (settings.low, high)), raw)
     mark_gaps(whole, gaps)
@@ -250,14 +252,10 @@ def _mixed(volts: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Block:
-    """Samples ``start`` to ``stop`` of a continuous stretch.
-
-    Of the result, ``length`` samples from ``skip`` on are placed at ``out``.
-    """
+    """Samples ``start`` to ``stop`` of a stretch, from which ``length`` samples at ``out`` result."""
 
     start: int
     stop: int
-    skip: int
     length: int
     out: int
 
@@ -273,7 +271,28 @@ def _blocks(samples: int, raw: mne.io.BaseRaw, settings: Preprocessing) -> Itera
     for start, end in zip(starts, [*starts[1:], samples], strict=True):
         before, out = max(start - margin, 0), int(start * ratio)
         until = total if end == samples else int(end * ratio)
-        yield _Block(before, min(end + margin, samples), out - int(before * ratio), until - out, out)
+        yield _Block(before, min(end + margin, samples), until - out, out)
+
+
+def _bridged(
+    recording: Recording, names: Sequence[str], block: _Block, stretch: tuple[int, int], ratio: Fraction
+) -> tuple[int, list[np.ndarray], np.ndarray]:
+    """Return the first sample of a block, its signals with lines in place of artefacts, and their level.
+
+    A line connects the levels before and after an artefact.  Where one reaches an end of the block that is
+    none of the stretch, the signals begin or end further away.
+    """
+    rate, (begin, end) = recording.raw.info["sfreq"], stretch
+    for seconds in _FURTHER:
+        more = ratio.denominator * round(seconds * rate / ratio.denominator)
+        first, last = max(begin + block.start - more, begin), min(begin + block.stop + more, end)
+        volts, level = recording.signals(names, first, last)
+        spans = [spans_to_bridge(channel, rate) for channel in volts]
+        ends = {at for found in spans for span in found for at in span}
+        if not (0 in ends and first > begin) and not (last - first in ends and last < end):
+            break
+    rows = [bridge_spans(channel, rate, found) for channel, found in zip(volts, spans, strict=True)]
+    return first, rows, level
 
 
 def _ratio(raw: mne.io.BaseRaw, settings: Preprocessing) -> Fraction:

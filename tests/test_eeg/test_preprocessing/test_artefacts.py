@@ -11,10 +11,11 @@ from eeg.io.electrodes import TEN_TWENTY
 from eeg.preprocessing.artefacts import (
     ARTEFACT_LIMIT,
     STILL,
+    bridge_spans,
     find_artefacts,
     find_still,
-    remove_artefacts,
     runs,
+    spans_to_bridge,
     uneven_channels,
 )
 from eeg.preprocessing.pipeline import Preprocessing
@@ -84,6 +85,10 @@ def test_a_noisy_channel_has_a_limit_of_20_standard_deviations(peak: float, foun
     row = 1e-4 * np.random.default_rng(0).standard_normal(60 * RATE)
     row[30 * RATE] = peak
     assert len(find_artefacts(row, RATE)) == found
+
+
+def remove_artefacts(volts: np.ndarray, rate: float) -> np.ndarray:
+    return bridge_spans(volts, rate, spans_to_bridge(volts, rate))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -387,6 +387,22 @@ def test_the_seams_between_blocks_do_not_show(wanted: Preprocessing, monkeypatch
     assert np.sqrt(np.mean(apart**2)) < 0.01  # µV
 
 
+@pytest.mark.parametrize("span", [(55, 63), (30, 61), (36, 44), (70, 95)])
+def test_seams_do_not_show_where_a_channel_keeps_one_value(
+    span: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Across the beginning or the end of blocks of 40 s and their margin of 8 s."""
+    volts = np.cumsum(noise(160, 256) / 10, axis=1)
+    first, last = (256 * second for second in span)
+    volts[2, first:last] = volts[2, first]
+    raw = recording(volts, FOUR, 256)
+    whole = clean_raw(raw, Preprocessing(FOUR)).get_data()
+    monkeypatch.setattr("eeg.preprocessing.pipeline.BLOCK", 40.0)
+    blocks = clean_raw(raw, Preprocessing(FOUR)).get_data()
+    inner = slice(8 * 128, -8 * 128)
+    assert np.abs(blocks - whole)[:, inner].max() < 1e-3 * whole.std()
+
+
 @pytest.mark.parametrize("sfreq", [173.61, 250.0, 500.0])
 def test_blocks_keep_time_at_any_rate(sfreq: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sine stays in phase from the first to the last block; no block is shifted by a part of a sample."""
