@@ -256,6 +256,7 @@ DAMAGED: list[tuple[str, object, str]] = [
     ("calibration.conformal.epilepsy.0", "x", r"conformal.epilepsy\[0\]: expected a number"),
     ("calibration.conformal.control.3", math.nan, "expected finite scores"),
     ("gate", [], "gate: expected an object"),
+    ("gate", {"centre": {"a": 0.0}, "spread": {"a": 1.0}, "limit": 1.0, "n": 3}, "gate: expected the stat"),
     ("gate.centre", {}, "centre and spread: expected the same statistics"),
     ("gate.centre.kurtosis", "x", r"gate.centre\['kurtosis'\]: expected a number"),
     ("gate.centre.kurtosis", math.inf, "centre: expected finite numbers"),
