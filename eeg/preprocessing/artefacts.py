@@ -121,7 +121,7 @@ def bridge_spans(volts: np.ndarray, rate: float, found: Sequence[tuple[int, int]
     -------
     (T,); ``volts`` itself if there is nothing to remove.
     """
-    spans = union(found).tolist() if found else []
+    spans = union(found).tolist()
     if not spans or spans == [[0, len(volts)]]:
         return volts
     out, second = volts.copy(), max(round(rate), 1)

@@ -6,6 +6,7 @@ hour.  A spike can look like a blink: by default only what cannot be EEG is excl
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -164,7 +165,7 @@ def examine(recording: Recording, channels: Sequence[str]) -> Quality:
             large = [find_artefacts(channel, rate) for channel in volts]
             flat = [_length(spans) >= _MOSTLY * volts.shape[1] for spans in still]
             partly = [span for spans, dead in zip(still, flat, strict=True) if not dead for span in spans]
-            found = _flaws("flat", union(partly).tolist() if partly else [], rate)
+            found = _flaws("flat", union(partly).tolist(), rate)
             found += find_clipped(volts, rate)
             found += _flaws("artefact", [span for spans in large for span in spans], rate)
             alive = np.flatnonzero(~np.array(flat))
@@ -268,11 +269,9 @@ def _muscle(volts: np.ndarray, rate: float) -> list[Flaw]:
     with np.errstate(divide="ignore", invalid="ignore"):  # not a number where channels are equal
         score = (envelope / deviation[:, None]).sum(axis=0) - (mean / deviation).sum()
     score = filter_signals(score[None] / np.sqrt(len(envelope)), design(rate, None, _MUSCLE_SMOOTH))[0]
-    spans: list[tuple[int, int]] = []
-    for start, stop in runs(score > _MUSCLE_Z):
-        apart = not spans or start - spans[-1][1] >= _MUSCLE_FREE * rate
-        spans = [*spans, (start, stop)] if apart else [*spans[:-1], (spans[-1][0], stop)]
-    return _flaws("muscle", spans, rate)
+    pause = math.ceil(_MUSCLE_FREE * rate) - 1  # samples without muscle that belong to a span
+    joined = union([(start, stop + pause) for start, stop in runs(score > _MUSCLE_Z)])
+    return _flaws("muscle", [(start, stop - pause) for start, stop in joined.tolist()], rate)
 
 
 def _envelope(volts: np.ndarray, rate: float, band: tuple[float, float]) -> tuple[np.ndarray, float]:

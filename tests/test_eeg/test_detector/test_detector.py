@@ -26,6 +26,7 @@ from eeg.io.electrodes import TEN_TWENTY
 from eeg.models.registry import build_model
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.quality import Policy
+from eeg.preprocessing.recording import open_recording
 from tests.test_eeg.helpers import read_model, untrained_detector, write_model
 from trainers.errors import DataError
 from trainers.provenance import from_plain
@@ -56,6 +57,7 @@ def test_ears_are_read_where_they_are_the_reference(
     other = replace(detector, preprocessing=Preprocessing(TEN_TWENTY, reference=reference))  # type: ignore[arg-type]
     found = other.open(tmp_path / "ears_raw.fif").raw.ch_names
     assert found == (names if reference == "mastoids" else list(TEN_TWENTY))
+    assert open_recording(tmp_path / "ears_raw.fif").raw.ch_names == list(TEN_TWENTY)
 
 
 def test_a_loaded_detector_answers_bit_for_bit_the_same(

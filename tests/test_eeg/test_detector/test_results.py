@@ -1,5 +1,6 @@
 """Which figures of a model are enough to be interpreted, and which are refused."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -63,6 +64,14 @@ def test_a_probability_reaches_from_0_to_1(p: float) -> None:
     for beyond in (p - 1.5, p + 1.5):
         with pytest.raises(ValueError, match="permutation_p: expected a number from 0 to 1"):
             results(beyond)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"risk": (math.nan,)}, {"coverage": (math.inf,)}, {"risk": ()}, {"coverage": (), "risk": ()}]
+)
+def test_risk_is_a_finite_number_at_each_coverage(wrong: dict[str, tuple[float, ...]]) -> None:
+    with pytest.raises(ValueError, match="coverage and risk: expected"):
+        replace(results(0.5), **wrong)  # type: ignore[arg-type]
 
 
 def test_all_levels_have_figures() -> None:

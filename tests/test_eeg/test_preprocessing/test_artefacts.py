@@ -129,6 +129,9 @@ def test_one_sample_becomes_a_straight_line(sign: int, volts: np.ndarray) -> Non
         np.delete(cleaned, slice(start, stop)), np.delete(volts[4], slice(start, stop))
     )
     assert np.abs(np.diff(cleaned[start - 1 : stop + 1], 2)).max() < 1e-12
+    np.testing.assert_allclose(remove_artefacts(row + 5e-3, RATE), cleaned + 5e-3, atol=1e-12)
+    row[10] = np.nan
+    assert spans_to_bridge(row, RATE) == []
 
 
 @pytest.mark.parametrize(("apart", "count"), [(RATE // 2, 1), (RATE // 2 + 1, 2)])
@@ -240,6 +243,9 @@ def test_decimation_keeps_time_gaps_and_values() -> None:
     volts = np.tile(wave, (19, 1))
     raw = recording(volts, rate)
     raw.set_annotations(mne.Annotations([5.0, 9.0], [1.0, 0.5], ["BAD_ACQ_SKIP", "seizure"]))
+    odd = raw.copy().set_annotations(mne.Annotations(5.0, 1.0 + 3 / rate, "BAD_ACQ_SKIP"))
+    late = Recording.scan(odd).slowed(1000.0).raw.get_data()[:, 6 * 1024 + 1 + 50 : -50]
+    np.testing.assert_allclose(late, volts[:, ::8][:, 6 * 1024 + 1 + 50 : -50], atol=1e-7)
     slow = Recording.scan(raw).slowed(1000.0)
     assert slow.raw.info["sfreq"] == 1024
     assert slow.stretches == ((0, 5 * 1024), (6 * 1024, 12 * 1024))

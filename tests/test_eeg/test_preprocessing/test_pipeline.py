@@ -280,7 +280,9 @@ def test_settings_that_contradict_each_other(wrong: dict[str, object]) -> None:
         dataclasses.replace(Preprocessing(FOUR), **wrong)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("right", [{"low": 44.9}, {"notch": 10.0}, {"high": 63.0}, {"high": 64.0}])
+@pytest.mark.parametrize(
+    "right", [{"low": 44.9}, {"notch": 10.0}, {"high": 63.0}, {"high": 64.0}, {"scale": 0.5}, {"scale": 1e12}]
+)
 def test_settings_at_their_limits(right: dict[str, float]) -> None:
     found = dataclasses.replace(Preprocessing(FOUR), **right)  # type: ignore[arg-type]
     assert {name: getattr(found, name) for name in right} == right
