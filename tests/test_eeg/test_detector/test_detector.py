@@ -188,12 +188,6 @@ def rewritten(saved: Path, change: object) -> Path:
     return saved
 
 
-def test_code_that_cannot_be_imported_is_no_damage(saved: Path) -> None:
-    path = rewritten(saved, {"model": "no_such_module:net"})
-    with pytest.raises(DataError, match=r"model\.safetensors: cannot import the model 'no_such_module:net'"):
-        load_detector(path, "no_such_module:net")
-
-
 @pytest.mark.parametrize("version", [0, 1, 4, 6, None])
 def test_another_format_is_refused(saved: Path, version: object) -> None:
     with pytest.raises(DataError, match=rf"detector format {version}, this version reads 5; train it again"):
@@ -385,6 +379,10 @@ def test_scores_that_are_not_finite_are_refused(detector: Detector) -> None:
         detector.network[5][1].running_var.fill_(-1.0)  # type: ignore[index, operator, union-attr]
     with pytest.raises(DataError, match="not finite"):
         detector.logits(x)
+    x[1, 0, 0] = np.nan  # of three windows
+    with pytest.raises(DataError, match="not finite"):
+        network_logits(nn.Sequential(nn.Flatten(), nn.Linear(19 * 256, 1)), x)
+    x[:] = 0
     with pytest.raises(DataError, match=r"shape \(3, 3\) for 3 windows"):
         network_logits(nn.Sequential(nn.Flatten(), nn.Linear(19 * 256, 3)), x)
 
@@ -445,7 +443,8 @@ def test_code_that_a_file_names_is_run_only_if_it_is_allowed(
 def test_code_that_cannot_be_imported_is_named_with_the_remedy(detector: Detector, tmp_path: Path) -> None:
     save_detector(replace(detector, model="not_installed:net"), tmp_path / "model.safetensors")
     with pytest.raises(
-        DataError, match=r"No module named 'not_installed'.*install the module or set PYTHONPATH"
+        DataError,
+        match=r"safetensors: cannot import .*'not_installed'.*install the module or set PYTHONPATH",
     ):
         load_detector(tmp_path, "not_installed:net")
     save_detector(replace(detector, model="torch.nn:Linear"), tmp_path / "model.safetensors")

@@ -11,6 +11,7 @@ from eeg.io.electrodes import TEN_TWENTY
 from eeg.preprocessing.artefacts import (
     ARTEFACT_LIMIT,
     STILL,
+    _deviation,
     bridge_spans,
     find_artefacts,
     find_still,
@@ -78,6 +79,12 @@ def test_a_length_need_not_be_whole_seconds(volts: np.ndarray) -> None:
     row[1000] += 5e-3
     ((start, stop),) = find_artefacts(row, RATE)
     assert start <= 1000 < stop
+
+
+def test_the_level_of_a_drift_is_the_drift() -> None:
+    drift = 1e-4 * np.arange(60 * RATE) / RATE
+    away, _ = _deviation(drift, RATE)
+    np.testing.assert_allclose(away[3 * RATE : -3 * RATE], 0, atol=2e-6)
 
 
 @pytest.mark.parametrize(("peak", "found"), [(1.85e-3, 0), (2.15e-3, 1)])

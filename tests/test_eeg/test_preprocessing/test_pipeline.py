@@ -389,6 +389,13 @@ def test_the_seams_between_blocks_do_not_show(wanted: Preprocessing, monkeypatch
     assert np.sqrt(np.mean(apart**2)) < 0.01  # µV
 
 
+def test_a_gap_is_marked_once() -> None:
+    raw = recording(noise(60), FOUR, 256)
+    raw.set_annotations(mne.Annotations([20.0, 30.0], [2.0, 1.0], ["BAD_ACQ_SKIP", "spike"]))
+    annotations = clean_raw(raw, Preprocessing(FOUR)).annotations
+    assert [(a["onset"], a["description"]) for a in annotations] == [(20, "BAD_ACQ_SKIP"), (30, "spike")]
+
+
 @pytest.mark.parametrize("span", [(55, 63), (30, 61), (36, 44), (70, 95)])
 def test_seams_do_not_show_where_a_channel_keeps_one_value(
     span: tuple[int, int], monkeypatch: pytest.MonkeyPatch

@@ -15,7 +15,11 @@ from torch import Tensor, nn
 
 from eeg.detector.calibration import Calibration
 from eeg.detector.detector import Detector
+from eeg.explanation.attribution import Montage
+from eeg.explanation.baselines import BASELINES
+from eeg.explanation.faithfulness import highest_windows, removal_curves
 from eeg.explanation.options import ExplanationOptions
+from eeg.io.electrodes import TEN_TWENTY
 from eeg.io.reader import read_recording
 from eeg.preprocessing.recording import Recording
 from eeg.reporting.analysis import RecordingAnalysis
@@ -83,6 +87,18 @@ def test_the_network_scores_all_windows_once(peaky: Detector, recording: Path) -
     assert sum(torch.equal(x, windows) for x in inputs) == 1 + 1
     assert sum(torch.equal(x, torch.zeros_like(windows)) for x in inputs) == 1
     np.testing.assert_array_equal(analysis.logits, peaky.logits(analysis.windows.data))
+
+
+def test_faithfulness_is_that_of_the_windows_with_the_highest_logits(analysed: RecordingAnalysis) -> None:
+    assert analysed.windows is not None
+    size = analysed.windows.data.shape[2]
+    highest = highest_windows(analysed.logits)
+    evidence = np.stack([analysed.explanation.relevance.ravel()[i * size :][:size] for i in highest])
+    strongest, montage = analysed.windows.data[highest], Montage(TEN_TWENTY, 128.0)
+    expected = removal_curves(Peaks(), strongest, evidence[:, None], montage, BASELINES["zero"])
+    assert analysed.removal is not None
+    np.testing.assert_allclose(analysed.removal.deletion, expected.deletion, rtol=1e-6)
+    np.testing.assert_allclose(analysed.removal.insertion, expected.insertion, rtol=1e-6)
 
 
 def test_a_file_is_hashed_parsed_and_scanned_once(
