@@ -130,14 +130,20 @@ def _split(scores: Scores) -> tuple[list[_Layer], Scores]:
 
 
 def _flatten(module: nn.Module) -> list[nn.Module]:
-    if type(module).forward is not nn.Sequential.forward or _has_hooks(module):
+    if type(module).forward is not nn.Sequential.forward or _is_modified(module):
         return [module]
     assert isinstance(module, nn.Sequential)
     return [layer for child in module for layer in _flatten(child)]
 
 
-def _has_hooks(module: nn.Module) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks)
+def _is_modified(module: nn.Module) -> bool:
+    """Return whether a call of ``module`` may do something else than the ``forward`` of its class."""
+    hooks = (
+        *(module._forward_hooks, module._forward_pre_hooks),
+        *(nn.modules.module._global_forward_hooks, nn.modules.module._global_forward_pre_hooks),
+    )
+    has_own = not vars(module).keys().isdisjoint(("forward", "_conv_forward"))
+    return has_own or type(module).__call__ is not nn.Module.__call__ or any(hooks)
 
 
 def _chain(first: Scores, then: Scores) -> Scores:
@@ -146,14 +152,14 @@ def _chain(first: Scores, then: Scores) -> Scores:
 
 def _is_pointwise(module: nn.Module) -> bool:
     batch_norm = type(module) in _NORMS and module.running_mean is not None
-    return (batch_norm or type(module) in _POINTWISE) and not _has_hooks(module)
+    return (batch_norm or type(module) in _POINTWISE) and not _is_modified(module)
 
 
 def _local(module: Any) -> _Layer | None:
     """Return a convolution or pooling over time as `_Layer`, None if the module is something else."""
-    if _has_hooks(module):
+    if _is_modified(module):
         return None
-    if isinstance(module, nn.Unflatten):
+    if type(module) is nn.Unflatten:
         return _Layer(module) if module.dim == 1 else None
     if type(module) in _CONVOLUTIONS:
         return _convolution(module)

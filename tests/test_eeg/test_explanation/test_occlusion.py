@@ -103,6 +103,71 @@ def test_a_layer_with_a_hook_runs_on_whole_windows(hook: bool) -> None:
     assert set(lengths) == ({TIMES} if hook else set())
 
 
+class OwnCall(nn.Sequential):
+    def __call__(self, x: Tensor) -> Tensor:
+        return super().__call__(x - x.mean(-1, keepdim=True))
+
+
+class OwnUnflatten(nn.Unflatten):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.cumsum(-1))
+
+
+def convolutions(first: nn.Module | None = None, kind: type[nn.Sequential] = nn.Sequential) -> nn.Sequential:
+    """Layers which occlusion runs on stretches only; the first two are a nested sequence."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        kind(first or nn.Conv1d(CHANNELS, 4, 5), nn.ReLU()),
+        nn.Conv1d(4, 8, 3),
+        nn.AdaptiveAvgPool1d(1),
+        nn.Flatten(),
+        nn.Linear(8, 1),
+    ).eval()
+
+
+def assert_evidence_is_of_whole_windows(network: nn.Module) -> None:
+    x, baseline = torch.randn(2, 2, CHANNELS, TIMES)
+    with torch.no_grad():
+        found = list(occluded_scores(network, x, baseline, [3, 20], 5, 64))
+        torch.testing.assert_close(found, plain(network, x, baseline, [3, 20], 5))
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [*((path, "forward") for path in ("", "0", "0.0", "0.1", "1")), ("0.0", "_conv_forward")],
+)
+def test_a_module_with_a_forward_of_its_own_runs_on_whole_windows(path: str, name: str) -> None:
+    network = convolutions()
+    module = network.get_submodule(path)
+    forward = getattr(module, name)
+    setattr(module, name, lambda x, *more: forward(x - x.mean(-1, keepdim=True), *more))
+    assert_evidence_is_of_whole_windows(network)
+
+
+def test_a_subclass_with_a_call_of_its_own_runs_on_whole_windows() -> None:
+    assert_evidence_is_of_whole_windows(convolutions(kind=OwnCall))
+    rows = nn.Sequential(
+        OwnUnflatten(1, (1, CHANNELS)), nn.Conv2d(1, 4, (1, 3)), nn.Flatten(), nn.LazyLinear(1)
+    )
+    rows(torch.randn(1, CHANNELS, TIMES))
+    assert_evidence_is_of_whole_windows(rows.eval())
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_with_a_global_hook_all_layers_run_on_whole_windows(before: bool) -> None:
+    def centred(module: nn.Module, args: tuple[Tensor, ...], *out: Tensor) -> Tensor:
+        x = out[0] if out else args[0]
+        return x - x.mean(-1, keepdim=True) if isinstance(module, nn.Conv1d) else x
+
+    where = nn.modules.module
+    register = where.register_module_forward_pre_hook if before else where.register_module_forward_hook
+    hook = register(centred)
+    try:
+        assert_evidence_is_of_whole_windows(convolutions())
+    finally:
+        hook.remove()
+
+
 @pytest.mark.parametrize("model", ["tvgg-gap", "tvgg", "eegnet"])
 @pytest.mark.parametrize("times", [256, 250])
 def test_evidence_is_that_of_captum(model: str, times: int) -> None:
