@@ -95,7 +95,7 @@ class _Step:
             shift = self.at[i] - self.first[i]
             needed.copy_(full[..., self.first[i] : self.first[i] + self.length])
             inside = slice(max(0, -shift), max(0, self.length - shift))
-            needed[..., max(0, shift) : shift + part.shape[-1]] = stretch[..., inside]
+            needed[..., max(0, shift) : max(0, shift + part.shape[-1])] = stretch[..., inside]
         return out
 
 

@@ -39,7 +39,7 @@ def networks(draw: st.DrawFn) -> nn.Module:
         return (others, value) if shape else value
 
     for _ in range(draw(st.integers(0, 4))):
-        kernel, stride = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+        kernel, stride = draw(st.integers(1, 4)), draw(st.integers(1, 12))
         kind = draw(st.sampled_from(["convolution", "maximum", "mean"]))
         if length < 14:
             break
