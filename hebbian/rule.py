@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from types import FunctionType
-from typing import Any, TypeVar, cast
+from typing import Any, TypeGuard, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -45,17 +45,17 @@ class Rule(nn.Module):
         ValueError
             For an empty batch, of which no rule has a mean.
         NotFiniteError
-            On a CPU, if the objective is not finite and neither are ``x`` or ``y``.  On a GPU a check would
-            wait for the device each time; `trainers.Trainer` makes one every 100 steps.
+            On a CPU, outside of compiled code and `torch.vmap`, if ``x`` or ``y`` is NaN or infinite; the
+            state of the rule has not changed.  On a GPU a check would wait for the device each time;
+            `trainers.Trainer` makes one every 100 steps.
         """
         if not len(x):
             raise ValueError("the batch is empty; expected at least one sample")
+        for name, values in (("x", x), ("y", y)):
+            if _is_on_cpu(values):
+                with suppress(RuntimeError):  # many tensors in one under vmap, or none but their shape
+                    check_finite(name, values)
         objective: Tensor = super().__call__(x, y)
-        # Nothing else is as cheap as the objective, and NaN passes to it from any input.
-        if not _may_be_finite(objective):
-            check_finite("x", x)
-            if y is not None:
-                check_finite("y", y)
         return objective
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -77,14 +77,8 @@ class Rule(nn.Module):
         return scores
 
 
-def _may_be_finite(objective: Tensor) -> bool:
-    """Return whether an objective is finite, or cannot be read: on a GPU, compiled, under `torch.vmap`."""
-    if objective.device.type != "cpu" or torch.compiler.is_compiling():
-        return True
-    try:
-        return math.isfinite(objective.item())
-    except RuntimeError:  # many objectives in one, or none but its shape
-        return True
+def _is_on_cpu(values: object) -> TypeGuard[Tensor]:
+    return isinstance(values, Tensor) and values.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 class NotFiniteError(ValueError):
@@ -96,7 +90,9 @@ def check_finite(name: str, x: Tensor, first: int = 0) -> None:
 
     Sample 0 of ``x`` is number ``first`` of the data called ``name``.
     """
-    if x.is_floating_point() and not x.sum(dtype=torch.float32).isfinite() and not x.isfinite().all():
+    if not x.is_floating_point() or math.isfinite(x.sum(dtype=torch.float32).item()):
+        return
+    if not x.isfinite().all():  # a sum of finite numbers may overflow
         sample, *place = (~x.isfinite()).nonzero()[0].tolist()
         raise NotFiniteError(
             f"{name}: sample {first + sample} (from 0) is {x[sample, *place].item()} at {tuple(place)}; "

@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import math
 import pickle
 import weakref
 
@@ -9,8 +10,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch._subclasses import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from hebbian import Backprop, FeedbackAlignment, Hebbian, NodePerturbation, SpikeTiming, frozen, oja
+from hebbian.rule import NotFiniteError
 from hebbian.synapse import weight_layers
 from tests.test_hebbian.every_rule import NAMES, build
 from tests.test_hebbian.helpers import assert_same, batch, grads
@@ -135,3 +139,59 @@ def test_gradients_of_each_sample_by_vmap():
         alone = torch.func.grad(objective)(parameters, x[i], y[i])
         for name in parameters:
             torch.testing.assert_close(each[name][i], alone[name])
+
+
+def batch_norm():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 4)).double()
+
+
+def test_targets_that_are_not_finite_are_refused_before_the_rule_runs():
+    rule = NodePerturbation(batch_norm(), nn.MSELoss())
+    before = copy.deepcopy(rule.state_dict())
+    x, y = batch(5, 6)[0], torch.zeros(5, 4).double()
+    y[3, 1] = -math.inf
+    with pytest.raises(NotFiniteError, match=r"y: sample 3 \(from 0\) is -inf at \(1,\)"):
+        rule(x, y)
+    assert_same(rule.state_dict(), before, 0, 0)
+
+
+def test_a_sample_whose_label_is_ignored_is_refused_as_well():
+    x, y = batch(5, 6)
+    x[2, 0], y[2] = math.nan, -100
+    with pytest.raises(NotFiniteError, match="x: sample 2"):
+        Backprop(batch_norm(), F.cross_entropy)(x, y)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_finite_inputs_whose_sum_overflows_are_not_refused(dtype):
+    x, y = batch(5, 6)
+    model = nn.Sequential(nn.Hardtanh(), batch_norm()).to(dtype)
+    x = torch.finfo(dtype).max * x.sign().abs().to(dtype)
+    assert Backprop(model, F.cross_entropy)(x, y).isfinite()
+
+
+def test_inputs_that_are_not_floating_point_tensors_pass():
+    class Sums(nn.Embedding):
+        def forward(self, x):
+            return sum(super(Sums, self).forward(part).sum(1) for part in x)
+
+    _, y = batch(5, 6)
+    words = torch.arange(15).view(5, 3)
+    assert Backprop(nn.Sequential(nn.Embedding(15, 4), nn.Flatten()), F.cross_entropy)(words, y).isfinite()
+    assert Backprop(Sums(15, 4), F.cross_entropy)([words, words], y).isfinite()
+
+
+def test_a_rule_is_traced_without_its_check_of_the_inputs():
+    x, y = batch(5, 6)
+    rule = Backprop(batch_norm().eval(), F.cross_entropy)
+    expected = rule(x, y)
+
+    for mode in ("real", "fake", "symbolic"):
+        traced = make_fx(rule, tracing_mode=mode, _allow_non_fake_inputs=True)(x, y)
+        torch.testing.assert_close(traced(x, y), expected)
+    torch.testing.assert_close(torch.func.functionalize(rule)(x, y), expected)
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        assert rule(mode.from_tensor(x), mode.from_tensor(y)).shape == ()
+    slope = torch.func.grad(lambda x: rule(x, y))(x)
+    torch.testing.assert_close(slope, torch.autograd.grad(rule(x.requires_grad_(), y), x)[0])

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import math
 from contextlib import nullcontext
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from hebbian import Rule, registry
+from hebbian.rule import NotFiniteError
 from tests.test_hebbian import helpers
 from tests.test_hebbian.every_rule import NAMES, SEEDS, build, data, grads, holds_for, hushed, net
 from tests.test_hebbian.helpers import assert_same
@@ -60,11 +62,15 @@ def test_objective_is_a_scalar_and_fills_finite_gradients(rule):
     assert all(g.isfinite().all() for g in found.values())
 
 
-def test_nan_in_a_batch_is_refused_by_every_rule(rule):
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_batch_that_is_not_finite_is_refused_by_every_rule_and_leaves_its_state(rule, value):
     x, y = data()
-    x[1, 2] = torch.nan
-    with pytest.raises(ValueError, match=r"nan at|NaN"):
+    x[1, 2] = value
+    before, numbers = copy.deepcopy(rule.state_dict()), torch.get_rng_state()
+    with pytest.raises(NotFiniteError, match=rf"x: sample 1 \(from 0\) is {value} at \(2,\)"):
         rule(x, y)
+    assert_same(rule.state_dict(), before, 0, 0)
+    assert torch.equal(torch.get_rng_state(), numbers)
 
 
 def test_the_model_keeps_its_meaning(name):

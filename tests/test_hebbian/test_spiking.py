@@ -250,7 +250,12 @@ def test_one_logit_and_convolutions():
         (lambda: SpikeTiming(nn.Linear(2, 2), [""], peak=0.0), "peak must be above 0"),
         (lambda: SpikeTiming(model(), ["0.0"], F.cross_entropy)(torch.rand(2, 6).double()), "needs targets"),
         (lambda: RewardSpikeTiming(model(), ["0.0"])(torch.rand(2, 6).double()), "needs targets"),
-        (lambda: SpikeTiming(model(), ["0.0"])(torch.full((2, 6), math.nan).double()), "'0.0': .* NaN"),
+        (
+            lambda: SpikeTiming(nn.Sequential(nn.Threshold(1, math.nan), nn.Linear(6, 3)), ["1"])(
+                torch.rand(2, 6)
+            ),
+            "'1': .* NaN",
+        ),
     ],
 )
 def test_errors_state_the_cause(make, message):

@@ -473,14 +473,19 @@ def test_numbers_of_a_batch_that_are_not_finite_are_blamed_on_the_data(bad):
         trainer.fit(DataLoader(TensorDataset(x, y), 10), 1)
 
 
-def test_infinite_inputs_are_refused_that_the_objective_does_not_show():
+@pytest.mark.parametrize(
+    ("compiled", "message"), [(False, "x: sample 1"), (True, "a batch contains NaN or infinite values")]
+)
+def test_infinite_inputs_are_refused_that_the_objective_does_not_show(compiled, message):
     x, y = data()
     x[11, 2] = math.inf
     model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
     with torch.no_grad():
         model[0].weight.fill_(-1.0)  # infinity is cut off
-    trainer = Trainer(Backprop(model, F.cross_entropy), torch.optim.SGD(model[2].parameters(), lr=0.1))
-    with pytest.raises(DivergenceError, match="a batch contains NaN or infinite values"):
+    rule = Backprop(model, F.cross_entropy)
+    rule = torch.compile(rule, backend="eager") if compiled else rule
+    trainer = Trainer(rule, torch.optim.SGD(model[2].parameters(), lr=0.1))
+    with pytest.raises(DivergenceError, match=message):
         trainer.fit(DataLoader(TensorDataset(x, y), 10), 1)
 
 
