@@ -5,6 +5,7 @@ matplotlib takes a second to import and a quarter of a second for a page of EEG,
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ Box = tuple[float, float, float, float]
 """Left, top, width and height in points, from the upper left corner of a drawing."""
 _UNIT = 10  # of a point: SVG has whole numbers of these
 _COLUMNS = 1500  # about the number of pixels across a page
+_NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True)
@@ -98,14 +100,14 @@ class Text:
         if self.upward:
             more += f' transform="rotate(-90 {x} {y})"'
         style = f'font-size="{size}" fill="{self.color}" text-anchor="{self.anchor}"{more}'
-        return f'<text x="{x}" y="{y}" {style}>{escape(self.text)}</text>'
+        return f'<text x="{x}" y="{y}" {style}>{escape(_printable(self.text))}</text>'
 
     def draw(self, axes: Axes) -> None:
         """Draw the text with matplotlib."""
         axes.text(
             self.x,
             self.y,
-            self.text,
+            _printable(self.text),
             fontsize=self.size,
             color=self.color,
             fontweight="bold" if self.bold else "normal",
@@ -171,7 +173,7 @@ class Drawing:
         """Return an SVG element, as wide as what contains it, with a title for screen readers."""
         width, height = _units((self.width, self.height))
         head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img"'
-        title = f' aria-label="{escape(title)}"' if title else ""
+        title = f' aria-label="{escape(_printable(title))}"' if title else ""
         return f"{head}{title}>\n" + "\n".join(part.svg() for part in self.parts) + "\n</svg>"
 
     def _repr_svg_(self) -> str:
@@ -326,6 +328,11 @@ def _path(points: np.ndarray) -> str:
     whole = np.rint(_UNIT * points).astype(int)
     steps = " ".join(map(str, np.diff(whole, axis=0).ravel().tolist()))
     return f"M{whole[0, 0]} {whole[0, 1]}l{steps}"
+
+
+def _printable(text: str) -> str:
+    """Return a text with U+FFFD for the characters that XML 1.0 does not have."""
+    return _NOT_XML.sub("\ufffd", text)
 
 
 def _units(values: Iterable[float]) -> list[int]:

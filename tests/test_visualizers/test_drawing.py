@@ -46,6 +46,29 @@ def test_svg_has_the_parts_in_order_in_tenths_of_points() -> None:
     assert (image.get("href") or "").startswith("data:image/png;base64,")
 
 
+def is_xml(character: str) -> bool:
+    """Whether the parser takes a reference to the character."""
+    try:
+        ElementTree.fromstring(f"<a>&#{ord(character)};</a>")
+    except ElementTree.ParseError:
+        return False
+    return True
+
+
+@given(
+    st.text(st.characters(exclude_characters="\t\n\r")), st.sampled_from('\0\a\x1b\ud800\ufffe\uffff<&"é🧠')
+)
+def test_characters_that_xml_does_not_have_are_replaced(text: str, more: str) -> None:
+    text += more
+    expected = "".join(c if is_xml(c) else "\ufffd" for c in text)
+    root = ElementTree.fromstring(Drawing(100, 40, [Text(text, 50, 20)]).svg(text))
+    assert (root[0].text, root.get("aria-label")) == (expected, expected)
+
+
+def test_matplotlib_draws_a_character_that_unicode_does_not_have() -> None:
+    FigureCanvasAgg(Drawing(100, 40, [Text("\ud800", 50, 20)]).figure()).draw()
+
+
 def test_matplotlib_draws_the_same() -> None:
     figure = drawing().figure(dpi=72)  # a pixel is a point
     canvas = FigureCanvasAgg(figure)
