@@ -294,7 +294,12 @@ def limits(*values: np.ndarray, margin: float = 0.05) -> tuple[float, float]:
 
 
 def round_ticks(low: float, high: float, most: int) -> tuple[list[float], list[str]]:
-    """Return at most ``most`` + 1 round values from ``low`` to ``high``, and their labels."""
+    """Return at most ``most`` + 1 round values from ``low`` to ``high``, and their labels.
+
+    If both are the same it is the only one.
+    """
+    if low == high:
+        return [low], [f"{low:g}"]
     least = (high - low) / most
     power = 10.0 ** floor(log10(least))
     step = next(power * part for part in (1, 2, 2.5, 5, 10) if power * part >= least * (1 - 1e-9))
@@ -325,6 +330,8 @@ def _path(points: np.ndarray) -> str:
     """Return a line as SVG writes it: the first point, and the steps to the others."""
     if not np.isfinite(points).all():
         raise ValueError("a line has points that are not finite")
+    if not len(points):
+        return ""
     whole = np.rint(_UNIT * points).astype(int)
     steps = " ".join(map(str, np.diff(whole, axis=0).ravel().tolist()))
     return f"M{whole[0, 0]} {whole[0, 1]}l{steps}"

@@ -92,6 +92,15 @@ def test_a_panel_places_values_in_its_box() -> None:
 LINE_OF_BOX = np.array([[20.0, 10], [45, 30], [70, 50]])
 
 
+def test_a_line_without_points_shows_nothing() -> None:
+    line, empty = np.array([[1.0, 2], [3, 4]]), np.empty((0, 2))
+    assert Lines([empty, line, empty], INK, 1.0).svg() == Lines([line], INK, 1.0).svg()
+    panel = Drawing(100, 40).panel((0, 0, 100, 40), (0, 1), (0, 1))
+    panel.lines(np.array([]), np.array([]), INK, 1.0)
+    assert ElementTree.fromstring(panel.drawing.svg())[0][0].get("d") == ""
+    FigureCanvasAgg(panel.drawing.figure()).draw()
+
+
 def test_a_value_that_is_not_finite_is_refused() -> None:
     with pytest.raises(ValueError, match="finite"):
         Lines([np.array([[0.0, 0], [np.nan, 1]])], INK, 1.0).svg()
@@ -113,6 +122,8 @@ def test_ticks_are_few_round_and_inside(low: float, length: float, most: int) ->
 def test_ticks_are_as_expected() -> None:
     assert round_ticks(-0.05, 1.04, 4) == ([0, 0.5, 1.0], ["0", "0.5", "1"])
     assert round_ticks(0, 100, 4)[0] == [0, 25, 50, 75, 100]
+    assert round_ticks(0, 0, 4) == ([0], ["0"])
+    assert round_ticks(0.3, 0.3, 4) == ([0.3], ["0.3"])
 
 
 def test_limits_have_a_margin() -> None:
