@@ -49,11 +49,13 @@ class Record:
         if not len(values):
             return
         low, high = (end.item() for end in values.aminmax())
-        counts = values.histc(_BINS, low, high) if low < high else torch.tensor([len(values)])
+        # Of a part, so that the range times the bins, which histc computes, does not overflow.
+        start, stop = low / 64, high / 64
+        counts = (values / 64).histc(_BINS, start, stop) if start < stop else torch.tensor([len(values)])
         histogram = self._summary.value.add(tag=self.prefix + tag).histo
         histogram.min, histogram.max, histogram.num = low, high, len(values)
         histogram.sum, histogram.sum_squares = values.sum().item(), values.dot(values).item()
-        histogram.bucket_limit.extend(np.linspace(low, high, len(counts) + 1)[1:].tolist())
+        histogram.bucket_limit.extend((64 * np.linspace(start, stop, len(counts) + 1)[1:]).tolist())
         histogram.bucket.extend(counts.tolist())
 
     def add_image(self, tag: str, image: Image.Image) -> None:

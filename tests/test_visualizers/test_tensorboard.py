@@ -248,6 +248,17 @@ def test_a_histogram_counts_the_finite_values_of_thirty_equal_intervals(tmp_path
     assert (shown.bucket, shown.bucket_limit, shown.num) == ([5], [3], 5)
 
 
+def test_a_histogram_of_numbers_whose_range_overflows_has_thirty_equal_intervals():
+    values = torch.linspace(-1, 1, 100, dtype=torch.float64) ** 3
+    expected, edges = np.histogram(values, 30)
+    record = Record("a/")
+    record.add_histogram("large", values * torch.finfo(torch.float64).max)
+    shown = record._summary.value[0].histo  # what TensorBoard derives from it on reading does overflow
+    assert list(shown.bucket) == expected.tolist()
+    limits = np.array(shown.bucket_limit) / torch.finfo(torch.float64).max
+    np.testing.assert_allclose(limits, edges[1:], atol=1e-12)
+
+
 @pytest.mark.parametrize(("share", "watched"), [(0.0, [1]), (math.inf, [1, 2, 3, 4, 5])])
 def test_the_first_and_the_last_epoch_are_written_at_any_share(tmp_path, share, watched):
     fit(Backprop(net(), F.cross_entropy), tmp_path, 5, "train", data(4), share=share)
