@@ -89,6 +89,10 @@ class SpikeTiming(TappedRule):
     the potentials (the winner-take-all circuit of Nessler 2013); units of different groups of a convolution
     compete as well.  The layer's ordinary output is passed on, detached.  Biases do not change.
 
+    Compiled by the default backend of ``torch.compile``, which has its own `torch.rand`, a seed gives other
+    spikes of the same distribution; with ``options={"fallback_random": True}`` it gives those of the rule
+    that is not compiled, except where rounding changes a draw.
+
     Parameters
     ----------
     model
