@@ -5,16 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from eeg.datasets import Corpus, Entry
-from eeg.io.sidecars import find_sidecar
-from eeg.io.suffixes import recording_stem
-
-# Where a header of BrainVision, EEGLAB or Persyst, which may be that of two recordings, has its signals.
-_SIGNALS = {".vhdr": (".eeg", ".dat"), ".ahdr": (".eeg", ".dat"), ".set": (".fdt",), ".lay": (".dat",)}
+from eeg.io.recording_files import files_with_sidecars, recording_files
 
 
 def hash_facts(facts: object, *parts: memoryview) -> str:
@@ -26,20 +21,16 @@ def hash_facts(facts: object, *parts: memoryview) -> str:
 
 
 def file_hash(path: Path) -> str:
-    """Return 16 hex digits of the SHA-256 of a file, or of all files of a recording.
-
-    These are those in a recording's folder, and a header together with the file of its signals.
-    """
+    """Return 16 hex digits of the SHA-256 of a file, or of the files of a recording that has several."""
+    files = [file for file in recording_files(path) if os.path.isfile(file)]
     if path.is_dir():
-        return _joined(sorted(path.iterdir()))
-    signals = [path.with_suffix(suffix) for suffix in _SIGNALS.get(path.suffix.lower(), ())]
-    if found := [file for file in signals if file.is_file()]:
-        return hashlib.sha256((_hash(path) + _joined(found)).encode()).hexdigest()[:16]
-    return _hash(path)
+        return _joined(map(_hash, files))
+    parts = [_hash(file) for file in files if file != path]
+    return _joined([_hash(path), _joined(parts)]) if parts else _hash(path)
 
 
-def _joined(files: Iterable[Path]) -> str:
-    return hashlib.sha256("".join(map(file_hash, files)).encode()).hexdigest()[:16]
+def _joined(hashes: Iterable[str]) -> str:
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()[:16]
 
 
 def _hash(path: Path) -> str:
@@ -54,17 +45,13 @@ def fingerprint(entries: Sequence[Entry]) -> list[str]:
 
 def hash_content(files: Iterable[Path], settings: object) -> str:
     """Return a hash of the content of all readable files, and of settings as in `hash_facts`."""
-    return hash_facts([settings, *(file_hash(path) for path in files if os.access(path, os.R_OK))])
+    readable = (path for path in files if os.path.isfile(path) and os.access(path, os.R_OK))
+    return hash_facts([settings, *map(_hash, readable)])
 
 
 def files_of(entry: Entry) -> list[Path]:
-    """Return the files of a recording: those that share its name up to a suffix, and those it inherits."""
-    stem = recording_stem(entry.path).removesuffix("_eeg")
-    alike = re.compile(re.escape(stem) + r"[-_.].*")
-    folder = entry.path.parent
-    parts = {part for part in folder.iterdir() if alike.fullmatch(part.name)} if folder.is_dir() else set()
-    shared = (entry.seizures, *(find_sidecar(entry.path, kind) for kind in ("channels.tsv", "events.tsv")))
-    return sorted(parts | {entry.path, *filter(None, shared)})
+    """Return the files that are read for a recording of a corpus, sorted."""
+    return sorted({*files_with_sidecars(entry.path), *filter(None, (entry.seizures, entry.events))})
 
 
 def corpus_digest(corpus: Corpus) -> str:

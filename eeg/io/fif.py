@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,15 +17,29 @@ def without_parts(files: Sequence[Path]) -> list[Path]:
     """
     present, parts = set(files), set[Path]()
     for file in files:
-        found = _PART.fullmatch(file.name)
-        if found is None or file in parts:
+        if file in parts:
             continue
-        firsts = (found["start"] + found["end"], f"{found['start']}_split-01{found['end']}")
-        for name in firsts:
+        for name in _firsts(file.name):
             first = file.with_name(name)
             if first in present and first != file:
                 parts |= _continuations(first)
     return [file for file in files if file not in parts]
+
+
+def possible_parts(first: Path) -> list[Path]:
+    """Return the files beside a FIF, sorted, that by their names continue it; they may not."""
+    if not first.name.lower().endswith((".fif", ".fif.gz")) or not first.parent.is_dir():
+        return []
+    alike = (name for name in sorted(os.listdir(first.parent)) if first.name in _firsts(name))
+    return [first.with_name(name) for name in alike if name != first.name]
+
+
+def _firsts(name: str) -> tuple[str, ...]:
+    """Return the names of which a file may be a later part, none if it is none by its own name."""
+    found = _PART.fullmatch(name)
+    return (
+        () if found is None else (found["start"] + found["end"], f"{found['start']}_split-01{found['end']}")
+    )
 
 
 def _continuations(first: Path) -> set[Path]:

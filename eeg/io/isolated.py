@@ -2,7 +2,6 @@
 
 import atexit
 import contextlib
-import glob
 import json
 import os
 import pickle
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import mne
 
+from eeg.io.recording_files import recording_files
 from trainers.errors import DataError
 
 _PROGRAM = Path(__file__).with_name("open_with_mne.py")
@@ -45,7 +45,7 @@ def open_isolated(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
     DataError
         MNE's reader crashed, or took longer or more memory than files of that size need.
     """
-    size = sum(file.stat().st_size for file in _parts(path))
+    size = sum(file.stat().st_size for file in recording_files(path) if os.path.isfile(file))
     seconds = _SECONDS + size * _SECONDS_A_BYTE
     request = json.dumps([str(path.absolute()), _MEMORY + size * _MEMORY_A_BYTE, seconds])
     with _LOCK:
@@ -123,13 +123,6 @@ def _stop() -> int:
 
 
 atexit.register(_stop)
-
-
-def _parts(path: Path) -> list[Path]:
-    """Return the files of a recording that may be of several: a folder, or files of one name."""
-    if path.is_dir():
-        return [file for file in path.rglob("*") if file.is_file()]
-    return [file for file in path.parent.glob(f"{glob.escape(path.stem)}.*") if file.is_file()]
 
 
 def _ending(code: int) -> str:

@@ -4,7 +4,7 @@ import errno
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +29,7 @@ from eeg.io.header import INTRACRANIAL, Header, header_from_edf, header_from_raw
 from eeg.io.isolated import ReaderError, open_isolated
 from eeg.io.notes import collect_notes, notes_from
 from eeg.io.persyst import is_persyst, open_persyst
+from eeg.io.recording_files import named_in
 from eeg.io.sidecars import find_sidecar
 from eeg.io.suffixes import SUFFIXES, is_plain_folder, is_recording
 from eeg.io.tables import DANGLING, read_table
@@ -51,6 +52,7 @@ _RATES = (1.0, 1e6)  # Hz
 _MAX_DAYS = 7.0  # a longer span is a clock that was set, or several recordings
 _DENSEST = {".gz": 2000, "": 8}  # samples in a byte of a file, at most: more are declared, not present
 _BYTES = {"short": 2, "int": 4, "single": 4}  # of a value in the signal file of BrainVision
+_NAMING = (".vhdr", ".ahdr", ".set")  # formats whose headers name a file of signals
 _DAY = 86400.0  # s
 _EDGE = 0.1  # s, from the start or the end of a recording
 _LOOKS = 60  # seconds of a recording that its amplitude is estimated from
@@ -215,6 +217,8 @@ def _open_with_header(path: Path, inside: Collection[str]) -> tuple[mne.io.BaseR
         if _is_brainvision(path):
             _check_brainvision(path)
         raw, texts = open_isolated(path)
+        if path.suffix.lower() in _NAMING:
+            _refuse_elsewhere(path, map(str, filter(None, raw.filenames)))
         if path.suffix.lower() == ".cnt":
             _mark_restarts(raw)
         if _is_brainvision(path):
@@ -239,8 +243,7 @@ def _is_brainvision(path: Path) -> bool:
 def _check_brainvision(path: Path) -> None:
     """Refuse a sampling interval that no recording can have, and files outside the folder of the header."""
     header = path.read_bytes()
-    if re.search(rb"^(Data|Marker)File *=.*[/\\\\]", header, re.MULTILINE | re.IGNORECASE):
-        raise DataError(f"{path}: names a file in another folder; expected its files beside it")
+    _refuse_elsewhere(path, [name.replace("\\", "/") for name in named_in(header)])
     found = re.search(rb"^SamplingInterval\s*[=:]\s*(\S*)", header, re.MULTILINE | re.IGNORECASE)
     try:
         valid = found is None or float(found[1]) > 0
@@ -248,6 +251,13 @@ def _check_brainvision(path: Path) -> None:
         valid = False
     if not valid:
         raise DataError(f"{path}: its SamplingInterval is not a positive number (of µs); correct the header")
+
+
+def _refuse_elsewhere(path: Path, names: Iterable[str]) -> None:
+    """Refuse a header if files that it names are in another folder than it is."""
+    folder = path.absolute().parent
+    if any((folder / name).parent != folder for name in names):
+        raise DataError(f"{path}: names a file in another folder; expected its files beside it")
 
 
 def _name_references(raw: mne.io.BaseRaw, path: Path) -> None:

@@ -10,7 +10,6 @@ from click.testing import CliRunner, Result
 from eeg.cli.main import main
 from eeg.datasets import open_corpus
 from eeg.datasets.copies import find_copies, signal_hash
-from eeg.datasets.fingerprint import file_hash
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.io.reader import read_recording
 from eeg.workflows.inspect import inspect_corpus
@@ -85,20 +84,6 @@ def test_other_signals_formats_and_flat_ones(tmp_path: Path) -> None:
         *[False] * 4,
         True,
     ]
-
-
-@pytest.mark.parametrize(("header", "signals"), [("a.vhdr", "a.eeg"), ("a.set", "a.fdt"), ("a.lay", "a.dat")])
-def test_recordings_with_the_same_header_differ_by_their_signals(
-    tmp_path: Path, header: str, signals: str
-) -> None:
-    hashes = []
-    for content in (b"1234", b"5678"):
-        (tmp_path / header).write_bytes(b"the same")
-        (tmp_path / signals).write_bytes(content)
-        hashes.append(file_hash(tmp_path / header))
-    assert hashes[0] != hashes[1]
-    (tmp_path / signals).write_bytes(b"1234")
-    assert file_hash(tmp_path / header) == hashes[0]
 
 
 @pytest.mark.filterwarnings("error")
