@@ -11,6 +11,7 @@ from pathlib import Path
 from eeg.detector.conformal import ALPHA
 from eeg.detector.detector import Detector
 from eeg.explanation.options import ExplanationOptions
+from eeg.io.isolated import ReaderError
 from eeg.io.suffixes import recording_stem
 from eeg.reporting.analysis import RecordingAnalysis
 from eeg.reporting.export import ESSENTIAL, WRITERS
@@ -26,14 +27,15 @@ DERIVATIVE = Path("derivatives", "hebbian-eeg")
 class Detection:
     """An analysed recording, the folder of its results, and what is missing there.
 
-    ``missing`` names the outputs that could not be written, ``notes`` says in one line each why, and what
-    others do not hold.
+    ``missing`` names the outputs that could not be written, ``again`` those of them that another attempt may
+    write; ``notes`` says in one line each why, and what others do not hold.
     """
 
     analysis: RecordingAnalysis
     folder: Path
     notes: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    again: list[str] = field(default_factory=list)
 
     @contextmanager
     def attempt(self, output: str) -> Iterator[None]:
@@ -43,7 +45,18 @@ class Detection:
         except Exception as error:
             reason = error if isinstance(error, DataError) else describe_unexpected(error)
             self.missing.append(output)
+            if may_pass(error):
+                self.again.append(output)
             self.notes.append(f"{output} is not written: {reason}")
+
+
+def may_pass(error: BaseException | None) -> bool:
+    """Return whether the cause of an error is the machine or a missing file, not the content of a file."""
+    while error is not None:
+        if isinstance(error, OSError | MemoryError) or (isinstance(error, ReaderError) and error.number):
+            return True
+        error = error.__cause__
+    return False
 
 
 def detect(

@@ -20,7 +20,7 @@ from eeg.io.suffixes import SUFFIXES, is_plain_folder, is_recording, recording_s
 from eeg.preprocessing.quality import Policy
 from eeg.reporting.export.bids import is_bids
 from eeg.threads import one_thread
-from eeg.workflows.detect import Detection, detect
+from eeg.workflows.detect import Detection, detect, may_pass
 from eeg.workflows.journal import (
     JOURNAL,
     Facts,
@@ -242,8 +242,7 @@ def _attempt(
             _refuse_other(path, owner, out)
         facts: Facts = {**identity, **_facts(detect(detector, path, out, options, **how))}
     except DataError as error:
-        again = any(isinstance(cause, OSError | MemoryError) for cause in _causes(error))
-        facts = {**identity, "error": without_names(error, path), "again": again}
+        facts = {**identity, "error": without_names(error, path), "again": may_pass(error)}
         problem = DataError(error)
         problem.add_note("".join(traceback.format_exception(error)))
     append_line(journal, facts)
@@ -260,12 +259,6 @@ def _refuse_other(path: Path, owner: Path, out: Path) -> None:
         )
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__
-
-
 def _facts(found: Detection) -> Facts:
     analysis = found.analysis
     return {
@@ -278,5 +271,6 @@ def _facts(found: Detection) -> Facts:
         "problems": list(analysis.recording.header.problems) if analysis.recording.header else [],
         "refused": str(analysis.explanation.check) if analysis.explanation.refused else None,
         "missing": found.missing,
+        "again": bool(found.again),
         "notes": [*analysis.warnings, *found.notes],
     }

@@ -10,12 +10,15 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import suppress
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from eeg.datasets.fingerprint import hash_facts
+from eeg.io.recording_files import files_with_sidecars, recording_files
 from eeg.io.suffixes import recording_stem
 from eeg.reporting.export import ESSENTIAL
 from eeg.workflows.run_folder import RECORD, refuse_other, started
@@ -70,17 +73,25 @@ def begin_journal(out: Path, record: Mapping[str, Any], *, other: bool) -> None:
 
 
 def identify(path: Path) -> dict[str, str]:
-    """Return the hash of the path of a recording, and that of its size and the time of its last change."""
+    """Return the hash of a recording's path, and that of the sizes and times of its files and sidecars."""
     try:
-        found = path.stat()
-        state = [found.st_size, found.st_mtime_ns]
-    except OSError:
-        state = []
-    return {"key": hash_facts(os.path.abspath(path)), "state": hash_facts(state)}
+        files = files_with_sidecars(path)
+    except DataError:  # several sidecars apply equally
+        files = recording_files(path)
+    return {"key": hash_facts(os.path.abspath(path)), "state": hash_facts([_state(file) for file in files])}
+
+
+def _state(file: Path) -> list[int]:
+    """Return the size of a file and the time of its last change, neither if it is missing."""
+    try:
+        found = file.stat()
+    except (OSError, ValueError):  # a name that a header gives may be none
+        return []
+    return [found.st_size, found.st_mtime_ns]
 
 
 def append_line(journal: Path, facts: Facts) -> None:
-    """Append the facts on one recording to a journal by a single write.
+    """Append the facts on one recording and the time to a journal by a single write.
 
     Each line begins with its line break, so that a part that a crash left spoils no later line.
 
@@ -89,7 +100,7 @@ def append_line(journal: Path, facts: Facts) -> None:
     DataError
         If it cannot be written.
     """
-    line = b"\n" + json.dumps(facts).encode()
+    line = b"\n" + json.dumps({**facts, "time": time.time_ns()}).encode()
     try:
         with journal.open("ab", buffering=0) as file:
             if sys.platform != "win32":
@@ -106,27 +117,30 @@ def append_line(journal: Path, facts: Facts) -> None:
 def read_journals(out: Path) -> dict[str, Facts]:
     """Return the facts on each recording in the journals of a folder, by its key.
 
-    An error does not replace a result of the same state of a file.  What is not a complete line is ignored.
+    The latest counts, whichever journal it is in, but an error does not replace a result of the same state of
+    the files.  What is not a complete line is ignored.
     """
-    found: dict[str, Facts] = {}
+    lines: list[tuple[int, Facts]] = []
     for journal in sorted((out / JOURNAL).glob("*.jsonl")):
-        with journal.open("rb") as lines:
-            for line in lines:
-                with suppress(ValueError, LookupError, TypeError):
+        with journal.open("rb") as file:
+            for line in file:
+                with suppress(ValueError, AttributeError):
                     facts = json.loads(line)
-                    before = found.get(facts["key"])
-                    if not (before and "error" in facts and before["state"] == facts["state"]):
-                        found[facts["key"]] = facts
+                    if facts.keys() >= {"key", "state"}:
+                        lines.append((facts.get("time", 0), facts))
+    found: dict[str, Facts] = {}
+    for _, facts in sorted(lines, key=itemgetter(0)):
+        before = found.get(facts["key"])
+        if not (before and "error" in facts and before["state"] == facts["state"] and "error" not in before):
+            found[facts["key"]] = facts
     return found
 
 
 def is_done(facts: Facts | None, identity: Facts, out: Path) -> bool:
     """Return whether a recording needs no other attempt: its results exist, or it will fail again."""
-    if facts is None or facts["state"] != identity["state"]:
+    if facts is None or facts["state"] != identity["state"] or facts.get("again"):
         return False
-    if "error" in facts:
-        return not facts["again"]
-    return all((out / facts["folder"] / name).is_file() for name in ESSENTIAL)
+    return "error" in facts or all((out / facts["folder"] / name).is_file() for name in ESSENTIAL)
 
 
 def without_names(error: DataError, path: Path) -> str:

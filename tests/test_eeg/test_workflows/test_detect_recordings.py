@@ -20,15 +20,17 @@ from joblib.parallel import SequentialBackend
 
 import eeg.workflows.detect_recordings as workflow
 from eeg.cli.main import main
+from eeg.datasets.fingerprint import file_hash
 from eeg.detector.detector import Detector
 from eeg.detector.model_file import save_detector
 from eeg.explanation.options import ExplanationOptions
 from eeg.io.electrodes import TEN_TWENTY
+from eeg.io.reader import read_recording
 from eeg.preprocessing.recording import open_recording
 from eeg.reporting.analysis import RecordingAnalysis
 from eeg.workflows.analyse import analyse, output_name
 from eeg.workflows.detect_recordings import detect_recordings, find_recordings
-from eeg.workflows.journal import merge_journals, without_names
+from eeg.workflows.journal import identify, merge_journals, read_journals, without_names
 from tests.test_eeg.helpers import leave_out_figures, untrained_detector
 from tests.test_eeg.recordings import write_edf
 from trainers.errors import DataError
@@ -186,6 +188,116 @@ def test_a_file_that_has_changed_is_detected_again(archive: Archive, quick: None
     path.write_bytes((archive.folder / "a.edf").read_bytes())
     assert run(*words).exit_code == 0
     assert merge_journals(tmp_path / "out")[1:] == (1, 0)
+
+
+def brainvision(source: Path, folder: Path, signals: str = "raw.eeg") -> Path:
+    """Write a recording as BrainVision with signals of another name than that of the header."""
+    raw = read_recording(source)
+    folder.mkdir(parents=True, exist_ok=True)
+    (1e6 * raw.get_data()).astype("<f4").T.tofile(folder / signals)
+    channels = "".join(f"Ch{i}={name},,1,µV\n" for i, name in enumerate(raw.ch_names, 1))
+    (folder / "rec.vhdr").write_text(
+        f"Brain Vision Data Exchange Header File Version 1.0\n\n[Common Infos]\nDataFile={signals}\n"
+        f"DataFormat=BINARY\nDataOrientation=MULTIPLEXED\nNumberOfChannels={len(raw.ch_names)}\n"
+        f"SamplingInterval={1e6 / raw.info['sfreq']:g}\n\n[Binary Infos]\nBinaryFormat=IEEE_FLOAT_32\n\n"
+        f"[Channel Infos]\n{channels}",
+        encoding="utf-8",
+    )
+    return folder / "rec.vhdr"
+
+
+def expected_scores(*paths: Path) -> set[float]:
+    """Return the scores of the analyses of `quick`, from the hashes of the recordings as they are now."""
+    return {int(file_hash(path), 16) / 2**64 for path in paths}
+
+
+def scores(out: Path) -> set[float]:
+    return {float(row["score"] or "nan") for row in csv.DictReader(table(out).decode().splitlines())}
+
+
+def test_recordings_with_the_same_header_have_results_of_their_own(
+    archive: Archive, quick: None, tmp_path: Path
+) -> None:
+    paths = [brainvision(archive.folder / NAMES[i], tmp_path / "two" / "AB"[i - 1]) for i in (1, 2)]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert run(archive.model, tmp_path / "two", "--out", tmp_path / "out").exit_code == 0
+    assert len({*(tmp_path / "out").glob("recording-*")}) == 2
+    assert scores(tmp_path / "out") == expected_scores(*paths)
+
+
+def test_the_latest_result_counts_whatever_the_names_of_the_journals(
+    archive: Archive, quick: None, tmp_path: Path
+) -> None:
+    paths, out = [tmp_path / "x.edf", tmp_path / "y.edf"], tmp_path / "out"
+    for path in paths:
+        path.write_bytes((archive.folder / "a.edf").read_bytes())
+    for shard in ("1/2", "2/2"):
+        assert run(archive.model, *paths, "--out", out, "--shard", shard).exit_code == 0
+    paths[0].write_bytes((archive.folder / NAMES[2]).read_bytes())
+    paths[1].write_text("this is no EEG")
+    assert run(archive.model, *paths, "--out", out, "--resume").exit_code == 1
+    assert merge_journals(out)[1:] == (1, 1), "the error is newer than the result"
+    paths[1].write_bytes((archive.folder / "a.edf").read_bytes())
+    assert run(archive.model, *paths, "--out", out, "--resume").exit_code == 0
+    assert scores(out) == expected_scores(*paths)
+
+
+@pytest.mark.parametrize("change", ["another", "incomplete", "missing", "channels.tsv", "nothing"])
+def test_a_change_of_any_file_of_a_recording_is_detected_again(
+    change: str, archive: Archive, quick: None, detected: list[str], tmp_path: Path
+) -> None:
+    path = brainvision(archive.folder / "a.edf", tmp_path / "p")
+    signals, words = path.with_name("raw.eeg"), (archive.model, path, "--out", tmp_path / "out", "--resume")
+    content = signals.read_bytes()
+    if change == "incomplete":
+        signals.write_bytes(content[: len(content) // 2])
+    if change == "missing":
+        signals.unlink()
+    assert run(*words).exit_code == (change == "missing")
+    if change == "another":
+        brainvision(archive.folder / NAMES[2], path.parent)
+    if change in ("incomplete", "missing"):
+        signals.write_bytes(content)
+    if change == "channels.tsv":
+        path.with_name("rec_channels.tsv").write_text("name\tstatus\nT7\tbad\n")
+    assert run(*words).exit_code == 0
+    assert detected == ["rec.vhdr"] * (1 if change == "nothing" else 2)
+    assert scores(tmp_path / "out") == expected_scores(path)
+
+
+def test_the_state_of_a_folder_is_that_of_the_files_in_it(tmp_path: Path) -> None:
+    (tmp_path / "a.mff").mkdir()
+    states = {identify(tmp_path / "a.mff")["state"]}
+    for content in (b"1", b"23"):
+        (tmp_path / "a.mff" / "signal1.bin").write_bytes(content)
+        states.add(identify(tmp_path / "a.mff")["state"])
+    assert len(states) == 3
+
+
+def test_a_file_that_a_header_names_may_still_come(archive: Archive, quick: None, tmp_path: Path) -> None:
+    path = brainvision(archive.folder / "a.edf", tmp_path / "p")
+    path.with_name("raw.eeg").unlink()
+    assert run(archive.model, path, "--out", tmp_path / "out").exit_code == 1
+    (facts,) = read_journals(tmp_path / "out").values()
+    assert facts["again"]
+
+
+@pytest.mark.parametrize(
+    ("cause", "attempts"), [(OSError(28, "No space left on device"), 2), (ValueError("of its content"), 1)]
+)
+def test_outputs_that_failed_for_the_machine_are_written_by_a_resumed_run(
+    cause: Exception, attempts: int, archive: Archive, quick: None, detected: list[str], tmp_path: Path
+) -> None:
+    def fails(*args: object, **named: object) -> None:
+        raise DataError("cannot be written") from cause
+
+    words = (archive.model, archive.folder / "a.edf", "--out", tmp_path, "--resume")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("eeg.reporting.export.write_annotated_edf", fails)
+        assert run(*words).exit_code == 1
+    assert run(*words).exit_code == (attempts == 1)
+    assert len(detected) == attempts
+    assert bool([*tmp_path.glob("recording-*/annotated.edf")]) == (attempts == 2)
 
 
 def test_a_fault_of_the_machine_is_tried_again(
