@@ -17,10 +17,12 @@ from eeg.reporting.analysis import RecordingAnalysis
 from eeg.reporting.export import ESSENTIAL, WRITERS
 from eeg.reporting.export.bids import write_derivative
 from eeg.workflows.analyse import analyse
+from eeg.workflows.journal import JOURNAL
 from trainers.errors import DataError, describe_unexpected, one_line
 from trainers.files import partial_folder
 
 DERIVATIVE = Path("derivatives", "hebbian-eeg")
+_RESERVED = (JOURNAL, f"{JOURNAL}.csv", DERIVATIVE.parts[0], "tensorboard")  # in a folder of results
 
 
 @dataclass(frozen=True)
@@ -137,9 +139,11 @@ def result_folder(analysis: RecordingAnalysis, out: Path) -> Iterator[Path]:
     Raises
     ------
     DataError
-        If that folder holds the results of another recording, or cannot be written.
+        If that folder holds the results of another recording or of all, or cannot be written.
     """
     folder = out / analysis.name
+    if analysis.name.lower() in _RESERVED:
+        raise DataError(f"{folder}: reserved for what concerns all recordings; omit --keep-names")
     for former in (folder / name for name in ("result.json", "explanation.json")):
         if former.is_file() and _recording_of(former) not in (None, analysis.recording.digest):
             raise DataError(f"{folder}: holds the results of another recording; choose another --out")

@@ -300,6 +300,19 @@ def test_outputs_that_failed_for_the_machine_are_written_by_a_resumed_run(
     assert bool([*tmp_path.glob("recording-*/annotated.edf")]) == (attempts == 2)
 
 
+@pytest.mark.parametrize("name", ["detections", "Detections.csv", "derivatives", "tensorboard"])
+def test_names_of_what_concerns_all_recordings_are_reserved(
+    name: str, archive: Archive, quick: None, tmp_path: Path
+) -> None:
+    path = tmp_path / f"{name}.edf"
+    path.write_bytes((archive.folder / "a.edf").read_bytes())
+    result = run(archive.model, path, "--out", tmp_path / "out", "--keep-names")
+    assert result.exit_code == 1
+    assert f"{name}: reserved for what concerns all recordings; omit --keep-names" in result.stderr
+    assert merge_journals(tmp_path / "out")[1:] == (0, 1)
+    assert run(archive.model, path, "--out", tmp_path / "other").exit_code == 0
+
+
 def test_a_fault_of_the_machine_is_tried_again(
     archive: Archive, quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
