@@ -1,6 +1,9 @@
 """File names of recordings."""
 
+import os
 from pathlib import Path
+
+from eeg.io.recording_files import named_files
 
 SUFFIXES = (
     *(".ahdr", ".bdf", ".cdt", ".cnt", ".csv.gz", ".dap", ".edf", ".eeg", ".fif", ".fif.gz", ".gdf"),
@@ -14,9 +17,21 @@ _FOLDERS = (".ds", ".mefd", ".mff")  # formats whose recordings are folders
 def is_recording(path: Path) -> bool:
     """Return whether a path has the name of a recording; of BrainVision, the header only."""
     name = path.name.lower()
-    headers = (path.with_suffix(suffix) for suffix in (".vhdr", ".ahdr", ".VHDR", ".AHDR"))
-    signals_of_brainvision = name.endswith(".eeg") and any(header.exists() for header in headers)
-    return name.endswith(SUFFIXES) and not name.startswith(".") and not signals_of_brainvision
+    if not name.endswith(SUFFIXES) or name.startswith("."):
+        return False
+    return not (name.endswith(".eeg") and _has_header(path))
+
+
+def _has_header(signals: Path) -> bool:
+    """Return whether a header of BrainVision beside a file has its name or names it."""
+    if any(signals.with_suffix(suffix).exists() for suffix in (".vhdr", ".ahdr", ".VHDR", ".AHDR")):
+        return True
+    try:
+        names = os.listdir(signals.parent)
+    except OSError:
+        return False
+    headers = (signals.with_name(name) for name in names if name.lower().endswith((".vhdr", ".ahdr")))
+    return any(signals in named_files(header) for header in headers)
 
 
 def recording_stem(path: Path) -> str:

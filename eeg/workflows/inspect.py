@@ -26,6 +26,7 @@ from eeg.io.fif import without_parts
 from eeg.io.gaps import stretches
 from eeg.io.header import MIN_SFREQ, Header
 from eeg.io.reader import PLAUSIBLE, amplitude, read_with_header, sample
+from eeg.io.recording_files import recording_files
 from eeg.io.suffixes import SUFFIXES, is_recording, recording_stem
 from eeg.io.vocabulary import known_filter, known_labels
 from eeg.preprocessing.interpolation import INTERPOLATED, missing_channels
@@ -40,8 +41,8 @@ _KINDS = re.compile(
 )
 """Suffixes of formats beside those in `mimetypes`."""
 
-_PARTS = (".amrk", ".cef", ".dat", ".dpa", ".eeg", ".fdt", ".head", ".json", ".rs3", ".vmrk")
-"""Suffixes of files that are a part of a recording of the same name."""
+_BESIDE = (".head", ".json")
+"""Suffixes of files about a recording of the same name, beside its `recording_files`."""
 
 _MAX_NAMED = 6  # up to so many missing electrodes are named
 
@@ -153,11 +154,12 @@ def _list_folder(folder: Path) -> tuple[list[Path], dict[str, int]]:
     if not whole:
         raise DataError(f"{folder}: no recording; expected {', '.join(sorted(SUFFIXES))}")
     stems = {file.with_name(recording_stem(file)) for file in named}
+    parts = {part for file in named for part in recording_files(file)}
     others = [
         file
-        for file in {*files} - {*named}
+        for file in {*files} - parts
         if not file.is_dir()
-        and not (file.suffix.lower() in _PARTS and file.with_suffix("") in stems)
+        and not (file.suffix.lower() in _BESIDE and file.with_suffix("") in stems)
         and not any(is_recording(part) for part in file.parents)
     ]
     return whole, dict(sorted(Counter(_kind(file) for file in others).items()))

@@ -14,8 +14,10 @@ from eeg.datasets import Corpus, Entry
 from eeg.datasets.fingerprint import file_hash, files_of
 from eeg.io.reader import read_recording
 from eeg.io.recording_files import files_with_sidecars, recording_files
+from eeg.io.suffixes import is_recording
 from eeg.preprocessing.loading import load_windows
 from eeg.preprocessing.pipeline import Preprocessing
+from eeg.workflows.inspect import inspect_corpus
 from tests.test_eeg.test_io.small_files import (
     FOUR,
     noise,
@@ -80,6 +82,17 @@ def test_recordings_with_the_same_header_differ_by_their_signals(
     assert file_hash(path) != before
     (tmp_path / signals).write_bytes(content)
     assert file_hash(path) == before
+
+
+@pytest.mark.parametrize("header", ["a.vhdr", "a.VHDR", "a.Vhdr"])
+def test_signals_of_brainvision_are_no_recording_of_their_own(header: str, tmp_path: Path) -> None:
+    """Also not under another name than their header has; those of Nihon Kohden are one."""
+    path = brainvision(tmp_path, "raw.EEG").rename(tmp_path / header)
+    (tmp_path / "nihon.eeg").write_bytes(b"1")
+    assert [file.name for file in sorted(tmp_path.iterdir()) if is_recording(file)] == [header, "nihon.eeg"]
+    assert not inspect_corpus(tmp_path, progress=False).passed_over
+    path.unlink()
+    assert is_recording(tmp_path / "raw.EEG")
 
 
 def test_recordings_with_the_same_signals_differ_by_their_markers(tmp_path: Path) -> None:
@@ -198,6 +211,6 @@ def test_the_cache_gives_each_subject_its_own_windows(tmp_path: Path) -> None:
 
     for _ in range(2):
         fresh = windows(None)
-        assert not np.array_equal(*fresh)
+        assert not np.array_equal(fresh[0], fresh[1])
         np.testing.assert_array_equal(windows(tmp_path / "cache"), fresh)
         (5 * noise()).astype("<i2").T.tofile(tmp_path / "B" / "raw.eeg")
