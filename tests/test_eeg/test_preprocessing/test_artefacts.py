@@ -74,6 +74,12 @@ def test_an_artefact_at_an_end_reaches_it(where: slice, volts: np.ndarray) -> No
     assert (start == 0) if where.start == 0 else (stop == len(row))
 
 
+def test_each_of_several_pops_is_an_artefact(volts: np.ndarray) -> None:
+    row, at = volts[4].copy(), [10 * RATE, 14 * RATE, 20 * RATE, 21 * RATE]
+    row[at] += 3e-3
+    assert find_artefacts(row, RATE) == [(i - 5, i + 1 + 5) for i in at]
+
+
 def test_a_length_need_not_be_whole_seconds(volts: np.ndarray) -> None:
     row = volts[3, : -RATE // 3].copy()
     row[1000] += 5e-3
