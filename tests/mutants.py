@@ -18,7 +18,7 @@ import os
 import resource
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import RLock
@@ -304,7 +304,9 @@ def main(
         if tests and not survives(same, tests, seconds):
             raise SystemExit(f"the tests of {mutant.path}:{mutant.line} fail without any mutation")
     with ThreadPoolExecutor(jobs) as pool, journal.open("a") as file:
-        for mutant, alive in tqdm(pool.map(attempt, todo), total=len(todo), disable=None):
+        attempts = [pool.submit(attempt, mutant) for mutant in todo]
+        for finished in tqdm(as_completed(attempts), total=len(todo), disable=None):
+            mutant, alive = finished.result()
             done[mutant] = alive
             file.write(json.dumps({"mutant": asdict(mutant), "survives": alive}) + "\n")
             file.flush()
