@@ -134,7 +134,7 @@ def _unflawed(cleaned: mne.io.BaseRaw, quality: Quality) -> list[tuple[int, int]
     """Return where a recording is neither interrupted nor interpolated in time, (start, stop) in samples."""
     onset, duration = quality.spans(["flat", "artefact"])
     flawed = np.stack([onset, onset + duration], axis=1) * cleaned.info["sfreq"]
-    inside = np.clip(np.round(flawed).astype(int), 0, cleaned.n_times)
+    inside = np.minimum(np.round(flawed).astype(int), cleaned.n_times)
     return complement([*gaps(cleaned), *inside.tolist()], cleaned.n_times)
 
 

@@ -269,10 +269,11 @@ def test_decimation_keeps_time_gaps_and_values() -> None:
     assert Recording.scan(raw).slowed(5000.0).raw is raw
 
 
-def test_signals_are_above_their_first_value_and_above_0_where_that_is_not_finite() -> None:
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_signals_are_above_their_first_value_and_above_0_where_that_is_not_finite(value: float) -> None:
     volts = 0.3 + 1e-5 * np.random.default_rng(0).standard_normal((3, 20 * RATE))
     volts[1] -= 0.3
-    volts[1, 5 * RATE] = np.nan
+    volts[1, 5 * RATE] = value
     scanned = Recording.scan(mne.io.RawArray(volts, mne.create_info(["a", "b", "c"], RATE, "eeg")))
     found, level = scanned.signals(["c", "b"], 5 * RATE, 7 * RATE)
     part = volts[[2, 1], 5 * RATE : 7 * RATE]
