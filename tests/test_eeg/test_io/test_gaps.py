@@ -224,6 +224,7 @@ def test_short_stretches_become_gaps() -> None:
     raw = mne.io.RawArray(np.zeros((1, 100)), mne.create_info(1, 10.0), first_samp=70, verbose="error")
     raw.set_annotations(mne.Annotations([2.0, 5.0], [1.0, 0.5], GAP))
     assert Recording.scan(raw).without_short(2.5).stretches == ((55, 100),)
+    assert [Recording.scan(raw).without_short(least).longest for least in (2.5, 9.0)] == [4.5, 0.0]
     assert stretches(raw) == [(0, 20), (30, 50), (55, 100)]  # which stays as it was
 
 

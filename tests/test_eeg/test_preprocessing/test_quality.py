@@ -123,6 +123,12 @@ def test_line_noise_of_a_long_recording_is_the_mean_over_its_pieces(monkeypatch:
     )
 
 
+def test_line_noise_of_a_few_channels_is_not_that_of_the_median_channel() -> None:
+    volts = background()
+    volts[:5] += 1e-4 * np.sin(2 * np.pi * 50 * np.arange(volts.shape[1]) / RATE)
+    assert found(recording(volts)).line == pytest.approx(found(recording(background())).line, abs=0.01)
+
+
 def test_the_line_is_unknown_where_the_rate_is_too_low() -> None:
     assert found(recording(background(rate=100), 100)).line is None
 
