@@ -79,7 +79,7 @@ def _entry(table: Path, number: int, row: dict[str, str]) -> Entry:
     if not row["subject"]:
         raise DataError(f"{where}: no subject; expected a name or number")
     if label not in _LABELS:
-        raise DataError(f"{where}: unknown label; expected epilepsy, control or nothing")
+        raise DataError(f"{where}: unknown label; expected epilepsy or 1, control or 0, or nothing")
     try:
         recorded = datetime.fromisoformat(day) if day else None
     except ValueError:

@@ -58,6 +58,9 @@ def _facts(entry: Entry) -> RecordingFacts:
 def _personal(source: Entry | Header) -> dict[str, Value]:
     return {
         "recording date": source.recorded.date().isoformat() if source.recorded else None,
+        "recording year": source.recorded.toordinal() / 365.2425
+        if source.recorded
+        else None,  # with a fraction
         "hour of day": f"{source.recorded.hour:02d}" if source.recorded else None,
         "sex": source.sex,
         "age": source.age,

@@ -112,7 +112,7 @@ _TRAINING = (
         "overrides",
         type=click.Path(dir_okay=False, path_type=Path),
         callback=_read_settings,
-        help="TOML file that changes recipes, by rule: [softhebb] learn = {lr = 0.1}.",
+        help="TOML file that changes recipes, by rule, with lines such as softhebb.learn.lr = 0.1.",
     ),
     click.option(
         "--controls/--no-controls",

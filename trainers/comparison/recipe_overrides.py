@@ -63,8 +63,8 @@ def read_overrides(path: Path) -> dict[str, dict[str, Any]]:
             tables = tomllib.load(file)
     except (OSError, ValueError, RecursionError) as error:
         raise SettingsError(
-            f"{path}: cannot be read ({describe_unreadable(error)}); expected a TOML file such as [softhebb] "
-            "learn = {lr = 0.1}"
+            f"{path}: cannot be read ({describe_unreadable(error)}); expected a TOML file with lines such as "
+            "softhebb.learn.lr = 0.1"
         ) from error
     for name, table in tables.items():
         if not isinstance(table, dict):

@@ -244,6 +244,18 @@ def test_facts_of_an_unreadable_file_are_those_of_the_corpus(tmp_path: Path) -> 
     assert "sampling rate" not in found
 
 
+def test_groups_of_different_years_are_separated_though_no_two_recordings_are_of_one_day() -> None:
+    facts = {}
+    for i in range(24):
+        recorded = datetime(2022 if i % 2 else 2012, 1 + i // 2 % 12, 1 + i, 10)
+        entry = Entry(Path(f"{i}.edf"), f"s{i}", i % 2, recorded=recorded)
+        facts[entry] = recording_facts(entry)
+    found = {finding.confound: finding for finding in audit_recordings(facts).findings}
+    assert found["recording date"].auc.value == 0.5  # nobody else's is of the same day
+    assert found["recording year"].auc.value > 0.9  # one of five bins contains both groups
+    assert found["recording year"].strong
+
+
 def test_the_facts_of_a_simulated_cohort_do_not_predict_the_label(cohort: Path) -> None:
     corpus = open_corpus(cohort)
     facts: dict[Entry, RecordingFacts] = read_confounds(corpus.entries)

@@ -6,8 +6,9 @@ from hypothesis import given, strategies as st
 
 from eeg.datasets import Corpus, Entry
 from eeg.io.reader import read_recording
-from eeg.preprocessing.loading import load_windows, read_windows
+from eeg.preprocessing.loading import load_windows, prepare, read_windows
 from eeg.preprocessing.pipeline import Preprocessing
+from eeg.preprocessing.recording import open_recording
 from eeg.preprocessing.windows import Windows, cut_windows, training_examples
 from tests.test_eeg.helpers import prepare_raw
 from tests.test_eeg.recordings import write_fif
@@ -48,6 +49,20 @@ def test_too_short_recordings_report_their_length_and_the_minimum() -> None:
         cut_windows(np.zeros((2, 512)), 128, 2.0, continuous=[(0, 64), (320, 512)])
     with pytest.raises(DataError, match=r"^0 s long; expected at least one window of 2 s"):
         cut_windows(np.zeros((2, 512)), 128, 2.0, continuous=[])
+
+
+@pytest.mark.parametrize("reference", ["average", "mastoids"])
+def test_recordings_of_a_corpus_are_read_with_the_ears_where_they_are_the_reference(
+    reference: str, tmp_path: Path
+) -> None:
+    names = ("Fp1", "T7", "Cz", "O2", "A1", "A2")
+    path = write_fif(
+        tmp_path / "a_raw.fif", 2e-5 * np.random.default_rng(0).normal(size=(6, 20 * 128)), names
+    )
+    settings = Preprocessing(names[:4], reference=reference)  # type: ignore[arg-type]
+    found = read_windows(Entry(path, "s", 0), settings, 2.0)
+    expected = prepare(open_recording(path, ears=reference == "mastoids"), settings, 2.0).windows
+    np.testing.assert_array_equal(found.data, expected.data)
 
 
 def test_a_window_without_samples_is_a_mistake() -> None:
