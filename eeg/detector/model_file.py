@@ -25,7 +25,7 @@ from trainers.errors import DataError
 from trainers.files import replacing
 from trainers.provenance import from_plain, parse_json, to_plain
 
-FORMAT = 5
+FORMAT = 6
 """Version of the file's layout; other versions are refused."""
 
 _KEY, _DIGEST = "eeg.detector", "sha256"

@@ -38,7 +38,10 @@ class Provenance:
     rule, seed
         Learning rule and seed.
     recordings
-        Digests of the training recordings; see `eeg.datasets.fingerprint`.
+        Digests of the files of the training recordings; see `eeg.datasets.fingerprint`.
+    signals
+        Digests of their signals, by which copies with another header or format are recognised; see
+        `eeg.datasets.copies`.
     versions
         Versions of Python and the packages that the training used.
     splits
@@ -55,6 +58,7 @@ class Provenance:
     rule: str = UNKNOWN
     seed: int | None = None
     recordings: tuple[str, ...] = ()
+    signals: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     splits: str = UNKNOWN
     results: Mapping[str, Results] = field(default_factory=dict)
@@ -64,7 +68,8 @@ class Provenance:
             raise ValueError("epilepsy: expected a number of the subjects")
         if self.seed is not None and self.seed < 0:
             raise ValueError("seed: expected a number not below 0")
-        if not all(map(_DIGEST.fullmatch, self.recordings)):
-            raise ValueError("recordings: expected digests")
+        for name in ("recordings", "signals"):
+            if not all(map(_DIGEST.fullmatch, getattr(self, name))):
+                raise ValueError(f"{name}: expected digests")
         if unknown := set(self.results) - set(SUBJECTS):
             raise ValueError(f"results: unknown field {min(unknown)!r}; expected {' and '.join(SUBJECTS)}")

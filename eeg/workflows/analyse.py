@@ -9,6 +9,7 @@ from pathlib import Path
 import mne
 import numpy as np
 
+from eeg.datasets.copies import signal_hash
 from eeg.detector.conformal import ALPHA
 from eeg.detector.detector import Detector
 from eeg.explanation.attribution import Montage
@@ -93,7 +94,8 @@ def analyse(
         detector, windows, logits, options, baselines=baselines, prevalence=prevalence, progress=progress
     )
     curves, measures = _faithfulness(detector, windows.data, logits, explanation, options, baselines)
-    seen = opened.digest in detector.training.recordings
+    training = detector.training
+    seen = opened.digest in training.recordings or signal_hash(opened.raw) in training.signals
     warnings = tuple(recording_warnings(seen=seen, interpolated=prepared.interpolated))
     return RecordingAnalysis(
         raw=prepared.cleaned,

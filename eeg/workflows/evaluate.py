@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from eeg.datasets import Corpus, splits
+from eeg.datasets.copies import hash_signals
 from eeg.datasets.fingerprint import file_hash
 from eeg.detector.detector import Detector
 from eeg.detector.results import Results
@@ -100,15 +101,20 @@ def evaluate(
 def score_unseen(detector: Detector, corpus: Corpus, loaded: Loaded) -> tuple[list[Scored], int]:
     """Score the recordings of new subjects; return them and the number of recordings of training subjects.
 
-    A training subject is recognised by a recording that the detector was trained on.
+    A training subject is recognised by a recording that the detector was trained on, or a copy of it with
+    another header or format.
 
     Raises
     ------
     DataError
         If no new subjects remain, or only of one class.
     """
-    known = set(detector.training.recordings)
-    subjects = {e.subject for e in loaded if file_hash(e.path) in known}
+    files, signals = set(detector.training.recordings), set(detector.training.signals)
+    subjects = {
+        entry.subject
+        for entry, signal in zip(loaded, hash_signals(loaded), strict=True)
+        if signal in signals or file_hash(entry.path) in files
+    }
     fresh = [e for e in loaded if e.subject not in subjects]
     if not fresh:
         raise DataError(f"{corpus.name}: the model was trained on every subject; evaluate it on others")

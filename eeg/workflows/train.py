@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from eeg.datasets import Corpus, Entry, splits
+from eeg.datasets.copies import hash_signals
 from eeg.datasets.fingerprint import corpus_digest, file_hash, fingerprint
 from eeg.detector import novelty
 from eeg.detector.detector import Detector
@@ -228,6 +229,7 @@ def train_plan(
         rule=plan.rule,
         seed=plan.seed,
         recordings=tuple(fingerprint(used)),
+        signals=tuple(sorted(filter(None, hash_signals(used, jobs)))),
         versions=record["versions"],
         splits=design.describe(len(folds)),
         results={k: v for k, v in zip(SUBJECTS, (results, held_out_results), strict=True) if v is not None},

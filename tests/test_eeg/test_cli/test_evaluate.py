@@ -40,7 +40,7 @@ def test_evaluate_reports_the_rule_that_the_model_was_trained_by(
     trained: Trained, cohort: Path, tmp_path: Path
 ) -> None:
     detector = load_detector(trained.out / "model.safetensors")
-    other = replace(detector, training=replace(detector.training, rule="oja", recordings=()))
+    other = replace(detector, training=replace(detector.training, rule="oja", recordings=(), signals=()))
     save_detector(other, tmp_path / "model.safetensors")
     assert "tvgg-gap by oja" in eeg("evaluate", tmp_path, cohort, "--method", "grad-cam").output
 

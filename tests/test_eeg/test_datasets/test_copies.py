@@ -86,6 +86,15 @@ def test_other_signals_formats_and_flat_ones(tmp_path: Path) -> None:
     ]
 
 
+def test_electrodes_at_the_ears_have_no_part_in_a_hash(tmp_path: Path) -> None:
+    """Only some detectors read them."""
+    signals = 20 * np.random.default_rng(0).standard_normal((4, 1280))
+    path = write_edf(tmp_path / "a.edf", signals, ("Fz", "A1", "Cz", "A2"))
+    with_ears, without = (read_recording(path, preload=False, ears=ears) for ears in (True, False))
+    assert len(with_ears.ch_names) == len(without.ch_names) + 2
+    assert signal_hash(with_ears) == signal_hash(without) is not None
+
+
 @pytest.mark.filterwarnings("error")
 def test_a_signal_that_no_integer_holds_has_a_hash(tmp_path: Path) -> None:
     volts = 20e-6 * np.random.default_rng(0).standard_normal((19, 2560))

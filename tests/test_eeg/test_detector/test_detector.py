@@ -188,9 +188,9 @@ def rewritten(saved: Path, change: object) -> Path:
     return saved
 
 
-@pytest.mark.parametrize("version", [0, 1, 4, 6, None])
+@pytest.mark.parametrize("version", [0, 1, 5, 7, None])
 def test_another_format_is_refused(saved: Path, version: object) -> None:
-    with pytest.raises(DataError, match=rf"detector format {version}, this version reads 5; train it again"):
+    with pytest.raises(DataError, match=rf"detector format {version}, this version reads 6; train it again"):
         load_detector(rewritten(saved, {"format": version}))
 
 
@@ -273,6 +273,7 @@ DAMAGED: list[tuple[str, object, str]] = [
     ("training.seed", -1, "seed: expected a number not below 0"),
     ("training.recordings", "ab", "recordings: expected a list"),
     ("training.recordings", ["Jane Doe"], "recordings: expected digests"),
+    ("training.signals", ["Jane Doe"], "signals: expected digests"),
     ("training.versions", {"torch": 2}, r"training.versions\['torch'\]: expected a text"),
     ("training.results", {"other": None}, "results"),
     ("training.results", {"held_out": {"subjects": 3}}, "training.results.*missing"),
@@ -296,10 +297,10 @@ def test_a_damaged_setting_is_refused_in_one_line_that_names_it(
         ("{not json", "Expecting property name"),
         ("[]", "expected settings with named fields"),
         ("null", "expected settings with named fields"),
-        ('{"format": 5}', "missing"),
-        ('{"format": 5, "format": 5}', "'format' is there twice"),
+        ('{"format": 6}', "missing"),
+        ('{"format": 6, "format": 6}', "'format' is there twice"),
         ('{"format": ' + 5000 * "1" + "}", "integer string conversion"),
-        ('{"format": 5, "training": ' + 100_000 * "[" + 100_000 * "]" + "}", "nested too deeply"),
+        ('{"format": 6, "training": ' + 100_000 * "[" + 100_000 * "]" + "}", "nested too deeply"),
     ],
 )
 def test_settings_that_are_not_those_of_a_detector_are_refused(

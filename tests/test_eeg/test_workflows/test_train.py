@@ -11,12 +11,15 @@ import pytest
 from eeg.datasets import Corpus, Entry, open_corpus
 from eeg.datasets.fingerprint import file_hash, fingerprint
 from eeg.detector.results import Results
+from eeg.explanation.options import ExplanationOptions
 from eeg.io.electrodes import TEN_TWENTY
 from eeg.preprocessing.pipeline import Preprocessing
 from eeg.training.design import Design
 from eeg.training.fit import Loaded
 from eeg.training.plan import Plan
 from eeg.workflows import evaluate
+from eeg.workflows.analyse import SEEN, analyse
+from eeg.workflows.anonymize import anonymize
 from eeg.workflows.corpus import default_channels, load_corpus
 from eeg.workflows.train import TrainingRun, read_results, train_plan
 from tests.test_eeg.test_training.tiny import PLAN
@@ -91,6 +94,23 @@ def test_a_detector_recognises_its_training_recordings(
     one = {s.entry: loaded[s.entry] for s in done.unseen if s.entry.label == 1}
     with pytest.raises(DataError, match="one class only"):
         evaluate.score_unseen(done.detector, corpus, one)
+
+
+def test_a_detector_recognises_copies_without_names_of_its_training_recordings(
+    ran: tuple[TrainingRun, Loaded, Path], cohort: Path, tmp_path: Path
+) -> None:
+    """The files of `eeg anonymize` have other bytes and the same signal."""
+    done, _, _ = ran
+    anonymize(cohort, tmp_path / "copies")
+    copies = open_corpus(tmp_path / "copies")
+    assert not {file_hash(e.path) for e in copies.entries} & set(done.detector.training.recordings)
+    fresh, seen = evaluate.score_unseen(done.detector, copies, load_corpus(copies, done.detector))
+    held_out = {s.entry.subject for s in done.unseen}
+    assert (seen, {s.entry.subject for s in fresh}) == (6, held_out)
+    options = ExplanationOptions("grad-cam", "zero", 1)
+    for inside in (True, False):
+        path = next(e.path for e in copies.entries if (e.subject not in held_out) == inside)
+        assert (SEEN in analyse(done.detector, path, options).warnings) == inside
 
 
 @pytest.mark.slow
