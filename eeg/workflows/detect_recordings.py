@@ -169,7 +169,7 @@ def detect_recordings(
     Raises
     ------
     DataError
-        If ``out`` belongs to a run with other settings that may continue, or cannot be written.
+        If ``out`` belongs to a run with another model or other settings, or cannot be written.
     """
     used = ModelFile(model.absolute(), network, quality, ictal, _digest(model))
     how: dict[str, Any] = {
@@ -183,7 +183,7 @@ def detect_recordings(
     record = {**settings, **how, "versions": versions()}
     del record["progress"]
     sweep(out)
-    begin_journal(out, record, other=not resume and shard == (1, 1))
+    begin_journal(out, record)
     journal = out.absolute() / JOURNAL / f"{shard[0]}-of-{shard[1]}.jsonl"
     before = read_journals(out) if resume else {}
     owners = _owners(recordings, keep_name)

@@ -38,7 +38,7 @@ DETECTION_COLUMNS = (
 Facts = Mapping[str, Any]
 
 
-def begin_journal(out: Path, record: Mapping[str, Any], *, other: bool) -> None:
+def begin_journal(out: Path, record: Mapping[str, Any]) -> None:
     """Make the folder of the journals of detections with the settings of ``record``.
 
     Parameters
@@ -47,27 +47,19 @@ def begin_journal(out: Path, record: Mapping[str, Any], *, other: bool) -> None:
         The folder of the detections.
     record
         The settings; they identify no recording.
-    other
-        Whether journals of other settings are removed.
 
     Raises
     ------
     DataError
-        If they are of other settings and may not be removed, or the folder cannot be written.
+        If the folder has journals of other settings or without any, or cannot be written.
     """
     folder = out / JOURNAL
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if started(folder):
-            try:
-                refuse_other(folder, record, "run of eeg detect")
-                return
-            except DataError:
-                if not other:
-                    raise
-        for journal in folder.glob("*.jsonl"):
-            journal.unlink(missing_ok=True)
-        write_record(folder / RECORD, record)
+        if started(folder) or any(folder.glob("*.jsonl")):
+            refuse_other(folder, record, "run of eeg detect")
+        else:
+            write_record(folder / RECORD, record)
     except OSError as error:
         raise DataError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
 

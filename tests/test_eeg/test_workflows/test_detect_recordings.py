@@ -327,16 +327,35 @@ def test_a_fault_of_the_machine_is_tried_again(
     assert merge_journals(tmp_path)[1:] == (1, 0)
 
 
-def test_other_settings_start_again_or_are_refused(archive: Archive, quick: None, tmp_path: Path) -> None:
-    path, other = archive.folder / "a.edf", ("--prevalence", "0.1")
-    for words in ((), other):  # a new start
-        assert run(archive.model, path, "--out", tmp_path, *words).exit_code == 0
-        assert merge_journals(tmp_path)[1:] == (1, 0)
-    for words in (("--resume",), ("--shard", "1/2")):
-        refused = run(archive.model, path, "--out", tmp_path, *words)
-        assert refused.exit_code == 1
-        assert "another run of eeg detect: prevalence was 0.1, is None; name a new folder" in refused.stderr
-    assert run(archive.model, path, "--out", tmp_path, "--shard", "3/2").exit_code == 2
+def test_another_model_or_other_settings_are_refused_and_change_nothing(
+    archive: Archive, quick: None, tmp_path: Path
+) -> None:
+    path, out, other = archive.folder / "a.edf", tmp_path / "out", tmp_path / "other.safetensors"
+    detector = untrained_detector()
+    save_detector(replace(detector, training=replace(detector.training, rule="backprop")), other)
+    same = ("--prevalence", "0.1", "--out", out)
+    for _ in range(2):
+        assert run(archive.model, path, *same).exit_code == 0
+        assert merge_journals(out)[1:] == (1, 0)
+
+    def files() -> dict[Path, bytes]:
+        return {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+
+    before = files()
+    for words in ((), ("--resume",), ("--shard", "1/2")):
+        for model, settings, difference in (
+            (archive.model, ("--out", out), "prevalence was 0.1, is None"),
+            (other, same, "model was "),
+        ):
+            refused = run(model, path, *settings, *words)
+            assert refused.exit_code == 1
+            assert f"another run of eeg detect: {difference}" in refused.stderr
+            assert refused.stderr.endswith("; name a new folder\n")
+            assert files() == before
+    (out / "detections" / "run.json").unlink()
+    assert run(archive.model, path, *same).exit_code == 1, "what the journal is of is not known"
+    assert {**files(), out / "detections" / "run.json": before[out / "detections" / "run.json"]} == before
+    assert run(archive.model, path, *same, "--shard", "3/2").exit_code == 2
 
 
 def test_the_first_recording_of_a_name_has_its_folder_whichever_is_first(
