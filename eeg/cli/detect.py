@@ -231,12 +231,14 @@ def _echo_after(detector: Detector, alpha: float, figures: Path | None) -> None:
 def merge_command(out: Path) -> None:
     """Write OUT/detections.csv, a row for each recording that `eeg detect --out OUT` has finished.
 
-    It is the same whatever the number of processes, shards and interruptions.
+    It is the same whatever the number of processes, shards and interruptions.  The exit code is 1 if it has
+    errors.
     """
     from eeg.workflows.journal import merge_journals
 
     table, results, errors = merge_journals(out)
     echo(f"{results} result(s) and {errors} error(s): {table}")
+    end(errors)
 
 
 @click.command("explain", short_help="Show which segments drive a score.")

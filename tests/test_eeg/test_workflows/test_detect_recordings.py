@@ -385,6 +385,17 @@ def test_errors_in_the_journal_have_no_names() -> None:
         assert without_names(DataError(text), path) == expected
 
 
+def test_merge_fails_if_the_table_has_errors(archive: Archive, whole: Result, tmp_path: Path) -> None:
+    assert run(archive.model, archive.folder / "a.edf", "--out", tmp_path).exit_code == 0
+    for out, code, counts in (
+        (archive.out, 1, "2 result(s) and 2 error(s)"),
+        (tmp_path, 0, "1 result(s) and 0 error(s)"),
+    ):
+        merged = CliRunner().invoke(main, ["merge", str(out)])
+        assert (merged.exit_code, merged.stdout) == (code, f"{counts}: {out / 'detections.csv'}\n")
+        assert (out / "detections.csv").is_file()
+
+
 def test_a_folder_without_detections_has_no_table(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["merge", str(tmp_path)])
     assert result.exit_code == 1
