@@ -117,6 +117,16 @@ def create_out(out: Path) -> Path:
     return make_folder(out)
 
 
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Report how to continue if the command is interrupted."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        echo("Interrupted; the same command with --resume continues.", err=True)
+        raise
+
+
 def end(failed: object) -> None:
     """Exit with code 1 if something failed."""
     if failed:

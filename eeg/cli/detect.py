@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eeg.cli.common import create_out, echo, echo_error, echo_json, end
+from eeg.cli.common import create_out, echo, echo_error, echo_json, end, resumable
 from eeg.cli.options import (
     BASELINE,
     BATCH,
@@ -100,15 +100,16 @@ def detect_command(
     stated = _stated(detector, prevalence, alpha)
     found = find_recordings(recordings, listing, out=out)
     how = {"prevalence": prevalence, "alpha": stated["alpha"], "keep_name": keep_names, **_parsed(options)}
-    outcomes = detect_recordings(model, found, create_out(out), **of_model, **how)
     first, count = options["shard"]
     total = len(found[first - 1 :: count])
-    if machine:
-        results = list(_readable(outcomes, out))
-        echo_json({**stated, "recordings": results})
-        failed = any(facts["missing"] for facts in results), len(results)
-    else:
-        failed = _echo_all(detector, stated, outcomes, total, out, figures=options["tensorboard"])
+    with resumable():
+        outcomes = detect_recordings(model, found, create_out(out), **of_model, **how)
+        if machine:
+            results = list(_readable(outcomes, out))
+            echo_json({**stated, "recordings": results})
+            failed = any(facts["missing"] for facts in results), len(results)
+        else:
+            failed = _echo_all(detector, stated, outcomes, total, out, figures=options["tensorboard"])
     end(failed[0] or failed[1] < total)
 
 

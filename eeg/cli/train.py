@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eeg.cli.common import Reporter, echo, echo_json, echo_results, end
+from eeg.cli.common import Reporter, echo, echo_json, echo_results, end, resumable
 from eeg.cli.options import (
     AUGMENT,
     CACHE,
@@ -123,11 +123,8 @@ def train_command(data: Path, outside: bool, out: Path, machine: bool, **options
 
     one_thread()
     reporter = Reporter(machine)
-    try:
+    with resumable():
         run = train(open_corpus(data, outside=outside), out=out, **_parsed(options), **reporter.callbacks)
-    except KeyboardInterrupt:
-        echo("Interrupted; the same command with --resume continues.", err=True)
-        raise
     _echo_run(run, out, machine)
     end(reporter.failed)
 

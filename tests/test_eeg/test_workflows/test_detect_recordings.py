@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -325,6 +326,27 @@ def test_a_fault_of_the_machine_is_tried_again(
         assert run(*words).exit_code == 1
     assert run(*words).exit_code == 0
     assert merge_journals(tmp_path)[1:] == (1, 0)
+
+
+def test_an_interrupted_run_reports_how_to_continue(
+    archive: Archive, quick: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    detect = workflow.detect
+
+    def interrupted(detector: Detector, path: Path, *args: Any, **named: Any) -> object:
+        if path.name == "Zebulon.edf":
+            raise KeyboardInterrupt
+        return detect(detector, path, *args, **named)
+
+    words = (archive.model, *(archive.folder / name for name in NAMES[1:3]), "--out", tmp_path)
+    for more in ((), ("--json",)):
+        with monkeypatch.context() as patch:
+            patch.setattr(workflow, "detect", interrupted)
+            stopped = run(*words, *more)
+        assert stopped.exit_code == 1
+        assert "Interrupted; the same command with --resume continues." in stopped.stderr
+    assert run(*words, "--resume").exit_code == 0
+    assert merge_journals(tmp_path)[1:] == (2, 0)
 
 
 def test_another_model_or_other_settings_are_refused_and_change_nothing(
