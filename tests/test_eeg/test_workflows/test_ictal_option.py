@@ -53,7 +53,8 @@ def test_detect_shows_what_excluded_a_recording_and_can_be_overruled(
         in refused.stderr
     )
     assert "Mueller" not in refused.output
-    done = CliRunner().invoke(main, [*command, "--ictal", "none", "--json"])
+    other = ["--out", str(tmp_path / "other"), "--ictal", "none", "--json"]
+    done = CliRunner().invoke(main, [*command, *other])
     assert done.exit_code == 0, done.output
     (result,) = json.loads(done.stdout)["recordings"]
     assert result["annotations"] == []
