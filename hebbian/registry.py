@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import pkgutil
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
@@ -48,13 +49,36 @@ def _search(path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
     return tuple(entry_points(group="hebbian.rules"))
 
 
-def list_rules() -> dict[str, RuleInfo]:
-    """Return every rule by name: the built-in ones and those that installed packages register.
+def load_registered(point: EntryPoint) -> tuple[ModuleInfo, ...]:
+    """Return what an entry point of `installed_rules` registers.
 
     Raises
     ------
-    TypeError
-        If an entry point refers to something that is not registered as a rule.
+    ValueError
+        If it cannot be loaded, or refers to something that is not registered; the entry point is named.
+    """
+    place = f"entry point {point.name} = {point.value!r} of hebbian.rules"
+    if point.dist is not None:
+        place = f"{place} (package {point.dist.name} {point.dist.version})"
+    try:
+        infos = registered(point.load())
+    except Exception as error:  # whatever the code of another package raises
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(f"{place}: cannot be loaded ({text}); correct or uninstall the package") from error
+    if not infos:
+        raise ValueError(
+            f"{place}: not registered as a rule; decorate it with hebbian.rule_info.register_rule"
+        )
+    return infos
+
+
+def list_rules() -> dict[str, RuleInfo]:
+    """Return every rule by name: the built-in ones and those that installed packages register.
+
+    An entry point that cannot be loaded is left out with a warning.
+
+    Raises
+    ------
     ValueError
         If two rules have the same name.
     """
@@ -63,12 +87,11 @@ def list_rules() -> dict[str, RuleInfo]:
         if isinstance(info, RuleInfo):
             _add(rules, info, "hebbian")
     for point in installed_rules():
-        infos = registered(point.load())
-        if not infos:
-            raise TypeError(
-                f"entry point {point.value!r} of hebbian.rules: not registered as a rule; decorate it with "
-                "hebbian.rule_info.register_rule"
-            )
+        try:
+            infos = load_registered(point)
+        except ValueError as error:
+            warnings.warn(f"{error}; its rules are left out", RuntimeWarning, stacklevel=1)
+            continue
         for info in infos:
             if isinstance(info, RuleInfo):
                 _add(rules, info, f"entry point {point.value!r}")
@@ -100,6 +123,9 @@ def describe_rule(name: str) -> ModuleInfo:
 
 def _find(name: str, known: Mapping[str, Info]) -> Info:
     if name not in known:
+        for point in installed_rules():
+            if point.name == name:
+                load_registered(point)  # raises what `list_rules` warns of
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ValueError(f"no rule named {name!r}; {hint}known: {', '.join(sorted(known))}")

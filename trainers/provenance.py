@@ -21,8 +21,7 @@ import torch
 from cattrs import Converter, transform_error
 from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
 
-from hebbian.registry import installed_rules
-from hebbian.rule_info import registered
+from hebbian.registry import installed_rules, load_registered
 from trainers.data.batches import Split, tensor_digest
 from trainers.errors import DataError, describe_unreadable
 from trainers.files import replacing
@@ -43,14 +42,11 @@ def suppliers(rules: Collection[str], data: str = "") -> dict[str, str]:
 
     The packages that they require are included if installed.
     """
-    points = [
-        *(
-            point
-            for point in installed_rules()
-            if any(info.name in rules for info in registered(point.load()))
-        ),
-        *entry_points(group="hebbian.data", name=data),
-    ]
+    points = [*entry_points(group="hebbian.data", name=data)]
+    for point in installed_rules():
+        with suppress(ValueError):  # an entry point that cannot be loaded registers none of them
+            if any(info.name in rules for info in load_registered(point)):
+                points.append(point)
     installed = {}
     for name in (name for point in points if point.dist is not None for name in _with_required(point.dist)):
         with suppress(PackageNotFoundError):  # required on other platforms only

@@ -1,5 +1,8 @@
 """The registry: names, facts, equations and traits of rules, and rules of other packages."""
 
+import re
+import sys
+
 import pytest
 
 from hebbian import Backprop, oja, registry
@@ -8,6 +11,7 @@ from hebbian.two_factor import register_plasticity
 from tests.test_hebbian.every_rule import NAMES, data, grads, net
 from tests.test_hebbian.helpers import assert_same
 from tests.test_hebbian.oracles import oracle_tests
+from trainers.provenance import suppliers
 
 FACTS = {
     "family": "mine",
@@ -74,7 +78,7 @@ def test_another_package_registers_a_rule(monkeypatch):
         return oja(u, w)
 
     class Point:
-        value = "package:mine"
+        name, value, dist = "mine", "package:mine", None
         loaded = staticmethod(mine)
 
         def load(self):
@@ -93,5 +97,33 @@ def test_another_package_registers_a_rule(monkeypatch):
     with pytest.raises(ValueError, match="'package:mine': a rule named 'oja' exists already"):
         registry.list_rules()
     Point.loaded = "not registered"
-    with pytest.raises(TypeError, match=r"'package:mine' of hebbian\.rules: not registered"):
-        registry.list_rules()
+    with pytest.warns(RuntimeWarning, match=r"'package:mine' of hebbian\.rules: not registered"):
+        assert set(registry.list_rules()) == set(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"),
+    [
+        ("", "AttributeError: module 'my_broken' has no attribute 'Nope'"),
+        ("import no_such_package", "ModuleNotFoundError: No module named 'no_such_package'"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("Nope = 3", "not registered as a rule"),
+    ],
+)
+def test_a_broken_package_costs_its_own_rules_only(code, cause, tmp_path, monkeypatch):
+    info = tmp_path / "broken_rules-2.1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-rules\nVersion: 2.1\n")
+    (info / "entry_points.txt").write_text("[hebbian.rules]\nnope = my_broken:Nope\n")
+    (tmp_path / "my_broken.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_broken", raising=False)
+    line = "entry point nope = 'my_broken:Nope' of hebbian.rules (package broken-rules 2.1): "
+    with pytest.warns(RuntimeWarning, match=re.escape(line) + ".*" + re.escape(cause)):
+        assert registry.find_rule("oja").name == "oja"
+    with (
+        pytest.warns(RuntimeWarning, match="its rules are left out"),
+        pytest.raises(ValueError, match=re.escape(line) + ".*" + re.escape(cause)),
+    ):
+        registry.find_rule("nope")
+    assert suppliers(["oja"], "digits") == {}
