@@ -178,7 +178,7 @@ def update(
         out = out - layer.bias.view(-1, *[1] * (0 if isinstance(layer, nn.Linear) else len(layer.stride)))
     u = rows(out.to(dtype), layer)
     inputs = in_memory_order(w, w).flatten(1)
-    gate, decay = plasticity(u, inputs)
+    gate, decay = _checked(plasticity(u, inputs), plasticity)
     if decay.shape not in (w.shape[:1], inputs.shape):
         raise ValueError(
             f"{plasticity} returns a decay of shape {tuple(decay.shape)}; expected a factor for each unit "
@@ -192,6 +192,14 @@ def update(
     if reduction == "sum":
         change.mul_(len(u))
     return from_memory_order(change, w).to(weight.dtype)
+
+
+def _checked(change: object, plasticity: Plasticity) -> Update:
+    values = tuple(change) if isinstance(change, tuple | list) else (change,)
+    if len(values) == 2 and isinstance(values[0], Tensor | Winners) and isinstance(values[1], Tensor):
+        return values[0], values[1]
+    got = ", ".join(type(value).__name__ for value in values)
+    raise TypeError(f"{plasticity} returns ({got}); expected two tensors, the gate and the decay")
 
 
 def _growth(layer: Synaptic, x: Tensor, gate: Tensor | Winners, u: Tensor, out: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from hebbian import registry
 from tests.helpers import ROOT
 from trainers import data
+from trainers.errors import DataError
 from trainers.provenance import suppliers
 
 PAGE = (ROOT / "docs" / "own_rule.md").read_text(encoding="utf-8")
@@ -126,15 +127,32 @@ def test_data_of_a_package_get_their_folder_where_there_is_one(tmp_path, monkeyp
             data.load_data("odd", folder)
 
 
-def test_an_entry_point_that_returns_no_split_is_refused(tmp_path, monkeypatch):
-    code = "def give(folder):\n    return [folder]\n"
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("def give(folder):\n    return [folder]\n", "must return a trainers.Split, got list"),
+        ("def give(folder):\n    return 1, 2\n", "must return a trainers.Split, got tuple"),
+        ("def give(folder):\n    return folder.name\n", "AttributeError: 'NoneType' object has no attribute"),
+        ("take = 1", "AttributeError: module 'my_odd' has no attribute 'give'"),
+        (
+            "import torch, trainers\n"
+            "def give(folder):\n"
+            "    x, y = torch.zeros(2, 3), torch.zeros(2).numpy()\n"
+            "    return trainers.Split(x, y, x, y)\n",
+            "TypeError: y_train is a ndarray, expected a tensor",
+        ),
+    ],
+)
+def test_data_of_a_package_that_cannot_be_used_are_one_line(code, message, tmp_path, monkeypatch):
     install(tmp_path, ODD, my_odd=code)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_odd", raising=False)
     assert "odd" in data.data_sets()
-    with pytest.raises(
-        TypeError, match=r"'my_odd:give' of hebbian.data must return a trainers.Split, got list"
-    ):
+    with pytest.raises(DataError, match=f"'my_odd:give' of hebbian.data.* {re.escape(message)}"):
         data.load_data("odd")
+
+
+def test_an_unknown_data_set_is_refused():
     with pytest.raises(ValueError, match="no data set named 'faces'; known: digits, mnist"):
         data.load_data("faces")
 

@@ -1,6 +1,7 @@
 """Every two-factor rule against its formula written out sample by sample, at every kind of layer."""
 
 import copy
+import re
 from itertools import product
 from unittest import mock
 
@@ -379,3 +380,18 @@ def test_a_decay_of_another_shape_is_refused():
     rule = Hebbian(model, {"0": lambda u, w: (u, u.T @ u)})
     with pytest.raises(ValueError, match=r"decay of shape \(3, 3\); expected .*\(3,\), or .*\(3, 5\)"):
         rule(torch.ones(4, 5))
+
+
+@pytest.mark.parametrize(
+    ("returned", "got"),
+    [
+        (lambda u, w: u, "(Tensor)"),
+        (lambda u, w: (u, u.mean(0), u), "(Tensor, Tensor, Tensor)"),
+        (lambda u, w: (u, 0.0), "(Tensor, float)"),
+        (lambda u, w: None, "(NoneType)"),
+    ],
+)
+def test_a_plasticity_returns_gate_and_decay(returned, got):
+    rule = Hebbian(nn.Sequential(nn.Linear(5, 3)), {"0": returned})
+    with pytest.raises(TypeError, match=re.escape(f"returns {got}; expected two tensors, the gate and the")):
+        rule(torch.randn(2, 5)).backward()

@@ -1,5 +1,6 @@
 """Batches cover the data; a split pairs inputs with classes."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -83,6 +84,35 @@ def test_a_split_refuses_what_cannot_be_paired():
     ):
         with pytest.raises(ValueError, match=message):
             Split(x, torch.tensor(train), x, torch.tensor(test))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"y_train": np.zeros(3, int)}, r"y_train is a ndarray, expected a tensor: use torch.as_tensor"),
+        ({"x_test": [[0.0, 0.0]] * 3}, "x_test is a list, expected a tensor"),
+        ({"x_train": torch.zeros(3, 2).double()}, r"x_train is of torch.float64, expected torch.float32"),
+        ({"y_test": torch.zeros(3)}, r"y_test is of torch.float32, expected torch.int64: use y_test.to\("),
+        ({"y_train": torch.zeros(3).int()}, r"y_train is of torch.int32, expected torch.int64"),
+    ],
+)
+def test_a_split_states_the_type_that_it_needs(change, message):
+    x, y = torch.zeros(3, 2), torch.zeros(3, dtype=torch.int64)
+    with pytest.raises(TypeError, match=message):
+        Split(**{"x_train": x, "y_train": y, "x_test": x, "y_test": y, **change})
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "name"),
+    [
+        (np.zeros((4, 2)), None, "x is a ndarray"),
+        ([[0.0], [1.0]], None, "x is a list"),
+        (torch.zeros(2, 1), [0, 1], "y is a list"),
+    ],
+)
+def test_batches_are_of_tensors(x, y, name):
+    with pytest.raises(TypeError, match=f"{name}, expected a tensor: use torch.as_tensor"):
+        Batches(x, y, 2)
 
 
 def test_samples_that_are_not_finite_are_refused_and_named():

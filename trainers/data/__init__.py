@@ -12,6 +12,7 @@ from pathlib import Path
 
 from trainers.data.batches import Split
 from trainers.data.images import IMAGES, load_images
+from trainers.errors import DataError
 
 
 def data_sets() -> tuple[str, ...]:
@@ -39,11 +40,10 @@ def load_data(name: str, folder: Path | None = None) -> Split:
     Raises
     ------
     DataError
-        If files are missing or damaged.
+        If files are missing or damaged, or the function that a package registers raises an error or does not
+        return a `Split`.
     ValueError
         If there is no such data set.
-    TypeError
-        If the function that a package registers does not return a `Split`.
 
     Examples
     --------
@@ -59,12 +59,16 @@ def load_data(name: str, folder: Path | None = None) -> Split:
         raise ValueError(f"no data set named {name!r}; known: {', '.join((*IMAGES, *registered))}")
     if root is not None and folder is None and Path(root, name).exists():
         folder = Path(root, name)
-    split = registered[name].load()(folder)
+    place = f"entry point {registered[name].value!r} of hebbian.data"
+    try:
+        split = registered[name].load()(folder)
+    except DataError:
+        raise
+    except Exception as error:  # whatever the code of another package raises
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        raise DataError(f"data set {name!r}, {place}: {text}") from error
     if not isinstance(split, Split):
-        raise TypeError(
-            f"entry point {registered[name].value!r} of hebbian.data must return a trainers.Split, "
-            f"got {type(split).__name__}"
-        )
+        raise DataError(f"{place} must return a trainers.Split, got {type(split).__name__}")
     return split
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
@@ -46,6 +46,8 @@ class Batches:
 
     Raises
     ------
+    TypeError
+        If ``x`` or ``y`` is not a tensor or `Rows`.
     ValueError
         If lengths or sizes do not fit, or inputs or targets are not finite.
     """
@@ -62,6 +64,9 @@ class Batches:
         world: int = 1,
         weights: Tensor | None = None,
     ) -> None:
+        require_tensor("x", x)
+        if y is not None:
+            require_tensor("y", y)
         if (augment is not None or weights is not None) and generator is None:
             raise ValueError("augment and weights need a generator")
         if size < 1:
@@ -181,6 +186,8 @@ class Split:
 
     Raises
     ------
+    TypeError
+        If one of them is not a tensor, or of another type.
     ValueError
         If the numbers of inputs and classes differ or are 0, the shapes of training and test samples differ,
         an input is not finite, or a class is negative or occurs in the test data alone.
@@ -192,6 +199,13 @@ class Split:
     y_test: Tensor
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            require_tensor(field.name, value := getattr(self, field.name))
+            expected = torch.float32 if field.name.startswith("x") else torch.int64
+            if value.dtype != expected:
+                raise TypeError(
+                    f"{field.name} is of {value.dtype}, expected {expected}: use {field.name}.to({expected})"
+                )
         for x, y, part in ((self.x_train, self.y_train, "training"), (self.x_test, self.y_test, "test")):
             if y.shape != (len(x),):
                 raise ValueError(
@@ -250,6 +264,12 @@ def is_binary(criterion: Criterion | None) -> bool:
     """Return whether ``criterion`` is torch's binary cross-entropy of logits, also with fixed arguments."""
     criterion = criterion.func if isinstance(criterion, partial) else criterion
     return criterion is F.binary_cross_entropy_with_logits or isinstance(criterion, nn.BCEWithLogitsLoss)
+
+
+def require_tensor(name: str, value: object) -> None:
+    """Raise `TypeError` unless ``value`` is a tensor or `Rows`."""
+    if not isinstance(value, Tensor | Rows):
+        raise TypeError(f"{name} is a {type(value).__name__}, expected a tensor: use torch.as_tensor({name})")
 
 
 def require_finite(name: str, x: Inputs, batch: int = 512) -> None:
