@@ -414,3 +414,54 @@ def test_settings_of_a_rule_reach_its_recipe_in_its_types():
     pairs = {"eqprop": {"settings": {"steps": [3, 2]}}}
     (first,) = Comparison(("eqprop",), (0,), overrides=pairs).experiments()
     assert first.recipe.settings == {"steps": (3, 2)}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rules": "oja"}, r"rules = 'oja'; expected a tuple such as \('oja',\)"),
+        ({"rules": ("oja",), "seeds": 3}, r"seeds = 3; expected a tuple such as \(0,\)"),
+        ({"rules": ("oja",), "widths": 50}, r"widths = 50; expected a tuple such as \(100,\)"),
+    ],
+)
+def test_one_value_in_place_of_several_is_refused(settings, message):
+    with pytest.raises(SettingsError, match=message):
+        Comparison(**settings)
+
+
+def test_a_comparison_takes_any_sequence():
+    assert Comparison(["oja"], seeds=range(3)) == Comparison(("oja",), seeds=(0, 1, 2))
+
+
+SCRIPT = """
+import torch
+from trainers import Comparison, Split, compare_rules
+
+x, y = torch.ones(20, 3), torch.arange(20) % 2
+{guard}compare_rules(Comparison(("oja",), (0,), widths=(4,), epochs=1), Split(x, y, x, y), "out")
+"""
+
+
+@pytest.mark.slow
+def test_a_script_that_new_processes_run_again_is_told_so(tmp_path):
+    script, results = tmp_path / "script.py", tmp_path / "out" / "results.json"
+
+    def call(guard):
+        script.write_text(SCRIPT.format(guard=guard))
+        return subprocess.run(
+            [sys.executable, str(script)],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = call("")
+    assert done.returncode == 1
+    assert done.stderr.count("Traceback") == 1, done.stderr  # the caller's own, no process's
+    assert "DataError: a new process ended before its job began: " in done.stderr
+    assert 'under `if __name__ == "__main__":`' in done.stderr
+    assert not results.exists()
+    assert call('if __name__ == "__main__": ').returncode == 0
+    assert json.loads(results.read_text())[0]["accuracy"] is not None

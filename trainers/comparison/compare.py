@@ -17,7 +17,7 @@ import torch
 
 from hebbian.registry import find_rule
 from trainers.comparison.experiment import Experiment, Net, Result, run_experiment
-from trainers.comparison.process import JobError, peak_memory, run_in_process, run_jobs
+from trainers.comparison.process import JobError, peak_memory, refuse_import, run_in_process, run_jobs
 from trainers.comparison.recipe_overrides import FINETUNE, Overrides, override
 from trainers.comparison.results import (
     describe_result,
@@ -73,7 +73,7 @@ class Comparison:
     Raises
     ------
     SettingsError
-        If there is no such rule.
+        If there is no such rule, or rules, seeds or widths are no tuples.
     """
 
     rules: tuple[str, ...]
@@ -90,6 +90,11 @@ class Comparison:
     threads: int = 1
 
     def __post_init__(self) -> None:
+        for name, example in (("rules", "oja"), ("seeds", 0), ("widths", 100)):
+            value = getattr(self, name)
+            if isinstance(value, str) or not isinstance(value, Sequence):
+                raise SettingsError(f"{name} = {value!r}; expected a tuple such as ({example!r},)")
+            object.__setattr__(self, name, tuple(value))
         try:
             for name in (*self.rules, *self.overrides):
                 find_rule(name)
@@ -186,11 +191,12 @@ def compare_rules(
     Raises
     ------
     DataError
-        If ``out`` contains another comparison, cannot be written or another run is writing to it, or a
-        search lacks Optuna.
+        If ``out`` contains another comparison, cannot be written or another run is writing to it, a search
+        lacks Optuna, or a script calls this without ``if __name__ == "__main__":``.
     ValueError
         If the network does not fit the data.
     """
+    refuse_import()
     experiments, out = comparison.experiments(), Path(out)
     experiments[0].model(split)
     if comparison.trials:

@@ -10,17 +10,30 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
+from multiprocessing import current_process, get_context, parent_process
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any, TypeVar
 
+from trainers.errors import DataError
+
 _MIB = 2**20
+_GUARD = (
+    "each run is a new process, which imports the script first, "
+    'so that the script must make this call under `if __name__ == "__main__":`'
+)
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
 class JobError(Exception):
     """The function raised, or its process died; the message states the cause in one line."""
+
+
+def refuse_import() -> None:
+    """End a process of `run_in_process` in which the script runs again because nothing prevents it."""
+    if getattr(current_process(), "_inheriting", False):  # as multiprocessing recognises it
+        sys.exit(f"Error: {_GUARD}")
 
 
 def run_in_process(function: Callable[..., _Result], *args: Any) -> _Result:
@@ -33,12 +46,20 @@ def run_in_process(function: Callable[..., _Result], *args: Any) -> _Result:
     ------
     JobError
         If the function raised, or its process died.
+    DataError
+        If the process ended before the function was called, as where the script lacks that line.
     """
+    context = get_context("spawn")
+    began = context.Event()
     # One executor a job: a process that dies breaks its whole executor.
-    with ProcessPoolExecutor(1, get_context("spawn"), exit_with_parent) as executor:
+    with ProcessPoolExecutor(1, context, _begin, (began,)) as executor:
         try:
             return executor.submit(function, *args).result()
         except BrokenProcessPool:
+            if not began.is_set():
+                raise DataError(
+                    f"a new process ended before its job began: {_GUARD}, or memory ran out"
+                ) from None
             raise JobError("the process was killed or exited, possibly because memory ran out") from None
         except Exception as error:  # any error of the job becomes one line
             raise JobError(" ".join(f"{type(error).__name__}: {error}".split())) from error
@@ -83,6 +104,11 @@ def peak_memory() -> float:
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / _MIB
+
+
+def _begin(began: Event) -> None:
+    began.set()
+    exit_with_parent()
 
 
 def exit_with_parent() -> None:
