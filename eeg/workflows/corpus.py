@@ -52,9 +52,13 @@ def usable(corpus: Corpus, *, on_error: OnError | None = None, on_message: OnMes
 
     Raises
     ------
+    TypeError
+        If it is no corpus, but its path for example.
     DataError
         If a recording has a problem and ``on_error`` is None.
     """
+    if not isinstance(corpus, Corpus):
+        raise TypeError(f"corpus is a {type(corpus).__name__}, expected that of eeg.open_corpus(path)")
     for entry in corpus.entries:
         if entry.problem is not None:
             error = DataError(f"{entry.path}: {entry.problem}")
