@@ -300,6 +300,21 @@ def test_a_file_of_another_format_is_refused(tmp_path, content):
         read_overrides(path)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[krotv]", r"\[krotv\]: no rule named 'krotv'; did you mean 'krotov'"),
+        ("[oja]\nlearn = {rate = 1}", r"\[oja\]: unknown setting 'learn.rate'; expected one of"),
+        ("[softhebb]\nsettings = {temprature = 1}", r"\[softhebb\]: unknown setting 'settings.temprature'"),
+    ],
+)
+def test_a_mistake_in_a_file_is_refused_by_the_name_of_the_file(tmp_path, content, message):
+    path = tmp_path / "settings.toml"
+    path.write_text(content)
+    with pytest.raises(SettingsError, match=f"^{path}: {message}"):
+        read_overrides(path)
+
+
 def test_the_commit_is_that_of_git(tmp_path):
     head = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False

@@ -27,9 +27,10 @@ import torch
 from torch import nn
 from torch.optim import Adam
 
+from hebbian.registry import find_rule
 from hebbian.rule_info import RuleInfo
 from trainers.errors import SettingsError, describe_unreadable
-from trainers.recipes import Phase, Recipe, Scale
+from trainers.recipes import Phase, Recipe, Scale, recommended
 
 FINETUNE = Phase(partial(Adam, lr=1e-3), epochs=10)
 """Fine-tuning phase that a file changes if the recipe has none."""
@@ -56,7 +57,8 @@ def read_overrides(path: Path) -> dict[str, dict[str, Any]]:
     Raises
     ------
     SettingsError
-        If the file cannot be read, is not TOML, or has values outside of tables.
+        If the file cannot be read, is not TOML, has values outside of tables, names an unknown rule, or has
+        settings that `override` refuses.
     """
     try:
         with path.open("rb") as file:
@@ -71,6 +73,10 @@ def read_overrides(path: Path) -> dict[str, dict[str, Any]]:
             raise SettingsError(
                 f"{path}: {name!r} is not in a table; expected a table named after a rule, such as [softhebb]"
             )
+        try:
+            override(recommended(name), table, find_rule(name))
+        except ValueError as error:
+            raise SettingsError(f"{path}: [{name}]: {error}") from error
     return tables
 
 
