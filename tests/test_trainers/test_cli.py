@@ -201,12 +201,16 @@ def test_an_interrupted_training_is_resumed(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(experiment, "predict", stop)
-        assert call_hebbian(*words, "--out", str(cut)).exit_code == 1
+        stopped = call_hebbian(*words, "--out", str(cut))
+    assert stopped.exit_code == 1
+    assert "Interrupted; the same command with --resume continues." in stopped.output
     assert (cut / "backprop-0.checkpoint").exists()
     again = call_hebbian(*words, "--out", str(cut))
     assert again.exit_code == 2
     assert "Usage: main train" in again.output
-    assert complaint(again) == f"Error: {cut}: not empty; expected a new or empty folder"
+    assert complaint(again) == (
+        f"Error: {cut}: not empty; expected a new or empty folder, or --resume to continue its training"
+    )
     other = call_hebbian(
         "train", "--rule", "softhebb", "--epochs", "2", "--hidden", "8", "--out", str(cut), "--resume"
     )

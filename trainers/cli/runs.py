@@ -56,7 +56,12 @@ def train_rule_command(
     split = load_data(comparison.data, folder)
     if resume and out is not None and not (out / "run.json").exists():
         click.echo(f"{out}: no training to resume; it starts from the beginning.", err=True)
-    results = train_rules(comparison, split, out, resume=resume, alignment=alignment)
+    try:
+        results = train_rules(comparison, split, out, resume=resume, alignment=alignment)
+    except KeyboardInterrupt:
+        if out is not None:
+            click.echo("Interrupted; the same command with --resume continues.", err=True)
+        raise
     click.echo(format_results(results, len(split.y_test)))
     if out is not None:
         click.echo(f"The record is in {out}; for the curves: tensorboard --logdir {out / 'tensorboard'}")

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from trainers import provenance
 from trainers.comparison.experiment import Result
-from trainers.errors import DataError
+from trainers.errors import DataError, SettingsError
 from trainers.files import alone, refuse_content, replacing, sweep
 
 _T = TypeVar("_T")
@@ -48,6 +48,10 @@ def new_folder(out: Path) -> None:
     SettingsError
         If it is not empty.
     """
+    if (out / _RUN).exists():
+        raise SettingsError(
+            f"{out}: not empty; expected a new or empty folder, or --resume to continue its training"
+        )
     sweep(out)
     refuse_content(out)
 
