@@ -2,12 +2,14 @@
 
 import csv
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import eeg
 from eeg.datasets import Corpus, Entry, open_corpus
 from eeg.datasets.fingerprint import file_hash, fingerprint
 from eeg.detector.results import Results
@@ -40,6 +42,12 @@ def ran(
     plan = Plan(Preprocessing(TEN_TWENTY), "events", 2.0, "top", epochs=1)
     loaded = load_corpus(corpus, plan)
     return train_plan(plan, corpus, loaded, Design(folds=2, hold_out=0.25), out=out), loaded, out
+
+
+@pytest.mark.parametrize("workflow", [eeg.train, eeg.audit])
+def test_a_path_in_place_of_a_corpus_is_refused(workflow: Callable[[str], object]) -> None:
+    with pytest.raises(TypeError, match=r"corpus is a str, expected that of eeg\.open_corpus\(path\)"):
+        workflow("cohort")
 
 
 def test_a_run_writes_down_what_it_can_be_repeated_from(ran: tuple[TrainingRun, Loaded, Path]) -> None:
