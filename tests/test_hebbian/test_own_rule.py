@@ -38,7 +38,7 @@ def install(folder, project, **modules):
 @pytest.fixture(scope="module")
 def package(tmp_path_factory):
     folder = tmp_path_factory.mktemp("package")
-    rule, data = blocks("python")
+    rule, data, _ = blocks("python")
     install(folder, blocks("toml")[0], my_rules=rule, my_data=data)
     return folder
 
@@ -61,6 +61,24 @@ def test_the_package_of_the_page_contains_both_modules(package):
 
 def test_a_rule_takes_twenty_lines():
     assert sum(1 for line in blocks("python")[0].splitlines() if line) <= 20
+
+
+@pytest.mark.slow
+def test_the_script_of_the_page_compares_rules(tmp_path):
+    _, data, script = blocks("python")
+    (tmp_path / "script.py").write_text(f"{data}\n{script}")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Result(") == 6  # three rules, two seeds
+    assert "accuracy=None" not in done.stdout
 
 
 def hebbian(package, *words):
