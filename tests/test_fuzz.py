@@ -80,3 +80,11 @@ def test_one_clear_line_is_no_finding(tmp_path):
 
     path = tmp_path / "a.edf"
     assert fault(attempt(refuse, path), path) is None
+
+
+def test_any_number_is_the_seed_of_a_mutation() -> None:
+    """Two changes may meet: a number beyond every float is multiplied, an integer of eight bits filled."""
+    for seed in range(2000):
+        kind, content, _ = models.mutate(seed)
+        assert kind in ("bytes", "settings", "weights")
+        assert content

@@ -97,6 +97,9 @@ def use(path: Path) -> str:
     return json.dumps([score, probability, str(answer), answer.grounds, novelty, len(card), summary.training])
 
 
+_MOST = 1e300  # beyond, the product is too large for a float
+
+
 def _places(value: Any, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Return the place of every value in nested settings."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -114,7 +117,7 @@ def _change_settings(g: np.random.Generator, facts: Any, tensors: dict[str, Tens
         del box[last]
     elif what < 0.2 and isinstance(box, dict):
         box[_value(g, str)] = _value(g)
-    elif what < 0.3 and isinstance(box[last], int | float) and not isinstance(box[last], bool):
+    elif what < 0.3 and type(box[last]) in (int, float) and not abs(box[last]) > _MOST:
         box[last] *= float(10 ** g.uniform(-9, 9)) * (-1) ** int(g.integers(2))
     else:
         box[last] = _value(g)
