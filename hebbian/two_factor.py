@@ -195,8 +195,9 @@ def update(
 
 
 def _checked(change: object, plasticity: Plasticity) -> Update:
-    values = tuple(change) if isinstance(change, tuple | list) else (change,)
-    if len(values) == 2 and isinstance(values[0], Tensor | Winners) and isinstance(values[1], Tensor):
+    # Tuples of types: PyTorch 2.7 compiles no isinstance of a union.
+    values = tuple(change) if isinstance(change, (tuple, list)) else (change,)
+    if len(values) == 2 and isinstance(values[0], (Tensor, Winners)) and isinstance(values[1], Tensor):
         return values[0], values[1]
     got = ", ".join(type(value).__name__ for value in values)
     raise TypeError(f"{plasticity} returns ({got}); expected two tensors, the gate and the decay")
