@@ -195,7 +195,8 @@ def kill(runner: Runner, name: str, number: int, whole: Reference, place: Path) 
         os.killpg(process.pid, signal.SIGKILL)
         process.join()
     damaged = count_damaged(command.contents, out, whole) if whole.earlier else 0
-    complete = {file: file.stat().st_mtime_ns for file in out.glob("*/result.json")} if command.again else {}
+    finished = out.glob("[!.]*/result.json") if command.again else ()
+    complete = {file: file.stat().st_mtime_ns for file in finished}
     error = runner.finish(runner.start(*command.words, str(out), *command.again))
     same = out.exists() and command.contents(out) == whole.contents
     left = len(list(place.rglob(".*")))
