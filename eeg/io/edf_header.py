@@ -158,8 +158,7 @@ def _signals(columns: dict[str, list[bytes]], sfreqs: list[float], places: list[
     dimensions = [_unit(_text(value)) for value in columns["dimension"]]
     ranges = ("least", "most"), ("lowest", "highest")
     scaled = [
-        all(_number(columns[low][i]) != _number(columns[high][i]) for low, high in ranges)
-        for i in range(len(labels))
+        all(_is_range(columns[low][i], columns[high][i]) for low, high in ranges) for i in range(len(labels))
     ]
     edges = zip(*(columns[name] for low, high in ranges for name in (low, high)), strict=True)
     scales = [
@@ -168,6 +167,12 @@ def _signals(columns: dict[str, list[bytes]], sfreqs: list[float], places: list[
     ]
     signals = map(Signal, labels, dimensions, prefilters, sfreqs, scaled, scales, places)
     return tuple(signal for signal in signals if signal.label not in _ANNOTATIONS)
+
+
+def _is_range(low: bytes, high: bytes) -> bool:
+    """Return whether two fields are different finite numbers."""
+    ends = [_number(low), _number(high)]
+    return ends[0] != ends[1] and all(end is not None and math.isfinite(end) for end in ends)
 
 
 def _scale(unit: str, edges: Sequence[float]) -> tuple[float, float, float]:

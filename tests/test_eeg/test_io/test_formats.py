@@ -113,11 +113,14 @@ def test_a_channel_of_another_unit_is_marked_bad(factor: float, tmp_path: Path) 
     assert header.problems == ["Cz: an amplitude that the unit of the others cannot have, marked bad"]
 
 
-def test_a_channel_without_a_range_is_marked_bad(tmp_path: Path) -> None:
+@pytest.mark.parametrize("most", [b"-400", b"nan", b"inf"])
+@pytest.mark.parametrize("field", [0, 2])  # the physical range, the digital one
+def test_a_channel_without_a_range_is_marked_bad(field: int, most: bytes, tmp_path: Path) -> None:
     path = write(tmp_path / "a.edf")
     content = bytearray(path.read_bytes())
-    start = 256 + 5 * (16 + 80 + 8)  # physical minimum and maximum of five signals
-    content[start + 8 : start + 16] = content[start + 48 : start + 56] = b"-400    "
+    start = 256 + 5 * (16 + 80 + 8 + 8 * field)  # least and most of five signals
+    content[start + 8 : start + 16] = b"-400    "
+    content[start + 48 : start + 56] = most.ljust(8)
     path.write_bytes(content)
     raw, header = read_with_header(path)
     assert raw.info["bads"] == ["T7"]
