@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import resource
@@ -112,6 +113,15 @@ def fault(outcome: Outcome, path: Path) -> str | None:
     return next(filter(None, (_fault_of_message(text, path) for text in messages)), None)
 
 
+def _corpus_name(path: Path) -> str:
+    """Return the name in the description of a corpus, which may be mutated, or that of the valid one."""
+    try:
+        description = json.loads((path.parent / "dataset_description.json").read_text(encoding="utf-8"))
+        return str(description["Name"]) or CORPUS
+    except (OSError, ValueError, LookupError, TypeError):
+        return CORPUS
+
+
 def _fault_of_message(text: str, path: Path) -> str | None:
     if len(text.replace(str(path.parent), "")) > 500:
         return f"a message of {len(text)} characters: {text}"
@@ -119,6 +129,6 @@ def _fault_of_message(text: str, path: Path) -> str | None:
         return f"a message with control characters: {text!r}"
     if SECRET in text:
         return f"a message that repeats the patient's name: {text}"
-    if path.parent.name not in text and CORPUS not in text:
+    if not any(name in text for name in (path.parent.name, CORPUS, _corpus_name(path))):
         return f"a message that names neither the file nor the corpus: {text}"
     return None
