@@ -251,7 +251,7 @@ def test_groups_of_different_years_are_separated_though_no_two_recordings_are_of
         entry = Entry(Path(f"{i}.edf"), f"s{i}", i % 2, recorded=recorded)
         facts[entry] = recording_facts(entry)
     found = {finding.confound: finding for finding in audit_recordings(facts).findings}
-    assert found["recording date"].auc.value == 0.5  # nobody else's is of the same day
+    assert found["recording date"].auc.value == 0.5  # no two are of the same day
     assert found["recording year"].auc.value > 0.9  # one of five bins contains both groups
     assert found["recording year"].strong
 

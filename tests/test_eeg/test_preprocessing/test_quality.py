@@ -355,7 +355,7 @@ def test_a_channel_that_is_not_finite_is_as_good_as_missing(value: float, where:
 
 @pytest.mark.parametrize("change", [lambda volts: 50 * volts, lambda volts: np.full_like(volts, np.nan)])
 def test_no_other_electrode_is_interpolated_from(change: Callable[[np.ndarray], np.ndarray]) -> None:
-    """Nobody has examined those that the model does not use."""
+    """Those that the model does not use are not examined."""
     volts = background(20)
     model = Preprocessing((*TEN_TWENTY[:9], *TEN_TWENTY[10:]))
     without = recording(volts).drop_channels([TEN_TWENTY[4], TEN_TWENTY[9]])
