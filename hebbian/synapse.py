@@ -114,12 +114,14 @@ def correlate(layer: Synaptic, x: Tensor, gate: Tensor) -> Tensor:
     """
     if isinstance(layer, nn.Linear):
         return gate.flatten(0, -2).T @ x.flatten(0, -2)
-    if is_faster_unfolded(layer, x):
+    if is_faster_unfolded(layer, x) and not _HAS_AVX512:
         samples = gate.movedim(1, -1).flatten(0, -2)
         sums = x.new_empty(layer.out_channels, layer.weight[0].numel())
         for part, patches in unfolded(layer, x):
             sums.addmm_(samples[part].T, patches, beta=int(part.start > 0))
         return folded(sums, layer)
+    if _is_channels_last(gate):  # the library is slow on two layouts
+        x = x.movedim(1, -1).contiguous().movedim(-1, 1)
     x, padding = padded(layer, x)
     weight_gradient = _WEIGHT_GRADIENT[len(layer.stride)]
     return weight_gradient(x, layer.weight.shape, gate, layer.stride, padding, layer.dilation, layer.groups)
@@ -160,6 +162,8 @@ def folded(sums: Tensor, layer: Convolution) -> Tensor:
 
 
 _MANY_KERNELS = 128
+_HAS_AVX512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
+"""With it the library's weight gradient is faster than a product over patches; a sum over winners is not."""
 _SAMPLES = 1024  # in one product: enough for its speed, and a copy that does not grow with the batch
 
 

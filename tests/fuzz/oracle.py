@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import resource
@@ -16,6 +15,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkProcess
 from pathlib import Path
 
+from eeg.datasets import open_corpus
 from tests.fuzz.seeds import CORPUS, SECRET
 from trainers.errors import DataError
 
@@ -114,11 +114,10 @@ def fault(outcome: Outcome, path: Path) -> str | None:
 
 
 def _corpus_name(path: Path) -> str:
-    """Return the name in the description of a corpus, which may be mutated, or that of the valid one."""
+    """Return the name that a mutated corpus goes by, or that of the valid one."""
     try:
-        description = json.loads((path.parent / "dataset_description.json").read_text(encoding="utf-8"))
-        return str(description["Name"]) or CORPUS
-    except (OSError, ValueError, LookupError, TypeError):
+        return open_corpus(path.parent).name
+    except DataError:
         return CORPUS
 
 

@@ -271,9 +271,9 @@ def test_any_convolution_learns_as_a_linear_layer_on_its_patches(case, rule):
 def test_many_kernels_learn_alike_from_patches_and_in_any_order_of_the_weights(case, rule):
     conv, x = case
     last = conv.weight.data.movedim(1, -1).contiguous().movedim(-1, 1)
-    for weight, many in product((conv.weight.data, last), (1, 4)):
+    for weight, many, has_avx512 in product((conv.weight.data, last), (1, 4), (False, True)):
         conv.weight.data = weight
-        with mock.patch.multiple(synapse, _MANY_KERNELS=many, _SAMPLES=3):
+        with mock.patch.multiple(synapse, _MANY_KERNELS=many, _SAMPLES=3, _HAS_AVX512=has_avx512):
             learns_as_on_its_patches(conv, x, rule)
 
 
