@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from trainers.comparison.table import t_interval
 
 RESULTS = Path(__file__).parent / "results"
 RULES = RESULTS / "rules.jsonl"
 RECURRENT = RESULTS / "recurrent.jsonl"
-PUBLISHED = RESULTS / "published"
+PUBLISHED = RESULTS / "published.jsonl"
 REASONS = RESULTS / "reasons.json"
 NETS = ("mlp", "conv")
 CENTRED = " centred"
@@ -59,21 +60,29 @@ def read(path: Path) -> list[Run]:
 
     No runs, where there is no file.
     """
-    if not path.exists():
-        return []
     newest: dict[tuple[str, str, int], Run] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        run = Run(**json.loads(line))
+    for run in (Run(**line) for line in read_lines(path)):
         newest.pop(run.key, None)  # so that it moves to the end
         newest[run.key] = run
     return list(newest.values())
 
 
 def append(path: Path, run: Run) -> None:
-    """Add ``run`` at the end of the file, in one write."""
+    """Add ``run`` at the end of the file."""
+    append_line(path, asdict(run))
+
+
+def append_line(path: Path, line: Mapping[str, Any]) -> None:
+    """Add ``line`` at the end of the file, in one write."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(run)) + "\n")
+        file.write(json.dumps(line) + "\n")
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of a file; none, where there is no file."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return [json.loads(line) for line in text.splitlines()]
 
 
 def summarise(runs: Iterable[Run]) -> dict[tuple[str, str], Summary]:

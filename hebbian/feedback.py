@@ -366,7 +366,8 @@ class DirectFeedback(ChainRule):
     example
         A batch (N, ...) of inputs, for the shapes only.
     generator
-        For the feedback weights, which are N(0, 1 / K).
+        For the feedback weights, which are N(0, 1 / units of the block's output): as those of
+        `FeedbackAlignment` they preserve the norm of an error on average.
     """
 
     def __init__(
@@ -382,7 +383,7 @@ class DirectFeedback(ChainRule):
         self.feedback = nn.Module()
         for i, h in enumerate(hidden):
             noise = torch.randn((scores.shape[1], *h.shape[1:]), generator=generator, dtype=h.dtype)
-            self.feedback.register_buffer(str(i), noise.to(h.device) / scores.shape[1] ** 0.5)
+            self.feedback.register_buffer(str(i), noise.to(h.device) / h[0].numel() ** 0.5)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Return the criterion plus, for each hidden block, <h, B e> at fixed B e."""
