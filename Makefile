@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test test-all test-oldest fuzz lint docs bench
+.PHONY: demo test test-all test-oldest fuzz lint docs bench board
 .DEFAULT_GOAL := test
 
 $(READY): setup.cfg pyproject.toml constraints.txt
@@ -43,6 +43,10 @@ fuzz: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/growth.py
+
+# The published figures in docs/rules.md, from $HEBBIAN_DATA and $IMAGES; continues where it stopped, takes days.
+board: $(READY)
+	nice -n 19 $(BIN)/python benchmarks/published.py --jobs 2 --images $(IMAGES)
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

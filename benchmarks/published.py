@@ -373,10 +373,12 @@ def key(cell: Cell, seed: int) -> dict[str, Any]:
     return plain
 
 
-def finished(cell: Cell, seed: int) -> bool:
-    """Whether the run is stored."""
-    wanted = key(cell, seed)
-    return any({name: line.get(name) for name in wanted} == wanted for line in read_lines(PUBLISHED))
+def stored(cell: Cell) -> dict[int, dict[str, Any]]:
+    """Return the stored runs of a cell by seed, those of its present recipe only."""
+    wanted = key(cell, 0)
+    del wanted["seed"]
+    lines = read_lines(PUBLISHED)
+    return {line["seed"]: line for line in lines if {name: line.get(name) for name in wanted} == wanted}
 
 
 def compute(index: int, seed: int, folder: Path | None) -> str:
@@ -433,7 +435,8 @@ def main() -> None:
         for i in chosen:
             tune(CELLS[i], options.tune, options.epochs, options.images)
         return
-    missing = [(i, seed) for seed in range(options.seeds) for i in chosen if not finished(CELLS[i], seed)]
+    done = {i: stored(CELLS[i]) for i in chosen}
+    missing = [(i, seed) for seed in range(options.seeds) for i in chosen if seed not in done[i]]
     with ProcessPoolExecutor(options.jobs, get_context("spawn"), max_tasks_per_child=1) as pool:
         runs = [pool.submit(compute, i, seed, options.images) for i, seed in missing]
         for n, run in enumerate(as_completed(runs), start=1):
@@ -441,4 +444,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    import published  # the stored recipes name its functions, not those of __main__
+
+    published.main()

@@ -29,6 +29,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 import archive  # noqa: E402
 import journal  # noqa: E402
 import kills  # noqa: E402
+import published as board  # noqa: E402
 import subject_scores  # noqa: E402
 import timing  # noqa: E402
 
@@ -134,29 +135,57 @@ def behind_random_features() -> set[str]:
 
 
 def published() -> str:
-    """Return published recipes, their controls on the same nets, and the angle to backprop's gradient."""
-    head = ("rule", "net", "epochs", "accuracy, % (seconds)", "control, % (seconds)", "published", "angles")
+    """Return published recipes at their length, beside controls on the same nets."""
+    head = (
+        "rule",
+        "data, net",
+        "epochs",
+        "accuracy, %",
+        "backprop",
+        "random features",
+        "published",
+        "difference",
+    )
     rows = []
-    for found in (
-        json.loads(p.read_text(encoding="utf-8")) for p in sorted(journal.PUBLISHED.glob("*.json"))
-    ):
-        curves, recipe = found["curves"], found["recipe"]
-        own = curves[found["rule"]]
-        (control,) = curves.keys() - {found["rule"]}
+    for cell in board.CELLS:
+        runs = board.stored(cell)
+        if cell.published is None or not runs:
+            continue
+        setup = board.SETUPS[cell.setup]
+        controls = {c.rule: board.stored(c) for c in board.CELLS if c.setup == cell.setup}
+        recipe, mean = cell.recipe, 100 * np.mean([run["accuracy"] for run in runs.values()])
+        readout = "" if find_rule(cell.rule).supervised else f" + {recipe.readout.epochs}"
         rows.append(
             (
-                found["rule"],
-                recipe["shape"],
-                f"{found['epochs']} of {recipe['phase']['epochs']}",
-                *(
-                    f"{name}{100 * c['accuracy'][-1]:.2f} ({c['seconds'][-1]:.0f})"
-                    for name, c in (("", own), (f"{control} ", curves[control]))
-                ),
-                recipe["figure"],
-                ", ".join(f"{angle:.0f}°" for angle in own.get("angles", ())) or "–",
+                cell.rule,
+                f"{setup.data}, {setup.shape}",
+                f"{recipe.learn.epochs}{readout}",
+                *(_of_seeds(r) for r in (runs, controls.get("backprop", {}), controls.get("frozen", {}))),
+                f"{cell.published:.2f}, {cell.source}",
+                f"{mean - cell.published:+.2f}",
             )
         )
     return markdown([head, *rows])
+
+
+def published_costs() -> str:
+    """Return what the runs took, and the angle of their updates to backprop's gradient."""
+    rows = []
+    for cell in board.CELLS:
+        if runs := list(board.stored(cell).values()):
+            seconds, memory = (np.mean([run[name] for run in runs]) for name in ("seconds", "megabytes"))
+            angles = np.mean([run["angles"] for run in runs], axis=0) if "angles" in runs[0] else ()
+            degrees = ", ".join(f"{angle:.0f}°" for angle in angles) or "–"
+            rows.append((cell.rule, cell.setup, f"{seconds:.0f}", f"{memory:.0f}", degrees))
+    return markdown([("rule", "set-up", "seconds", "MB", "angles"), *rows])
+
+
+def _of_seeds(runs: Mapping[int, Mapping[str, Any]]) -> str:
+    """Return mean, half width of the 95 % t-interval and number of the runs of some seeds."""
+    if not runs:
+        return "not run"
+    mean, half_width = t_interval([100 * run["accuracy"] for run in runs.values()])
+    return f"{mean:.2f} (1)" if len(runs) == 1 else f"{mean:.2f} ± {half_width:.2f} ({len(runs)})"
 
 
 def sequences() -> str:
@@ -517,6 +546,7 @@ TABLES: Mapping[str, Callable[..., str]] = {
         rule_sections,
         memories,
         published,
+        published_costs,
         sequences,
         digits,
         digits_versions,

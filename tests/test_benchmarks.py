@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import ttest_1samp
 
 from hebbian.registry import list_rules
 from tests.helpers import ROOT
+from trainers.data.batches import Split
 
 sys.path[:0] = [str(ROOT / "docs"), str(ROOT / "benchmarks")]
 
@@ -172,23 +174,61 @@ def test_a_prediction_counts_the_products_of_both_steps():
     assert speed.predicted("hebb", 5) == pytest.approx(2 * large / (2 * large + 3 * small))
 
 
-def test_an_interrupted_run_of_softhebb_trains_only_what_is_missing(tmp_path, monkeypatch):
-    ran = []
+CELLS = {(cell.rule, cell.setup): i for i, cell in enumerate(published.CELLS)}
 
-    def run(rule, recipe, images, *, seed, checkpoint):
-        checkpoint.write_bytes(b"")
-        ran.append(rule)
-        if len(ran) == 2:
-            raise KeyboardInterrupt
-        return 0.8 if rule == "softhebb" else 0.5, 60.0
 
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    path = tmp_path / "published.jsonl"
     for module in (published, journal):
-        monkeypatch.setattr(module, "PUBLISHED", tmp_path)
-    monkeypatch.setattr(published.softhebb_cifar10, "run", run)
-    with pytest.raises(KeyboardInterrupt):
-        published.measure_softhebb(0, images=None)
-    published.measure_softhebb(0, images=None)
-    assert ran == ["softhebb", "frozen", "frozen"]
-    ((rule, _, epochs, own, control, *_),) = rows(tables.published())
-    assert (rule, epochs, own, control) == ("softhebb", "50 of 50", "80.00 (60)", "frozen 50.00 (60)")
-    assert [path.name for path in tmp_path.iterdir()] == ["softhebb.json"]
+        monkeypatch.setattr(module, "PUBLISHED", path)
+    return path
+
+
+def test_published_figures_stand_beside_their_controls(results):
+    for rule, seed, value in (("fa", 0, 0.98), ("fa", 1, 0.97), ("backprop", 0, 0.99)):
+        cell = published.CELLS[CELLS[rule, "lenet"]]
+        journal.append_line(results, published.key(cell, seed) | {"accuracy": value})
+    control, (rule, _, epochs, own, backprop, frozen, figure, difference) = rows(tables.published())
+    assert (control[0], control[3], control[-1]) == ("backprop", "99.00 (1)", "-0.09")
+    half_width = ttest_1samp([98, 97], 0).confidence_interval(0.95).high - 97.5
+    assert (rule, epochs, own) == ("fa", "100", f"97.50 ± {half_width:.2f} (2)")
+    assert (backprop, frozen, figure, difference) == ("99.00 (1)", "not run", "98.30, BioTorch", "-0.80")
+
+
+def test_a_published_run_with_another_recipe_does_not_count(results):
+    cell = published.CELLS[CELLS["fa", "lenet"]]
+    journal.append_line(results, published.key(replace(cell, settings={"generator": None}), 0))
+    assert published.stored(cell) == {}
+
+
+@pytest.mark.parametrize("name", published.SETUPS)
+def test_each_set_up_has_its_rules_and_random_features_on_nets_that_take_its_images(name):
+    setup = published.SETUPS[name]
+    image = torch.rand(2, *((3, 32, 32) if setup.data == "cifar10" else (1, 28, 28)))
+    assert setup.net().eval()(setup.prepare(image)).shape == (2, 10)
+    rules = [cell.rule for cell in published.CELLS if cell.setup == name]
+    assert "frozen" in rules
+    assert len(rules) == len(set(rules)) >= 2
+
+
+def test_a_published_run_learns_and_counts_its_time():
+    generator = torch.Generator().manual_seed(0)
+    y = torch.arange(10).repeat(20)
+    x = torch.rand(10, 1, 28, 28, generator=generator)[y]  # ten images, one a class
+    cell = published.CELLS[CELLS["fa", "lenet"]]
+    quick = replace(cell, learn=replace(cell.recipe.learn, epochs=20))
+    result = published.learn(quick, 0, Split(x, y, x, y))
+    assert result["accuracy"] > 0.9  # chance is 0.1
+    assert len(result["curve"]) == 20
+    assert result["seconds"] > 0
+    assert len(result["angles"]) == 4
+
+
+def test_jittered_images_are_shifted_each_by_itself():
+    x = torch.zeros(50, 1, 9, 9)
+    x[:, :, 4, 4] = 1
+    shifted = published.jitter(x, torch.Generator().manual_seed(0))
+    places = shifted.flatten(1).argmax(1)
+    assert set((places // 9).tolist()) == set((places % 9).tolist()) == {2, 3, 4, 5, 6}
+    assert (shifted.flatten(1).sum(1) == 1).all()
