@@ -14,6 +14,7 @@ RESULTS = Path(__file__).parent / "results"
 RULES = RESULTS / "rules.jsonl"
 RECURRENT = RESULTS / "recurrent.jsonl"
 PUBLISHED = RESULTS / "published.jsonl"
+ANY_NET = RESULTS / "any_net.jsonl"
 REASONS = RESULTS / "reasons.json"
 NETS = ("mlp", "conv")
 CENTRED = " centred"

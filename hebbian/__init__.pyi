@@ -1,4 +1,5 @@
 from .backprop import Backprop as Backprop
+from .chain import divide as divide
 from .contrastive import Clapp as Clapp
 from .equilibrium import EquilibriumPropagation as EquilibriumPropagation
 from .feedback import (

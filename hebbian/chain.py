@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from typing import TypeVar, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
+from hebbian.graph import Stage, stages, update_attributes
 from hebbian.nn import RePU
 from hebbian.rule import Rule, check_tensor, evaluating
 from hebbian.synapse import LAYERS, NORMS
+
+T = TypeVar("T")
 
 POINTWISE = (
     *(nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Softplus, nn.ReLU6),
@@ -59,42 +64,131 @@ class Block(nn.Sequential):
 
 
 def blocks(model: nn.Module) -> list[Block]:
-    """Return the blocks of a chain, first to last; the last one is the readout.
+    """Return the blocks of a model, first to last; the last one is the readout.
 
-    A child of the chain that has weights begins a block.  Activations, norms, pooling, dropout and other
-    children without weights belong to the block before them; a Flatten or Unflatten, and what comes before
-    the first weights, to the block after it.  So a flat chain and one whose blocks are nested are the same.
+    Of an `nn.Sequential`, a child that has weights begins a block.  Activations, norms, pooling, dropout and
+    other children without weights belong to the block before them; a Flatten or Unflatten, and what comes
+    before the first weights, to the block after it.  So a flat chain and one whose blocks are nested are the
+    same.  A child is not divided.
 
-    A child is not divided: a rule for blocks is the published rule if each child has one weight layer at
-    most; inside a larger one the error is propagated by backprop.
+    Any other model is divided in the same way into the smallest stages between which one tensor passes: a
+    residual block, for example, is one block.  `divide` makes larger blocks.
+
+    A rule for blocks is the published rule if each block has one weight layer at most; inside a larger one
+    the error is propagated by backprop.
 
     Raises
     ------
     TypeError
-        If ``model`` is not an `nn.Sequential` of at least two children with weights.
+        If the model has less than two blocks, or cannot be divided.
     """
-    if not isinstance(model, nn.Sequential) or type(model).forward is not nn.Sequential.forward:
-        raise TypeError(
-            f"this rule needs a chain of at least two blocks (nn.Sequential), got {type(model).__name__}; "
-            "wrap the stages of the model in one nn.Sequential, and compile the rule, not the model"
-        )
-    chain: list[dict[str, nn.Module]] = []
-    leading: dict[str, nn.Module] = {}
-    for name, child in model._modules.items():  # a child may occur twice
-        if _has_weights(child):
-            chain.append({**leading, name: child})
-            leading = {}
-        elif chain and not leading and not isinstance(child, nn.Flatten | nn.Unflatten):
-            chain[-1][name] = child
-        else:
-            leading[name] = child
+    chain = _of_children(model) if type(model).forward is nn.Sequential.forward else _of_stages(model)
     if len(chain) < 2:
         raise TypeError(
-            f"this rule needs a chain of at least two blocks with weights, got {len(chain)} in "
-            f"{', '.join(type(child).__name__ for child in model)}; divide the model into its stages"
+            f"this rule needs at least two blocks with weights, got {len(chain)} in {type(model).__name__}: "
+            f"{', '.join(block.name for block in chain) or 'none'}; divide the model into stages between "
+            "which one tensor passes"
         )
-    chain[-1].update(leading)
-    return [Block(OrderedDict(block)) for block in chain]
+    return chain
+
+
+def divide(model: nn.Module, names: Sequence[str]) -> nn.Sequential:
+    """Return a model as a chain of named blocks, for the rules that need one.
+
+    What the model computes between two of the modules belongs to the block before; a Flatten or another
+    change of shape, and what comes before the first one, to the block after it.  The chain has the layers of
+    ``model``, so that what a rule trains is the model.
+
+    Parameters
+    ----------
+    model
+        Any module whose forward takes one tensor and calls the named modules in this order.
+    names
+        Paths of modules, at least two; they are not divided.
+
+    Raises
+    ------
+    TypeError
+        If the forward pass outside of the named modules cannot be traced by `torch.fx`, or if more than one
+        tensor passes from a block to the next.
+    ValueError
+        If there is no such module.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from hebbian import divide
+    >>> class Residual(nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.stem, self.layer, self.head = nn.Linear(4, 8), nn.Linear(8, 8), nn.Linear(8, 2)
+    ...     def forward(self, x):
+    ...         h = self.stem(x).relu()
+    ...         return self.head(h + self.layer(h).relu())
+    >>> [name for name, _ in divide(Residual(), ["stem", "head"]).named_children()]
+    ['stem', 'head']
+    """
+    modules = dict(model.named_modules())
+    if unknown := [name for name in names if name not in modules]:
+        raise ValueError(f"no module at {unknown[0]!r} of {type(model).__name__}; see model.named_modules()")
+    chain = _of_stages(model, {modules[name]: name for name in names})
+    return nn.Sequential(OrderedDict((block.name.replace(".", "_"), block[0]) for block in chain))
+
+
+def _of_children(model: nn.Module) -> list[Block]:
+    """Return the blocks of an `nn.Sequential`."""
+    items = cast("dict[str, nn.Module]", model._modules).items()  # a child may occur twice
+    weighted = [_has_weights(child) for _, child in items]
+    opening = [isinstance(child, nn.Flatten | nn.Unflatten) for _, child in items]
+    return [Block(OrderedDict(block)) for block in _grouped(list(items), weighted, opening)]
+
+
+def _of_stages(model: nn.Module, named: Mapping[nn.Module, str] | None = None) -> list[Block]:
+    """Return the blocks of a traced model; each begins with one of the ``named`` modules, if any."""
+    division = stages(model, named or ())
+    called = [stage.modules(model) for stage in division]
+    if named:
+        weighted = [not named.keys().isdisjoint(modules.values()) for modules in called]
+        for modules in called:
+            together = [named[module] for module in modules.values() if module in named]
+            if len(together) > 1:
+                raise TypeError(
+                    f"more than one tensor passes between {together[0]!r} and {together[1]!r}, such as by a "
+                    "skip connection; name a module that contains both"
+                )
+    else:
+        weighted = [
+            any(map(_has_weights, modules.values())) or stage.multiplies()
+            for stage, modules in zip(division, called, strict=True)
+        ]
+    opening = [stage.reshapes(model) for stage in division]
+    chain = []
+    for group in _grouped(division, weighted, opening):
+        whole = reduce(Stage.__add__, group)
+        names = (
+            [named[module] for module in whole.modules(model).values() if module in named] if named else []
+        )
+        block = Block()
+        block._modules[names[0] if names else whole.name(model)] = whole.build(model)  # a name may have dots
+        chain.append(block)
+    return chain
+
+
+def _grouped(parts: Sequence[T], weighted: Sequence[bool], opening: Sequence[bool]) -> list[list[T]]:
+    """Divide ``parts`` into blocks: each begins with weights, or with what is ``opening`` before them."""
+    chain: list[list[T]] = []
+    leading: list[T] = []
+    for part, has_weights, opens in zip(parts, weighted, opening, strict=True):
+        if has_weights:
+            chain.append([*leading, part])
+            leading = []
+        elif chain and not leading and not opens:
+            chain[-1].append(part)
+        else:
+            leading.append(part)
+    if chain:
+        chain[-1] += leading
+    return chain
 
 
 def _has_weights(child: nn.Module) -> bool:
@@ -192,11 +286,15 @@ def pullback(f: Callable[[Tensor], Tensor], h: Tensor) -> tuple[Tensor, Callable
 
 
 class ChainRule(Rule):
-    """A rule of the blocks of a chain, which are listed when the rule is built; see `blocks`."""
+    """A rule of the blocks of a model, which are listed when the rule is built; see `blocks`."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
         self.blocks = blocks(model)
+        run = {module for block in self.blocks for module in block.modules()}
+        self._passed_by = [module for module in model.modules() if module not in run]
+        self._parts = self._all_parts()
+        self._is_verified = isinstance(model, nn.Sequential)
 
     def __call__(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Return `forward`, after a check that running the blocks is running the model.
@@ -204,7 +302,8 @@ class ChainRule(Rule):
         Raises
         ------
         RuntimeError
-            If children of the model were replaced since the rule was built, or the model has hooks.
+            If children of the model were replaced since the rule was built, the model has hooks, or its
+            blocks do not compute what it does.
         ValueError
             If ``x`` is not a batch.
         """
@@ -213,12 +312,36 @@ class ChainRule(Rule):
         return super().__call__(x, y)
 
     def _check_chain(self, x: Tensor) -> None:
-        children = [child for block in self.blocks for child in block]
-        if children != [*self.model._modules.values()]:
+        """Raise an error where running the blocks is not running the model on ``x``."""
+        if self._all_parts() != self._parts:
             raise RuntimeError("children of the model were replaced; build the rule after that")
-        if self.model._forward_pre_hooks or self.model._forward_hooks:
+        if any(module._forward_pre_hooks or module._forward_hooks for module in self._passed_by):
             raise RuntimeError(
                 "the model has forward hooks, and this rule runs its children only; register them on a child"
             )
         if x.is_floating_point() and x.ndim < 2:
             raise ValueError(f"input of shape {tuple(x.shape)}, expected a batch (N, ...)")
+        for block in self.blocks:
+            for stage in block:
+                if isinstance(stage, fx.GraphModule):
+                    update_attributes(stage, self.model)
+        if not self._is_verified:
+            self._verify(x)
+
+    def _all_parts(self) -> list[nn.Module]:
+        """Return the modules that the blocks call, or that contain them."""
+        if type(self.model).forward is nn.Sequential.forward:
+            return [*cast("dict[str, nn.Module]", self.model._modules).values()]
+        return [*self.model.modules()]
+
+    @torch.no_grad()
+    def _verify(self, x: Tensor) -> None:
+        """Compare, once, the output of the blocks with that of the model."""
+        with evaluating(self.model):
+            expected, out = self.model(x), reduce(lambda h, block: block(h), self.blocks, x)
+        if not torch.allclose(out, expected, equal_nan=True):
+            raise RuntimeError(
+                f"the blocks of {type(self.model).__name__}, which torch.fx traced when the rule was built, "
+                "do not compute what the model does; divide it by hand into an nn.Sequential"
+            )
+        self._is_verified = True

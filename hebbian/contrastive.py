@@ -34,7 +34,7 @@ class Clapp(ChainRule):
     Parameters
     ----------
     model
-        A chain of blocks (`nn.Sequential`), the last of which is the readout.
+        A chain of blocks (see `hebbian.chain.blocks`), the last of which is the readout.
     example
         A batch (N, ...) of inputs, for the shapes only.
     patch

@@ -58,7 +58,7 @@ class EquilibriumPropagation(ChainRule):
     Parameters
     ----------
     model
-        A chain of blocks (`nn.Sequential`), the last of which has one unit a class, at least two.
+        A chain of blocks (see `hebbian.chain.blocks`), the last of which has one unit a class, at least two.
     example
         A batch (N, ...) of inputs, for the shapes only.
     beta

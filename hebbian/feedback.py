@@ -360,7 +360,7 @@ class DirectFeedback(ChainRule):
     Parameters
     ----------
     model
-        A chain of blocks (`nn.Sequential`), the last of which is the readout.
+        A chain of blocks (see `hebbian.chain.blocks`), the last of which is the readout.
     criterion
         Mean over the batch.
     example

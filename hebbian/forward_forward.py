@@ -38,7 +38,7 @@ class ForwardForward(ChainRule):
     Parameters
     ----------
     model
-        A chain of blocks (`nn.Sequential`), the last of which is not used.
+        A chain of blocks (see `hebbian.chain.blocks`), the last of which is not used.
     example
         A batch (N, ...) of inputs, for the shapes only.
     classes

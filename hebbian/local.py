@@ -23,7 +23,7 @@ class LocalLosses(ChainRule):
     Parameters
     ----------
     model
-        A chain of blocks (`nn.Sequential`), the last of which is the readout.
+        A chain of blocks (see `hebbian.chain.blocks`), the last of which is the readout.
     criterion
         Mean over the batch.
     example
@@ -296,7 +296,7 @@ class MonoForward(ChainRule):
     Parameters
     ----------
     model
-        A chain of blocks (`nn.Sequential`), the last of which is not used.
+        A chain of blocks (see `hebbian.chain.blocks`), the last of which is not used.
     criterion
         Mean over the batch.
     example

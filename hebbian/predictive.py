@@ -34,7 +34,7 @@ class PredictiveCoding(ChainRule):
     Parameters
     ----------
     model
-        A chain of blocks (`nn.Sequential`), the last of which is the readout.
+        A chain of blocks (see `hebbian.chain.blocks`), the last of which is the readout.
     criterion
         Mean over the batch.
     precision
@@ -123,7 +123,7 @@ class FixedPrediction(ChainRule):
     Parameters
     ----------
     model
-        A chain of blocks (`nn.Sequential`), the last of which is the readout.
+        A chain of blocks (see `hebbian.chain.blocks`), the last of which is the readout.
     criterion
         Mean over the batch.
     steps

@@ -73,13 +73,13 @@ class RandomFeedbackOnline(DirectFeedback):
     Parameters
     ----------
     model
-        A chain of blocks (`nn.Sequential`), the last of which is the readout.
+        A chain of blocks, the last of which is the readout; see `hebbian.chain.blocks`.
     criterion
         Mean over the batch.
     example
         A batch (N, ...) of inputs, for the shapes only.
     generator
-        For the feedback weights, which are N(0, 1 / K).
+        For the feedback weights, as in `DirectFeedback`.
     """
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:

@@ -32,7 +32,7 @@ Trait = Literal[
 """
 
 ANY_LAYERS = "Linear or ConvNd layers anywhere in any model that calls them"
-CHAIN = "a chain of blocks (nn.Sequential)"
+CHAIN = "a chain of blocks: nn.Sequential, or any model that torch.fx can divide (hebbian.divide)"
 
 Object = TypeVar("Object", bound=Callable[..., Any])
 

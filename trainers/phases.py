@@ -188,10 +188,20 @@ def _split(model: nn.Sequential, frozen: int) -> tuple[nn.Sequential, nn.Sequent
     """Return the first ``frozen`` blocks of ``model`` and what follows them; all keep their names."""
     if not frozen:
         return nn.Sequential(), model
-    chain = blocks(model)
+    chain = _blocks(model)
     if not 0 < frozen < len(chain):
         raise ValueError(f"frozen must leave one of the {len(chain)} blocks to learn, got {frozen}")
     return _join(chain[:frozen]), _join(chain[frozen:])
+
+
+def _blocks(model: nn.Module) -> list[Block]:
+    """Return the blocks of a chain, whose children train one after the other."""
+    if type(model).forward is not nn.Sequential.forward:
+        raise TypeError(
+            f"frozen blocks and greedy training need an nn.Sequential, got {type(model).__name__}; "
+            "hebbian.divide(model, [names of its stages]) makes one"
+        )
+    return blocks(model)
 
 
 def _join(chain: list[Block]) -> nn.Sequential:
@@ -257,7 +267,7 @@ class _Training:
 
     def _train_greedily(self, model: nn.Sequential, feed: Feed) -> tuple[nn.Sequential, Feed]:
         """Train block after block; return the last of them with all that follows, and its feed."""
-        chain = blocks(model)
+        chain = _blocks(model)
         settings = dict(self.recipe.settings)
         layers: Any = weight_layers(model)[:-1]
         at_layers = find_rule(self.name).at_layers

@@ -145,7 +145,7 @@ def test_errors_state_the_cause():
     with pytest.raises(ValueError, match="rate must be above 0"):
         FixedPrediction(mlp(20, 16, 12, 9, 4), F.cross_entropy, rate=2)
     for rule in (PredictiveCoding, FixedPrediction):
-        with pytest.raises(TypeError, match="got Linear; wrap the stages"):
+        with pytest.raises(TypeError, match="at least two blocks with weights, got 1 in Linear"):
             rule(nn.Linear(2, 2), F.cross_entropy)
         with pytest.raises(ValueError, match="needs targets"):
             rule(mlp(20, 16, 12, 9, 4), F.cross_entropy)(batch(8, 20)[0])
