@@ -16,7 +16,7 @@ from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
-from journal import ANY_NET, Run, append, cell, read, summarise
+from journal import ANY_NET, ANY_NETS, Run, append, cell, read, summarise
 from torch import Tensor, nn
 
 from hebbian.recurrent import LeakyRNN
@@ -121,13 +121,9 @@ class Rows(nn.Module):
         return self.head(torch.tanh(self.hidden(self.cell(x.squeeze(1)))))
 
 
-NETS: dict[str, Callable[[], nn.Module]] = {
-    "flat MLP": flat_mlp,
-    "conv": conv,
-    "residual": ResNet,
-    "ViT": ViT,
-    "RNN": Rows,
-}
+NETS: dict[str, Callable[[], nn.Module]] = dict(
+    zip(ANY_NETS, (flat_mlp, conv, ResNet, ViT, Rows), strict=True)
+)
 
 
 def recipe_for(rule: str) -> Recipe:

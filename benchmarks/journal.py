@@ -17,6 +17,7 @@ PUBLISHED = RESULTS / "published.jsonl"
 ANY_NET = RESULTS / "any_net.jsonl"
 REASONS = RESULTS / "reasons.json"
 NETS = ("mlp", "conv")
+ANY_NETS = ("flat MLP", "conv", "residual", "ViT", "RNN")
 CENTRED = " centred"
 """Suffix of a net with centred inputs, on which the controls run as well."""
 

@@ -188,6 +188,29 @@ def _of_seeds(runs: Mapping[int, Mapping[str, Any]]) -> str:
     return f"{mean:.2f} (1)" if len(runs) == 1 else f"{mean:.2f} ± {half_width:.2f} ({len(runs)})"
 
 
+def any_net() -> str:
+    """Return every rule on five nets, or the number of the message by which it refuses one."""
+    measured = journal.summarise(journal.read(journal.ANY_NET))
+    numbers = {message: i for i, message in enumerate(_refusals(), start=1)}
+
+    def cell(rule: str, net: str) -> str:
+        summary = measured.get((rule, net))
+        return f"refused ({numbers[summary.reason]})" if summary and summary.reason else journal.cell(summary)
+
+    rows = [(rule, *(cell(rule, net) for net in journal.ANY_NETS)) for rule in list_rules()]
+    return markdown([("rule", *journal.ANY_NETS), *rows])
+
+
+def refusals() -> str:
+    """Return the messages by which rules refuse one of the five nets."""
+    return "\n".join(f"{i}. {message}" for i, message in enumerate(_refusals(), start=1))
+
+
+def _refusals() -> list[str]:
+    runs = [run for run in journal.read(journal.ANY_NET) if run.rule in list_rules()]
+    return list(dict.fromkeys(run.reason for run in runs if run.reason))
+
+
 def sequences() -> str:
     """Return results on digits read row by row into a recurrent net."""
     measured = journal.summarise(journal.read(journal.RECURRENT))
@@ -547,6 +570,8 @@ TABLES: Mapping[str, Callable[..., str]] = {
         memories,
         published,
         published_costs,
+        any_net,
+        refusals,
         sequences,
         digits,
         digits_versions,
