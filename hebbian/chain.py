@@ -15,7 +15,7 @@ from hebbian.nn import RePU
 from hebbian.rule import Rule, check_tensor, evaluating
 from hebbian.synapse import LAYERS, NORMS
 
-T = TypeVar("T")
+_Part = TypeVar("_Part")
 
 POINTWISE = (
     *(nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Softplus, nn.ReLU6),
@@ -174,10 +174,10 @@ def _of_stages(model: nn.Module, named: Mapping[nn.Module, str] | None = None) -
     return chain
 
 
-def _grouped(parts: Sequence[T], weighted: Sequence[bool], opening: Sequence[bool]) -> list[list[T]]:
+def _grouped(parts: Sequence[_Part], weighted: Sequence[bool], opening: Sequence[bool]) -> list[list[_Part]]:
     """Divide ``parts`` into blocks: each begins with weights, or with what is ``opening`` before them."""
-    chain: list[list[T]] = []
-    leading: list[T] = []
+    chain: list[list[_Part]] = []
+    leading: list[_Part] = []
     for part, has_weights, opens in zip(parts, weighted, opening, strict=True):
         if has_weights:
             chain.append([*leading, part])

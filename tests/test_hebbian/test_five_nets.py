@@ -20,9 +20,7 @@ REFUSED = {
     "flat MLP": set(),
     "conv": set(),
     "residual": {"eqprop"},
-    "ViT": AT_LAYERS
-    | FEATURES_FIRST
-    | {"eqprop"},  # attention does not call a layer that it has
+    "ViT": AT_LAYERS | FEATURES_FIRST | {"eqprop"},  # attention does not call a layer that it has
     "RNN": AT_LAYERS - FEEDBACK | {"eqprop"},  # the cell calls a layer at every step
 }
 NAMED = "attention", "cell.recurrent", "features last", "cannot use"
