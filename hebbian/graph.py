@@ -110,7 +110,8 @@ def stages(model: nn.Module, leaves: Collection[nn.Module] = ()) -> list[Stage]:
     Raises
     ------
     TypeError
-        If the forward pass cannot be traced, or depends on the mode other than by its modules.
+        If the forward pass takes or returns several tensors, cannot be traced, or depends on the mode other
+        than by its modules.
     """
     graph = _trace(model, leaves)
     first, *nodes = (node for node in graph.nodes if node.op not in ("get_attr", "output"))
@@ -122,6 +123,11 @@ def stages(model: nn.Module, leaves: Collection[nn.Module] = ()) -> list[Stage]:
         if passes == [node] and not _is_tuple(node):
             result.append(Stage(tuple(nodes[start : i + 1]), source, node))
             source, start = node, i + 1
+    (output,) = graph.find_nodes(op="output")
+    if any(node.op == "placeholder" for node in nodes) or source is not output.args[0]:
+        raise TypeError(
+            f"{type(model).__name__} does not map one tensor to one tensor; wrap it in a module that does"
+        )
     return result
 
 

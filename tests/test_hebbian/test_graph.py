@@ -144,9 +144,21 @@ def test_two_blocks_past_which_a_skip_leads_are_one():
         divide(Long(), ["a", "b", "c"])
 
 
+class TwoInputs(Skipping):
+    def forward(self, x, other):
+        return super().forward(x) + other
+
+
+class TwoOutputs(Skipping):
+    def forward(self, x):
+        return super().forward(x), self.a(x)
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
+        (TwoInputs(), "TwoInputs does not map one tensor to one tensor"),
+        (TwoOutputs(), "TwoOutputs does not map one tensor to one tensor"),
         (Branching(), "Branching cannot be traced by torch.fx"),
         (Dropping(), "the forward pass of Dropping depends on its mode"),
     ],
