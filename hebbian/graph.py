@@ -153,8 +153,8 @@ class _Tracer(fx.Tracer):
 
 
 def _trace(model: nn.Module, leaves: Collection[nn.Module]) -> fx.Graph:
-    _, *rest = inspect.signature(model.forward).parameters.values()
-    optional = {p.name: p.default for p in rest if p.default is not p.empty}
+    parameters = inspect.signature(model.forward).parameters.values()
+    optional = {p.name: p.default for p in parameters if p.default is not p.empty}
     try:
         with evaluating(model):
             graph = _Tracer(leaves).trace(model, optional)
@@ -171,7 +171,8 @@ def _trace(model: nn.Module, leaves: Collection[nn.Module]) -> fx.Graph:
             f"the forward pass of {type(model).__name__} depends on its mode; use modules for that, such as "
             "nn.Dropout in place of F.dropout"
         )
-    for extra in graph.find_nodes(op="placeholder")[1:]:  # only assertions of their defaults use them
+    given = len(parameters) - len(optional)
+    for extra in graph.find_nodes(op="placeholder")[given:]:  # only assertions of their defaults use them
         for node in [*extra.users, extra]:
             for user in [*node.users]:
                 graph.erase_node(user)
