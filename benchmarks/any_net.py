@@ -2,9 +2,10 @@
 
 A flat perceptron, convolutions with batch normalisation, a residual net, a small vision transformer and a
 recurrent net, all of them as their users write them.  Each rule trains with what `trainers.recommended`
-names, for fewer steps, on the 1,437 training images of scikit-learn's digits, and is tested on the other 360;
-or it refuses the net, by a message that is stored.  Finished runs are lines of
-benchmarks/results/any_net.jsonl; a second call computes those that are missing.
+names (on the first two nets also with its activation and centred inputs), for fewer steps, on the 1,437
+training images of scikit-learn's digits, and is tested on the other 360; or it refuses the net, by a message
+that is stored.  Finished runs are lines of benchmarks/results/any_net.jsonl; a second call computes those
+that are missing.
 """
 
 from __future__ import annotations
@@ -28,20 +29,27 @@ from trainers.prediction import accuracy, predict
 from trainers.recipes import Recipe, recommended
 
 EPOCHS, BATCH = 20, 32
-SETTINGS = f"standardised images, {EPOCHS} epochs, batches of {BATCH}"
+SETTINGS = f"{EPOCHS} epochs, batches of {BATCH}"
 
 
-def flat_mlp() -> nn.Module:
+def flat_mlp(recipe: Recipe) -> nn.Module:
     """Return a perceptron in one flat `nn.Sequential`."""
-    hidden = nn.Linear(64, 100), nn.ReLU(), nn.Linear(100, 50), nn.ReLU()
-    return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(50, 10))
+    layers: list[nn.Module] = [nn.Flatten()]
+    for inputs, units in ((64, 100), (100, 50)):
+        layers += [nn.BatchNorm1d(inputs, affine=False, momentum=None)] if recipe.centred else []
+        layers += [nn.Linear(inputs, units), recipe.activation()]
+    return nn.Sequential(*layers, nn.Linear(50, 10))
 
 
-def conv() -> nn.Module:
+def conv(recipe: Recipe) -> nn.Module:
     """Return convolutions with batch normalisation in one flat `nn.Sequential`."""
-    first = nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2)
-    second = nn.Conv2d(16, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2)
-    return nn.Sequential(*first, *second, nn.Flatten(), nn.Linear(128, 10))
+    layers: list[nn.Module] = []
+    for inputs, maps in ((1, 16), (16, 32)):
+        layers += [nn.BatchNorm2d(inputs, affine=False, momentum=None)] if recipe.centred else []
+        layers += [nn.Conv2d(inputs, maps, 3, padding=1)]
+        layers += [] if recipe.centred else [nn.BatchNorm2d(maps)]
+        layers += [recipe.activation(), nn.MaxPool2d(2)]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(128, 10))
 
 
 class ResidualBlock(nn.Module):
@@ -121,9 +129,14 @@ class Rows(nn.Module):
         return self.head(torch.tanh(self.hidden(self.cell(x.squeeze(1)))))
 
 
-NETS: dict[str, Callable[[], nn.Module]] = dict(
-    zip(ANY_NETS, (flat_mlp, conv, ResNet, ViT, Rows), strict=True)
+MAKERS: tuple[Callable[[Recipe], nn.Module], ...] = (
+    flat_mlp,
+    conv,
+    lambda recipe: ResNet(),
+    lambda recipe: ViT(),
+    lambda recipe: Rows(),
 )
+NETS = dict(zip(ANY_NETS, MAKERS, strict=True))
 
 
 def recipe_for(rule: str) -> Recipe:
@@ -138,11 +151,13 @@ def run(rule: str, net: str, seed: int) -> Run:
     mean, std = digits.x_train.mean(), digits.x_train.std()
     x_train, x_test = ((x[:, None] - mean) / std for x in (digits.x_train, digits.x_test))
     torch.manual_seed(seed)
-    model = NETS[net]()
+    recipe = recipe_for(rule)
+    model = NETS[net](recipe)
+    recipe.initialise(model, torch.Generator().manual_seed(seed))
     start = time.process_time()
     try:
         data = TrainingData(x_train, digits.y_train, classes=10)
-        trained = train_rule(rule, model, data, recipe_for(rule), RunOptions(seed))
+        trained = train_rule(rule, model, data, recipe, RunOptions(seed))
     except (TypeError, ValueError, RuntimeError) as error:
         return Run(rule, net, seed, SETTINGS, None, 0.0, f"{type(error).__name__}: {error}")
     seconds = time.process_time() - start

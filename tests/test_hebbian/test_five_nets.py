@@ -10,6 +10,7 @@ from hebbian import registry
 from hebbian.synapse import weight_layers
 from tests.helpers import ROOT
 from tests.test_hebbian.every_rule import AT_LAYERS, CHAINS, FEEDBACK, NAMES
+from trainers.recipes import recommended
 
 sys.path.append(str(ROOT / "benchmarks"))
 
@@ -30,7 +31,7 @@ NAMED = "attention", "cell.recurrent", "features last", "cannot use"
 @pytest.mark.parametrize("net", NETS)
 def test_a_rule_learns_on_a_net_or_refuses_it_by_name(net, name):
     torch.manual_seed(0)
-    model, x, y = NETS[net](), torch.rand(4, 1, 8, 8), torch.arange(4)
+    model, x, y = NETS[net](recommended(name)), torch.rand(4, 1, 8, 8), torch.arange(4)
     criterion = F.cross_entropy if registry.find_rule(name).supervised else None
 
     def learn():
