@@ -91,6 +91,9 @@ def images(tune: bool) -> Split:
 
 
 def recipe_for(rule: str, net: str) -> Recipe:
+    """Return the settings of a rule on a net, which may be the name of another rule's net; see `own_net`."""
+    if rule == "frozen" and net in (own := own_nets()):
+        return own[net]
     recipe = replace(recommended(rule), **CHANGES.get((rule, net), {}))
     epochs = SHORTER.get((rule, net), EPOCHS[net.removesuffix(CENTRED)] * LONGER.get(rule, 1))
     return replace(
@@ -157,8 +160,30 @@ def _name(make: object) -> str:
     return f"{_name(make.func)}({', '.join(values)})"
 
 
+def own_net(rule: str, net: str) -> str:
+    """Return the name under which frozen random features run on the very net and readout of a rule."""
+    recipe = recipe_for(rule, net)
+    shape = [_name(recipe.activation), recipe.initialise.__name__, *(["centred"] if recipe.centred else [])]
+    return f"{net}, {' '.join(shape)}, scale {recipe.scale}"
+
+
+@cache
+def own_nets() -> dict[str, Recipe]:
+    """Return the recipes of frozen random features on the nets of all other rules, by `own_net`."""
+    learn = recommended("frozen").learn
+    return {
+        own_net(rule, net): replace(recipe_for(rule, net), learn=learn)
+        for rule in list_rules()
+        if rule != "frozen"
+        for net in NETS
+    }
+
+
 def nets_of(rule: str) -> tuple[str, ...]:
-    return (*NETS, *(net + CENTRED for net in NETS)) if rule in CONTROLS else NETS
+    if rule not in CONTROLS:
+        return NETS
+    own = own_nets() if rule == "frozen" else ()
+    return (*NETS, *(net + CENTRED for net in NETS), *own)
 
 
 def missing(names: Sequence[str], seeds: int) -> list[tuple[str, str, int]]:

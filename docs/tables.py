@@ -32,6 +32,7 @@ import kills  # noqa: E402
 import published as board  # noqa: E402
 import subject_scores  # noqa: E402
 import timing  # noqa: E402
+from rules import own_net  # noqa: E402
 
 from tests.test_hebbian.oracles import oracle_tests  # noqa: E402
 
@@ -53,8 +54,9 @@ def _lines(name: str) -> list[dict[str, Any]]:
 
 def rules() -> str:
     """Return every rule with its facts and its accuracy on both nets."""
-    measured = journal.summarise(journal.read(journal.RULES))
-    head = ("rule", "family", "source", "labels", "traits", "one graph", "MLP, %", "conv, %")
+    runs = journal.read(journal.RULES)
+    measured = journal.summarise(runs)
+    head = ("rule", "family", "source", "labels", "traits", "one graph", "MLP, %", "gain", "conv, %", "gain")
     rows = [
         (
             f"[{rule.name}](#{rule.name})",
@@ -63,11 +65,35 @@ def rules() -> str:
             "yes" if rule.supervised else "no",
             ", ".join(sorted(rule.traits - {"graph breaks"})) or "–",
             "no" if "graph breaks" in rule.traits else "yes",
-            *(journal.cell(measured.get((rule.name, net))).split(":")[0] for net in NETS),
+            *(
+                cell
+                for net in NETS
+                for cell in (
+                    journal.cell(measured.get((rule.name, net))).split(":")[0],
+                    gain(runs, rule.name, net),
+                )
+            ),
         )
         for rule in list_rules().values()
     ]
     return markdown([head, *rows])
+
+
+def gain(runs: Sequence[journal.Run], rule: str, net: str) -> str:
+    """Return by how much a rule exceeds random features on its own net, in points, paired by seed."""
+    own, control = (
+        {run.seed: run for run in runs if (run.rule, run.net) == key}
+        for key in ((rule, net), ("frozen", own_net(rule, net)))
+    )
+    differences = [
+        100 * (run.accuracy - control[seed].accuracy)
+        for seed, run in own.items()
+        if seed in control and run.accuracy is not None and control[seed].accuracy is not None
+    ]
+    if rule == "frozen" or len(differences) < 2:
+        return "–"
+    mean, half_width = t_interval(differences)
+    return f"{mean:+.1f} ± {half_width:.1f}"
 
 
 def rule_controls() -> str:
