@@ -117,22 +117,24 @@ class PredictiveCoding(ChainRule):
         if self.solver == "errors":
             v = torch.zeros_like(v)
         step = v.new_full((len(y), 1), 1e-3 if self.rate is None else self.rate)
-        limit = last = move = torch.zeros_like(step)
+        limit = last_square = last = move = torch.zeros_like(step)
         for k in range(self.steps):
             slope = _join(slope_of(first, _divide(v, z), y), len(y))
+            if k and self.rate is None:
+                product = torch.linalg.vecdot(slope, last)[:, None]
+                change = last_square - product
+                step = torch.where(change > 0, (step * last_square / change).clamp(max=1), step / 2)
+                risen = last_square + product < 0  # the slope of F along the step, before and after it
+                v = v.addcmul(last, torch.where(risen, -move, 0))
+                slope = torch.where(risen, last, slope)
+            square = torch.linalg.vecdot(slope, slope)[:, None]
             if k == 0:
-                limit = self.tolerance * slope.norm(dim=1, keepdim=True)
-            elif self.rate is None:
-                change = torch.sum(move * (slope - last), 1, keepdim=True)
-                rate = move.square().sum(1, keepdim=True) / change
-                step = torch.where(change > 0, rate.clamp(max=1), step / 2)
-                risen = torch.sum(move * (slope + last), 1, keepdim=True) > 0  # exact if F is quadratic
-                v, slope = torch.where(risen, v - move, v), torch.where(risen, last, slope)
-            unsettled = slope.norm(dim=1, keepdim=True) > limit
+                limit = self.tolerance**2 * square
+            unsettled = square > limit
             if not (torch.compiler.is_compiling() or unsettled.any()):
                 break
-            move, last = torch.where(unsettled, -step * slope, 0), slope
-            v = v + move
+            move, last, last_square = torch.where(unsettled, -step, 0), slope, square
+            v = v.addcmul(slope, move)
         settled = _divide(v, z)
         return settled if self.solver == "states" else self.sweep(first, settled)
 
