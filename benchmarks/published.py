@@ -279,7 +279,7 @@ def _cells() -> Iterator[Cell]:
             yield Cell(rule, name, figures[i], "BioTorch")
     yield Cell("eqprop", "eqprop", 97.75, "Scellier & Bengio 2017", settings={"steps": (30, 10)})
     yield Cell("backprop", "eqprop")
-    yield Cell("pc", "pc", 98.03, "ngc-learn", settings={"rate": 0.05, "precision": 0.1})
+    yield Cell("pc", "pc", 98.03, "ngc-learn", settings={"precision": 0.1})
     yield Cell("backprop", "pc")
     yield Cell("forward-forward", "forward-forward", 98.6, "Hinton 2022")
     yield Cell("backprop", "forward-forward")

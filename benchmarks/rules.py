@@ -52,8 +52,6 @@ SHORTER = dict.fromkeys((("stdp", "conv"), ("rstdp", "conv")), 1)
 # Settling and spiking are cut short, or a run takes a minute; perturbations rewarded by one number must be
 # large.
 SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
-    ("pc", "mlp"): {"steps": 10},
-    ("pc", "conv"): {"steps": 6},
     ("eqprop", "mlp"): {"steps": (15, 5)},
     ("eqprop", "conv"): {"steps": (6, 2)},
     ("stdp", "mlp"): {"steps": 10},

@@ -46,13 +46,16 @@ CHANGED = {
     "sigma": 0.2,
     "similarity": 0.5,
     "slope": 0.1,
+    "solver": "states",
     "stdp": PairSTDP(a_plus=0.1),
     "steps": 4,
     "strength": 0.5,
     "temperature": 0.3,
+    "tolerance": 0.1,
     "trace": 0.5,
     ("eqprop", "steps"): (4, 2),
     ("foldiak", "p"): 0.3,
+    ("pc", "steps"): 1,
     ("pc-fixed", "steps"): 1,
 }
 """For each option of any rule, a value that is not its default."""

@@ -39,39 +39,124 @@ def test_fixed_prediction_is_backprop_on_convolutions_and_one_logit():
     x, y = torch.randn(5, 2, 8, 8, dtype=torch.float64), torch.randint(0, 2, (5, 1)).double()
     bce = nn.BCEWithLogitsLoss()
     assert gap(FixedPrediction(model, bce), Backprop(model, bce), x, y) < 1e-10
-    strict = PredictiveCoding(model, bce, precision=1e-6, steps=200, rate=0.1)
+    strict = PredictiveCoding(model, bce, precision=1e-6)
     assert gap(strict, Backprop(model, bce), x, y) < 1e-4
 
 
-@pytest.mark.parametrize("precision", [1.0, 0.2])
-def test_strict_coding_of_a_linear_net_settles_at_the_closed_form(precision):
+def linear_chain(*sizes):
+    """Return a chain of linear blocks without biases, and inputs and targets for it."""
     torch.manual_seed(0)
-    sizes = [7, 6, 5, 3]
-    model = nn.Sequential(*[nn.Linear(a, b, bias=False) for a, b in pairwise(sizes)])
-    model = model.double()
-    x, y = torch.randn(4, 7, dtype=torch.float64), torch.randn(4, 3, dtype=torch.float64)
-    found = PredictiveCoding(model, half_squares, precision, steps=400, rate=0.4)(x, y)
-    found.backward()
+    model = nn.Sequential(*[nn.Linear(a, b, bias=False) for a, b in pairwise(sizes)]).double()
+    return model, torch.randn(4, sizes[0]).double(), torch.randn(4, sizes[-1]).double()
 
+
+def at_equilibrium(model, x, y, precision):
+    """Return F / precision of a linear chain, mean over the batch, and its gradients, in closed form."""
     weights = [layer.weight.detach().clone().requires_grad_() for layer in model]
-    w1, w2, w3 = weights
-    r = y - x @ (w3 @ w2 @ w1).T
-    s = torch.eye(3, dtype=torch.float64) / precision + w3 @ w3.T + w3 @ w2 @ (w3 @ w2).T
-    closed = (r * torch.linalg.solve(s, r.T).T).sum() / (2 * len(x) * precision)
+    variance, product = torch.eye(y.shape[1], dtype=x.dtype) / precision, torch.eye(y.shape[1], dtype=x.dtype)
+    for w in weights[:0:-1]:
+        product = product @ w
+        variance = variance + product @ product.T
+    r = y - x @ (product @ weights[0]).T
+    closed = (r * torch.linalg.solve(variance, r.T).T).sum() / (2 * len(x) * precision)
     closed.backward()
-
-    assert found.item() == pytest.approx(closed.item(), rel=1e-10)
-    for layer, w in zip(model, weights, strict=True):
-        torch.testing.assert_close(layer.weight.grad, w.grad, rtol=1e-8, atol=1e-10)
+    return closed.item(), torch.cat([w.grad.flatten() for w in weights])
 
 
-def test_the_slope_is_the_gradient_of_the_energy():
+@pytest.mark.parametrize("settings", [{}, {"rate": 0.4}, {"rate": 0.4, "solver": "states"}])
+@pytest.mark.parametrize("precision", [1.0, 0.2])
+def test_strict_coding_of_a_linear_net_settles_at_the_closed_form(precision, settings):
+    model, x, y = linear_chain(7, 6, 5, 3)
+    rule = PredictiveCoding(model, half_squares, precision, steps=400, tolerance=1e-11, **settings)
+    objective, expected = at_equilibrium(model, x, y, precision)
+    assert rule(x, y).item() == pytest.approx(objective, rel=1e-10)
+    found = torch.cat([g.flatten() for g in grads(rule, x, y).values()])
+    torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-10)
+
+
+def counted(rule):
+    """Return a list that grows by one with each slope that the solver of ``rule`` evaluates."""
+    name, calls = "error_slope" if rule.solver == "errors" else "slope", []
+    slope = getattr(rule, name)
+    setattr(rule, name, lambda *values: calls.append(None) or slope(*values))
+    return calls
+
+
+@pytest.mark.parametrize("gain", [None, 1.0])
+def test_at_depth_20_errors_need_a_fiftieth_of_the_steps_of_states(gain):
+    """Steps to the gradient of each block at the equilibrium, to 1e-8."""
+    model, x, y = linear_chain(*[12] * 20, 5)
+    for layer in model:
+        if gain:
+            nn.init.orthogonal_(layer.weight, gain)
+    _, joined = at_equilibrium(model, x, y, 1.0)
+    expected = joined.split([layer.weight.numel() for layer in model])
+
+    def worst_error(solver, steps):
+        rule = PredictiveCoding(model, half_squares, steps=steps, solver=solver, tolerance=0.0)
+        found = grads(rule, x, y).values()
+        return max((g.flatten() - e).norm() / e.norm() for g, e in zip(found, expected, strict=True))
+
+    assert worst_error("errors", 20) < 1e-8
+    assert worst_error("states", 50 * 20) > 1e-2
+
+
+@pytest.mark.parametrize("activation", [nn.Tanh, nn.GELU])
+def test_the_default_settles_and_leaves_the_first_of_four_blocks_its_update(activation):
+    model, (x, y) = mlp(20, *[64] * 4, 10, activation=activation), batch(32, 20, classes=10)
+    rule = PredictiveCoding(model, F.cross_entropy)
+    calls = counted(rule)
+    found = grads(rule, x, y)
+    assert len(calls) < rule.steps
+    slow = PredictiveCoding(model, F.cross_entropy, solver="states", steps=20_000, tolerance=1e-8)
+    for name, expected in grads(slow, x, y).items():
+        assert (found[name] - expected).norm() < 0.01 * expected.norm()
+
+
+def test_a_sample_settles_by_itself_to_its_tolerance():
+    model, (x, y) = mlp(20, 16, 12, 9, 4), batch(8, 20)
+    rule = PredictiveCoding(model, F.cross_entropy, tolerance=1e-2, solver="states")
+    sweep = block_outputs(rule.blocks[:-1], x)
+    z = rule.settle(sweep[0], sweep, y)
+
+    def sizes(z):
+        return torch.cat(rule.slope(sweep[0], z, y), 1).norm(dim=1)
+
+    ratio = sizes(z) / sizes(sweep)
+    assert (ratio <= 1e-2).all()
+    assert (ratio > 0.9e-2).all()  # a step of 0.05 changes little
+    alone = rule.settle(sweep[0][:1], [h[:1] for h in sweep], y[:1])
+    for a, b in zip(alone, z, strict=True):
+        torch.testing.assert_close(a, b[:1])
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_warning_is_given_if_the_energy_has_risen():
+    model, x, y = stretching(5.0)
+    PredictiveCoding(model, half_squares)(x, y)
+    with pytest.warns(RuntimeWarning, match=r"raised the energy .*; use weights that stretch less"):
+        PredictiveCoding(model, half_squares, rate=0.05)(x, y)
+
+
+def test_a_norm_in_the_readout_gathers_statistics():
+    readout = nn.Sequential(nn.BatchNorm1d(6), nn.Linear(6, 4))
+    model = nn.Sequential(nn.Sequential(nn.Linear(20, 6), nn.Tanh()), readout).double()
+    x, y = batch(8, 20)
+    PredictiveCoding(model, F.cross_entropy)(x, y).backward()
+    assert readout[0].num_batches_tracked == 1
+    torch.testing.assert_close(readout[0].running_mean, 0.1 * model[0](x).mean(0))
+
+
+def test_a_slope_is_the_gradient_of_the_energy():
     model, (x, y) = mlp(20, 16, 12, 9, 4), batch(8, 20)
     rule = PredictiveCoding(model, F.cross_entropy, precision=0.3)
     first, *rest = (torch.rand_like(h) for h in block_outputs(rule.blocks[:-1], x))
     z = [h.requires_grad_() for h in (torch.rand_like(first), *rest)]
     expected = torch.autograd.grad(rule.energy(first, z, y), z)
     torch.testing.assert_close(rule.slope(first, z, y), [*expected])
+    e = [torch.randn_like(h).requires_grad_() for h in z]
+    expected = torch.autograd.grad(rule.energy(first, rule.sweep(first, e), y), e)
+    torch.testing.assert_close(rule.error_slope(first, e, y), [*expected])
 
 
 def stretching(s):
@@ -97,7 +182,7 @@ def test_settling_falls_below_two_over_the_largest_curvature_and_blows_up_above(
     readout = torch.cat([torch.zeros(6, 12).double(), -model[3].weight.detach()], 1)
     curvature = torch.linalg.matrix_norm(torch.cat([lower, readout]), 2).item() ** 2
     assert curvature <= (1 + 1.5) ** 2
-    rule = PredictiveCoding(model, half_squares, steps=2000, rate=2 * share / curvature)
+    rule = PredictiveCoding(model, half_squares, rate=2 * share / curvature, solver="states")
     sweep, settled = after(rule, x, y)
     assert (settled < sweep) == (share < 1)
 
@@ -105,7 +190,7 @@ def test_settling_falls_below_two_over_the_largest_curvature_and_blows_up_above(
 @pytest.mark.parametrize(("rate", "falls"), [(None, True), (0.1, False)])
 def test_the_default_rate_is_safe_where_blocks_stretch_fivefold(rate, falls):
     model, x, y = stretching(5.0)
-    rule = PredictiveCoding(model, half_squares, **({} if rate is None else {"rate": rate}))
+    rule = PredictiveCoding(model, half_squares, rate=rate, solver="states")
     sweep, settled = after(rule, x, y)
     assert (settled < sweep) == falls
 
@@ -115,7 +200,7 @@ def test_strict_coding_nears_backprop_as_the_output_weighs_less_and_only_then():
     model, (x, y) = mlp(20, 16, 12, 9, 4), batch(8, 20)
 
     def distance(precision, criterion=F.cross_entropy):
-        rule = PredictiveCoding(model, criterion, precision, steps=300, rate=0.1)
+        rule = PredictiveCoding(model, criterion, precision, tolerance=1e-6)
         return gap(rule, Backprop(model, criterion), x, y)
 
     assert distance(0.01) / distance(0.001) == pytest.approx(10, abs=1)
@@ -125,7 +210,7 @@ def test_strict_coding_nears_backprop_as_the_output_weighs_less_and_only_then():
     near = mlp(20, 16, 12, 9, 4)(x).detach()
     for scale in (1e-1, 1e-3):
         y = near + scale
-        rule = PredictiveCoding(model, half_squares, steps=300, rate=0.1)
+        rule = PredictiveCoding(model, half_squares)
         assert gap(rule, Backprop(model, half_squares), x, y) > 0.1
 
 
@@ -142,6 +227,10 @@ def test_a_call_gathers_running_statistics_once_and_leaves_the_modes(rule):
 def test_errors_state_the_cause():
     with pytest.raises(ValueError, match="precision must be positive"):
         PredictiveCoding(mlp(20, 16, 12, 9, 4), F.cross_entropy, precision=0)
+    with pytest.raises(ValueError, match="solver must be 'errors' or 'states', got 'newton'"):
+        PredictiveCoding(mlp(20, 16, 12, 9, 4), F.cross_entropy, solver="newton")
+    with pytest.raises(ValueError, match="tolerance must be at least 0, got -1"):
+        PredictiveCoding(mlp(20, 16, 12, 9, 4), F.cross_entropy, tolerance=-1)
     with pytest.raises(ValueError, match="rate must be above 0"):
         FixedPrediction(mlp(20, 16, 12, 9, 4), F.cross_entropy, rate=2)
     for rule in (PredictiveCoding, FixedPrediction):
