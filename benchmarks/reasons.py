@@ -217,6 +217,17 @@ def wider_kernels() -> str:
     )
 
 
+def precisions() -> str:
+    """Return what predictive coding reaches in convolutions as the weight of the output's loss falls."""
+    recipe, values = recipe_for("pc", "conv"), (1.0, 0.1, 0.01)
+    shares = [_fit("pc", make("conv", recipe, 0), recipe, precision=value)[1] for value in values]
+    reached = ", ".join(f"{share:.1%} at {value:g}" for share, value in zip(shares, values, strict=True))
+    return (
+        "at precision 1 its settled update is not that of backprop, which it becomes as the precision falls: "
+        f"in convolutions it reaches, of held-out images, {reached}"
+    )
+
+
 MEASURED: dict[str, Callable[[], str]] = {
     **{rule: partial(one_feature, rule) for rule in ("hebb", "covariance", "oja")},
     "sanger": components,
@@ -226,6 +237,7 @@ MEASURED: dict[str, Callable[[], str]] = {
     **{rule: partial(narrow, rule) for rule in ("bcm", "foldiak")},
     "rstdp": larger_steps,
     "forward-forward": wider_kernels,
+    "pc": precisions,
     **{rule: partial(off, rule) for rule in ("node-perturbation", "weight-perturbation")},
     "three-factor": surprise,
 }
