@@ -44,7 +44,7 @@ class PredictiveCoding(ChainRule):
     - ``errors``: e, with z_l = f_l(z_{l-1}) + e_l (ePC, Goemaere et al. 2025).  The minima are those in z.
       As dF/de is e plus what backprop sends to z, each step reaches all blocks, and the curvature of F is
       at least 1 if L is convex and the blocks are linear.  The rate of each sample is that of Barzilai &
-      Borwein 1988, |Δe|² / <Δe, Δ(dF/de)>, at most 1; a step that raises F is repeated with the rate it
+      Borwein 1988, ``|Δe|² / <Δe, Δ(dF/de)>``, at most 1; a step that raises F is repeated with the rate it
       yields.  This gives up biological plausibility: errors are sent through all blocks at once, as by
       backprop, and a sample's rate depends on all its blocks.
     - ``states``: z itself (Whittington & Bogacz 2017).  The slope of a block depends on its own error and
