@@ -46,7 +46,7 @@ bench: $(READY)
 
 # The published figures in docs/rules.md, from $HEBBIAN_DATA and $IMAGES; continues where it stopped, takes days.
 board: $(READY)
-	nice -n 19 $(BIN)/python benchmarks/published.py --jobs 2 --images $(IMAGES)
+	nice -n 19 $(BIN)/python benchmarks/published.py --jobs 2 $(if $(IMAGES),--images $(IMAGES))
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -137,11 +137,15 @@ def describe(rule: str, net: str) -> str:
     """Return the settings of a rule in one line."""
     recipe = recipe_for(rule, net)
     settings = [f"{key}={value}" for key, value in SETTINGS.get((rule, net), {}).items()]
-    shape = [_name(recipe.activation), recipe.initialise.__name__, *(["centred"] if recipe.centred else [])]
     readout = (
         [] if find_rule(rule).supervised else [f"readout {_phase(recipe.readout)}, scale {recipe.scale}"]
     )
-    return "; ".join([_phase(recipe.learn), *readout, " ".join(shape), *settings])
+    return "; ".join([_phase(recipe.learn), *readout, _shape(recipe), *settings])
+
+
+def _shape(recipe: Recipe) -> str:
+    centred = " centred" if recipe.centred else ""
+    return f"{_name(recipe.activation)} {recipe.initialise.__name__}{centred}"
 
 
 def _phase(phase: Phase) -> str:
@@ -161,8 +165,7 @@ def _name(make: object) -> str:
 def own_net(rule: str, net: str) -> str:
     """Return the name under which frozen random features run on the very net and readout of a rule."""
     recipe = recipe_for(rule, net)
-    shape = [_name(recipe.activation), recipe.initialise.__name__, *(["centred"] if recipe.centred else [])]
-    return f"{net}, {' '.join(shape)}, scale {recipe.scale}"
+    return f"{net}, {_shape(recipe)}, scale {recipe.scale}"
 
 
 @cache

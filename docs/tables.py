@@ -199,10 +199,13 @@ def published_costs() -> str:
     rows = []
     for cell in board.CELLS:
         if runs := list(board.stored(cell).values()):
-            seconds, memory = (np.mean([run[name] for run in runs]) for name in ("seconds", "megabytes"))
+            seconds = np.mean([run["seconds"] for run in runs])
+            megabytes = [f"{run['megabytes']}" for run in runs if "megabytes" in run]
             angles = np.mean([run["angles"] for run in runs], axis=0) if "angles" in runs[0] else ()
             degrees = ", ".join(f"{angle:.0f}°" for angle in angles) or "–"
-            rows.append((cell.rule, cell.setup, f"{seconds:.0f}", f"{memory:.0f}", degrees))
+            rows.append(
+                (cell.rule, cell.setup, f"{seconds:.0f}", max(megabytes, key=int, default="–"), degrees)
+            )
     return markdown([("rule", "set-up", "seconds", "MB", "angles"), *rows])
 
 

@@ -82,7 +82,7 @@ def blocks(model: nn.Module) -> list[Block]:
     TypeError
         If the model has less than two blocks, or cannot be divided.
     """
-    chain = _of_children(model) if type(model).forward is nn.Sequential.forward else _of_stages(model)
+    chain = _of_children(model) if is_chain(model) else _of_stages(model)
     if len(chain) < 2:
         raise TypeError(
             f"this rule needs at least two blocks with weights, got {len(chain)} in {type(model).__name__}: "
@@ -90,6 +90,11 @@ def blocks(model: nn.Module) -> list[Block]:
             "which one tensor passes"
         )
     return chain
+
+
+def is_chain(model: nn.Module) -> bool:
+    """Return whether ``model`` runs its children one after the other, as `nn.Sequential` does."""
+    return type(model).forward is nn.Sequential.forward
 
 
 def divide(model: nn.Module, names: Sequence[str]) -> nn.Sequential:
@@ -109,8 +114,8 @@ def divide(model: nn.Module, names: Sequence[str]) -> nn.Sequential:
     Raises
     ------
     TypeError
-        If the forward pass outside of the named modules cannot be traced by `torch.fx`, or if more than one
-        tensor passes from a block to the next.
+        If the forward pass outside of the named modules cannot be traced by `torch.fx`, if it does not call
+        them once each and in this order, or if more than one tensor passes from a block to the next.
     ValueError
         If there is no such module.
 
@@ -132,6 +137,11 @@ def divide(model: nn.Module, names: Sequence[str]) -> nn.Sequential:
     if unknown := [name for name in names if name not in modules]:
         raise ValueError(f"no module at {unknown[0]!r} of {type(model).__name__}; see model.named_modules()")
     chain = _of_stages(model, {modules[name]: name for name in names})
+    if (found := [block.name for block in chain]) != list(names):
+        raise TypeError(
+            f"the forward pass of {type(model).__name__} calls {', '.join(found) or 'none of the modules'}; "
+            f"expected {', '.join(names)}, once each and in this order"
+        )
     return nn.Sequential(OrderedDict((block.name.replace(".", "_"), block[0]) for block in chain))
 
 
@@ -164,11 +174,8 @@ def _of_stages(model: nn.Module, named: Mapping[nn.Module, str] | None = None) -
     opening = [stage.reshapes(model) for stage in division]
     chain = []
     for group in _grouped(division, weighted, opening):
-        whole = reduce(Stage.__add__, group)
-        names = (
-            [named[module] for module in whole.modules(model).values() if module in named] if named else []
-        )
-        block = Block()
+        whole, block = reduce(Stage.__add__, group), Block()
+        names = [named[module] for module in whole.modules(model).values() if named and module in named]
         block._modules[names[0] if names else whole.name(model)] = whole.build(model)  # a name may have dots
         chain.append(block)
     return chain
@@ -294,7 +301,7 @@ class ChainRule(Rule):
         run = {module for block in self.blocks for module in block.modules()}
         self._passed_by = [module for module in model.modules() if module not in run]
         self._parts = self._all_parts()
-        self._is_verified = isinstance(model, nn.Sequential)
+        self._is_verified = is_chain(model)
 
     def __call__(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Return `forward`, after a check that running the blocks is running the model.
@@ -330,7 +337,7 @@ class ChainRule(Rule):
 
     def _all_parts(self) -> list[nn.Module]:
         """Return the modules that the blocks call, or that contain them."""
-        if type(self.model).forward is nn.Sequential.forward:
+        if is_chain(self.model):
             return [*cast("dict[str, nn.Module]", self.model._modules).values()]
         return [*self.model.modules()]
 

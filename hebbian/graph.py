@@ -20,17 +20,9 @@ from hebbian.rule import evaluating
 _RESHAPING = {"flatten", "reshape", "unflatten", "view"}
 _UNBOUND = {torch.flatten, torch.reshape, torch.unflatten}
 _PRODUCTS = {
-    *(F.linear, F.bilinear, F.embedding, F.conv1d, F.conv2d, F.conv3d, torch.einsum, "matmul", "mm", "bmm"),
-    *(
-        torch.matmul,
-        torch.mm,
-        torch.bmm,
-        torch.addmm,
-        torch.conv1d,
-        torch.conv2d,
-        torch.conv3d,
-        operator.matmul,
-    ),
+    *("matmul", "mm", "bmm", operator.matmul, torch.matmul, torch.mm, torch.bmm, torch.addmm, torch.einsum),
+    *(F.linear, F.bilinear, F.embedding, F.conv1d, F.conv2d, F.conv3d),
+    *(torch.conv1d, torch.conv2d, torch.conv3d),
 }
 
 
@@ -61,9 +53,8 @@ class Stage:
 
     def attributes(self) -> list[fx.Node]:
         """Return the parameters and buffers that the stage reads from modules that it does not call."""
-        return list(
-            dict.fromkeys(n for node in self.nodes for n in node.all_input_nodes if n.op == "get_attr")
-        )
+        inputs = (node for user in self.nodes for node in user.all_input_nodes)
+        return list(dict.fromkeys(node for node in inputs if node.op == "get_attr"))
 
     def multiplies(self) -> bool:
         """Whether a parameter that no module of the stage has is the weight of a product or convolution."""

@@ -17,6 +17,7 @@ sys.path[:0] = [str(ROOT / "docs"), str(ROOT / "benchmarks")]
 import journal  # noqa: E402
 import kills  # noqa: E402
 import published  # noqa: E402
+import setups  # noqa: E402
 import speed  # noqa: E402
 import tables  # noqa: E402
 import timing  # noqa: E402
@@ -174,7 +175,7 @@ def test_a_prediction_counts_the_products_of_both_steps():
     assert speed.predicted("hebb", 5) == pytest.approx(2 * large / (2 * large + 3 * small))
 
 
-CELLS = {(cell.rule, cell.setup): i for i, cell in enumerate(published.CELLS)}
+CELLS = {(cell.rule, cell.setup): i for i, cell in enumerate(setups.CELLS)}
 
 
 @pytest.fixture
@@ -187,7 +188,7 @@ def results(tmp_path, monkeypatch):
 
 def test_published_figures_stand_beside_their_controls(results):
     for rule, seed, value in (("fa", 0, 0.98), ("fa", 1, 0.97), ("backprop", 0, 0.99)):
-        cell = published.CELLS[CELLS[rule, "lenet"]]
+        cell = setups.CELLS[CELLS[rule, "lenet"]]
         journal.append_line(results, published.key(cell, seed) | {"accuracy": value})
     control, (rule, _, epochs, own, backprop, frozen, figure, difference) = rows(tables.published())
     assert (control[0], control[3], control[-1]) == ("backprop", "99.00 (1)", "-0.09")
@@ -197,17 +198,17 @@ def test_published_figures_stand_beside_their_controls(results):
 
 
 def test_a_published_run_with_another_recipe_does_not_count(results):
-    cell = published.CELLS[CELLS["fa", "lenet"]]
+    cell = setups.CELLS[CELLS["fa", "lenet"]]
     journal.append_line(results, published.key(replace(cell, settings={"generator": None}), 0))
     assert published.stored(cell) == {}
 
 
-@pytest.mark.parametrize("name", published.SETUPS)
+@pytest.mark.parametrize("name", setups.SETUPS)
 def test_each_set_up_has_its_rules_and_random_features_on_nets_that_take_its_images(name):
-    setup = published.SETUPS[name]
+    setup = setups.SETUPS[name]
     image = torch.rand(2, *((3, 32, 32) if setup.data == "cifar10" else (1, 28, 28)))
     assert setup.net().eval()(setup.prepare(image)).shape == (2, 10)
-    rules = [cell.rule for cell in published.CELLS if cell.setup == name]
+    rules = [cell.rule for cell in setups.CELLS if cell.setup == name]
     assert "frozen" in rules
     assert len(rules) == len(set(rules)) >= 2
 
@@ -216,7 +217,7 @@ def test_a_published_run_learns_and_counts_its_time():
     generator = torch.Generator().manual_seed(0)
     y = torch.arange(10).repeat(20)
     x = torch.rand(10, 1, 28, 28, generator=generator)[y]  # ten images, one a class
-    cell = published.CELLS[CELLS["fa", "lenet"]]
+    cell = setups.CELLS[CELLS["fa", "lenet"]]
     quick = replace(cell, learn=replace(cell.recipe.learn, epochs=20))
     result = published.learn(quick, 0, Split(x, y, x, y))
     assert result["accuracy"] > 0.9  # chance is 0.1
@@ -228,7 +229,7 @@ def test_a_published_run_learns_and_counts_its_time():
 def test_jittered_images_are_shifted_each_by_itself():
     x = torch.zeros(50, 1, 9, 9)
     x[:, :, 4, 4] = 1
-    shifted = published.jitter(x, torch.Generator().manual_seed(0))
+    shifted = setups.jitter(x, torch.Generator().manual_seed(0))
     places = shifted.flatten(1).argmax(1)
     assert set((places // 9).tolist()) == set((places % 9).tolist()) == {2, 3, 4, 5, 6}
     assert (shifted.flatten(1).sum(1) == 1).all()

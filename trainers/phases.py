@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hebbian.backprop import Backprop
-from hebbian.chain import Block, NoReadout, blocks
+from hebbian.chain import Block, NoReadout, blocks, is_chain
 from hebbian.registry import build, find_rule
 from hebbian.rule import Criterion, Rule
 from hebbian.synapse import synaptic, weight_layers
@@ -196,7 +196,7 @@ def _split(model: nn.Sequential, frozen: int) -> tuple[nn.Sequential, nn.Sequent
 
 def _blocks(model: nn.Module) -> list[Block]:
     """Return the blocks of a chain, whose children train one after the other."""
-    if type(model).forward is not nn.Sequential.forward:
+    if not is_chain(model):
         raise TypeError(
             f"frozen blocks and greedy training need an nn.Sequential, got {type(model).__name__}; "
             "hebbian.divide(model, [names of its stages]) makes one"

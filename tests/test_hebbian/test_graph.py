@@ -63,8 +63,7 @@ def test_a_residual_net_learns_as_the_chain_of_its_blocks(name):
     model = residual_net()
     traced = grads(build(name, model, x), x, y)
     by_hand = residual_net()
-    build_again = build(name, chain_of(by_hand), x)
-    grads(build_again, x, y)
+    grads(build(name, chain_of(by_hand), x), x, y)
     for path, q in by_hand.named_parameters():
         assert (f"model.{path}" in traced) == (q.grad is not None)
         if q.grad is not None:
@@ -118,20 +117,29 @@ class Dropping(Skipping):
         return self.c(F.dropout(self.a(x), 0.5, self.training))
 
 
+class Twice(Skipping):
+    def forward(self, x):
+        return self.c(self.b(torch.tanh(self.b(self.a(x)))))
+
+
 @pytest.mark.parametrize(
-    ("names", "error", "message"),
+    ("model", "names", "error", "message"),
     [
-        (["b", "c"], None, ""),
-        (["a", "d"], ValueError, "no module at 'd' of Skipping"),
-        (["a", "b.x"], ValueError, "no module at 'b.x'"),
+        (Skipping(), ["a", "d"], ValueError, "no module at 'd' of Skipping"),
+        (
+            Skipping(),
+            ["c", "b"],
+            TypeError,
+            "Skipping calls b, c; expected c, b, once each",
+        ),
+        (Twice(), ["a", "b", "c"], TypeError, "Twice calls a, b, b, c; expected a, b, c"),
+        (residual_net(), ["layers", "stem.linear"], TypeError, "calls stem.linear, layers; expected"),
+        (nn.Sequential(Skipping()), ["", "0.a"], TypeError, "calls 0.a; expected , 0.a"),
     ],
 )
-def test_names_of_blocks_are_paths_of_modules(names, error, message):
-    if error is None:
-        assert len(divide(Skipping(), names)) == 2
-    else:
-        with pytest.raises(error, match=message):
-            divide(Skipping(), names)
+def test_named_blocks_are_modules_that_the_model_calls_once_in_this_order(model, names, error, message):
+    with pytest.raises(error, match=message):
+        divide(model, names)
 
 
 def test_two_blocks_past_which_a_skip_leads_are_one():
@@ -180,6 +188,21 @@ def test_a_model_that_computes_something_else_than_when_it_was_traced_is_refused
     rule = build("dfa", model, batch(8, 20)[0])
     model.doubled = True
     with pytest.raises(RuntimeError, match=r"the blocks of Flagged.*do not compute what the model does"):
+        rule(*batch(8, 20))
+
+
+def test_a_chain_with_a_skip_of_its_own_is_verified_as_any_other_model():
+    class Flagged(nn.Sequential):
+        doubled = False
+
+        def forward(self, x):
+            h = self[0](x)
+            return self[2](h + self[1](2 * h if self.doubled else h))
+
+    model = Flagged(nn.Linear(20, 6), nn.Linear(6, 6), nn.Linear(6, 4)).double()
+    rule = build("dfa", model, batch(8, 20)[0])
+    model.doubled = True
+    with pytest.raises(RuntimeError, match="do not compute what the model does"):
         rule(*batch(8, 20))
 
 
