@@ -318,6 +318,15 @@ class ChainRule(Rule):
             self._check_chain(x)
         return super().__call__(x, y)
 
+    def inner_parameters(self) -> dict[nn.Parameter, str]:
+        """Return the parameters of blocks with more than one module with weights, or with a cell of torch."""
+        inner: dict[nn.Parameter, str] = {}
+        for block in self.blocks:
+            weighted = [m for m in block.modules() if m._parameters and not isinstance(m, (*NORMS, nn.PReLU))]
+            if len(weighted) > 1 or any(isinstance(module, nn.RNNBase) for module in weighted):
+                inner |= dict.fromkeys(block.parameters(), f" inside block {block.name!r}")
+        return inner
+
     def _check_chain(self, x: Tensor) -> None:
         """Raise an error where running the blocks is not running the model on ``x``."""
         if self._all_parts() != self._parts:

@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
 from types import FunctionType
-from typing import Any, TypeGuard, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
+
+if TYPE_CHECKING:
+    from hebbian.report import Report
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 """(scores (N, K), targets) -> scalar, the mean over the batch, as torch's loss modules do."""
@@ -76,6 +79,43 @@ class Rule(nn.Module):
         scores: Tensor = self.model(x)
         return scores
 
+    def report(self, x: Tensor, y: Tensor | None = None) -> Report:
+        """Return how each parameter learns: by the rule, by the criterion as in backprop, or not at all.
+
+        Updates of ``x`` are computed by a copy in float64 and eval mode, and compared with those of backprop.
+
+        Parameters
+        ----------
+        x, y
+            A batch (N, ...) and its targets, by default the predicted classes.
+
+        Returns
+        -------
+        Report
+            A table if printed, with the names of `named_parameters`.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from hebbian import Hebbian, oja
+        >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+        >>> print(Hebbian(model, {"0": oja}, torch.nn.CrossEntropyLoss()).report(torch.randn(5, 4)))
+        Hebbian of Sequential
+        <BLANKLINE>
+        parameter       shape   learns
+        model.0.weight  (8, 4)  by the rule
+        model.0.bias    (8,)    not at all
+        model.2.weight  (3, 8)  by the criterion
+        model.2.bias    (3,)    by the criterion
+        """
+        from hebbian.report import report  # which imports this module
+
+        return report(self, x, y)
+
+    def inner_parameters(self) -> dict[nn.Parameter, str]:
+        """Return the parameters to which backprop takes the error of the rule, and ``' inside ...'``."""
+        return {}
+
 
 def _is_on_cpu(values: object) -> TypeGuard[Tensor]:
     return isinstance(values, Tensor) and values.device.type == "cpu" and not torch.compiler.is_compiling()
@@ -110,6 +150,14 @@ def probabilities(scores: Tensor) -> Tensor:
     if scores.shape[1] == 1:
         return torch.cat([torch.sigmoid(-scores), torch.sigmoid(scores)], 1)
     return torch.softmax(scores, 1)
+
+
+def predicted_targets(scores: Tensor) -> Tensor:
+    """Return the predicted class of raw scores (N, K, ...), as targets of a criterion.
+
+    Of one logit they are floating-point 0 or 1 in the shape of the scores, else integers (N, ...).
+    """
+    return (scores > 0).to(scores) if scores.shape[1] == 1 else scores.argmax(1)
 
 
 def has_classes(scores: Tensor, y: Tensor) -> bool:

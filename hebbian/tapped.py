@@ -92,6 +92,11 @@ class TappedRule(Rule):
         if self.plastic:
             mark_plastic(self.layers)
 
+    def inner_parameters(self) -> dict[nn.Parameter, str]:
+        """Return the parameters of all modules but the layers."""
+        own = {p for layer in self.layers for p in layer.parameters()}
+        return {p: "" for p in self.model.parameters() if p not in own}
+
     def at(self, layer: nn.Module, x: Tensor, out: Tensor, ledger: list[Any]) -> Tensor:
         """Return the replacement of the layer's output.
 
