@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from hebbian.chain import ChainRule, block_outputs, forward_detached
 from hebbian.rule import Criterion, check_classes, check_criterion
 from hebbian.rule_info import CHAIN, register_rule
-from hebbian.synapse import CONVOLUTION_FOR, init_uniform
+from hebbian.synapse import CONVOLUTION_FOR, init_uniform, surrogate
+from hebbian.tapped import parameter_uses
 
 
 class LocalLosses(ChainRule):
@@ -33,6 +34,10 @@ class LocalLosses(ChainRule):
         The parameters of this module learn by the same loss.
     maps
         Whether the loss needs outputs (N, units) or ``(N, channels, *space)``; others are refused.
+    low_memory
+        Whether the gradients of each block are computed before the next block runs, so that only one block
+        has its activations in memory, however many blocks there are.  Gradients are the same.  A compiled
+        rule stores all activations, and half precision, whose gradients a scaler must scale, is refused.
     """
 
     def __init__(
@@ -42,20 +47,41 @@ class LocalLosses(ChainRule):
         example: Tensor,
         loss: Callable[[Tensor], nn.Module],
         maps: bool = False,
+        low_memory: bool = False,
     ) -> None:
         super().__init__(model)
-        self.criterion = check_criterion(criterion)
+        self.criterion, self.low_memory = check_criterion(criterion), low_memory
         self.losses = nn.ModuleList(loss(h) for h in block_outputs(self.blocks[:-1], example, maps))
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Return the sum of the blocks' losses and the criterion of the readout."""
         if y is None:
             raise ValueError("local losses need targets: rule(x, y)")
-        *hidden, scores = forward_detached(self.blocks, x)
-        objective = self.criterion(scores, y)
-        for loss, h in zip(self.losses, hidden, strict=True):
-            objective = objective + loss(h, y)
+        objective, h = torch.zeros((), device=x.device), x
+        for block, loss in zip(self.blocks, (*self.losses, self.criterion), strict=True):
+            h = block(h.detach())
+            part = loss(h, y)
+            if self.low_memory and part.requires_grad and not torch.compiler.is_compiling():
+                part = _without_graph(part)
+            objective = objective + part
         return objective
+
+
+def _without_graph(loss: Tensor) -> Tensor:
+    """Return a scalar with the value and the gradients of ``loss``, which are computed now.
+
+    Raises
+    ------
+    TypeError
+        Under autocast in half precision.
+    """
+    device = loss.device.type
+    if torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16:
+        raise TypeError("low_memory computes gradients before a scaler scales them; use autocast in bfloat16")
+    parameters = [*parameter_uses(loss)]
+    gradients = torch.autograd.grad(loss, parameters)
+    slope = torch.stack([surrogate(p, -g) for p, g in zip(parameters, gradients, strict=True)]).sum()
+    return loss.detach() + slope - slope.detach()
 
 
 @register_rule(
@@ -72,6 +98,7 @@ def pred(
     example: Tensor,
     classes: int,
     generator: torch.Generator | None = None,
+    low_memory: bool = False,
 ) -> LocalLosses:
     """Train each block by a linear classifier on its output.
 
@@ -89,8 +116,14 @@ def pred(
         Number of scores K.
     generator
         For the initial classifiers.
+    low_memory
+        See `LocalLosses`.
     """
-    return LocalLosses(model, criterion, example, lambda h: Prediction(h, classes, criterion, generator))
+
+    def loss(h: Tensor) -> Prediction:
+        return Prediction(h, classes, criterion, generator)
+
+    return LocalLosses(model, criterion, example, loss, low_memory=low_memory)
 
 
 @register_rule(
@@ -107,6 +140,7 @@ def sim(
     example: Tensor,
     classes: int,
     generator: torch.Generator | None = None,
+    low_memory: bool = False,
 ) -> LocalLosses:
     """Train each block to similar outputs for samples of one class.
 
@@ -120,8 +154,14 @@ def sim(
         See `pred`.
     generator
         For the initial embeddings.
+    low_memory
+        See `LocalLosses`.
     """
-    return LocalLosses(model, criterion, example, lambda h: Similarity(h, classes, generator), maps=True)
+
+    def loss(h: Tensor) -> Similarity:
+        return Similarity(h, classes, generator)
+
+    return LocalLosses(model, criterion, example, loss, maps=True, low_memory=low_memory)
 
 
 @register_rule(
@@ -139,6 +179,7 @@ def predsim(
     classes: int,
     similarity: float = 0.99,
     generator: torch.Generator | None = None,
+    low_memory: bool = False,
 ) -> LocalLosses:
     """Train each block by the weighted sum of `pred` and `sim`.
 
@@ -154,20 +195,19 @@ def predsim(
         Weight of `sim`, between 0 and 1.
     generator
         For the initial classifiers and embeddings.
+    low_memory
+        See `LocalLosses`.
     """
     if not 0 < similarity < 1:
         raise ValueError(
             f"similarity must be between 0 and 1, got {similarity}; use pred or sim for the limits"
         )
-    return LocalLosses(
-        model,
-        criterion,
-        example,
-        lambda h: Mixture(
-            Prediction(h, classes, criterion, generator), Similarity(h, classes, generator), similarity
-        ),
-        maps=True,
-    )
+
+    def loss(h: Tensor) -> Mixture:
+        parts = Prediction(h, classes, criterion, generator), Similarity(h, classes, generator)
+        return Mixture(*parts, similarity)
+
+    return LocalLosses(model, criterion, example, loss, maps=True, low_memory=low_memory)
 
 
 class Prediction(nn.Module):
