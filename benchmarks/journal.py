@@ -27,7 +27,8 @@ class Run:
     """One training of a net by a rule.
 
     ``settings`` describes the settings; ``accuracy`` is the fraction of test images, or None where ``reason``
-    states why there is none.
+    states why there is none.  ``moved`` is the mean angle, in degrees, between the first and last weights of
+    the hidden units.
     """
 
     rule: str
@@ -37,6 +38,7 @@ class Run:
     accuracy: float | None
     seconds: float
     reason: str = ""
+    moved: float | None = None
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -55,6 +57,7 @@ class Summary:
     seeds: int
     settings: str
     reason: str
+    moved: float | None
 
 
 def read(path: Path) -> list[Run]:
@@ -106,7 +109,9 @@ def _summary(runs: Sequence[Run]) -> Summary:
     accuracies = [run.accuracy for run in runs if run.accuracy is not None]
     mean, half_width = (None, 0.0) if reason else t_interval(accuracies)
     seconds = sum(run.seconds for run in runs) / len(runs)
-    return Summary(mean, half_width, seconds, len(runs), runs[-1].settings, reason)
+    angles = [run.moved for run in runs if run.moved is not None]
+    moved = sum(angles) / len(angles) if angles else None
+    return Summary(mean, half_width, seconds, len(runs), runs[-1].settings, reason, moved)
 
 
 def cell(summary: Summary | None) -> str:

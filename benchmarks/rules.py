@@ -1,6 +1,6 @@
 """Every rule on the same two nets: python benchmarks/rules.py --seeds 3 --budget-minutes 20 --jobs 2.
 
-784-500-10, and two convolutions of 16 and 32 kernels 5 x 5 with pooling; the first 10,000 training images
+784-500-500-10, and two convolutions of 16 and 32 kernels 5 x 5 with pooling; the first 10,000 training images
 of MNIST ($HEBBIAN_DATA/mnist) and its whole test set.  Backprop and frozen random features are among the
 rules.  Each net gets the activation, initial weights and centring that `trainers.recommended` names for the
 rule, and the same batches and epochs, but for noisy and spiking rules (`LONGER`, `SHORTER`).  The two
@@ -29,11 +29,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from journal import CENTRED, NETS, RULES, Run, append, cell, read, summarise
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import SGD, Adam
 
 from hebbian.nn import RePU, Triangle
 from hebbian.registry import build, find_rule, list_rules
+from hebbian.synapse import synaptic, weight_layers
 from trainers.comparison.compare import CONTROLS
 from trainers.data.batches import Split, TrainingData
 from trainers.data.images import load_images
@@ -43,6 +44,7 @@ from trainers.prediction import accuracy, predict
 from trainers.recipes import Phase, Recipe, linear, recommended
 
 TRAINING, HELD = 10_000, 2_000
+HIDDEN = 500, 500
 EPOCHS, BATCH = {"mlp": 6, "conv": 3}, 32
 READOUT_EPOCHS = 10
 # Rules that learn from one number per trial average their noise over more epochs, within 30 seconds.
@@ -104,7 +106,7 @@ def recipe_for(rule: str, net: str) -> Recipe:
 
 def make(net: str, recipe: Recipe, seed: int) -> nn.Sequential:
     if net.startswith("mlp"):
-        model = mlp(28 * 28, [500], 10, recipe.activation, recipe.centred)
+        model = mlp(28 * 28, HIDDEN, 10, recipe.activation, recipe.centred)
     else:
         model = convnet((1, 28, 28), [16, 32], 10, recipe.activation, recipe.centred)
     recipe.initialise(model, torch.Generator().manual_seed(seed))
@@ -115,6 +117,8 @@ def run(rule: str, net: str, seed: int, tune: bool = False) -> Run:
     """Train and test; a run that fails returns the reason."""
     data, recipe, settings = images(tune), recipe_for(rule, net), SETTINGS.get((rule, net), {})
     model = make(net, recipe, seed)
+    hidden = [synaptic(model, path).weight for path in weight_layers(model)[:-1]]
+    first = [w.detach().clone() for w in hidden]
     done = partial(Run, rule, net, seed, describe(rule, net))
     try:
         build(rule, deepcopy(model), F.cross_entropy, example=data.x_train[:2], classes=10, **settings)
@@ -130,7 +134,14 @@ def run(rule: str, net: str, seed: int, tune: bool = False) -> Run:
         return done(None, time.process_time() - start, f"failed: {type(error).__name__}: {error}")
     if not scores.isfinite().all():
         return done(None, seconds, "failed: the scores are not finite")
-    return done(accuracy(scores, data.y_test), round(seconds, 1))
+    return done(accuracy(scores, data.y_test), round(seconds, 1), moved=angle(first, hidden))
+
+
+@torch.no_grad()
+def angle(before: Sequence[Tensor], after: Sequence[Tensor]) -> float:
+    """Return the mean angle in degrees between the weights of each unit before and after."""
+    cosines = [F.cosine_similarity(a.flatten(1), b.flatten(1)) for a, b in zip(before, after, strict=True)]
+    return round(torch.cat(cosines).clamp(-1, 1).acos().rad2deg().mean().item(), 1)
 
 
 def describe(rule: str, net: str) -> str:
@@ -140,7 +151,8 @@ def describe(rule: str, net: str) -> str:
     readout = (
         [] if find_rule(rule).supervised else [f"readout {_phase(recipe.readout)}, scale {recipe.scale}"]
     )
-    return "; ".join([_phase(recipe.learn), *readout, _shape(recipe), *settings])
+    layers = [] if net.startswith("conv") else ["-".join(map(str, (784, *HIDDEN, 10)))]
+    return "; ".join([_phase(recipe.learn), *readout, *layers, _shape(recipe), *settings])
 
 
 def _shape(recipe: Recipe) -> str:
@@ -232,7 +244,7 @@ def main() -> None:
             done.rule,
             done.net,
             done.seed,
-            done.reason or f"{done.accuracy:.2%}",
+            done.reason or f"{done.accuracy:.2%}, moved {done.moved}",
             f"{done.seconds:.1f} s",
             flush=True,
         )

@@ -223,14 +223,14 @@ def block_outputs(chain: Sequence[Block], example: Tensor, maps: bool = False) -
 
     Raises
     ------
-    ValueError
+    TypeError
         If ``maps`` is set and a block returns (N, tokens, features).
     """
     with evaluating(nn.ModuleList(chain)):
         outputs = forward_detached(chain, example)
     for block, h in zip(chain, outputs, strict=True):
         if maps and h.ndim > 2 and _features(block) == h.shape[-1]:
-            raise ValueError(
+            raise TypeError(
                 f"block {block.name!r} returns {tuple(h.shape)} with features last; this rule needs (N, "
                 "units) or (N, channels, *space): flatten, average or transpose inside the block"
             )

@@ -116,7 +116,7 @@ class TappedRule(Rule):
 
         Raises
         ------
-        RuntimeError
+        TypeError
             As in `run`.
         """
         ledger: list[Any] = []
@@ -130,9 +130,10 @@ class TappedRule(Rule):
 
         Raises
         ------
+        TypeError
+            If a layer is not called once as a module, or if its weight is used in another way as well.
         RuntimeError
-            If a layer is not called once as a module, if its weight is used in another way as well, or if the
-            backward pass would call it again (activation checkpointing).
+            If the backward pass would call a layer again (activation checkpointing).
         """
         ledger: list[Any] = []
         return self._run(x, ledger, ends=False), ledger
@@ -147,7 +148,7 @@ class TappedRule(Rule):
         def tap(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Tensor) -> Tensor:
             path = self.layers[layer]
             if path in called and not self.propagates:
-                raise RuntimeError(
+                raise TypeError(
                     f"layer {path!r} is called more than once in a forward pass, so {act}; use one layer for "
                     "each call, or choose other layers if the rule takes any"
                 )
@@ -173,7 +174,7 @@ class TappedRule(Rule):
             out = self.model(x)
             check_tensor(f"model {type(self.model).__name__}", out)
             if missing := [path for path in self.layers.values() if path not in called]:
-                raise RuntimeError(
+                raise TypeError(
                     f"layer {missing[0]!r} is not called as a module in the forward pass, so {act}; its "
                     "parent may skip it or use the weight directly (nn.MultiheadAttention, F.linear): call "
                     "the layer, or choose other layers if the rule takes any"
@@ -195,7 +196,7 @@ class TappedRule(Rule):
         for layer, path in self.layers.items():
             known = called.count(path) if self.propagates else 0
             if any(uses[p] > known for p in (layer._parameters.get("weight"), layer.bias)):
-                raise RuntimeError(
+                raise TypeError(
                     f"the weight of layer {path!r} is also used without calling the layer (F.linear), where "
                     f"{type(self).__name__} cannot act; use one layer for each call, "
                     "or choose other layers if the rule takes any"

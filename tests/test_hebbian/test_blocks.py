@@ -124,7 +124,7 @@ def test_features_of_a_recurrent_cell_are_not_taken_for_channels(cell, features)
             return self.cell(x)[0]
 
     model = nn.Sequential(Outputs(), nn.Flatten(), nn.Linear(7 * features, 4))
-    with pytest.raises(ValueError, match=rf"block '0' returns \(8, 7, {features}\) with features last"):
+    with pytest.raises(TypeError, match=rf"block '0' returns \(8, 7, {features}\) with features last"):
         build("sim", model, torch.randn(8, 7, 5))
 
 
@@ -137,7 +137,7 @@ def test_features_on_the_last_axis_are_not_taken_for_channels(name, features):
 
     hidden = [nn.Sequential(nn.Linear(n, features), nn.LayerNorm(features), nn.ReLU()) for n in (5, features)]
     readout = nn.Sequential(Mean(), nn.Linear(features, 4))
-    with pytest.raises(ValueError, match=rf"block '0' returns \(8, 7, {features}\) with features last"):
+    with pytest.raises(TypeError, match=rf"block '0' returns \(8, 7, {features}\) with features last"):
         build(name, nn.Sequential(*hidden, readout), torch.randn(8, 7, 5))
     assert grads(
         build("pred", nn.Sequential(*hidden, readout), torch.randn(8, 7, 5)),

@@ -69,7 +69,7 @@ def test_a_layer_that_the_model_passes_by_is_named(name):
     model = PassesBy().double()
     rule = build(name, model)
     model.eval()
-    with pytest.raises(RuntimeError, match="layer 'b' is not called as a module in the forward pass"):
+    with pytest.raises(TypeError, match="layer 'b' is not called as a module in the forward pass"):
         rule(*batch(8, 20))
 
 
