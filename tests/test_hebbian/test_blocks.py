@@ -128,7 +128,7 @@ def test_features_of_a_recurrent_cell_are_not_taken_for_channels(cell, features)
         build("sim", model, torch.randn(8, 7, 5))
 
 
-@pytest.mark.parametrize("name", ["sim", "predsim", "clapp", "dtp"])
+@pytest.mark.parametrize("name", ["sim", "predsim", "clapp", "dtp", "ldrl"])
 @pytest.mark.parametrize("features", [12, 7])
 def test_features_on_the_last_axis_are_not_taken_for_channels(name, features):
     class Mean(nn.Module):

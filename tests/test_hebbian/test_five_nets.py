@@ -16,7 +16,7 @@ sys.path.append(str(ROOT / "benchmarks"))
 
 from any_net import NETS
 
-FEATURES_FIRST = {"clapp", "dtp", "predsim", "sim"}
+FEATURES_FIRST = {"clapp", "dtp", "ldrl", "predsim", "sim"}
 REFUSED = {
     "flat MLP": set(),
     "conv": set(),
