@@ -9,7 +9,7 @@ from torch import nn
 
 from hebbian import registry
 from hebbian.chain import blocks
-from tests.test_hebbian.every_rule import CHAINS, build
+from tests.test_hebbian.every_rule import CHAINS, LINKED, build
 from tests.test_hebbian.helpers import batch, grads
 
 
@@ -69,7 +69,9 @@ def test_a_model_that_is_not_a_chain_of_blocks_is_refused(name, model, message):
 @pytest.mark.parametrize("name", sorted(CHAINS))
 def test_what_is_not_a_run_of_the_blocks_is_refused(name):
     x, y = batch(8, 20)
-    with pytest.raises(TypeError, match="block '0' returns a tuple, expected a tensor"):
+    with pytest.raises(
+        TypeError, match="block '0' returns a tuple, expected a tensor|cannot use RNN in block '0'"
+    ):
         build(name, nn.Sequential(nn.RNN(20, 6), nn.Linear(6, 4)).double())(x, y)
     model = nn.Sequential(nn.Sequential(nn.Linear(20, 6)), nn.ReLU(), nn.Linear(6, 4)).double()
     rule = build(name, model)
@@ -80,7 +82,7 @@ def test_what_is_not_a_run_of_the_blocks_is_refused(name):
         rule(x, y)
     hook.remove()
     model[0][0] = nn.Linear(20, 6).double()
-    if name == "eqprop":  # lists the layers inside blocks
+    if name in LINKED:
         with pytest.raises(RuntimeError, match="layers of the model were replaced"):
             rule(x, y)
     else:
@@ -90,10 +92,11 @@ def test_what_is_not_a_run_of_the_blocks_is_refused(name):
         rule(x, y)
 
 
-def test_a_skip_inside_a_block_is_not_lost_by_equilibrium_propagation():
+@pytest.mark.parametrize("name", sorted(LINKED))
+def test_a_skip_inside_a_block_is_not_lost_by_a_rule_that_lists_its_layers(name):
     model = nn.Sequential(nn.Sequential(Skip(nn.Linear(20, 20))), nn.Linear(20, 4))
     with pytest.raises(TypeError, match="cannot use Skip"):
-        build("eqprop", model, torch.zeros(2, 20))
+        build(name, model, torch.zeros(2, 20))
 
 
 @pytest.mark.parametrize("name", ["dfa", "pred", "pc", "mono-forward"])
