@@ -33,7 +33,7 @@ class DualPropagation(LinkRule):
     f are the pointwise activations, and a link is what is between two of them: Linear and ConvNd layers,
     normalisation, pooling and flattening, used in both directions (max pooling sends back to the position of
     the maximum).  No derivative of f is needed.  A sweep runs from the first to the last unit with the errors
-    of the sweep before, none at first, and back to the first; one costs what backprop does.
+    of the sweep before, none at first, and back to the first.
 
     As beta tends to 0 this becomes backprop, with an error of order beta², or beta if alpha is not 1/2.  It
     is backprop already where no unit has a kink of a piecewise linear f, such as ReLU, between a and its two
