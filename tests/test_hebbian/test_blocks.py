@@ -69,7 +69,7 @@ def test_a_model_that_is_not_a_chain_of_blocks_is_refused(name, model, message):
 @pytest.mark.parametrize("name", sorted(CHAINS))
 def test_what_is_not_a_run_of_the_blocks_is_refused(name):
     x, y = batch(8, 20)
-    refusal = "cannot use RNN" if name in LINKED else "returns a tuple, expected a tensor"
+    refusal = "cannot use RNN in block '0'" if name in LINKED else "block '0' returns a tuple, expected"
     with pytest.raises(TypeError, match=refusal):
         build(name, nn.Sequential(nn.RNN(20, 6), nn.Linear(6, 4)).double())(x, y)
     model = nn.Sequential(nn.Sequential(nn.Linear(20, 6)), nn.ReLU(), nn.Linear(6, 4)).double()
