@@ -1,6 +1,7 @@
 from .backprop import Backprop as Backprop
 from .chain import divide as divide
 from .contrastive import Clapp as Clapp
+from .dual import DualPropagation as DualPropagation
 from .equilibrium import EquilibriumPropagation as EquilibriumPropagation
 from .feedback import (
     DirectFeedback as DirectFeedback,
@@ -36,5 +37,8 @@ from .recurrent import LeakyRNN as LeakyRNN, RandomFeedbackOnline as RandomFeedb
 from .registry import build as build, find_rule as find_rule, list_rules as list_rules
 from .rule import Rule as Rule, probabilities as probabilities
 from .spiking import PairSTDP as PairSTDP, RewardSpikeTiming as RewardSpikeTiming, SpikeTiming as SpikeTiming
-from .target import DifferenceTarget as DifferenceTarget
+from .target import (
+    DifferenceTarget as DifferenceTarget,
+    LocalDifferenceReconstruction as LocalDifferenceReconstruction,
+)
 from .two_factor import Hebbian as Hebbian, Winners as Winners

@@ -13,6 +13,7 @@ from tests.test_hebbian import helpers
 
 NAMES = sorted(registry.list_rules())
 CHAINS = {name for name in NAMES if "chain" in registry.find_rule(name).needs}
+LINKED = {"dual-propagation", "eqprop"}  # that list the layers inside blocks and refuse unknown ones
 AT_LAYERS = set(NAMES) - CHAINS - {"backprop", "weight-perturbation"}
 FEEDBACK = {name for name in AT_LAYERS if registry.find_rule(name).family == "feedback"}
 LOCAL = sorted(AT_LAYERS - FEEDBACK - {"node-perturbation", "three-factor"})

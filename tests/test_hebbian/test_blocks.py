@@ -9,8 +9,8 @@ from torch import nn
 
 from hebbian import registry
 from hebbian.chain import blocks
-from tests.test_hebbian.every_rule import CHAINS, build
-from tests.test_hebbian.helpers import batch, grads
+from tests.test_hebbian.every_rule import CHAINS, LINKED, build
+from tests.test_hebbian.helpers import batch, grads, mlp
 
 
 def chains():
@@ -69,7 +69,8 @@ def test_a_model_that_is_not_a_chain_of_blocks_is_refused(name, model, message):
 @pytest.mark.parametrize("name", sorted(CHAINS))
 def test_what_is_not_a_run_of_the_blocks_is_refused(name):
     x, y = batch(8, 20)
-    with pytest.raises(TypeError, match="block '0' returns a tuple, expected a tensor"):
+    refusal = "cannot use RNN in block '0'" if name in LINKED else "block '0' returns a tuple, expected"
+    with pytest.raises(TypeError, match=refusal):
         build(name, nn.Sequential(nn.RNN(20, 6), nn.Linear(6, 4)).double())(x, y)
     model = nn.Sequential(nn.Sequential(nn.Linear(20, 6)), nn.ReLU(), nn.Linear(6, 4)).double()
     rule = build(name, model)
@@ -80,7 +81,7 @@ def test_what_is_not_a_run_of_the_blocks_is_refused(name):
         rule(x, y)
     hook.remove()
     model[0][0] = nn.Linear(20, 6).double()
-    if name == "eqprop":  # lists the layers inside blocks
+    if name in LINKED:
         with pytest.raises(RuntimeError, match="layers of the model were replaced"):
             rule(x, y)
     else:
@@ -90,10 +91,20 @@ def test_what_is_not_a_run_of_the_blocks_is_refused(name):
         rule(x, y)
 
 
-def test_a_skip_inside_a_block_is_not_lost_by_equilibrium_propagation():
+@pytest.mark.parametrize("name", sorted(LINKED))
+def test_a_skip_inside_a_block_is_not_lost_by_a_rule_that_lists_its_layers(name):
     model = nn.Sequential(nn.Sequential(Skip(nn.Linear(20, 20))), nn.Linear(20, 4))
     with pytest.raises(TypeError, match="cannot use Skip"):
-        build("eqprop", model, torch.zeros(2, 20))
+        build(name, model, torch.zeros(2, 20))
+
+
+@pytest.mark.parametrize("name", sorted(LINKED))
+def test_a_hook_of_a_chain_inside_the_model_is_not_passed_by(name):
+    model, (x, y) = mlp(20, 16, 4), batch(8, 20)
+    rule = build(name, model, x)
+    model[0].register_forward_hook(lambda module, args, out: 2 * out)
+    with pytest.raises(RuntimeError, match="the model has forward hooks"):
+        rule(x, y)
 
 
 @pytest.mark.parametrize("name", ["dfa", "pred", "pc", "mono-forward"])
@@ -128,7 +139,7 @@ def test_features_of_a_recurrent_cell_are_not_taken_for_channels(cell, features)
         build("sim", model, torch.randn(8, 7, 5))
 
 
-@pytest.mark.parametrize("name", ["sim", "predsim", "clapp", "dtp"])
+@pytest.mark.parametrize("name", ["sim", "predsim", "clapp", "dtp", "ldrl"])
 @pytest.mark.parametrize("features", [12, 7])
 def test_features_on_the_last_axis_are_not_taken_for_channels(name, features):
     class Mean(nn.Module):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from hebbian import registry
-from tests.test_hebbian.every_rule import NAMES, SEEDS, build, data, holds_for, hushed
+from tests.test_hebbian.every_rule import LINKED, NAMES, SEEDS, build, data, holds_for, hushed
 from tests.test_hebbian.helpers import assert_same
 
 WITHOUT_GROUPS = [name for name in NAMES if "no groups" in registry.find_rule(name).traits]
@@ -107,8 +107,8 @@ def assert_alike_on_patches(name, conv, shape, patches, layer, to_maps):
     assert_alike(name, *copy.deepcopy(tuple(models)), *data(7, torch.float64))
 
 
-# Equilibrium propagation refuses layers of our own; test_equilibrium.py has its convolutions.
-TAUGHT_ON_PATCHES = [name for name in NAMES if name != "eqprop"]
+# The rules in LINKED refuse layers of our own; their own tests have convolutions.
+TAUGHT_ON_PATCHES = [name for name in NAMES if name not in LINKED]
 
 
 @pytest.mark.parametrize("name", TAUGHT_ON_PATCHES)

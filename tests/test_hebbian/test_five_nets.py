@@ -9,20 +9,20 @@ import torch.nn.functional as F
 from hebbian import registry
 from hebbian.synapse import weight_layers
 from tests.helpers import ROOT
-from tests.test_hebbian.every_rule import AT_LAYERS, CHAINS, FEEDBACK, NAMES
+from tests.test_hebbian.every_rule import AT_LAYERS, CHAINS, FEEDBACK, LINKED, NAMES
 from trainers.recipes import recommended
 
 sys.path.append(str(ROOT / "benchmarks"))
 
 from any_net import NETS
 
-FEATURES_FIRST = {"clapp", "dtp", "predsim", "sim"}
+FEATURES_FIRST = {"clapp", "dtp", "ldrl", "predsim", "sim"}
 REFUSED = {
     "flat MLP": set(),
     "conv": set(),
-    "residual": {"eqprop"},
-    "ViT": AT_LAYERS | FEATURES_FIRST | {"eqprop"},  # attention does not call a layer that it has
-    "RNN": AT_LAYERS - FEEDBACK | {"eqprop"},  # the cell calls a layer at every step
+    "residual": LINKED,
+    "ViT": AT_LAYERS | FEATURES_FIRST | LINKED,  # attention does not call a layer that it has
+    "RNN": AT_LAYERS - FEEDBACK | LINKED,  # the cell calls a layer at every step
 }
 NAMED = "attention", "cell.recurrent", "features last", "cannot use"
 

@@ -53,6 +53,7 @@ CHANGED = {
     "temperature": 0.3,
     "tolerance": 0.1,
     "trace": 0.5,
+    ("dual-propagation", "beta"): 1.0,
     ("eqprop", "steps"): (4, 2),
     ("foldiak", "p"): 0.3,
     ("pc", "steps"): 1,

@@ -33,7 +33,8 @@ OPTIMIZERS = {
     and make is not torch.optim.LBFGS  # asks for a closure, which it calls several times a step
 }
 NEEDS_FLOAT32 = {
-    *("weight-perturbation", "node-perturbation", "three-factor", "pc", "pc-fixed", "eqprop", "dtp"),
+    *("weight-perturbation", "node-perturbation", "three-factor", "pc", "pc-fixed", "eqprop", "dtp", "ldrl"),
+    "dual-propagation",
     *("stdp", "rstdp", "bcm", "foldiak"),
 }
 """Rules that subtract nearly equal numbers, or whose state changes by small steps."""
