@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeGuard
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from hebbian.chain import POINTWISE, Block, ChainRule
 from hebbian.synapse import LAYERS
@@ -49,10 +49,15 @@ def _known(part: nn.Module, block: str) -> list[nn.Module]:
         return [layer for child in part for layer in _known(child, block)]
     if not isinstance(part, (*_LINKS, *POINTWISE)):
         raise TypeError(
-            f"this rule uses every link in both directions and cannot use {type(part).__name__} in block "
-            f"{block!r}; build blocks of Linear, ConvNd, pooling, Flatten and pointwise activations of torch"
+            f"this rule uses every link in both directions and cannot use {_name(part)} in block {block!r}; "
+            "build blocks of Linear, ConvNd, pooling, Flatten and pointwise activations of torch"
         )
     return [part]
+
+
+def _name(part: nn.Module) -> str:
+    traced = "operations of the forward pass of " if isinstance(part, fx.GraphModule) else ""
+    return traced + type(part).__name__
 
 
 def _is_chain(module: nn.Module) -> TypeGuard[nn.Sequential]:

@@ -228,21 +228,16 @@ class Prediction(nn.Module):
 class Similarity(nn.Module):
     """Mean squared difference between the similarities of embedded outputs and those of the targets.
 
-    The embedding is linear; for maps it is a convolution of width 3, followed by the standard deviation of
-    each channel over all places.
+    The embedding is linear; for maps of more than one place it is a convolution of width 3, followed by the
+    standard deviation of each channel over all places.
     """
 
     def __init__(self, h: Tensor, classes: int, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.classes = classes
         units = h.shape[1]
-        if h.ndim == 2:
+        if h[0, 0].numel() == 1:
             embed: nn.Module = nn.Linear(units, units, bias=False)
-        elif h[0, 0].numel() == 1:
-            raise ValueError(
-                f"the output of a block is {tuple(h.shape)}, maps of one place, with a standard deviation of "
-                "0; flatten them inside the block"
-            )
         elif h.ndim in CONVOLUTION_FOR:
             embed = CONVOLUTION_FOR[h.ndim](units, units, 3, padding=1, bias=False)
         else:
@@ -253,7 +248,7 @@ class Similarity(nn.Module):
 
     def forward(self, h: Tensor, y: Tensor) -> Tensor:
         """Return the loss of ``h``, (N, units) or (N, channels, ...), and the targets."""
-        z = self.embed(h)
+        z = self.embed(h.flatten(1) if h[0, 0].numel() == 1 else h)
         if z.ndim > 2:
             z = z.flatten(2).std(2, correction=0)
         return similarity_loss(z, _directions(_codes(y, self.classes).to(z.dtype))[0])

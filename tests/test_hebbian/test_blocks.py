@@ -10,7 +10,7 @@ from torch import nn
 from hebbian import registry
 from hebbian.chain import blocks
 from tests.test_hebbian.every_rule import CHAINS, LINKED, build
-from tests.test_hebbian.helpers import batch, grads, mlp
+from tests.test_hebbian.helpers import assert_same, batch, grads, mlp
 
 
 def chains():
@@ -157,11 +157,14 @@ def test_features_on_the_last_axis_are_not_taken_for_channels(name, features):
     )
 
 
-def test_maps_of_one_place_have_no_standard_deviation():
-    block = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
-    readout = nn.Sequential(nn.Flatten(), nn.Linear(8, 4))
-    with pytest.raises(ValueError, match="maps of one place"):
-        build("sim", nn.Sequential(block, readout), torch.rand(2, 1, 9, 9))
-    block.append(nn.Flatten())
+def test_maps_of_one_place_are_units():
+    def build_with(*last):
+        torch.manual_seed(0)
+        block = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), *last)
+        model = nn.Sequential(block, nn.Sequential(nn.Flatten(), nn.Linear(8, 4)))
+        return build("sim", model, torch.rand(2, 1, 9, 9))
+
     x, y = torch.rand(8, 1, 9, 9), torch.arange(8) % 4
-    assert grads(build("sim", nn.Sequential(block, readout), x), x, y)["model.0.0.weight"].any()
+    found, expected = (grads(build_with(*last), x, y) for last in ((), (nn.Flatten(),)))
+    assert found["model.0.0.weight"].any()
+    assert_same(found, expected)

@@ -232,3 +232,18 @@ def test_a_recurrent_net_is_divided_after_its_cell_not_inside_its_outputs():
     assert [block.name for block in blocks(model)] == ["cell", "head"]
     x, y = batch(8, 20)
     assert grads(build("dfa", model, x.view(8, 4, 5)), x.view(8, 4, 5), y)
+
+
+def test_a_forward_pass_that_changes_a_buffer_is_refused_as_blocks_would_not_change_it():
+    class Counting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.hidden, self.readout = nn.Linear(20, 6), nn.Linear(6, 4)
+            self.register_buffer("calls", torch.zeros(()))
+
+        def forward(self, x):
+            self.calls += 1
+            return self.readout(self.hidden(x).relu())
+
+    with pytest.raises(TypeError, match="Counting changes its buffer 'calls'"):
+        build("dfa", Counting().double(), batch(8, 20)[0])
