@@ -83,6 +83,8 @@ CHANGES: dict[tuple[str, str], dict[str, Any]] = {
         }
         for net in NETS
     },
+    # Convolutions diverge at the rates of the recipe.
+    ("pepita", "conv"): {"learn": Phase(partial(Adam, lr=1e-3), epochs=1), "centred": True},
     ("forward-forward", "conv"): {"learn": Phase(partial(Adam, lr=2e-3), epochs=1), "centred": True},
     **{
         (rule, "conv"): {"centred": True}

@@ -1,10 +1,10 @@
 from .backprop import Backprop as Backprop
 from .chain import divide as divide
 from .contrastive import Clapp as Clapp
+from .direct import DirectFeedback as DirectFeedback, DirectTarget as DirectTarget, Pepita as Pepita
 from .dual import DualPropagation as DualPropagation
 from .equilibrium import EquilibriumPropagation as EquilibriumPropagation
 from .feedback import (
-    DirectFeedback as DirectFeedback,
     FeedbackAlignment as FeedbackAlignment,
     KolenPollack as KolenPollack,
     SignSymmetry as SignSymmetry,

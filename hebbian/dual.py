@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import groupby
-
 import torch
 from torch import Tensor, nn
 
-from hebbian.chain import POINTWISE, pullback
-from hebbian.links import LINKS, LinkRule
+from hebbian.chain import pullback
+from hebbian.links import LINKS, LinkRule, alternate
 from hebbian.rule import Criterion, check_criterion, evaluating, full_precision
 from hebbian.rule_info import register_rule
-from hebbian.synapse import LAYERS
 
 
 @register_rule(
@@ -75,7 +72,7 @@ class DualPropagation(LinkRule):
         self.criterion = check_criterion(criterion)
         self.beta, self.alpha, self.steps = beta, alpha, steps
         layers = [layer for block in self.layers for layer in block]
-        self.links, self.activations = _alternate(layers)
+        self.links, self.activations = alternate(layers)
         self._has_statistics = any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in layers)
 
     def states(self, k: int, drive: Tensor, sent: Tensor) -> tuple[Tensor, Tensor]:
@@ -117,14 +114,3 @@ class DualPropagation(LinkRule):
             inputs, differences = self.settle(x, y)
             terms = [torch.sum(f(s) * d) for f, s, d in zip(self.links, inputs, differences, strict=True)]
         return -torch.stack(terms).sum() / (self.beta * len(x))
-
-
-def _alternate(layers: list[nn.Module]) -> tuple[list[nn.Sequential], list[nn.Sequential]]:
-    """Return the links, the last of which may be empty, and the activations between them."""
-    first = next(k for k, layer in enumerate(layers) if isinstance(layer, LAYERS))
-    groups = groupby(layers[first:], lambda layer: isinstance(layer, POINTWISE))
-    parts = [nn.Sequential(*group) for _, group in groups]
-    parts[0] = nn.Sequential(*layers[:first], *parts[0])  # an activation of the input has no states
-    if len(parts) % 2 == 0:
-        parts.append(nn.Sequential())
-    return parts[::2], parts[1::2]

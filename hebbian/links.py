@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TypeGuard
 
 from torch import Tensor, fx, nn
@@ -65,3 +66,14 @@ def _is_chain(module: nn.Module) -> TypeGuard[nn.Sequential]:
         nn.Sequential.forward,
         Block.forward,
     )
+
+
+def alternate(layers: list[nn.Module]) -> tuple[list[nn.Sequential], list[nn.Sequential]]:
+    """Return the links, the last of which may be empty, and the activations between them."""
+    first = next(k for k, layer in enumerate(layers) if isinstance(layer, LAYERS))
+    groups = groupby(layers[first:], lambda layer: isinstance(layer, POINTWISE))
+    parts = [nn.Sequential(*group) for _, group in groups]
+    parts[0] = nn.Sequential(*layers[:first], *parts[0])  # an activation of the input has no states
+    if len(parts) % 2 == 0:
+        parts.append(nn.Sequential())
+    return parts[::2], parts[1::2]

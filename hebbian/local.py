@@ -251,7 +251,7 @@ class Similarity(nn.Module):
         z = self.embed(h.flatten(1) if h[0, 0].numel() == 1 else h)
         if z.ndim > 2:
             z = z.flatten(2).std(2, correction=0)
-        return similarity_loss(z, _directions(_codes(y, self.classes).to(z.dtype))[0])
+        return similarity_loss(z, _directions(_codes(y, self.classes, len(h)).to(z.dtype))[0])
 
 
 class Mixture(nn.Module):
@@ -377,8 +377,8 @@ class MonoForward(ChainRule):
         return torch.stack(scores).sum(0)
 
 
-def _codes(y: Tensor, classes: int) -> Tensor:
-    """Convert targets, (N,) classes or (N, 1) for one logit, to one-hot rows."""
+def _codes(y: Tensor, classes: int, count: int) -> Tensor:
+    """Convert ``count`` targets, (N,) classes or (N, 1) for one logit, to one-hot rows."""
     if classes > 1:
-        check_classes(y, classes)
+        check_classes(y, classes, count)
     return torch.cat([1 - y, y], 1) if classes == 1 else F.one_hot(y, classes)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from hebbian.feedback import DirectFeedback
+from hebbian.direct import DirectFeedback
 from hebbian.rule_info import CHAIN, register_rule
 from hebbian.tapped import refuse_recomputation
 

@@ -164,6 +164,10 @@ _RECIPES = {
     # In convolutions the updates of random feedback are at 91 to 97 degrees to the gradient of backprop
     # without centring, and at 77 to 90 degrees with it.
     **dict.fromkeys(("fa", "dfa", "rflo"), replace(_LOSS, centred=True)),
+    # Targets do not become smaller as errors do: bounded responses.
+    "drtp": replace(_LOSS, centred=True, activation=nn.Tanh),
+    # The difference of two passes is small beside the error of the readout, which Adam would not see.
+    "pepita": replace(_LOSS, learn=replace(_LOSS.learn, optimizer=partial(SGD, lr=0.1, momentum=0.9))),
     # The noise of a step exceeds its signal: many steps, and for weights few parameters.
     **{
         name: replace(

@@ -9,11 +9,12 @@ from hypothesis import given, settings, strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hebbian import registry
+from hebbian.links import LINKS
 from tests.test_hebbian import helpers
 
 NAMES = sorted(registry.list_rules())
 CHAINS = {name for name in NAMES if "chain" in registry.find_rule(name).needs}
-LINKED = {"dual-propagation", "eqprop"}  # that list the layers inside blocks and refuse unknown ones
+LINKED = {name for name in NAMES if LINKS in registry.find_rule(name).needs}  # refuse unknown layers
 AT_LAYERS = set(NAMES) - CHAINS - {"backprop", "weight-perturbation"}
 FEEDBACK = {name for name in AT_LAYERS if registry.find_rule(name).family == "feedback"}
 LOCAL = sorted(AT_LAYERS - FEEDBACK - {"node-perturbation", "three-factor"})

@@ -66,7 +66,9 @@ def options():
     given = {"self", "model", "criterion", "example", "classes", "units", "u", "w", "loss", "maps"}
     for name in NAMES:
         info = registry.find_rule(name)
-        own = inspect.signature(info.build.args[0]).parameters.keys() - given
+        own = (
+            inspect.signature(info.build.args[0]).parameters.keys() - given - {"low_memory"}
+        )  # the same result
         summed = {"reduction"} if info.layer_settings and name != "frozen" else set()
         for option in sorted({*own, "layers"} | summed):
             yield name, option

@@ -34,7 +34,7 @@ OPTIMIZERS = {
 }
 NEEDS_FLOAT32 = {
     *("weight-perturbation", "node-perturbation", "three-factor", "pc", "pc-fixed", "eqprop", "dtp", "ldrl"),
-    "dual-propagation",
+    *("dual-propagation", "pepita"),
     *("stdp", "rstdp", "bcm", "foldiak"),
 }
 """Rules that subtract nearly equal numbers, or whose state changes by small steps."""
