@@ -127,7 +127,7 @@ class SelfContrastive(ChainRule):
         self,
         model: nn.Module,
         example: Tensor,
-        thresholds: tuple[float, float] = (1.0, 1.0),
+        thresholds: tuple[float, float] = (4.0, 4.0),
         penalty: float = 0.0,
     ) -> None:
         if penalty < 0:

@@ -45,7 +45,12 @@ class LocalLosses(ChainRule):
     ) -> None:
         super().__init__(model)
         self.criterion = check_criterion(criterion)
-        self.losses = nn.ModuleList(loss(h) for h in block_outputs(self.blocks[:-1], example, maps))
+        self.losses = nn.ModuleList()
+        for block, h in zip(self.blocks, block_outputs(self.blocks[:-1], example, maps), strict=False):
+            try:
+                self.losses.append(loss(h))
+            except ValueError as error:
+                raise ValueError(f"block {block.name!r}: {error}") from error
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Return the sum of the blocks' losses and the criterion of the readout."""
