@@ -98,18 +98,19 @@ def hinge(s: Tensor) -> Tensor:
     supervised=False,
 )
 class SelfContrastive(ChainRule):
-    """Self-contrastive Forward-Forward: higher goodness for a sample than for a mixture of two, without labels.
+    """Self-contrastive Forward-Forward: higher goodness for samples than for mixtures.
 
     Equation::
 
         a block descends softplus(θ₊ - g₊) + softplus(g₋ - θ₋) + penalty |g₊|; g = mean of h² over units
 
-    The paper joins a sample with itself (positive) or with another sample of the batch (negative) under
-    equal weights, which then receive the sum of the two.  Here they receive half of it, so that the positive
-    input is the sample itself and the model is trained on what it computes; weights are twice those of the
-    paper.  Convolutions have one goodness for each place, and ``|g₊|`` is the norm over places.  The other
-    sample is the neighbour in the batch, so batches must be shuffled.  The readout of the model does not
-    learn.
+    The paper joins the input of a block for a sample with itself (positive) or with that of another sample
+    (negative), under equal weights, which then receive the sum of the two.  Here they receive half of it,
+    so that the positive input is the sample itself and the model is trained on what it computes; weights
+    are twice those of the paper.  Convolutions have one goodness g for each place, and ``|g₊|`` is the norm
+    over places.  The other sample is the neighbour in the batch, so batches must be shuffled.  The paper
+    standardises the inputs of each block; so should the model, by a norm.  No labels are used, and the
+    readout of the model does not learn.
 
     Parameters
     ----------
@@ -148,5 +149,6 @@ class SelfContrastive(ChainRule):
             h, _ = out.chunk(2)
             sample, mixture = out.square().mean(1).chunk(2)
             loss = F.softplus(above - sample).mean() + F.softplus(mixture - below).mean()
-            objectives.append(loss + self.penalty * torch.linalg.vector_norm(sample.reshape(len(h), -1), dim=1).mean())
+            size = torch.linalg.vector_norm(sample.reshape(len(h), -1), dim=1).mean()
+            objectives.append(loss + self.penalty * size)
         return torch.stack(objectives).sum()

@@ -19,9 +19,9 @@ def chains():
     relu = nn.ReLU()
     first = nn.BatchNorm2d(1, affine=False), nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), relu, nn.MaxPool2d(2)
     second = nn.Flatten(), nn.Linear(36, 8), relu, nn.Dropout(0.0)
-    third = nn.Linear(8, 7), nn.Sigmoid()
+    third = nn.Linear(8, 12), nn.Sigmoid()
     nested = nn.Sequential(
-        nn.Sequential(*first), nn.Sequential(*second), nn.Sequential(*third), nn.Linear(7, 4)
+        nn.Sequential(*first), nn.Sequential(*second), nn.Sequential(*third), nn.Linear(12, 4)
     )
     flat = nn.Sequential(*first, *second, *third, nested[3])
     return copy.deepcopy(flat).double(), copy.deepcopy(nested).double()
@@ -70,8 +70,8 @@ def test_a_model_that_is_not_a_chain_of_blocks_is_refused(name, model, message):
 def test_what_is_not_a_run_of_the_blocks_is_refused(name):
     x, y = batch(8, 20)
     with pytest.raises(TypeError, match="block '0' returns a tuple, expected a tensor"):
-        build(name, nn.Sequential(nn.RNN(20, 6), nn.Linear(6, 4)).double())(x, y)
-    model = nn.Sequential(nn.Sequential(nn.Linear(20, 6)), nn.ReLU(), nn.Linear(6, 4)).double()
+        build(name, nn.Sequential(nn.RNN(20, 8), nn.Linear(8, 4)).double())(x, y)
+    model = nn.Sequential(nn.Sequential(nn.Linear(20, 8)), nn.ReLU(), nn.Linear(8, 4)).double()
     rule = build(name, model)
     with pytest.raises(ValueError, match=r"input of shape \(20,\), expected a batch"):
         rule(x[0], y[0])
@@ -79,13 +79,13 @@ def test_what_is_not_a_run_of_the_blocks_is_refused(name):
     with pytest.raises(RuntimeError, match="the model has forward hooks"):
         rule(x, y)
     hook.remove()
-    model[0][0] = nn.Linear(20, 6).double()
+    model[0][0] = nn.Linear(20, 8).double()
     if name == "eqprop":  # lists the layers inside blocks
         with pytest.raises(RuntimeError, match="layers of the model were replaced"):
             rule(x, y)
     else:
         assert "model.0.0.weight" in grads(rule, x, y)
-    model[2] = nn.Linear(6, 4).double()
+    model[2] = nn.Linear(8, 4).double()
     with pytest.raises(RuntimeError, match="children of the model were replaced"):
         rule(x, y)
 
