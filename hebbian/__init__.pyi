@@ -1,6 +1,6 @@
 from .backprop import Backprop as Backprop
 from .chain import divide as divide
-from .contrastive import Clapp as Clapp
+from .contrastive import Clapp as Clapp, SelfContrastive as SelfContrastive
 from .direct import DirectFeedback as DirectFeedback, DirectTarget as DirectTarget, Pepita as Pepita
 from .dual import DualPropagation as DualPropagation
 from .equilibrium import EquilibriumPropagation as EquilibriumPropagation
@@ -10,7 +10,7 @@ from .feedback import (
     SignSymmetry as SignSymmetry,
     WeightMirror as WeightMirror,
 )
-from .forward_forward import ForwardForward as ForwardForward
+from .forward_forward import ForwardForward as ForwardForward, cwcomp as cwcomp
 from .local import LocalLosses as LocalLosses, MonoForward as MonoForward
 from .memory import Hopfield as Hopfield, Storkey as Storkey
 from .perturbation import (

@@ -51,7 +51,12 @@ class LocalLosses(ChainRule):
     ) -> None:
         super().__init__(model)
         self.criterion, self.low_memory = check_criterion(criterion), low_memory
-        self.losses = nn.ModuleList(loss(h) for h in block_outputs(self.blocks[:-1], example, maps))
+        self.losses = nn.ModuleList()
+        for block, h in zip(self.blocks, block_outputs(self.blocks[:-1], example, maps), strict=False):
+            try:
+                self.losses.append(loss(h))
+            except TypeError as error:
+                raise TypeError(f"block {block.name!r}: {error}") from error
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Return the sum of the blocks' losses and the criterion of the readout."""
@@ -241,7 +246,7 @@ class Similarity(nn.Module):
         elif h.ndim in CONVOLUTION_FOR:
             embed = CONVOLUTION_FOR[h.ndim](units, units, 3, padding=1, bias=False)
         else:
-            raise ValueError(
+            raise TypeError(
                 f"the output of a block must be (N, units) or (N, channels, *space), got {tuple(h.shape)}"
             )
         self.embed = init_uniform(embed, h, generator)

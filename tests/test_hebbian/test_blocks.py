@@ -19,9 +19,9 @@ def chains():
     relu = nn.ReLU()
     first = nn.BatchNorm2d(1, affine=False), nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), relu, nn.MaxPool2d(2)
     second = nn.Flatten(), nn.Linear(36, 8), relu, nn.Dropout(0.0)
-    third = nn.Linear(8, 7), nn.Sigmoid()
+    third = nn.Linear(8, 12), nn.Sigmoid()
     nested = nn.Sequential(
-        nn.Sequential(*first), nn.Sequential(*second), nn.Sequential(*third), nn.Linear(7, 4)
+        nn.Sequential(*first), nn.Sequential(*second), nn.Sequential(*third), nn.Linear(12, 4)
     )
     flat = nn.Sequential(*first, *second, *third, nested[3])
     return copy.deepcopy(flat).double(), copy.deepcopy(nested).double()
@@ -71,8 +71,8 @@ def test_what_is_not_a_run_of_the_blocks_is_refused(name):
     x, y = batch(8, 20)
     refusal = "cannot use RNN in block '0'" if name in LINKED else "block '0' returns a tuple, expected"
     with pytest.raises(TypeError, match=refusal):
-        build(name, nn.Sequential(nn.RNN(20, 6), nn.Linear(6, 4)).double())(x, y)
-    model = nn.Sequential(nn.Sequential(nn.Linear(20, 6)), nn.ReLU(), nn.Linear(6, 4)).double()
+        build(name, nn.Sequential(nn.RNN(20, 8), nn.Linear(8, 4)).double())(x, y)
+    model = nn.Sequential(nn.Sequential(nn.Linear(20, 8)), nn.ReLU(), nn.Linear(8, 4)).double()
     rule = build(name, model)
     with pytest.raises(ValueError, match=r"input of shape \(20,\), expected a batch"):
         rule(x[0], y[0])
@@ -80,13 +80,13 @@ def test_what_is_not_a_run_of_the_blocks_is_refused(name):
     with pytest.raises(RuntimeError, match="the model has forward hooks"):
         rule(x, y)
     hook.remove()
-    model[0][0] = nn.Linear(20, 6).double()
+    model[0][0] = nn.Linear(20, 8).double()
     if name in LINKED:
         with pytest.raises(RuntimeError, match="layers of the model were replaced"):
             rule(x, y)
     else:
         assert "model.0.0.weight" in grads(rule, x, y)
-    model[2] = nn.Linear(6, 4).double()
+    model[2] = nn.Linear(8, 4).double()
     with pytest.raises(RuntimeError, match="children of the model were replaced"):
         rule(x, y)
 

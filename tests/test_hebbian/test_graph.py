@@ -37,9 +37,9 @@ class Stem(nn.Module):
 class ResidualNet(nn.Module):
     def __init__(self):
         super().__init__()
-        self.stem = Stem(20, 6)
-        self.layers = nn.Sequential(Residual(6), Residual(6))
-        self.head = nn.Linear(6, 4)
+        self.stem = Stem(20, 8)
+        self.layers = nn.Sequential(Residual(8), Residual(8))
+        self.head = nn.Linear(8, 4)
 
     def forward(self, x, scale=None):
         h = self.layers(self.stem(x))

@@ -41,7 +41,7 @@ class Thrice(nn.Module):
 def test_a_hook_that_changes_the_output_of_a_layer_is_like_a_module_after_it(name):
     def found(hooked):
         torch.manual_seed(0)
-        below, layer, readout = nn.Linear(20, 6), nn.Linear(6, 6), nn.Linear(6, 4)
+        below, layer, readout = nn.Linear(20, 8), nn.Linear(8, 8), nn.Linear(8, 4)
         if hooked:
             layer.register_forward_hook(lambda module, args, out: 3 * out)
         middle = (layer, nn.Tanh()) if hooked else (layer, Thrice(), nn.Tanh())
