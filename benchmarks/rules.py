@@ -120,7 +120,7 @@ def make(net: str, recipe: Recipe, seed: int) -> nn.Sequential:
     if net.startswith("mlp"):
         model = mlp(28 * 28, HIDDEN, 10, recipe.activation, recipe.centred)
     else:
-        model = convnet((1, 28, 28), [16, 32], 10, recipe.activation, recipe.centred)
+        model = convnet((1, 28, 28), [20, 40], 10, recipe.activation, recipe.centred)
     recipe.initialise(model, torch.Generator().manual_seed(seed))
     return model
 
