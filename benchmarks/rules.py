@@ -1,6 +1,6 @@
 """Every rule on the same two nets: python benchmarks/rules.py --seeds 3 --budget-minutes 20 --jobs 2.
 
-784-500-500-10, and two convolutions of 16 and 32 kernels 5 x 5 with pooling; the first 10,000 training images
+784-500-500-10, and two convolutions of 20 and 40 kernels 5 x 5 with pooling; the first 10,000 training images
 of MNIST ($HEBBIAN_DATA/mnist) and its whole test set.  Backprop and frozen random features are among the
 rules.  Each net gets the activation, initial weights and centring that `trainers.recommended` names for the
 rule, and the same batches and epochs, but for noisy and spiking rules (`LONGER`, `SHORTER`).  The two
@@ -44,7 +44,7 @@ from trainers.prediction import accuracy, predict
 from trainers.recipes import Phase, Recipe, linear, recommended
 
 TRAINING, HELD = 10_000, 2_000
-HIDDEN = 500, 500
+HIDDEN, KERNELS = (500, 500), (20, 40)
 EPOCHS, BATCH = {"mlp": 6, "conv": 3}, 32
 READOUT_EPOCHS = 10
 # Rules that learn from one number per trial average their noise over more epochs, within 30 seconds.
@@ -120,7 +120,7 @@ def make(net: str, recipe: Recipe, seed: int) -> nn.Sequential:
     if net.startswith("mlp"):
         model = mlp(28 * 28, HIDDEN, 10, recipe.activation, recipe.centred)
     else:
-        model = convnet((1, 28, 28), [20, 40], 10, recipe.activation, recipe.centred)
+        model = convnet((1, 28, 28), KERNELS, 10, recipe.activation, recipe.centred)
     recipe.initialise(model, torch.Generator().manual_seed(seed))
     return model
 
@@ -163,8 +163,8 @@ def describe(rule: str, net: str) -> str:
     readout = (
         [] if find_rule(rule).supervised else [f"readout {_phase(recipe.readout)}, scale {recipe.scale}"]
     )
-    layers = [] if net.startswith("conv") else ["-".join(map(str, (784, *HIDDEN, 10)))]
-    return "; ".join([_phase(recipe.learn), *readout, *layers, _shape(recipe), *settings])
+    sizes = "-".join(map(str, KERNELS if net.startswith("conv") else HIDDEN))
+    return "; ".join([_phase(recipe.learn), *readout, f"{sizes} {_shape(recipe)}", *settings])
 
 
 def _shape(recipe: Recipe) -> str:

@@ -36,7 +36,7 @@ from rules import own_net  # noqa: E402
 
 from tests.test_hebbian.oracles import oracle_tests  # noqa: E402
 
-NETS = {"mlp": "784-500-10", "conv": "two convolutions"}
+NETS = {"mlp": "784-500-500-10", "conv": "two convolutions"}
 DRAWS = 2000
 """Bootstrap draws of subjects."""
 
