@@ -56,7 +56,8 @@ def rules() -> str:
     """Return every rule with its facts and its accuracy on both nets."""
     runs = journal.read(journal.RULES)
     measured = journal.summarise(runs)
-    head = ("rule", "family", "source", "labels", "traits", "one graph", "MLP, %", "gain", "conv, %", "gain")
+    columns = ("%", "gain", "moved, °")
+    head = ("rule", "family", "source", "labels", "traits", "one graph")
     rows = [
         (
             f"[{rule.name}](#{rule.name})",
@@ -68,19 +69,29 @@ def rules() -> str:
             *(
                 cell
                 for net in NETS
-                for cell in (
-                    journal.cell(measured.get((rule.name, net))).split(":")[0],
-                    gain(runs, rule.name, net),
-                )
+                for cell in _rule_on(measured.get((rule.name, net)), runs, rule.name, net)
             ),
         )
         for rule in list_rules().values()
     ]
-    return markdown([head, *rows])
+    return markdown([(*head, *(f"{net}: {column}" for net in ("MLP", "conv") for column in columns)), *rows])
 
 
-def gain(runs: Sequence[journal.Run], rule: str, net: str) -> str:
-    """Return by how much a rule exceeds random features on its own net, in points, paired by seed."""
+def _rule_on(
+    summary: journal.Summary | None, runs: Sequence[journal.Run], rule: str, net: str
+) -> tuple[str, str, str]:
+    """Return the accuracy, the gain and the movement of a rule on a net."""
+    moved = "–" if summary is None or summary.moved is None else f"{summary.moved:.0f}"
+    difference = gain(runs, rule, net)
+    text = "–" if difference is None else f"{difference[0]:+.1f} ± {difference[1]:.1f}"
+    return journal.cell(summary).split(":")[0], text, moved
+
+
+def gain(runs: Sequence[journal.Run], rule: str, net: str) -> tuple[float, float] | None:
+    """Return by how much a rule exceeds random features on its own net, and the half-width of the interval.
+
+    In points, paired by seed; None if there are less than two pairs.
+    """
     own, control = (
         {run.seed: run for run in runs if (run.rule, run.net) == key}
         for key in ((rule, net), ("frozen", own_net(rule, net)))
@@ -90,10 +101,7 @@ def gain(runs: Sequence[journal.Run], rule: str, net: str) -> str:
         for seed, run in own.items()
         if seed in control and run.accuracy is not None and control[seed].accuracy is not None
     ]
-    if rule == "frozen" or len(differences) < 2:
-        return "–"
-    mean, half_width = t_interval(differences)
-    return f"{mean:+.1f} ± {half_width:.1f}"
+    return None if rule == "frozen" or len(differences) < 2 else t_interval(differences)
 
 
 def rule_controls() -> str:
@@ -146,18 +154,10 @@ def reasons() -> dict[str, str]:
 
 
 def behind_random_features() -> set[str]:
-    """Return the rules that reach less than frozen random features on one of the nets."""
-    measured = journal.summarise(journal.read(journal.RULES))
-
-    def accuracy(rule: str, net: str) -> float:
-        summary = measured.get((rule, net))
-        return np.nan if summary is None or summary.accuracy is None else summary.accuracy
-
-    return {
-        r.name
-        for r in list_rules().values()
-        if any(accuracy(r.name, n) < accuracy("frozen", n) for n in NETS)
-    }
+    """Return the rules that are clearly behind random features on their own net, one of the two."""
+    runs = journal.read(journal.RULES)
+    gains = {rule: [gain(runs, rule, net) for net in NETS] for rule in list_rules()}
+    return {rule for rule, found in gains.items() if any(g and g[0] + g[1] < 0 for g in found)}
 
 
 def published() -> str:
