@@ -26,7 +26,7 @@ def samples(n, features, classes, dtype=torch.float32):
 
 def small_mlp(classes=3, dtype=torch.float32, **settings):
     """Return a perceptron of two hidden layers for 12 inputs, with the same initial weights each time."""
-    model = mlp(12, [8, 7], classes, **settings)
+    model = mlp(12, [9, 6], classes, **settings)
     uniform(model, torch.Generator().manual_seed(0))
     return model.to(dtype)
 

@@ -151,7 +151,7 @@ def test_finished_greedy_blocks_are_unchanged():
 
 def test_a_greedy_chain_may_have_blocks_without_weights():
     flat = nn.Sequential(
-        nn.Flatten(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 7), nn.ReLU(), nn.Linear(7, 3)
+        nn.Flatten(), nn.Linear(12, 9), nn.ReLU(), nn.Linear(9, 6), nn.ReLU(), nn.Linear(6, 3)
     )
     uniform(flat, torch.Generator().manual_seed(0))
     model = small_mlp()
