@@ -48,7 +48,7 @@ HIDDEN, KERNELS = (500, 500), (20, 40)
 EPOCHS, BATCH = {"mlp": 6, "conv": 3}, 32
 READOUT_EPOCHS = 10
 # Rules that learn from one number per trial average their noise over more epochs, within 30 seconds.
-LONGER = dict.fromkeys(("weight-perturbation", "node-perturbation", "three-factor"), 4)
+LONGER = dict.fromkeys(("weight-perturbation", "node-perturbation", "forward-gradient", "three-factor"), 4)
 # Every time step is a forward pass: one epoch of convolutions leaves time for several steps.
 SHORTER = dict.fromkeys((("stdp", "conv"), ("rstdp", "conv")), 1)
 # Settling and spiking are cut short, or a run takes a minute; perturbations rewarded by one number must be

@@ -11,6 +11,7 @@ from .feedback import (
     WeightMirror as WeightMirror,
 )
 from .forward_forward import ForwardForward as ForwardForward, cwcomp as cwcomp
+from .forward_gradient import ForwardGradient as ForwardGradient
 from .local import LocalLosses as LocalLosses, MonoForward as MonoForward
 from .memory import Hopfield as Hopfield, Storkey as Storkey
 from .perturbation import (

@@ -175,7 +175,12 @@ _RECIPES = {
             learn=replace(_LOSS.learn, optimizer=partial(Adam, lr=rate), least_steps=10_000),
             centred=name != "weight-perturbation",
         )
-        for name, rate in (("weight-perturbation", 1e-3), ("node-perturbation", 1e-3), ("three-factor", 3e-4))
+        for name, rate in (
+            ("weight-perturbation", 1e-3),
+            ("node-perturbation", 1e-3),
+            ("forward-gradient", 1e-3),
+            ("three-factor", 3e-4),
+        )
     },
     # Spikes code non-negative rates, so all units respond to the mean of the data, which Triangle removes.
     # The steps of the window are small, and a unit fires rarely.
