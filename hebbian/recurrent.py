@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hebbian.feedback import DirectFeedback
+from hebbian.rule import Criterion
 from hebbian.rule_info import CHAIN, register_rule
 from hebbian.tapped import refuse_recomputation
 
@@ -43,7 +44,7 @@ class LeakyRNN(nn.Module):
         h = x.new_zeros(len(x), self.recurrent.out_features)
         for drive in self.input(x).unbind(1):
             previous = h.detach() if self.online else h
-            h = torch.lerp(h, torch.tanh(self.recurrent(previous) + drive), 1 / self.tau)
+            h = h + (torch.tanh(self.recurrent(previous) + drive) - h) / self.tau
         return h
 
 
@@ -51,8 +52,9 @@ class LeakyRNN(nn.Module):
     name="rflo",
     family="recurrent",
     source="Murray 2019",
-    needs=f"{CHAIN} with a LeakyRNN, without which it is dfa",
+    needs=f"{CHAIN} with a LeakyRNN",
     build=lambda make, c: make(c.model, c.loss, c.example, **c.settings),
+    traits={"recurrent"},
 )
 class RandomFeedbackOnline(DirectFeedback):
     """Random-feedback local online learning (RFLO) of `LeakyRNN` blocks.
@@ -68,7 +70,7 @@ class RandomFeedbackOnline(DirectFeedback):
     The sum of error times eligibility is computed as the gradient of a graph in which states pass from
     step to step through the leak only: the same numbers as with forward traces, with memory for all steps.
     Blocks without a `LeakyRNN` learn by direct feedback alignment, which is this rule for one step.  There
-    is no error before the last step.  Cells of torch (`nn.RNN`, `nn.LSTM`) use backprop through time.
+    is no error before the last step.
 
     Parameters
     ----------
@@ -80,7 +82,26 @@ class RandomFeedbackOnline(DirectFeedback):
         A batch (N, ...) of inputs, for the shapes only.
     generator
         For the feedback weights, as in `DirectFeedback`.
+
+    Raises
+    ------
+    TypeError
+        If the model has no `LeakyRNN`: cells of torch (`nn.RNN`, `nn.LSTM`) have another eligibility.
     """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        criterion: Criterion,
+        example: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(model, criterion, example, generator)
+        if not any(isinstance(module, LeakyRNN) for module in model.modules()):
+            raise TypeError(
+                f"rflo needs a hebbian.LeakyRNN, and {type(model).__name__} has none; use one, or the rule dfa, "
+                "which has the same random feedback, for a model without it"
+            )
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Return the criterion plus, for each hidden block, <h, B e> at fixed B e."""
