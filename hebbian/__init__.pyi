@@ -32,7 +32,7 @@ from .plasticity import (
     oja as oja,
 )
 from .predictive import FixedPrediction as FixedPrediction, PredictiveCoding as PredictiveCoding
-from .recurrent import LeakyRNN as LeakyRNN, RandomFeedbackOnline as RandomFeedbackOnline
+from .recurrent import LIF as LIF, LeakyRNN as LeakyRNN, RandomFeedbackOnline as RandomFeedbackOnline
 from .registry import build as build, find_rule as find_rule, list_rules as list_rules
 from .rule import Rule as Rule, probabilities as probabilities
 from .spiking import PairSTDP as PairSTDP, RewardSpikeTiming as RewardSpikeTiming, SpikeTiming as SpikeTiming

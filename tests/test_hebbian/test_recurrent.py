@@ -114,9 +114,7 @@ def test_without_its_cell_it_refuses_and_names_direct_feedback(cell):
             return (h[0] if isinstance(h, tuple) else h)[:, -1]
 
     model = nn.Sequential(Last(), nn.Linear(7, 4))
-    with pytest.raises(
-        TypeError, match=r"hebbian.LeakyRNN, and Sequential has none; .* the rule dfa"
-    ):
+    with pytest.raises(TypeError, match=r"hebbian.LeakyRNN, and Sequential has none; .* the rule dfa"):
         RandomFeedbackOnline(model, F.cross_entropy, torch.zeros(2, 6, 5))
 
 
