@@ -1,6 +1,7 @@
 from .backprop import Backprop as Backprop
 from .chain import divide as divide
 from .contrastive import Clapp as Clapp
+from .eprop import EProp as EProp
 from .equilibrium import EquilibriumPropagation as EquilibriumPropagation
 from .feedback import (
     DirectFeedback as DirectFeedback,

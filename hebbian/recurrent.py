@@ -190,6 +190,16 @@ class LIF(Cell):
         return self.damping / self.threshold * (1 - distance).relu()
 
 
+class OnlineRule(DirectFeedback):
+    """Direct feedback to the blocks of a chain, with a local eligibility of the weights of cells."""
+
+    def inner_parameters(self) -> dict[nn.Parameter, str]:
+        """Return the parameters to which backprop takes the error inside a block, which are not of cells."""
+        cells = (module for module in self.model.modules() if isinstance(module, Cell))
+        local = {p for cell in cells for p in cell.parameters()}
+        return {p: where for p, where in super().inner_parameters().items() if p not in local}
+
+
 @register_rule(
     name="rflo",
     family="recurrent",
@@ -198,7 +208,7 @@ class LIF(Cell):
     build=lambda make, c: make(c.model, c.loss, c.example, **c.settings),
     traits={"recurrent"},
 )
-class RandomFeedbackOnline(DirectFeedback):
+class RandomFeedbackOnline(OnlineRule):
     """Random-feedback local online learning (RFLO) of `LeakyRNN` blocks.
 
     Equation::
