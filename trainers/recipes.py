@@ -164,6 +164,8 @@ _RECIPES = {
     # In convolutions the updates of random feedback are at 91 to 97 degrees to the gradient of backprop
     # without centring, and at 77 to 90 degrees with it.
     **dict.fromkeys(("fa", "dfa", "rflo"), replace(_LOSS, centred=True)),
+    # Filtered spikes are small: at 1e-3 the readout learns slowly.
+    "eprop": replace(_LOSS, learn=replace(_LOSS.learn, optimizer=partial(Adam, lr=3e-3))),
     # The noise of a step exceeds its signal: many steps, and for weights few parameters.
     **{
         name: replace(
