@@ -146,7 +146,7 @@ class EProp(OnlineRule):
             buffer.copy_(value.detach())
         w = _weights(cell)
         # The difference is 0: it adds the gradient only.
-        return after[2] + torch.einsum("noi,oi->no", after[4], w - w.detach())
+        return after[2] + torch.linalg.vecdot(after[4], w - w.detach())
 
 
 Carried = Sequence[Tensor]
@@ -189,6 +189,6 @@ def advance(cell: Cell, x: Tensor, carried: Carried) -> Carried:
         filters = (cell.memory ** ago.clamp(min=0)).tril()
         traces = filters @ torch.cat(parts, 2) + cell.memory * filters[:, :1] * trace[:, None]
         slopes = cell.slope(torch.stack(potentials, 1)) * cell.leak ** ago[-1][:, None]
-        eligibility = cell.leak ** len(times) * eligibility + slopes.mT @ traces
+        eligibility = torch.add(slopes.mT @ traces, eligibility, alpha=cell.leak ** len(times))
         trace = traces[:, -1]
     return [*state, trace, eligibility]
