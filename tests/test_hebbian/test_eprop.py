@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import multiprocessing, nn
 from torch.utils.checkpoint import checkpoint
 
 from hebbian import LIF, Backprop, EProp, LeakyRNN, RandomFeedbackOnline
@@ -164,6 +164,37 @@ def test_a_saved_or_copied_rule_goes_on_where_it_was(model):
     assert_same(grads(other, x, y), expected)
     assert_same(grads(twin, x, y), expected)
     assert not torch.equal(grads(rule, x, y)["model.0.input.weight"], expected["model.0.input.weight"])
+
+
+def pieces_of(rule, x, y):
+    return [grads(rule, piece, y) for piece in x.split(4, 1)]
+
+
+def stateful(x):
+    torch.manual_seed(0)
+    model = nn.Sequential(LIF(5, 7), nn.Linear(7, 4)).double()
+    return EProp(model, F.cross_entropy, x, stateful=True, generator=seeded())
+
+
+def work(rank, folder):
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2
+    )
+    x, y = (part[4 * rank :][:4] for part in batch(8, 12, 5))
+    wrapped = nn.parallel.DistributedDataParallel(stateful(x))
+    found = [{k.removeprefix("module."): g for k, g in p.items()} for p in pieces_of(wrapped, x, y)]
+    torch.save(found, f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_each_process_carries_the_state_of_its_own_sequences(tmp_path):
+    multiprocessing.spawn(work, (tmp_path,), nprocs=2)
+    x, y = batch(8, 12, 5)
+    for rank in range(2):
+        found = torch.load(tmp_path / f"{rank}.pt")
+        for one, expected in zip(found, pieces_of(stateful(x), x, y), strict=True):
+            assert_same(one, expected)
 
 
 def test_predictions_and_the_gradients_of_the_model_are_left_alone(model):
