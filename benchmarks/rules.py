@@ -32,13 +32,13 @@ from journal import CENTRED, NETS, RULES, Run, append, cell, read, summarise
 from torch import Tensor, nn
 from torch.optim import SGD, Adam
 
-from hebbian.nn import RePU, Triangle
+from hebbian.nn import Triangle
 from hebbian.registry import build, find_rule, list_rules
 from hebbian.synapse import synaptic, weight_layers
 from trainers.comparison.compare import CONTROLS
 from trainers.data.batches import Split, TrainingData
 from trainers.data.images import load_images
-from trainers.networks import convnet, mlp
+from trainers.networks import convnet, mlp, uniform
 from trainers.phases import RunOptions, train_rule
 from trainers.prediction import accuracy, predict
 from trainers.recipes import Phase, Recipe, linear, recommended
@@ -70,9 +70,21 @@ SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
 CHANGES: dict[tuple[str, str], dict[str, Any]] = {
     # At larger rates units without competition learn the same feature.
     ("bcm", "mlp"): {"learn": Phase(partial(SGD, lr=1e-4), epochs=1, schedule=linear)},
-    # A power of 4.5 leaves only the strongest of so few units, and applied twice only the strongest position.
-    ("krotov", "mlp"): {"activation": partial(RePU, 2)},
-    ("krotov", "conv"): {"activation": Triangle, "scale": "standard", "centred": True},
+    ("sanger", "mlp"): {"learn": Phase(partial(SGD, lr=3e-4), epochs=1, schedule=linear)},
+    ("foldiak", "mlp"): {"learn": Phase(partial(SGD, lr=5e-3), epochs=1, schedule=linear)},
+    # The published rate and first weights are for 100 epochs; in a few, the units would not move.
+    **{
+        ("krotov", net): {
+            "learn": replace(recommended("krotov").learn, optimizer=partial(SGD, lr=0.1)),
+            "activation": Triangle,
+            "initialise": uniform,
+            "scale": "standard",
+            "centred": True,
+        }
+        for net in NETS
+    },
+    # Convolutions diverge at the rates of the recipe.
+    ("pepita", "conv"): {"learn": Phase(partial(Adam, lr=1e-3), epochs=1), "centred": True},
     ("forward-forward", "conv"): {"learn": Phase(partial(Adam, lr=2e-3), epochs=1), "centred": True},
     **{
         (rule, "conv"): {"centred": True}
@@ -108,7 +120,7 @@ def make(net: str, recipe: Recipe, seed: int) -> nn.Sequential:
     if net.startswith("mlp"):
         model = mlp(28 * 28, HIDDEN, 10, recipe.activation, recipe.centred)
     else:
-        model = convnet((1, 28, 28), [16, 32], 10, recipe.activation, recipe.centred)
+        model = convnet((1, 28, 28), [20, 40], 10, recipe.activation, recipe.centred)
     recipe.initialise(model, torch.Generator().manual_seed(seed))
     return model
 

@@ -137,6 +137,40 @@ def jitter_and_mirror(x: Tensor, generator: torch.Generator) -> Tensor:
     return jitter(torch.where(mirrored, x.flip(-1), x), generator)
 
 
+# Innocenti et al. 2025: a residual perceptron of 64 layers under depth-mu-P, one epoch; N(0, 1) weights.
+
+
+class Scaled(nn.Module):
+    """Multiplies by a constant, and adds the result of a module to the input if ``skips``."""
+
+    def __init__(self, module: nn.Module, factor: float, skips: bool = False) -> None:
+        super().__init__()
+        self.module, self.factor, self.skips = module, factor, skips
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Return the output (N, units)."""
+        change: Tensor = self.factor * self.module(h)
+        return h + change if self.skips else change
+
+
+def deep_net(units: int = 128, depth: int = 64) -> nn.Sequential:
+    """Return a residual perceptron of ``depth`` weight layers, (N, 1, 28, 28) -> (N, 10)."""
+
+    def layer(inputs: int, outputs: int) -> nn.Sequential:
+        return nn.Sequential(nn.ReLU(), nn.Linear(inputs, outputs, bias=False))
+
+    first = nn.Sequential(nn.Flatten(), nn.Linear(784, units, bias=False))
+    hidden = [Scaled(layer(units, units), (units * depth) ** -0.5, skips=True) for _ in range(depth - 2)]
+    return nn.Sequential(Scaled(first, 784**-0.5), *hidden, Scaled(layer(units, 10), 1 / units))
+
+
+@torch.no_grad()
+def standard_normal(model: nn.Module, generator: torch.Generator) -> None:
+    """Draw N(0, 1) weights."""
+    for p in model.parameters():
+        p.normal_(generator=generator)
+
+
 _LOCAL = Recipe(
     Phase(
         partial(Adam, lr=5e-4),
@@ -179,6 +213,13 @@ SETUPS = {
         "784-512-10", "mnist", partial(mlp, 784, [512], 10), Recipe(Phase(_ADAM, epochs=50, batch=50))
     ),
     "pc": Setup("784-512-512-10", "mnist", partial(mlp, 784, [512] * 2, 10), Recipe(Phase(_ADAM, epochs=50))),
+    "deep": Setup(
+        "784-128, 62 residual layers, 10",
+        "mnist",
+        deep_net,
+        Recipe(Phase(partial(Adam, lr=0.03), epochs=1), initialise=standard_normal),
+        standardised(*_MNIST),
+    ),
     "krotov": Setup(
         "784-100-10", "mnist", partial(mlp, 784, [100], 10, partial(RePU, 4.5)), recommended("krotov")
     ),
@@ -221,6 +262,8 @@ def _cells() -> Iterator[Cell]:
     yield Cell("backprop", "eqprop")
     yield Cell("pc", "pc", 98.03, "ngc-learn", settings={"precision": 0.1})
     yield Cell("backprop", "pc")
+    yield Cell("pc", "deep", settings={"precision": 0.01})
+    yield Cell("backprop", "deep")
     yield Cell("forward-forward", "forward-forward", 98.6, "Hinton 2022")
     yield Cell("backprop", "forward-forward")
     for i, name in enumerate(("local", "local-fashion")):

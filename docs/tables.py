@@ -572,6 +572,17 @@ def speed() -> str:
     return "\n\n".join(parts or ["No measurement is stored."])
 
 
+def depth_memory() -> str:
+    """Return the peak memory of a training step against depth."""
+    found = _json("depth_memory.json")["megabytes"]
+    depths = list(next(iter(found.values())))
+    rows = [
+        (name, *map(str, sizes.values()), f"{sizes[depths[-1]] / sizes[depths[0]]:.2f}")
+        for name, sizes in found.items()
+    ]
+    return markdown([("rule", *(f"{depth} layers, MB" for depth in depths), "last / first"), *rows])
+
+
 def _ratios(found: Sequence[timing.Ratio]) -> str:
     head = ("what", "baseline", "baseline, s", "ours, s", "ratio (quartiles)", "predicted", "goal", "commit")
     rows = [
@@ -619,5 +630,6 @@ TABLES: Mapping[str, Callable[..., str]] = {
         archives,
         plan,
         speed,
+        depth_memory,
     )
 }

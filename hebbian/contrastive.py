@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hebbian.chain import ChainRule, block_outputs, forward_detached
@@ -85,3 +86,69 @@ def hinge(s: Tensor) -> Tensor:
     margins = (1 + s).relu()
     negatives = (margins.sum() - margins.diagonal().sum()) / max(n * (n - 1), 1)
     return (1 - s.diagonal()).relu().mean() + negatives
+
+
+@register_rule(
+    name="scff",
+    family="local losses",
+    source="Chen et al. 2025",
+    needs=CHAIN,
+    build=lambda make, c: make(c.model, c.example, **c.settings),
+    traits={"local", "batch statistics"},
+    supervised=False,
+)
+class SelfContrastive(ChainRule):
+    """Self-contrastive Forward-Forward: higher goodness for samples than for mixtures.
+
+    Equation::
+
+        a block descends softplus(θ₊ - g₊) + softplus(g₋ - θ₋) + penalty |g₊|; g = mean of h² over units
+
+    The paper joins the input of a block for a sample with itself (positive) or with that of another sample
+    (negative), under equal weights, which then receive the sum of the two.  Here they receive half of it,
+    so that the positive input is the sample itself and the model is trained on what it computes; weights
+    are twice those of the paper.  Convolutions have one goodness g for each place, and ``|g₊|`` is the norm
+    over places.  The other sample is the neighbour in the batch, so batches must be shuffled.  The paper
+    standardises the inputs of each block; so should the model, by a norm.  No labels are used, and the
+    readout of the model does not learn.
+
+    Parameters
+    ----------
+    model
+        A chain of blocks (see `hebbian.chain.blocks`), the last of which is the readout.
+    example
+        A batch (N, ...) of inputs, for the shapes only.
+    thresholds
+        θ₊, which the goodness of a sample exceeds, and θ₋, under which that of a mixture stays.
+    penalty
+        Weight of the goodness of samples, which bounds it; not negative.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        example: Tensor,
+        thresholds: tuple[float, float] = (4.0, 4.0),
+        penalty: float = 0.0,
+    ) -> None:
+        if penalty < 0:
+            raise ValueError(f"penalty must not be negative, got {penalty}")
+        super().__init__(model)
+        block_outputs(self.blocks[:-1], example, maps=True)  # refuses features last
+        self.thresholds, self.penalty = thresholds, penalty
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Return the sum of the blocks' losses; ``y`` is not used."""
+        if len(x) < 2:
+            raise ValueError("scff compares samples of a batch; expected at least 2, got 1")
+        above, below = self.thresholds
+        objectives, h = [], x
+        for block in self.blocks[:-1]:
+            h = h.detach()
+            out = block(torch.cat([h, (h + h.roll(1, 0)) / 2]))
+            h, _ = out.chunk(2)
+            sample, mixture = out.square().mean(1).chunk(2)
+            loss = F.softplus(above - sample).mean() + F.softplus(mixture - below).mean()
+            size = torch.linalg.vector_norm(sample.reshape(len(h), -1), dim=1).mean()
+            objectives.append(loss + self.penalty * size)
+        return torch.stack(objectives).sum()

@@ -8,32 +8,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hebbian.chain import POINTWISE, Block, ChainRule, block_outputs, has_one_mode, pullback
+from hebbian.chain import POINTWISE, block_outputs, has_one_mode, pullback
+from hebbian.links import LINKS, LinkRule
 from hebbian.rule import check_classes, evaluating, full_precision
 from hebbian.rule_info import register_rule
-from hebbian.synapse import LAYERS
 
 Nudge = Literal["one-sided", "symmetric", "random-sign"]
-
-_LINKS = (
-    *LAYERS,
-    *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
-    *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
-    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d),
-    *(nn.Flatten, nn.Unflatten, nn.Upsample, nn.Identity, nn.Dropout),
-)
 
 
 @register_rule(
     name="eqprop",
     family="settling",
     source="Scellier & Bengio 2017; Laborieux et al. 2021",
-    needs="a chain of blocks of Linear, ConvNd, pooling and pointwise layers; one unit a class",
+    needs=f"{LINKS}; one unit a class",
     build=lambda make, c: make(c.model, c.example, **c.settings),
     traits={"own readout"},
     one_logit=False,
 )
-class EquilibriumPropagation(ChainRule):
+class EquilibriumPropagation(LinkRule):
     """Equilibrium propagation, with the nudges of Laborieux 2021.
 
     Equation::
@@ -96,13 +88,11 @@ class EquilibriumPropagation(ChainRule):
             raise ValueError(
                 f"equilibrium propagation needs one unit a class, at least 2; got {self.classes}"
             )
-        self.links = [_link(block) for block in self.blocks]
+        self.links = [
+            nn.Sequential(*(layer for layer in layers if not isinstance(layer, POINTWISE)))
+            for layers in self.layers
+        ]
         self.beta, self.steps, self.nudge = beta, steps, nudge
-
-    def _check_chain(self, x: Tensor) -> None:
-        super()._check_chain(x)
-        if any([*_link(b)] != [*link] for b, link in zip(self.blocks, self.links, strict=True)):
-            raise RuntimeError("layers of the model were replaced; build the rule after that")
 
     def harmony(self, drive: Tensor, s: list[Tensor]) -> Tensor:
         """Return Phi of the states ``s``, summed over the batch; ``drive`` is f_1(x)."""
@@ -186,21 +176,6 @@ class EquilibriumPropagation(ChainRule):
                 return self.settle(drive, s, self.steps[0])[-1]
 
 
-def _link(block: nn.Module) -> nn.Sequential:
-    """Return ``block`` without its pointwise activations."""
-    layers = []
-    for layer in _leaves(block):
-        if isinstance(layer, _LINKS):
-            layers.append(layer)
-        elif not isinstance(layer, POINTWISE):
-            raise TypeError(
-                "equilibrium propagation uses every link in both directions and cannot use "
-                f"{type(layer).__name__}; build blocks of Linear, ConvNd, pooling, Flatten and pointwise "
-                "activations of torch"
-            )
-    return nn.Sequential(*layers)
-
-
 def _both_ways(link: nn.Sequential, below: Tensor, above: Tensor, field: Tensor) -> tuple[Tensor, Tensor]:
     """Return ``field`` plus ``above`` sent back through ``link``, and its output for ``below``."""
     layer = link[0]
@@ -208,10 +183,3 @@ def _both_ways(link: nn.Sequential, below: Tensor, above: Tensor, field: Tensor)
         return torch.addmm(field, above, layer.weight), layer(below)  # less than half of the general case
     out, send = pullback(link, below)
     return field + send(above), out
-
-
-def _leaves(block: nn.Module) -> list[nn.Module]:
-    """Return the layers of a chain of chains, in order."""
-    if isinstance(block, nn.Sequential) and type(block).forward in (nn.Sequential.forward, Block.forward):
-        return [leaf for child in block for leaf in _leaves(child)]
-    return [block]

@@ -8,9 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from hebbian.chain import ChainRule, block_outputs, forward_detached, pullback
 from hebbian.rule import Criterion, check_criterion
-from hebbian.rule_info import ANY_LAYERS, CHAIN, register_rule
+from hebbian.rule_info import ANY_LAYERS, register_rule
 from hebbian.synapse import Synaptic, padded, randn_like
 from hebbian.tapped import TappedRule
 
@@ -337,62 +336,3 @@ class SignSymmetry(_Feedback):
         if self.magnitude == "batch":
             return randn_like(w).abs_().mul_(w.sign()).mul_(_scale(w))
         return w.sign() * _scale(w)
-
-
-@register_rule(
-    name="dfa",
-    family="feedback",
-    source="Nøkland 2016",
-    needs=CHAIN,
-    build=lambda make, c: make(c.model, c.loss, c.example, **c.settings),
-)
-class DirectFeedback(ChainRule):
-    """Direct feedback alignment (eq. 7): every block gets a fixed random projection of the output error.
-
-    Equation::
-
-        dW = -(B e) f'(a) xᵀ; B fixed and random, e = dL/dscores
-
-    The readout, the last block, learns by the criterion itself.  Inside a block the error is propagated by
-    backprop: with one weight layer a block this is the published rule.  Inputs must have the example's
-    size, for which B is drawn.
-
-    Parameters
-    ----------
-    model
-        A chain of blocks (see `hebbian.chain.blocks`), the last of which is the readout.
-    criterion
-        Mean over the batch.
-    example
-        A batch (N, ...) of inputs, for the shapes only.
-    generator
-        For the feedback weights, which are N(0, 1 / units of the block's output): as those of
-        `FeedbackAlignment` they preserve the norm of an error on average.
-    """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        criterion: Criterion,
-        example: Tensor,
-        generator: torch.Generator | None = None,
-    ) -> None:
-        super().__init__(model)
-        self.criterion = check_criterion(criterion)
-        *hidden, scores = block_outputs(self.blocks, example)
-        self.feedback = nn.Module()
-        for i, h in enumerate(hidden):
-            noise = torch.randn((scores.shape[1], *h.shape[1:]), generator=generator, dtype=h.dtype)
-            self.feedback.register_buffer(str(i), noise.to(h.device) / h[0].numel() ** 0.5)
-
-    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Return the criterion plus, for each hidden block, <h, B e> at fixed B e."""
-        if y is None:
-            raise ValueError("direct feedback needs targets: rule(x, y)")
-        *hidden, scores = forward_detached(self.blocks, x)
-        loss, send = pullback(lambda s: self.criterion(s, y), scores)
-        error = send(torch.ones_like(loss))
-        objective = self.criterion(scores, y)
-        for h, b in zip(hidden, self.feedback.buffers(), strict=True):
-            objective = objective + torch.sum(h * (error @ b.flatten(1)).view_as(h))
-        return objective

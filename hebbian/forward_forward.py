@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hebbian.chain import ChainRule
-from hebbian.rule import check_classes
+from hebbian.local import LocalLosses
+from hebbian.rule import Criterion, check_classes
 from hebbian.rule_info import CHAIN, register_rule
 
 
@@ -114,3 +115,65 @@ def _direction(h: Tensor) -> Tensor:
     flat = h.flatten(1)
     norm = torch.linalg.vector_norm(flat, dim=1, keepdim=True).clamp(min=1e-12)
     return (flat * (flat.shape[1] ** 0.5 / norm)).view_as(h)
+
+
+@register_rule(
+    name="cwcomp",
+    family="local losses",
+    source="Papachristodoulou et al. 2024",
+    needs=f"{CHAIN}, with a multiple of the number of classes of channels each; one unit a class",
+    build=lambda make, c: make(c.model, c.loss, c.example, c.classes, **c.settings),
+    traits={"local"},
+    one_logit=False,
+)
+def cwcomp(model: nn.Module, criterion: Criterion, example: Tensor, classes: int) -> LocalLosses:
+    """Train each block to respond most in the channels of the true class, without false labels.
+
+    Equation::
+
+        each block descends criterion(G, y), G_k = mean of h² over the k-th of K groups of channels
+
+    Channel-wise competitive learning.  The readout learns by the criterion and predicts, which is the
+    paper's predictor "Sf".  The paper's blocks end with a batch normalisation, without which a block may be
+    silent for a class, and every second one is a convolution with K groups.
+
+    Parameters
+    ----------
+    model
+        A chain of blocks (see `hebbian.chain.blocks`), the last of which is the readout.  The units or
+        channels of each other block are a multiple of the number of classes.
+    criterion
+        Mean over the batch; the cross-entropy in the paper.
+    example
+        A batch (N, ...) of inputs, for the shapes only.
+    classes
+        Number of classes K, at least 2.
+
+    Raises
+    ------
+    TypeError
+        If the channels of a block cannot be divided among the classes.
+    ValueError
+        If there are less than two classes.
+    """
+    if classes < 2:
+        raise ValueError(f"cwcomp needs one unit a class, at least 2; got {classes}")
+    return LocalLosses(
+        model, criterion, example, lambda h: ChannelCompetition(h, classes, criterion), maps=True
+    )
+
+
+class ChannelCompetition(nn.Module):
+    """The criterion of the mean squares of K groups of the channels of a block's output."""
+
+    def __init__(self, h: Tensor, classes: int, criterion: Criterion) -> None:
+        super().__init__()
+        if h.shape[1] % classes:
+            raise TypeError(
+                f"{h.shape[1]} units or channels; expected a multiple of {classes}, the number of classes"
+            )
+        self.classes, self.criterion = classes, criterion
+
+    def forward(self, h: Tensor, y: Tensor) -> Tensor:
+        """Return the loss of ``h``, (N, units) or (N, channels, ...), and the targets."""
+        return self.criterion(h.unflatten(1, (self.classes, -1)).square().flatten(2).mean(2), y)

@@ -101,8 +101,8 @@ def stages(model: nn.Module, leaves: Collection[nn.Module] = ()) -> list[Stage]:
     Raises
     ------
     TypeError
-        If the forward pass takes or returns several tensors, cannot be traced, or depends on the mode other
-        than by its modules.
+        If the forward pass takes or returns several tensors, cannot be traced, or depends on the mode or
+        changes buffers other than by its modules.
     """
     graph = _trace(model, leaves)
     first, *nodes = (node for node in graph.nodes if node.op not in ("get_attr", "output"))
@@ -146,6 +146,7 @@ class _Tracer(fx.Tracer):
 def _trace(model: nn.Module, leaves: Collection[nn.Module]) -> fx.Graph:
     parameters = inspect.signature(model.forward).parameters.values()
     optional = {p.name: p.default for p in parameters if p.default is not p.empty}
+    before = _buffers(model)
     try:
         with evaluating(model):
             graph = _Tracer(leaves).trace(model, optional)
@@ -157,6 +158,11 @@ def _trace(model: nn.Module, leaves: Collection[nn.Module]) -> fx.Graph:
             f"{type(model).__name__} cannot be traced by torch.fx ({reason}); name its stages, which are not "
             "traced: hebbian.divide(model, names)"
         ) from error
+    if changed := [name for name, state in _buffers(model).items() if state != before.get(name)]:
+        raise TypeError(
+            f"the forward pass of {type(model).__name__} changes its buffer {changed[0]!r}, which its "
+            "blocks would not do; change it in the forward of a module of its own"
+        )
     if str(graph) != str(other):
         raise TypeError(
             f"the forward pass of {type(model).__name__} depends on its mode; use modules for that, such as "
@@ -169,6 +175,11 @@ def _trace(model: nn.Module, leaves: Collection[nn.Module]) -> fx.Graph:
                 graph.erase_node(user)
             graph.erase_node(node)
     return graph
+
+
+def _buffers(model: nn.Module) -> dict[str, tuple[int, int]]:
+    """Return what identifies the content of each buffer."""
+    return {name: (id(b), b._version) for name, b in model.named_buffers()}
 
 
 def _is_tuple(node: fx.Node) -> bool:

@@ -51,7 +51,12 @@ class LocalLosses(ChainRule):
     ) -> None:
         super().__init__(model)
         self.criterion, self.low_memory = check_criterion(criterion), low_memory
-        self.losses = nn.ModuleList(loss(h) for h in block_outputs(self.blocks[:-1], example, maps))
+        self.losses = nn.ModuleList()
+        for block, h in zip(self.blocks, block_outputs(self.blocks[:-1], example, maps), strict=False):
+            try:
+                self.losses.append(loss(h))
+            except TypeError as error:
+                raise TypeError(f"block {block.name!r}: {error}") from error
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Return the sum of the blocks' losses and the criterion of the readout."""
@@ -228,35 +233,30 @@ class Prediction(nn.Module):
 class Similarity(nn.Module):
     """Mean squared difference between the similarities of embedded outputs and those of the targets.
 
-    The embedding is linear; for maps it is a convolution of width 3, followed by the standard deviation of
-    each channel over all places.
+    The embedding is linear; for maps of more than one place it is a convolution of width 3, followed by the
+    standard deviation of each channel over all places.
     """
 
     def __init__(self, h: Tensor, classes: int, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.classes = classes
         units = h.shape[1]
-        if h.ndim == 2:
+        if h[0, 0].numel() == 1:
             embed: nn.Module = nn.Linear(units, units, bias=False)
-        elif h[0, 0].numel() == 1:
-            raise ValueError(
-                f"the output of a block is {tuple(h.shape)}, maps of one place, with a standard deviation of "
-                "0; flatten them inside the block"
-            )
         elif h.ndim in CONVOLUTION_FOR:
             embed = CONVOLUTION_FOR[h.ndim](units, units, 3, padding=1, bias=False)
         else:
-            raise ValueError(
+            raise TypeError(
                 f"the output of a block must be (N, units) or (N, channels, *space), got {tuple(h.shape)}"
             )
         self.embed = init_uniform(embed, h, generator)
 
     def forward(self, h: Tensor, y: Tensor) -> Tensor:
         """Return the loss of ``h``, (N, units) or (N, channels, ...), and the targets."""
-        z = self.embed(h)
+        z = self.embed(h.flatten(1) if h[0, 0].numel() == 1 else h)
         if z.ndim > 2:
             z = z.flatten(2).std(2, correction=0)
-        return similarity_loss(z, _directions(_codes(y, self.classes).to(z.dtype))[0])
+        return similarity_loss(z, _directions(_codes(y, self.classes, len(h)).to(z.dtype))[0])
 
 
 class Mixture(nn.Module):
@@ -382,8 +382,8 @@ class MonoForward(ChainRule):
         return torch.stack(scores).sum(0)
 
 
-def _codes(y: Tensor, classes: int) -> Tensor:
-    """Convert targets, (N,) classes or (N, 1) for one logit, to one-hot rows."""
+def _codes(y: Tensor, classes: int, count: int) -> Tensor:
+    """Convert ``count`` targets, (N,) classes or (N, 1) for one logit, to one-hot rows."""
     if classes > 1:
-        check_classes(y, classes)
+        check_classes(y, classes, count)
     return torch.cat([1 - y, y], 1) if classes == 1 else F.one_hot(y, classes)

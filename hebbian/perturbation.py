@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,7 +9,7 @@ from torch import Tensor, nn
 
 from hebbian.rule import Criterion, Rule, check_classes, check_criterion, check_tensor, full_precision
 from hebbian.rule_info import ANY_LAYERS, register_rule
-from hebbian.synapse import correlate, randn_like, rows, surrogate
+from hebbian.synapse import correlate, drawn_again, randn_like, rows, surrogate
 from hebbian.tapped import TappedRule
 
 
@@ -88,7 +86,7 @@ class WeightPerturbation(Rule):
         if y is None:
             raise ValueError("weight perturbation needs targets: rule(x, y)")
         noise = {name: randn_like(p) for name, p in self._free()}
-        with _drawn_again(x):
+        with drawn_again(x):
             high = self.loss(noise, self.sigma, x, y)
         rise = high - self.loss(noise, -self.sigma, x, y)
         slope = rise / (2 * self.sigma)
@@ -185,7 +183,7 @@ class NodePerturbation(_Exploring):
             return scores
         self._silent = True
         try:
-            with _drawn_again(x):
+            with drawn_again(x):
                 return self.run(x)[0]
         finally:
             self._silent = False
@@ -269,16 +267,6 @@ class RewardModulatedHebb(_Exploring):
                 e.mul_(self.trace).add_(correlate(layer, pre, noise) / scale)
             objectives.append(surrogate(layer.weight, change))
         return torch.stack(objectives).sum()
-
-
-@contextmanager
-def _drawn_again(x: Tensor) -> Iterator[None]:
-    """Restore the random state at the end: what follows draws the same numbers, such as dropout masks."""
-    if torch.compiler.is_compiling():
-        yield
-        return
-    with torch.random.fork_rng([x.device] if x.is_cuda else []):
-        yield
 
 
 def _times(number: Tensor, noise: Tensor) -> Tensor:

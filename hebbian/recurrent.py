@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hebbian.feedback import DirectFeedback
+from hebbian.direct import DirectFeedback
 from hebbian.rule import Criterion
 from hebbian.rule_info import CHAIN, register_rule
 from hebbian.tapped import refuse_recomputation

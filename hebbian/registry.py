@@ -152,7 +152,7 @@ def build(
         Any module that the rule can train, see its ``needs``.
     criterion
         Mean over the batch; None for a rule without labels.  Rules with an objective of their own (eqprop,
-        forward-forward, clapp) do not use it.
+        forward-forward, clapp, scff) do not use it.
     example
         A batch (N, ...) of inputs, for shapes.
     classes

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -215,6 +216,16 @@ def computes_plastic(p: Tensor) -> bool:
 def randn_like(t: Tensor) -> Tensor:
     """Draw N(0, 1) in the shape of ``t``, in an order that does not depend on its strides in memory."""
     return torch.randn_like(t, memory_format=torch.contiguous_format)
+
+
+@contextmanager
+def drawn_again(x: Tensor) -> Iterator[None]:
+    """Restore the random state at the end: what follows draws the same numbers, such as dropout masks."""
+    if torch.compiler.is_compiling():
+        yield
+        return
+    with torch.random.fork_rng([x.device] if x.is_cuda else []):
+        yield
 
 
 def init_uniform(layer: nn.Module, like: Tensor, generator: torch.Generator | None) -> nn.Module:

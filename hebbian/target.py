@@ -102,6 +102,66 @@ class DifferenceTarget(ChainRule):
         return self.criterion(scores, y) + torch.stack(errors).sum() / (2 * len(x))
 
 
+@register_rule(
+    name="ldrl",
+    family="settling",
+    source="Ernoult et al. 2022",
+    needs=f"{CHAIN}; with one hidden block it is backprop",
+    build=lambda make, c: make(c.model, c.loss, c.example, **c.settings),
+    traits={"noisy"},
+)
+class LocalDifferenceReconstruction(DifferenceTarget):
+    """Difference target propagation with the local difference reconstruction loss (L-DRL) of the feedback.
+
+    Equation::
+
+        dθ_l = -d|h_l - t_l|²/dθ_l / 2; t_{l-1} = h_{l-1} + g(t_l) - g(h_l), t_L = h_L - dL/dh_L;
+        dg = d(<n, g(f(h + n)) - g(f(h))> - |g(f(h) + m) - g(f(h))|² / 2)/dg
+
+    n is noise at the input h = h_{l-1} of f = f_l, m noise at its output.  For small noise the loss of g
+    is least, in expectation, where its Jacobian is the transposed one of f instead of the inverse: then the
+    targets are those of backprop.  As g is affine (see `DifferenceTarget`), it learns the mean of the
+    transposed Jacobians over the data, which is exact for linear blocks.
+
+    The gradient for g is proportional to noise², so use an optimizer such as Adam, whose step does not
+    depend on this, or a high rate.
+
+    Parameters
+    ----------
+    model, criterion, example, generator
+        See `DifferenceTarget`.
+    noise
+        Standard deviation of n and m, positive.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        criterion: Criterion,
+        example: Tensor,
+        noise: float = 0.1,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        if noise <= 0:
+            raise ValueError(f"noise must be positive, got {noise}: without it the feedback learns nothing")
+        super().__init__(model, criterion, example, noise, generator)
+        for name, parameter in self.feedback.named_parameters():
+            if name.endswith("bias"):  # cancels in every difference
+                parameter.requires_grad_(False)
+
+    def reconstruction(self, hidden: list[Tensor]) -> list[Tensor]:
+        """Return twice the loss of each g around the outputs ``hidden``."""
+        losses = []
+        for f, g, h, above in zip(self.blocks[1:-1], self.feedback, hidden[:-1], hidden[1:], strict=True):
+            below_noise = self.noise * randn_like(h)
+            with torch.no_grad():
+                moved = f(h + below_noise)
+            back = g(above)
+            spread = (g(above + self.noise * randn_like(above)) - back).square().sum()
+            losses.append(spread - 2 * torch.sum(below_noise * (g(moved) - back)))
+        return losses
+
+
 def _inverse(below: Tensor, above: Tensor, generator: torch.Generator | None) -> nn.Module:
     """Return an affine map from the shape of ``above`` to that of ``below``, both (N, ...)."""
     layer: Synaptic

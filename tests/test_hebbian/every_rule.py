@@ -10,12 +10,14 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hebbian import LeakyRNN, registry
+from hebbian.links import LINKS
 from tests.helpers import FEED_FORWARD
 from tests.test_hebbian import helpers
 
 NAMES = sorted(registry.list_rules())
 RECURRENT = set(NAMES) - set(FEED_FORWARD)
 CHAINS = {name for name in FEED_FORWARD if "chain" in registry.find_rule(name).needs}
+LINKED = {name for name in NAMES if LINKS in registry.find_rule(name).needs}  # refuse unknown layers
 AT_LAYERS = set(FEED_FORWARD) - CHAINS - {"backprop", "weight-perturbation"}
 FEEDBACK = {name for name in AT_LAYERS if registry.find_rule(name).family == "feedback"}
 LOCAL = sorted(AT_LAYERS - FEEDBACK - {"node-perturbation", "three-factor"})

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from hebbian import Backprop, Hebbian, NodePerturbation, RandomFeedbackOnline, RewardModulatedHebb
 from hebbian.recurrent import LeakyRNN
 from hebbian.two_factor import update
-from tests.test_hebbian.every_rule import AT_LAYERS, CHAINS, FEED_FORWARD, FEEDBACK, LOCAL, build
+from tests.test_hebbian.every_rule import AT_LAYERS, CHAINS, FEED_FORWARD, FEEDBACK, LINKED, LOCAL, build
 from tests.test_hebbian.helpers import assert_same, batch, grads
 from tests.test_hebbian.odd_nets import net
 
@@ -30,7 +30,7 @@ REFUSED = {
 }
 """By the way in which a net uses its layers, the rules that refuse it; all others must be right.
 
-Equilibrium propagation refuses all of them.  Feedback through a layer that is called twice is tested in
+The rules in `LINKED` refuse all of them.  Feedback through a layer that is called twice is tested in
 test_feedback.py, on any graph.
 """
 KINDS = {"backprop", "fa", "softhebb", "node-perturbation", "stdp", "dfa", "pc"}
@@ -48,7 +48,7 @@ def cells():
 def test_a_rule_is_the_rule_or_refuses_by_name(way, name):
     x, y = batch(8, 20)
     torch._dynamo.reset() if way.startswith("compiled") else None
-    if name in REFUSED[way] or name == "eqprop":
+    if name in REFUSED[way] or name in LINKED:
         with pytest.raises((TypeError, RuntimeError)) as refusal:
             grads(build(name, net(way)), x, y)
         message = " ".join([str(refusal.value), *getattr(refusal.value, "__notes__", [])])

@@ -9,8 +9,8 @@ from torch import nn
 
 from hebbian import registry
 from hebbian.chain import blocks
-from tests.test_hebbian.every_rule import CHAINS, build
-from tests.test_hebbian.helpers import batch, grads
+from tests.test_hebbian.every_rule import CHAINS, LINKED, build
+from tests.test_hebbian.helpers import assert_same, batch, grads, mlp
 
 
 def chains():
@@ -19,9 +19,9 @@ def chains():
     relu = nn.ReLU()
     first = nn.BatchNorm2d(1, affine=False), nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), relu, nn.MaxPool2d(2)
     second = nn.Flatten(), nn.Linear(36, 8), relu, nn.Dropout(0.0)
-    third = nn.Linear(8, 7), nn.Sigmoid()
+    third = nn.Linear(8, 12), nn.Sigmoid()
     nested = nn.Sequential(
-        nn.Sequential(*first), nn.Sequential(*second), nn.Sequential(*third), nn.Linear(7, 4)
+        nn.Sequential(*first), nn.Sequential(*second), nn.Sequential(*third), nn.Linear(12, 4)
     )
     flat = nn.Sequential(*first, *second, *third, nested[3])
     return copy.deepcopy(flat).double(), copy.deepcopy(nested).double()
@@ -69,9 +69,10 @@ def test_a_model_that_is_not_a_chain_of_blocks_is_refused(name, model, message):
 @pytest.mark.parametrize("name", sorted(CHAINS))
 def test_what_is_not_a_run_of_the_blocks_is_refused(name):
     x, y = batch(8, 20)
-    with pytest.raises(TypeError, match="block '0' returns a tuple, expected a tensor"):
-        build(name, nn.Sequential(nn.RNN(20, 6), nn.Linear(6, 4)).double())(x, y)
-    model = nn.Sequential(nn.Sequential(nn.Linear(20, 6)), nn.ReLU(), nn.Linear(6, 4)).double()
+    refusal = "cannot use RNN in block '0'" if name in LINKED else "block '0' returns a tuple, expected"
+    with pytest.raises(TypeError, match=refusal):
+        build(name, nn.Sequential(nn.RNN(20, 8), nn.Linear(8, 4)).double())(x, y)
+    model = nn.Sequential(nn.Sequential(nn.Linear(20, 8)), nn.ReLU(), nn.Linear(8, 4)).double()
     rule = build(name, model)
     with pytest.raises(ValueError, match=r"input of shape \(20,\), expected a batch"):
         rule(x[0], y[0])
@@ -79,21 +80,31 @@ def test_what_is_not_a_run_of_the_blocks_is_refused(name):
     with pytest.raises(RuntimeError, match="the model has forward hooks"):
         rule(x, y)
     hook.remove()
-    model[0][0] = nn.Linear(20, 6).double()
-    if name == "eqprop":  # lists the layers inside blocks
+    model[0][0] = nn.Linear(20, 8).double()
+    if name in LINKED:
         with pytest.raises(RuntimeError, match="layers of the model were replaced"):
             rule(x, y)
     else:
         assert "model.0.0.weight" in grads(rule, x, y)
-    model[2] = nn.Linear(6, 4).double()
+    model[2] = nn.Linear(8, 4).double()
     with pytest.raises(RuntimeError, match="children of the model were replaced"):
         rule(x, y)
 
 
-def test_a_skip_inside_a_block_is_not_lost_by_equilibrium_propagation():
+@pytest.mark.parametrize("name", sorted(LINKED))
+def test_a_skip_inside_a_block_is_not_lost_by_a_rule_that_lists_its_layers(name):
     model = nn.Sequential(nn.Sequential(Skip(nn.Linear(20, 20))), nn.Linear(20, 4))
     with pytest.raises(TypeError, match="cannot use Skip"):
-        build("eqprop", model, torch.zeros(2, 20))
+        build(name, model, torch.zeros(2, 20))
+
+
+@pytest.mark.parametrize("name", sorted(LINKED))
+def test_a_hook_of_a_chain_inside_the_model_is_not_passed_by(name):
+    model, (x, y) = mlp(20, 16, 4), batch(8, 20)
+    rule = build(name, model, x)
+    model[0].register_forward_hook(lambda module, args, out: 2 * out)
+    with pytest.raises(RuntimeError, match="the model has forward hooks"):
+        rule(x, y)
 
 
 @pytest.mark.parametrize("name", ["dfa", "pred", "pc", "mono-forward"])
@@ -128,7 +139,7 @@ def test_features_of_a_recurrent_cell_are_not_taken_for_channels(cell, features)
         build("sim", model, torch.randn(8, 7, 5))
 
 
-@pytest.mark.parametrize("name", ["sim", "predsim", "clapp", "dtp"])
+@pytest.mark.parametrize("name", ["sim", "predsim", "clapp", "dtp", "ldrl"])
 @pytest.mark.parametrize("features", [12, 7])
 def test_features_on_the_last_axis_are_not_taken_for_channels(name, features):
     class Mean(nn.Module):
@@ -146,11 +157,14 @@ def test_features_on_the_last_axis_are_not_taken_for_channels(name, features):
     )
 
 
-def test_maps_of_one_place_have_no_standard_deviation():
-    block = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
-    readout = nn.Sequential(nn.Flatten(), nn.Linear(8, 4))
-    with pytest.raises(ValueError, match="maps of one place"):
-        build("sim", nn.Sequential(block, readout), torch.rand(2, 1, 9, 9))
-    block.append(nn.Flatten())
+def test_maps_of_one_place_are_units():
+    def build_with(*last):
+        torch.manual_seed(0)
+        block = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), *last)
+        model = nn.Sequential(block, nn.Sequential(nn.Flatten(), nn.Linear(8, 4)))
+        return build("sim", model, torch.rand(2, 1, 9, 9))
+
     x, y = torch.rand(8, 1, 9, 9), torch.arange(8) % 4
-    assert grads(build("sim", nn.Sequential(block, readout), x), x, y)["model.0.0.weight"].any()
+    found, expected = (grads(build_with(*last), x, y) for last in ((), (nn.Flatten(),)))
+    assert found["model.0.0.weight"].any()
+    assert_same(found, expected)

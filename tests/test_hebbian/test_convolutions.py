@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from hebbian import registry
-from tests.test_hebbian.every_rule import FEED_FORWARD, SEEDS, build, data, holds_for, hushed
+from tests.test_hebbian.every_rule import FEED_FORWARD, LINKED, SEEDS, build, data, holds_for, hushed
 from tests.test_hebbian.helpers import assert_same
 
 WITHOUT_GROUPS = [name for name in FEED_FORWARD if "no groups" in registry.find_rule(name).traits]
@@ -32,9 +32,9 @@ KERNELS = [(nn.Conv1d, (4, 5)), (nn.Conv1d, (20, 1)), (nn.Conv2d, (5, 2, 2)), (n
 @holds_for(seed=SEEDS, kernel=st.sampled_from(KERNELS))
 def test_a_convolution_with_a_kernel_as_large_as_its_input_is_a_linear_layer(name, seed, kernel):
     make, (channels, *space) = kernel
-    conv = nn.Unflatten(1, (channels, *space)), make(channels, 6, space), nn.Flatten(), nn.Tanh()
-    linear = nn.Identity(), nn.Linear(20, 6), nn.Identity(), nn.Tanh()
-    models = (nn.Sequential(nn.Sequential(*block), nn.Linear(6, 4)) for block in (conv, linear))
+    conv = nn.Unflatten(1, (channels, *space)), make(channels, 8, space), nn.Flatten(), nn.Tanh()
+    linear = nn.Identity(), nn.Linear(20, 8), nn.Identity(), nn.Tanh()
+    models = (nn.Sequential(nn.Sequential(*block), nn.Linear(8, 4)) for block in (conv, linear))
     assert_alike(name, *models, *data(7, torch.float64, seed))
 
 
@@ -77,19 +77,19 @@ class Maps(nn.Module):
 
 
 CONVOLUTIONS = {
-    "stride, padding": (nn.Conv1d(2, 5, 4, stride=2, padding=1), (2, 12)),
-    "same, reflect": (nn.Conv1d(4, 5, 3, padding="same", padding_mode="reflect"), (4, 6)),
-    "dilation": (nn.Conv2d(2, 5, 3, padding=2, dilation=2), (2, 3, 4)),
+    "stride, padding": (nn.Conv1d(2, 8, 4, stride=2, padding=1), (2, 12)),
+    "same, reflect": (nn.Conv1d(4, 8, 3, padding="same", padding_mode="reflect"), (4, 6)),
+    "dilation": (nn.Conv2d(2, 8, 3, padding=2, dilation=2), (2, 3, 4)),
     "circular, no bias": (
-        nn.Conv2d(2, 5, (3, 2), stride=(2, 1), padding=(2, 1), padding_mode="circular", bias=False),
+        nn.Conv2d(2, 8, (3, 2), stride=(2, 1), padding=(2, 1), padding_mode="circular", bias=False),
         (2, 4, 3),
     ),
-    "three dimensions": (nn.Conv3d(3, 5, 2, stride=2, padding=1), (3, 2, 2, 2)),
+    "three dimensions": (nn.Conv3d(3, 8, 2, stride=2, padding=1), (3, 2, 2, 2)),
 }
 GROUPED = {
-    "two groups": (nn.Conv1d(4, 6, 3, stride=2, padding=1, groups=2), (4, 6)),
-    "depthwise": (nn.Conv2d(3, 6, 2, padding=1, dilation=2, groups=3, padding_mode="replicate"), (3, 4, 2)),
-    "in three dimensions": (nn.Conv3d(4, 6, 2, groups=2, bias=False), (4, 3, 2, 2)),
+    "two groups": (nn.Conv1d(4, 8, 3, stride=2, padding=1, groups=2), (4, 6)),
+    "depthwise": (nn.Conv2d(3, 12, 2, padding=1, dilation=2, groups=3, padding_mode="replicate"), (3, 4, 2)),
+    "in three dimensions": (nn.Conv3d(4, 8, 2, groups=2, bias=False), (4, 3, 2, 2)),
 }
 
 
@@ -107,8 +107,8 @@ def assert_alike_on_patches(name, conv, shape, patches, layer, to_maps):
     assert_alike(name, *copy.deepcopy(tuple(models)), *data(7, torch.float64))
 
 
-# Equilibrium propagation refuses layers of our own; test_equilibrium.py has its convolutions.
-TAUGHT_ON_PATCHES = [name for name in FEED_FORWARD if name != "eqprop"]
+# The rules in LINKED refuse layers of our own; their own tests have convolutions.
+TAUGHT_ON_PATCHES = [name for name in FEED_FORWARD if name not in LINKED]
 
 
 @pytest.mark.parametrize("name", TAUGHT_ON_PATCHES)

@@ -9,7 +9,8 @@ from torch import nn
 
 from hebbian import registry
 from hebbian.backprop import Backprop
-from hebbian.feedback import DirectFeedback, FeedbackAlignment, KolenPollack, SignSymmetry, WeightMirror
+from hebbian.direct import DirectFeedback
+from hebbian.feedback import FeedbackAlignment, KolenPollack, SignSymmetry, WeightMirror
 from tests.test_hebbian.helpers import assert_same, batch, grads, mlp, seeded
 
 NAMES = ["fa", "usf", "brsf", "frsf", "kolen-pollack", "weight-mirror"]

@@ -9,22 +9,23 @@ import torch.nn.functional as F
 from hebbian import registry
 from hebbian.synapse import weight_layers
 from tests.helpers import ROOT
-from tests.test_hebbian.every_rule import AT_LAYERS, CHAINS, FEEDBACK, NAMES, RECURRENT
+from tests.test_hebbian.every_rule import AT_LAYERS, CHAINS, FEEDBACK, LINKED, NAMES, RECURRENT
 from trainers.recipes import recommended
 
 sys.path.append(str(ROOT / "benchmarks"))
 
 from any_net import NETS
 
-FEATURES_FIRST = {"clapp", "dtp", "predsim", "sim"}
+FEATURES_FIRST = {"clapp", "cwcomp", "dtp", "ldrl", "predsim", "scff", "sim"}
 REFUSED = {
     "flat MLP": RECURRENT,
-    "conv": RECURRENT,
-    "residual": RECURRENT | {"eqprop"},
-    "ViT": AT_LAYERS | RECURRENT | FEATURES_FIRST | {"eqprop"},  # attention does not call a layer that it has
-    "RNN": AT_LAYERS - FEEDBACK | {"eqprop"},  # the cell calls a layer at every step
+    "conv": RECURRENT | {"cwcomp"},  # whose 16 channels are not a multiple of 10 classes
+    "residual": RECURRENT | LINKED | {"cwcomp"},
+    # Attention does not call a layer that it has.
+    "ViT": AT_LAYERS | RECURRENT | FEATURES_FIRST | LINKED,
+    "RNN": AT_LAYERS - FEEDBACK | LINKED,  # the cell calls a layer at every step
 }
-NAMED = "attention", "cell.recurrent", "features last", "cannot use", "hebbian.LeakyRNN"
+NAMED = "attention", "cell.recurrent", "features last", "cannot use", "a multiple of 10", "hebbian.LeakyRNN"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 from hebbian import FeedbackAlignment, Hebbian, oja
-from tests.test_hebbian.every_rule import AT_LAYERS, FEED_FORWARD, LOCAL, build
+from tests.test_hebbian.every_rule import AT_LAYERS, FEED_FORWARD, LINKED, LOCAL, build
 from tests.test_hebbian.helpers import assert_same, batch, grads
 from tests.test_hebbian.odd_nets import net
 
@@ -37,11 +37,11 @@ class Thrice(nn.Module):
         return 3 * x
 
 
-@pytest.mark.parametrize("name", [name for name in FEED_FORWARD if name != "eqprop"])
+@pytest.mark.parametrize("name", [name for name in FEED_FORWARD if name not in LINKED])
 def test_a_hook_that_changes_the_output_of_a_layer_is_like_a_module_after_it(name):
     def found(hooked):
         torch.manual_seed(0)
-        below, layer, readout = nn.Linear(20, 6), nn.Linear(6, 6), nn.Linear(6, 4)
+        below, layer, readout = nn.Linear(20, 8), nn.Linear(8, 8), nn.Linear(8, 4)
         if hooked:
             layer.register_forward_hook(lambda module, args, out: 3 * out)
         middle = (layer, nn.Tanh()) if hooked else (layer, Thrice(), nn.Tanh())

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from hebbian import registry
-from hebbian.contrastive import Clapp, hinge
-from hebbian.forward_forward import ForwardForward
+from hebbian.contrastive import Clapp, SelfContrastive, hinge
+from hebbian.forward_forward import ChannelCompetition, ForwardForward, cwcomp
 from hebbian.local import MonoForward, pred, predsim, sim, similarity_loss
 from tests.test_hebbian.helpers import grads
 
@@ -292,6 +292,77 @@ def test_forward_forward_learns_clusters(make, shape, settings):
     assert (rule.predict(x[200:]).argmax(1) == y[200:]).double().mean() > 0.9
 
 
+# ---- Channel-wise competitive learning ----------------------------------------------------------
+
+
+def grouped_mlp():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Sequential(nn.Linear(9, 8), nn.Tanh()),
+        nn.Sequential(nn.Linear(8, 3 * K), nn.Tanh()),
+        nn.Linear(3 * K, K),
+    ).double()
+
+
+@pytest.mark.oracle("cwcomp")
+def test_channels_compete_for_the_classes_as_written_out_unit_by_unit():
+    """Of tanh units u in the group of class k: dL/dw_u = (softmax(G)_k - y_k) 2 h_u / m (1 - h_u²) x."""
+    model = grouped_mlp()
+    x, y = batch()
+    found = grads(cwcomp(model, F.cross_entropy, x, K), x, y)
+    for i, inputs in enumerate((x, model[0](x).detach())):
+        layer = model[i][0]
+        units = layer.out_features
+        m = units // K
+        expected = torch.zeros_like(layer.weight)
+        for sample, label in zip(inputs, y, strict=True):
+            h = torch.tanh(layer.weight @ sample + layer.bias).tolist()
+            goodness = [sum(h[u] ** 2 for u in range(k * m, (k + 1) * m)) / m for k in range(K)]
+            total = sum(map(math.exp, goodness))
+            for u in range(units):
+                error = math.exp(goodness[u // m]) / total - (u // m == label.item())
+                expected[u] += error * 2 * h[u] / m * (1 - h[u] ** 2) * sample / len(x)
+        torch.testing.assert_close(found[f"model.{i}.0.weight"], expected, rtol=1e-10, atol=1e-13)
+    readout = torch.autograd.grad(F.cross_entropy(model[2](model[:2](x).detach()), y), model[2].weight)
+    torch.testing.assert_close(found["model.2.weight"], *readout)
+
+
+def test_the_goodness_of_a_class_is_the_mean_square_of_its_channels_at_all_places():
+    h = torch.randn(5, 6, 2, 4, dtype=torch.float64)
+    goodness = [[sum(v**2 for v in s[2 * k : 2 * k + 2].flatten()) / 16 for k in range(3)] for s in h]
+    seen = []
+    ChannelCompetition(h, 3, lambda g, y: seen.append(g))(h, torch.zeros(5))
+    torch.testing.assert_close(seen[0], torch.tensor(goodness, dtype=torch.float64))
+
+
+def test_channels_that_cannot_be_divided_among_the_classes_are_refused_by_the_name_of_the_block():
+    x, _ = batch()
+    with pytest.raises(TypeError, match=f"block '0': 7 units or channels; expected a multiple of {K}"):
+        cwcomp(mlp(), F.cross_entropy, x, K)
+    with pytest.raises(ValueError, match="one unit a class"):
+        cwcomp(mlp(), F.cross_entropy, x, 1)
+
+
+def test_the_group_of_a_class_responds_most_to_it_after_training():
+    x, y = clusters((1, 10, 10), spread=0.5)
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.BatchNorm2d(8)),
+        nn.Sequential(nn.Conv2d(8, 16, 3), nn.ReLU(), nn.BatchNorm2d(16)),
+        nn.Sequential(nn.Flatten(), nn.Linear(16 * 4, K)),
+    )
+    rule = cwcomp(model, F.cross_entropy, x, K)
+    optimizer = torch.optim.Adam(rule.parameters(), 0.01)
+    for _ in range(100):
+        optimizer.zero_grad()
+        rule(x[:200], y[:200]).backward()
+        optimizer.step()
+    rule.eval()
+    goodness = model[:2](x[200:]).unflatten(1, (K, 4)).square().mean((2, 3, 4))
+    for scores in (goodness, rule.predict(x[200:])):
+        assert (scores.argmax(1) == y[200:]).double().mean() > 0.9
+
+
 # ---- CLAPP --------------------------------------------------------------------------------------
 
 
@@ -338,6 +409,69 @@ def test_a_view_has_whole_patches_with_all_their_channels(shape, patch):
     assert not (seen == seen[:, :, :1]).all()
 
 
+# ---- Self-contrastive Forward-Forward -----------------------------------------------------------
+
+
+@pytest.mark.oracle("scff")
+def test_self_contrastive_forward_forward_written_out_pair_by_pair():
+    """Of tanh units: dg/dw_u = 2 h_u / units (1 - h_u²) x, times the slope of the loss in g."""
+    model = grouped_mlp()
+    x, y = batch()
+    rule = SelfContrastive(model, x, thresholds=(0.3, 0.2), penalty=0.05)
+    found = grads(rule, x, y)
+
+    def sigmoid(v):
+        return 1 / (1 + math.exp(-v))
+
+    loss, inputs = 0.0, x
+    for i in range(2):
+        layer = model[i][0]
+        expected = torch.zeros_like(layer.weight)
+        for n in range(len(x)):
+            for sample, is_mixture in ((inputs[n], False), ((inputs[n] + inputs[n - 1]) / 2, True)):
+                h = torch.tanh(layer.weight @ sample + layer.bias)
+                g = (h @ h / len(h)).item()
+                slope = sigmoid(g - 0.2) if is_mixture else 0.05 - sigmoid(0.3 - g)
+                loss -= math.log(sigmoid(0.2 - g if is_mixture else g - 0.3)) / len(x)
+                loss += 0.0 if is_mixture else 0.05 * g / len(x)
+                expected += slope * torch.outer(2 * h / len(h) * (1 - h**2), sample) / len(x)
+        torch.testing.assert_close(found[f"model.{i}.0.weight"], expected, rtol=1e-10, atol=1e-13)
+        inputs = model[i](inputs).detach()
+    assert rule(x).item() == pytest.approx(loss, rel=1e-10)
+    assert "model.2.weight" not in found
+    unlabelled = grads(rule, x, None)
+    assert all(torch.equal(found[k], unlabelled[k]) for k in found)
+
+
+def test_each_place_of_a_map_has_its_own_goodness():
+    x = torch.randn(4, 2, 5, 6, dtype=torch.float64)
+    conv = nn.Conv2d(2, 3, 3).double()
+    rule = SelfContrastive(nn.Sequential(conv, nn.Flatten(), nn.Linear(36, 2)), x, (0.7, 0.5), penalty=0.1)
+    expected = 0
+    for n in range(4):
+        sample, mixture = (conv(v).square().mean(0) for v in (x[n], (x[n] + x[n - 1]) / 2))
+        for i, j in product(range(3), range(4)):
+            expected -= torch.sigmoid(sample[i, j] - 0.7).log() / 48
+            expected -= torch.sigmoid(0.5 - mixture[i, j]).log() / 48
+        expected += 0.1 * sample.square().sum().sqrt() / 4
+    torch.testing.assert_close(rule(x), expected)
+
+
+def test_after_training_samples_are_above_the_threshold_and_mixtures_below():
+    x, _ = clusters((9,), spread=0.3)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Sequential(nn.Linear(9, 50), nn.ReLU()), nn.Linear(50, K))
+    rule = SelfContrastive(model, x, thresholds=(2.0, 2.0))
+    optimizer = torch.optim.Adam(rule.parameters(), 0.01)
+    for _ in range(300):
+        optimizer.zero_grad()
+        rule(x[:200][torch.randperm(200)]).backward()
+        optimizer.step()
+    tests = x[200:]
+    sample, mixture = (model[0](v).square().mean(1) for v in (tests, (tests + tests.roll(1, 0)) / 2))
+    assert sample.mean() > 2 > mixture.mean()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_initial_weights_are_drawn_from_the_generator(name):
     x, _ = batch()
@@ -358,6 +492,8 @@ def test_initial_weights_are_drawn_from_the_generator(name):
         (lambda m, x: ForwardForward(m, x, K, strength=0.0), "strength and slope must be positive"),
         (lambda m, x: ForwardForward(m, x, K, slope=-1.0), "strength and slope must be positive"),
         (lambda m, x: Clapp(m, x, patch=0), "patch must be at least 1"),
+        (lambda m, x: SelfContrastive(m, x, penalty=-1.0), "penalty must not be negative"),
+        (lambda m, x: SelfContrastive(m, x)(x[:1]), "at least 2, got 1"),
         (lambda m, x: predsim(m, F.cross_entropy, x, K, similarity=1.0), "between 0 and 1"),
         (lambda m, x: pred(m, F.cross_entropy, x, K)(x), "needs? targets"),
         (lambda m, x: MonoForward(m, F.cross_entropy, x, K)(x), "needs targets"),

@@ -39,6 +39,7 @@ CHANGED = {
     "p": 3.0,
     "patch": 2,
     "peak": 0.9,
+    "penalty": 0.3,
     "precision": 0.5,
     "rate": 0.3,
     "rate_power": 1.0,
@@ -53,8 +54,10 @@ CHANGED = {
     "steps": 4,
     "strength": 0.5,
     "temperature": 0.3,
+    "thresholds": (1.0, 2.0),
     "tolerance": 0.1,
     "trace": 0.5,
+    ("dual-propagation", "beta"): 1.0,
     ("eqprop", "steps"): (4, 2),
     ("foldiak", "p"): 0.3,
     ("pc", "steps"): 1,
@@ -67,7 +70,9 @@ def options():
     given = {"self", "model", "criterion", "example", "classes", "units", "u", "w", "loss", "maps"}
     for name in NAMES:
         info = registry.find_rule(name)
-        own = inspect.signature(info.build.args[0]).parameters.keys() - given
+        own = (
+            inspect.signature(info.build.args[0]).parameters.keys() - given - {"low_memory"}
+        )  # the same result
         summed = {"reduction"} if info.layer_settings and name != "frozen" else set()
         for option in sorted({*own, "layers"} | summed):
             yield name, option

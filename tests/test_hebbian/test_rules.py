@@ -43,10 +43,12 @@ OPTIMIZERS = {
     and make is not torch.optim.LBFGS  # asks for a closure, which it calls several times a step
 }
 NEEDS_FLOAT32 = {
-    *("weight-perturbation", "node-perturbation", "three-factor", "pc", "pc-fixed", "eqprop", "dtp"),
+    *("weight-perturbation", "node-perturbation", "three-factor", "pc", "pc-fixed", "eqprop", "dtp", "ldrl"),
+    *("dual-propagation", "pepita"),
     *("stdp", "rstdp", "bcm", "foldiak"),
 }
 """Rules that subtract nearly equal numbers, or whose state changes by small steps."""
+PAIRS_NEIGHBOURS = {"scff"}  # in the batch, in any order that it has
 
 
 def declares(name, trait):
@@ -97,7 +99,7 @@ def test_the_model_keeps_its_meaning(name):
 
 @pytest.mark.parametrize("name", FEED_FORWARD)
 def test_building_leaves_running_statistics_and_modes_alone(name):
-    model = nn.Sequential(nn.Sequential(nn.Linear(20, 6), nn.BatchNorm1d(6), nn.ReLU()), nn.Linear(6, 4))
+    model = nn.Sequential(nn.Sequential(nn.Linear(20, 8), nn.BatchNorm1d(8), nn.ReLU()), nn.Linear(8, 4))
     model[0][2].eval()
     before = copy.deepcopy(model.state_dict())
     build(name, model)
@@ -236,8 +238,8 @@ def test_the_order_of_values_in_memory_does_not_change_the_update(name):
     def updates(memory_format):
         torch.manual_seed(0)
         model = nn.Sequential(
-            nn.Sequential(nn.Conv2d(3, 6, 3), nn.Tanh()),
-            nn.Sequential(nn.Conv2d(6, 4, 2), nn.Tanh()),
+            nn.Sequential(nn.Conv2d(3, 8, 3), nn.Tanh()),
+            nn.Sequential(nn.Conv2d(8, 4, 2), nn.Tanh()),
             nn.Sequential(nn.Flatten(), nn.Linear(4 * 4, 4)),
         )
         x, y = helpers.batch(8, 3, 5, 5)
@@ -279,7 +281,7 @@ def test_a_rule_is_the_same_however_torch_runs_it(name):
 # ---- laws, and the traits that exempt a rule from them --------------------------------------------
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sorted(set(NAMES) - PAIRS_NEIGHBOURS))
 @holds_for(seed=SEEDS, n=st.integers(2, 9), order=st.randoms(use_true_random=False))
 def test_order_inside_a_batch_does_not_matter(name, seed, n, order):
     rule = build(name, net(name=name).double())

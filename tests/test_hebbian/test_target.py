@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hebbian import Backprop
-from hebbian.target import DifferenceTarget
-from tests.test_hebbian.helpers import half_squares
+from hebbian import Backprop, target
+from hebbian.target import DifferenceTarget, LocalDifferenceReconstruction
+from tests.test_hebbian.helpers import batch, grads, half_squares, mlp
 
 
 def linear_chain(draw):
@@ -103,3 +103,93 @@ def test_feedback_is_drawn_from_the_generator_and_targets_are_required():
     assert torch.equal(a.feedback[0][1].weight, b.feedback[0][1].weight)
     with pytest.raises(ValueError, match="needs targets"):
         a(x)
+
+
+# ---- the local difference reconstruction loss --------------------------------------------------------------
+
+
+def narrowing(noise=0.1):
+    """Return a linear net of layers 9, 7, 6, 5 and 3, and L-DRL on it, with inputs and targets."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(9, 7), nn.Linear(7, 6), nn.Linear(6, 5), nn.Linear(5, 3)).double()
+    x, y = torch.randn(14, 9, dtype=torch.float64), torch.randn(14, 3, dtype=torch.float64)
+    return (
+        LocalDifferenceReconstruction(model, half_squares, x, noise, torch.Generator().manual_seed(1)),
+        x,
+        y,
+    )
+
+
+def with_feedback_of_all_directions(monkeypatch):
+    """Make noise whose products have their expectation, (1/N) sum n nᵀ = 1, in each batch of at least n."""
+
+    def directions(h):
+        torch.manual_seed(len(drawn))
+        drawn.append(torch.linalg.qr(torch.randn(len(h), h.shape[1], dtype=h.dtype))[0] * len(h) ** 0.5)
+        return drawn[-1]
+
+    drawn = []
+    monkeypatch.setattr(target, "randn_like", directions)
+
+
+def test_the_gradient_of_the_local_difference_is_that_written_out():
+    rule, x, y = narrowing(noise=0.3)
+    found = grads(rule, x, y, seed=5)
+    torch.manual_seed(5)
+    h = [rule.model[:1](x), rule.model[:2](x), rule.model[:3](x)]
+    for k, (layer, g) in enumerate(zip(rule.model[1:3], rule.feedback, strict=True)):
+        n, m = (0.3 * torch.randn_like(v) for v in (h[k], h[k + 1]))
+        expected = torch.zeros_like(g[1].weight)
+        for below, above in zip(n, m, strict=True):
+            expected += torch.outer(g[1].weight @ above, above) - torch.outer(below, layer.weight @ below)
+        torch.testing.assert_close(found[f"feedback.{k}.1.weight"], expected / len(x), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.oracle("ldrl")
+def test_one_step_at_rate_1_by_variance_of_the_noise_reaches_the_transpose_and_then_it_is_backprop(
+    monkeypatch,
+):
+    """In expectation the gradient is variance (G - Wᵀ), from any G."""
+    with_feedback_of_all_directions(monkeypatch)
+    rule, x, y = narrowing(noise=0.3)
+    optimizer = torch.optim.SGD(rule.feedback.parameters(), lr=1 / 0.3**2)
+    rule(x, y).backward()
+    optimizer.step()
+    for layer, g in zip(rule.model[1:3], rule.feedback, strict=True):
+        torch.testing.assert_close(g[1].weight, layer.weight.T, rtol=1e-10, atol=1e-12)
+    for found, expected in zip(
+        weight_gradients(rule, x, y), weight_gradients(Backprop(rule.model, half_squares), x, y), strict=True
+    ):
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_the_feedback_of_a_block_that_is_not_linear_is_the_mean_of_its_transposed_jacobians(monkeypatch):
+    with_feedback_of_all_directions(monkeypatch)
+    model, (x, y) = mlp(20, 6, 5, 4), batch(3, 20)
+    noise = 1e-4
+    rule = LocalDifferenceReconstruction(model, F.cross_entropy, x[:1], noise)
+    jacobians = []
+    for sample, label in zip(x, y, strict=True):  # 8 directions at each sample
+        rule(sample.repeat(8, 1), label.repeat(8)).backward()
+        below = model[0](sample)
+        jacobians.append(torch.autograd.functional.jacobian(model[1], below))
+    weight = rule.feedback[0][1].weight
+    reached = weight - weight.grad / len(x) / noise**2
+    torch.testing.assert_close(reached, torch.stack(jacobians).mean(0).T, rtol=1e-3, atol=1e-4)
+
+
+def test_feedback_turns_to_the_transpose_by_noise_alone():
+    rule, x, y = narrowing()
+    optimizer = torch.optim.SGD(rule.feedback.parameters(), lr=1.0)
+    torch.manual_seed(0)
+    for _ in range(800):
+        optimizer.zero_grad()
+        rule(x, y).backward()
+        optimizer.step()
+    for layer, g in zip(rule.model[1:3], rule.feedback, strict=True):
+        assert F.cosine_similarity(g[1].weight.flatten(), layer.weight.T.flatten(), dim=0) > 0.99
+
+
+def test_without_noise_the_local_difference_is_refused():
+    with pytest.raises(ValueError, match="noise must be positive, got 0"):
+        narrowing(noise=0.0)
