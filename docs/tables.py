@@ -243,8 +243,8 @@ def _refusals() -> list[str]:
 def sequences() -> str:
     """Return results on digits read row by row into a recurrent net."""
     measured = journal.summarise(journal.read(journal.RECURRENT))
-    rows = [(rule, journal.cell(s), f"{s.seconds:.0f}") for (rule, _), s in measured.items()]
-    return markdown([("rule", "accuracy, %", "seconds"), *rows])
+    rows = [(s.settings, rule, journal.cell(s), f"{s.seconds:.0f}") for (rule, _), s in measured.items()]
+    return markdown([("net", "rule", "accuracy, %", "seconds"), *rows])
 
 
 # All rules on digits: digits/

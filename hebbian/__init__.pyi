@@ -3,6 +3,7 @@ from .chain import divide as divide
 from .contrastive import Clapp as Clapp, SelfContrastive as SelfContrastive
 from .direct import DirectFeedback as DirectFeedback, DirectTarget as DirectTarget, Pepita as Pepita
 from .dual import DualPropagation as DualPropagation
+from .eprop import EProp as EProp
 from .equilibrium import EquilibriumPropagation as EquilibriumPropagation
 from .feedback import (
     FeedbackAlignment as FeedbackAlignment,
@@ -34,7 +35,7 @@ from .plasticity import (
     oja as oja,
 )
 from .predictive import FixedPrediction as FixedPrediction, PredictiveCoding as PredictiveCoding
-from .recurrent import LeakyRNN as LeakyRNN, RandomFeedbackOnline as RandomFeedbackOnline
+from .recurrent import LIF as LIF, LeakyRNN as LeakyRNN, RandomFeedbackOnline as RandomFeedbackOnline
 from .registry import build as build, find_rule as find_rule, list_rules as list_rules
 from .rule import Rule as Rule, probabilities as probabilities
 from .spiking import PairSTDP as PairSTDP, RewardSpikeTiming as RewardSpikeTiming, SpikeTiming as SpikeTiming

@@ -18,7 +18,14 @@ from hebbian.rule import Criterion, Rule
 from hebbian.tapped import layers_in_order
 
 Trait = Literal[
-    "local", "noisy", "batch statistics", "rewrites weights", "own readout", "graph breaks", "no groups"
+    "local",
+    "noisy",
+    "batch statistics",
+    "rewrites weights",
+    "own readout",
+    "graph breaks",
+    "no groups",
+    "recurrent",
 ]
 """Properties that a rule declares, each verified by the tests that run over all rules:
 
@@ -29,6 +36,7 @@ Trait = Literal[
 - ``own readout``: ``predict(x)`` is not ``model(x)``
 - ``graph breaks``: `torch.compile` cannot compile the rule in one graph
 - ``no groups``: convolutions with groups are refused
+- ``recurrent``: a model without a recurrent cell of `hebbian.recurrent` is refused
 """
 
 ANY_LAYERS = "Linear or ConvNd layers anywhere in any model that calls them"

@@ -6,11 +6,14 @@ from pathlib import Path
 import torch
 from click.testing import CliRunner
 
+from hebbian.registry import list_rules
 from trainers.cli.main import main
 from trainers.networks import mlp, uniform
 
 ROOT = Path(__file__).parent.parent
 """The repository."""
+FEED_FORWARD = sorted(name for name, rule in list_rules().items() if "recurrent" not in rule.traits)
+"""The rules that learn on a net without a recurrent cell."""
 
 
 def without_numbers(text):

@@ -164,6 +164,8 @@ _RECIPES = {
     # In convolutions the updates of random feedback are at 91 to 97 degrees to the gradient of backprop
     # without centring, and at 77 to 90 degrees with it.
     **dict.fromkeys(("fa", "dfa", "rflo"), replace(_LOSS, centred=True)),
+    # Filtered spikes are small: at 1e-3 the readout learns slowly.
+    "eprop": replace(_LOSS, learn=replace(_LOSS.learn, optimizer=partial(Adam, lr=3e-3))),
     # Targets do not become smaller as errors do: bounded responses.
     "drtp": replace(_LOSS, centred=True, activation=nn.Tanh),
     # The difference of two passes is small beside the error of the readout, which Adam would not see.

@@ -12,4 +12,4 @@ def name(request):
 
 @pytest.fixture
 def rule(name):
-    return build(name, net())
+    return build(name, net(name=name))

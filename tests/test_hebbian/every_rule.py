@@ -6,23 +6,30 @@ import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from hebbian import registry
+from hebbian import LeakyRNN, registry
 from hebbian.links import LINKS
+from tests.helpers import FEED_FORWARD
 from tests.test_hebbian import helpers
 
 NAMES = sorted(registry.list_rules())
-CHAINS = {name for name in NAMES if "chain" in registry.find_rule(name).needs}
+RECURRENT = set(NAMES) - set(FEED_FORWARD)
+CHAINS = {name for name in FEED_FORWARD if "chain" in registry.find_rule(name).needs}
 LINKED = {name for name in NAMES if LINKS in registry.find_rule(name).needs}  # refuse unknown layers
-AT_LAYERS = set(NAMES) - CHAINS - {"backprop", "weight-perturbation"}
+AT_LAYERS = set(FEED_FORWARD) - CHAINS - {"backprop", "weight-perturbation"}
 FEEDBACK = {name for name in AT_LAYERS if registry.find_rule(name).family == "feedback"}
 LOCAL = sorted(AT_LAYERS - FEEDBACK - {"node-perturbation", "three-factor"})
 SEEDS = st.integers(0, 2**32 - 1)
 
 
-def net(classes=4):
-    return helpers.mlp(20, 16, 12, classes).float()
+def net(classes=4, name=None):
+    """Return a perceptron, or for a rule that needs one a net with a recurrent cell, for 20 inputs."""
+    model = helpers.mlp(20, 16, 12, classes).float()
+    if name in RECURRENT:
+        model[0] = nn.Sequential(nn.Unflatten(1, (4, 5)), LeakyRNN(5, 16, tau=3.0))
+    return model
 
 
 def data(n=8, dtype=torch.float32, seed=1):

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from hebbian import Backprop, Hebbian, NodePerturbation, RandomFeedbackOnline, RewardModulatedHebb
 from hebbian.recurrent import LeakyRNN
 from hebbian.two_factor import update
-from tests.test_hebbian.every_rule import AT_LAYERS, CHAINS, FEEDBACK, LINKED, LOCAL, NAMES, build
+from tests.test_hebbian.every_rule import AT_LAYERS, CHAINS, FEED_FORWARD, FEEDBACK, LINKED, LOCAL, build
 from tests.test_hebbian.helpers import assert_same, batch, grads
 from tests.test_hebbian.odd_nets import net
 
@@ -33,12 +33,12 @@ REFUSED = {
 The rules in `LINKED` refuse all of them.  Feedback through a layer that is called twice is tested in
 test_feedback.py, on any graph.
 """
-KINDS = {"backprop", "fa", "softhebb", "node-perturbation", "stdp", "dfa", "rflo", "pc"}
+KINDS = {"backprop", "fa", "softhebb", "node-perturbation", "stdp", "dfa", "pc"}
 
 
 def cells():
     for way in REFUSED:
-        for name in NAMES:
+        for name in FEED_FORWARD:
             fast = not way.startswith("compiled") or name in KINDS
             yield pytest.param(way, name, marks=() if fast else pytest.mark.slow)
 
@@ -184,7 +184,7 @@ def recorded(model, paths, x):
     return seen
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - CHAINS))
+@pytest.mark.parametrize("name", sorted(set(FEED_FORWARD) - CHAINS))
 def test_a_rule_on_a_net_with_skips_and_a_cell(name):
     torch.manual_seed(0)
     model = UNet().double()

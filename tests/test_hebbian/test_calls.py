@@ -16,7 +16,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from hebbian import Backprop, FeedbackAlignment, Hebbian, NodePerturbation, SpikeTiming, frozen, oja
 from hebbian.rule import NotFiniteError
 from hebbian.synapse import weight_layers
-from tests.test_hebbian.every_rule import LINKED, NAMES, build
+from tests.test_hebbian import every_rule
+from tests.test_hebbian.every_rule import LINKED, NAMES, RECURRENT, build
 from tests.test_hebbian.helpers import assert_same, batch, grads
 from tests.test_hebbian.odd_nets import net
 
@@ -49,7 +50,7 @@ def test_a_rule_leaves_no_trace_in_the_model(make):
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - LINKED))
 def test_a_pickled_rule_is_the_same_rule(name):
-    rule = build(name, net("plain"))
+    rule = build(name, every_rule.net(name=name).double() if name in RECURRENT else net("plain"))
     x, y = batch(8, 20)
     assert_same(grads(pickle.loads(pickle.dumps(rule)), x, y), grads(copy.deepcopy(rule), x, y))
 

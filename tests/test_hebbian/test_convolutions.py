@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from hebbian import registry
-from tests.test_hebbian.every_rule import LINKED, NAMES, SEEDS, build, data, holds_for, hushed
+from tests.test_hebbian.every_rule import FEED_FORWARD, LINKED, SEEDS, build, data, holds_for, hushed
 from tests.test_hebbian.helpers import assert_same
 
-WITHOUT_GROUPS = [name for name in NAMES if "no groups" in registry.find_rule(name).traits]
+WITHOUT_GROUPS = [name for name in FEED_FORWARD if "no groups" in registry.find_rule(name).traits]
 
 
 def assert_alike(name, one, other, x, y):
@@ -28,7 +28,7 @@ def assert_alike(name, one, other, x, y):
 KERNELS = [(nn.Conv1d, (4, 5)), (nn.Conv1d, (20, 1)), (nn.Conv2d, (5, 2, 2)), (nn.Conv3d, (2, 5, 2, 1))]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FEED_FORWARD)
 @holds_for(seed=SEEDS, kernel=st.sampled_from(KERNELS))
 def test_a_convolution_with_a_kernel_as_large_as_its_input_is_a_linear_layer(name, seed, kernel):
     make, (channels, *space) = kernel
@@ -108,7 +108,7 @@ def assert_alike_on_patches(name, conv, shape, patches, layer, to_maps):
 
 
 # The rules in LINKED refuse layers of our own; their own tests have convolutions.
-TAUGHT_ON_PATCHES = [name for name in NAMES if name not in LINKED]
+TAUGHT_ON_PATCHES = [name for name in FEED_FORWARD if name not in LINKED]
 
 
 @pytest.mark.parametrize("name", TAUGHT_ON_PATCHES)

@@ -57,7 +57,7 @@ def chain_of(model):
     return nn.Sequential(model.stem, model.layers[0], leaky, model.head)
 
 
-@pytest.mark.parametrize("name", sorted(CHAINS - LINKED - {"rflo"}))
+@pytest.mark.parametrize("name", sorted(CHAINS - LINKED))
 def test_a_residual_net_learns_as_the_chain_of_its_blocks(name):
     x, y = batch(8, 20)
     model = residual_net()

@@ -84,7 +84,7 @@ def test_one_logit_is_learned_from_or_refused_at_construction(name):
     entry = registry.find_rule(name)
     x, y = data()[0], (data()[1] > 1).float()[:, None]
     with nullcontext() if entry.one_logit else pytest.raises(ValueError, match="one unit a class"):
-        rule = registry.build(name, net(1), nn.BCEWithLogitsLoss(), example=x, classes=1)
+        rule = registry.build(name, net(1, name), nn.BCEWithLogitsLoss(), example=x, classes=1)
         assert all(g.isfinite().all() for g in grads(rule, x, y).values())
         assert rule.predict(x).shape == (8, 1)
 

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 from hebbian import FeedbackAlignment, Hebbian, oja
-from tests.test_hebbian.every_rule import AT_LAYERS, LINKED, LOCAL, NAMES, build
+from tests.test_hebbian.every_rule import AT_LAYERS, FEED_FORWARD, LINKED, LOCAL, build
 from tests.test_hebbian.helpers import assert_same, batch, grads
 from tests.test_hebbian.odd_nets import net
 
@@ -37,7 +37,7 @@ class Thrice(nn.Module):
         return 3 * x
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in LINKED])
+@pytest.mark.parametrize("name", [name for name in FEED_FORWARD if name not in LINKED])
 def test_a_hook_that_changes_the_output_of_a_layer_is_like_a_module_after_it(name):
     def found(hooked):
         torch.manual_seed(0)

@@ -28,6 +28,7 @@ CHANGED = {
     "alpha": 0.3,
     "beta": 0.1,
     "delta": 0.1,
+    "feedback": "symmetric",
     "gamma": 0.3,
     "k": 3,
     "layers": ["0.0"],
@@ -48,6 +49,7 @@ CHANGED = {
     "similarity": 0.5,
     "slope": 0.1,
     "solver": "states",
+    "stateful": True,
     "stdp": PairSTDP(a_plus=0.1),
     "steps": 4,
     "strength": 0.5,
@@ -78,7 +80,7 @@ def options():
 
 def outcome(name, **settings):
     """Return the updates of two calls and the state after them."""
-    rule = build(name, net(), **settings)
+    rule = build(name, net(name=name), **settings)
     updates = [helpers.grads(rule, *data(seed=seed), seed=seed) for seed in (1, 2)]
     return {**{f"{i} {k}": g for i, u in enumerate(updates) for k, g in u.items()}, **rule.state_dict()}
 
@@ -124,7 +126,7 @@ def test_only_rules_with_plasticities_accept_settings_for_single_layers():
 @pytest.mark.parametrize("name", [n for n in NAMES if not registry.find_rule(n).at_layers])
 def test_a_rule_that_acts_at_all_layers_refuses_layers(name):
     with pytest.raises(TypeError, match=f"'{name}' acts at all layers of the model; give no layers"):
-        build(name, net(), layers=["0.0"])
+        build(name, net(name=name), layers=["0.0"])
 
 
 def test_a_criterion_that_is_not_one_is_refused(name):
@@ -133,11 +135,11 @@ def test_a_criterion_that_is_not_one_is_refused(name):
         with pytest.raises(
             TypeError, match=r"^the criterion is (the class|an instance|the function|'mse').*; expected"
         ):
-            registry.build(name, net(), criterion, example=data()[0], classes=4)
+            registry.build(name, net(name=name), criterion, example=data()[0], classes=4)
 
 
 def test_a_model_that_is_not_one_is_refused(name):
-    inner = net()
+    inner = net(name=name)
     wrong = {
         "the model is the class Sequential; expected an nn.Module": nn.Sequential,
         "the model is the function relu; expected an nn.Module": F.relu,
@@ -174,14 +176,14 @@ def test_a_plasticity_that_is_not_one_is_refused(plasticity, message):
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of")
 def test_what_is_made_in_inference_mode_is_refused(name):
-    model = net()
+    model = net(name=name)
     with (
         torch.inference_mode(),
         pytest.raises(RuntimeError, match=r"nothing made in torch.inference_mode learns"),
     ):
         build(name, model)
     with torch.inference_mode():
-        model = net()
+        model = net(name=name)
     with pytest.raises(RuntimeError, match=r"nothing made in torch.inference_mode learns"):
         build(name, model)
 

@@ -90,15 +90,32 @@ def test_with_recurrence_it_only_points_that_way():
     assert 0.5 < F.cosine_similarity(a, b, dim=0) < 0.9999
 
 
-def test_without_a_cell_it_is_direct_feedback():
+def test_blocks_without_a_cell_learn_by_direct_feedback():
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Sequential(nn.Flatten(), nn.Linear(30, 7), nn.Tanh()), nn.Linear(7, 4)).double()
+    model = nn.Sequential(LeakyRNN(5, 7, 3.0), nn.Sequential(nn.Linear(7, 6), nn.Tanh()), nn.Linear(6, 4))
     x, y = batch(8, 6, 5)
     a, b = (
-        grads(rule(model, F.cross_entropy, x, torch.Generator().manual_seed(0)), x, y)
+        grads(rule(model.double(), F.cross_entropy, x, torch.Generator().manual_seed(0)), x, y)
         for rule in (RandomFeedbackOnline, DirectFeedback)
     )
-    assert all(torch.equal(a[k], b[k]) for k in b)
+    assert all(torch.equal(a[k], b[k]) for k in ("model.1.0.weight", "model.1.0.bias", "model.2.weight"))
+    assert not torch.equal(a["model.0.recurrent.weight"], b["model.0.recurrent.weight"])
+
+
+@pytest.mark.parametrize("cell", [nn.RNN(5, 7, batch_first=True), nn.Linear(5, 7)], ids=["of torch", "none"])
+def test_without_its_cell_it_refuses_and_names_direct_feedback(cell):
+    class Last(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cell = cell
+
+        def forward(self, x):
+            h = self.cell(x)
+            return (h[0] if isinstance(h, tuple) else h)[:, -1]
+
+    model = nn.Sequential(Last(), nn.Linear(7, 4))
+    with pytest.raises(TypeError, match=r"hebbian.LeakyRNN, and Sequential has none; .* the rule dfa"):
+        RandomFeedbackOnline(model, F.cross_entropy, torch.zeros(2, 6, 5))
 
 
 def test_attaching_and_calling_leaves_the_gradients_of_the_model_alone():

@@ -22,7 +22,7 @@ from any_net import ResNet
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_does_not_learn_is_what_has_no_gradient_and_nothing_changes(name):
-    rule, (x, y) = every_rule.build(name, net()), data()
+    rule, (x, y) = every_rule.build(name, net(name=name)), data()
     before, random = copy.deepcopy(rule.state_dict()), torch.get_rng_state()
     report = rule.report(x, y)
     assert torch.equal(torch.get_rng_state(), random)

@@ -14,7 +14,17 @@ from torch import nn
 from hebbian import Rule, registry
 from hebbian.rule import NotFiniteError
 from tests.test_hebbian import helpers
-from tests.test_hebbian.every_rule import NAMES, SEEDS, build, data, grads, holds_for, hushed, net
+from tests.test_hebbian.every_rule import (
+    FEED_FORWARD,
+    NAMES,
+    SEEDS,
+    build,
+    data,
+    grads,
+    holds_for,
+    hushed,
+    net,
+)
 from tests.test_hebbian.helpers import assert_same
 
 # Compiled, noise that only the backward pass needs is drawn there, from the last layer to the first.
@@ -76,7 +86,7 @@ def test_a_batch_that_is_not_finite_is_refused_by_every_rule_and_leaves_its_stat
 
 
 def test_the_model_keeps_its_meaning(name):
-    model = net()
+    model = net(name=name)
     x, y = data()
     before = model(x).clone()
     rule = build(name, model)
@@ -87,6 +97,7 @@ def test_the_model_keeps_its_meaning(name):
         assert torch.equal(rule.predict(x), before)
 
 
+@pytest.mark.parametrize("name", FEED_FORWARD)
 def test_building_leaves_running_statistics_and_modes_alone(name):
     model = nn.Sequential(nn.Sequential(nn.Linear(20, 8), nn.BatchNorm1d(8), nn.ReLU()), nn.Linear(8, 4))
     model[0][2].eval()
@@ -107,7 +118,7 @@ def test_a_deep_copy_is_independent(rule):
 
 
 def test_state_dict_round_trip(name, rule):
-    other = build(name, net())
+    other = build(name, net(name=name))
     for p in other.parameters():
         p.data.normal_()
     other.load_state_dict(rule.state_dict())
@@ -195,7 +206,7 @@ def in_one_graph(rule, x, y, seed=2):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*Function'> should not be instantiated")  # dynamo itself does
 def test_compiled_in_one_graph_gives_the_same_gradients(name):
-    rule = build(name, net(), **FEWER_STEPS.get(name, {}))
+    rule = build(name, net(name=name), **FEWER_STEPS.get(name, {}))
     exact = grads(rule, *data())
     with laws(name, "graph breaks", torch._dynamo.exc.Unsupported):
         found = in_one_graph(rule, *data())
@@ -220,6 +231,7 @@ def test_an_empty_batch_is_refused(rule):
         rule(x[:0], y[:0])
 
 
+@pytest.mark.parametrize("name", FEED_FORWARD)
 def test_the_order_of_values_in_memory_does_not_change_the_update(name):
     """A seed draws the same noise in both, also in the parameters and the outputs of convolutions."""
 
@@ -241,7 +253,7 @@ def test_the_order_of_values_in_memory_does_not_change_the_update(name):
 
 def test_a_rule_is_the_same_however_torch_runs_it(name):
     """Scaled, accumulated over two batches, called as a function of parameters, and after predictions."""
-    rule = build(name, net().double())
+    rule = build(name, net(name=name).double())
     batches = [data(dtype=torch.float64, seed=seed) for seed in (1, 2)]
     apart, twin = copy.deepcopy(rule), copy.deepcopy(rule)
     first, second = (helpers.grads(apart, *each, seed) for seed, each in enumerate(batches))
@@ -272,7 +284,7 @@ def test_a_rule_is_the_same_however_torch_runs_it(name):
 @pytest.mark.parametrize("name", sorted(set(NAMES) - PAIRS_NEIGHBOURS))
 @holds_for(seed=SEEDS, n=st.integers(2, 9), order=st.randoms(use_true_random=False))
 def test_order_inside_a_batch_does_not_matter(name, seed, n, order):
-    rule = build(name, net().double())
+    rule = build(name, net(name=name).double())
     x, y = data(n, torch.float64, seed)
     other = order.sample(range(n), n)
     assert_same(hushed(rule, x[other], y[other]), hushed(rule, x, y))
@@ -281,13 +293,13 @@ def test_order_inside_a_batch_does_not_matter(name, seed, n, order):
 @pytest.mark.parametrize("name", without("batch statistics"))
 @holds_for(seed=SEEDS, n=st.integers(1, 6), copies=st.integers(2, 4))
 def test_copies_of_a_batch_teach_what_the_batch_does(name, seed, n, copies):
-    rule = build(name, net().double())
+    rule = build(name, net(name=name).double())
     x, y = data(n, torch.float64, seed)
     assert_same(hushed(rule, x.repeat(copies, 1), y.repeat(copies)), hushed(rule, x, y))
 
 
 def assert_mean_over_parts(name, seed, n, first):
-    rule = build(name, net().double())
+    rule = build(name, net(name=name).double())
     x, y = data(n, torch.float64, seed)
     a, b = hushed(rule, x[:first], y[:first]), hushed(rule, x[first:], y[first:])
     share = first / n
@@ -322,8 +334,14 @@ def test_calling_a_rule_leaves_what_it_remembers_alone(name, rule):
 @pytest.mark.parametrize("layer", [0, 1])
 def test_no_later_weights_enter_the_update_of_a_local_rule(name, rule, layer):
     x, y = data()
-    before = grads(rule, x, y)[f"model.{layer}.0.weight"]
+    first = f"model.{layer}.{next(k for k, _ in rule.model[layer].named_parameters())}"
+    before = grads(rule, x, y)[first]
     for later in (rule.model[1][0], rule.model[2])[layer:]:
         later.weight.data.mul_(-1)
-    same = torch.equal(grads(rule, x, y)[f"model.{layer}.0.weight"], before)
+    same = torch.equal(grads(rule, x, y)[first], before)
     assert same == declares(name, "local")
+
+
+def test_a_model_without_a_recurrent_cell_is_refused_by_the_rules_that_need_one(name):
+    with pytest.raises(TypeError, match="has none; use") if declares(name, "recurrent") else nullcontext():
+        build(name, net())

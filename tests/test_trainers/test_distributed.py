@@ -13,18 +13,17 @@ from torch import multiprocessing, nn
 from torch.optim import SGD
 
 from hebbian import registry
-from tests.helpers import samples, small_mlp
+from tests.helpers import FEED_FORWARD, samples, small_mlp
 from trainers import Batches, Checkpoint, Phase, Recipe, RunOptions, Trainer, TrainingData, mlp, train_rule
 from trainers.distributed import leave, rank, world, wrap_rule
 from trainers.networks import uniform
 
-NAMES = sorted(registry.list_rules())
 FEW = ["backprop", "bcm", "clapp", "softhebb"]
 
 
 def means():
     """The rules whose update is a mean over samples, so that of the whole batch is known."""
-    return [n for n in NAMES if not registry.find_rule(n).traits & {"noisy", "batch statistics"}]
+    return [n for n in FEED_FORWARD if not registry.find_rule(n).traits & {"noisy", "batch statistics"}]
 
 
 def net():
@@ -145,7 +144,7 @@ def test_two_processes_learn_as_one(tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_learn_as_one_by_every_rule(tmp_path):
-    check(tmp_path, NAMES)
+    check(tmp_path, FEED_FORWARD)
 
 
 @pytest.mark.slow

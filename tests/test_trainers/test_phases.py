@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import SGD
 
 from hebbian import BCM, Hebbian, SoftHebb, oja, registry
-from tests.helpers import same_state, samples, small_mlp
+from tests.helpers import FEED_FORWARD, same_state, samples, small_mlp
 from trainers import Cache, Phase, Recipe, RunOptions, TrainingData, mlp, predict, recommended, train_rule
 from trainers.networks import convnet, gaussian, uniform
 from trainers.recipes import cosine, linear
@@ -28,7 +28,7 @@ def run(name, model, recipe=QUICK, seed=0, data=data, callbacks=(), cache=None, 
     return train_rule(name, model, TrainingData(*data(), classes=3, **more), recipe, options)
 
 
-@pytest.mark.parametrize("name", sorted(registry.list_rules()))
+@pytest.mark.parametrize("name", FEED_FORWARD)
 def test_the_same_seed_gives_the_same_weights_and_another_one_does_not(name):
     def trained(seed):
         model = small_mlp(activation=partial(nn.Dropout, 0.5), centred=True)
@@ -67,7 +67,7 @@ def test_the_cached_readout_is_the_uncached_one(name):
 
 
 WITHOUT_LABELS = sorted(name for name, entry in registry.list_rules().items() if not entry.supervised)
-WITH_LABELS = sorted(set(registry.list_rules()) - set(WITHOUT_LABELS))
+WITH_LABELS = sorted(set(FEED_FORWARD) - set(WITHOUT_LABELS))
 GREEDY = replace(QUICK, greedy=True)
 
 

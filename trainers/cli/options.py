@@ -29,11 +29,11 @@ def check_rule(ctx: click.Context, option: click.Parameter, name: str) -> str:
 
 
 def check_rules(ctx: click.Context, option: click.Parameter, names: str) -> tuple[str, ...]:
-    """Return the names in a comma-separated list, each once; of ``all`` every rule."""
+    """Return the names in a comma-separated list, each once; of ``all`` every rule for feed-forward nets."""
     from hebbian.registry import list_rules
 
     if names == "all":
-        return tuple(list_rules())
+        return tuple(name for name, info in list_rules().items() if "recurrent" not in info.traits)
     return tuple(dict.fromkeys(check_rule(ctx, option, name.strip()) for name in names.split(",")))
 
 

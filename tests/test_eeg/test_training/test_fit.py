@@ -19,8 +19,7 @@ from eeg.preprocessing.pipeline import Preprocessing
 from eeg.preprocessing.windows import Windows, training_examples
 from eeg.training import cross_validation, fit
 from eeg.training.plan import Plan, recipe
-from hebbian.registry import list_rules
-from tests.helpers import same_state
+from tests.helpers import FEED_FORWARD, same_state
 from tests.test_eeg.test_training.tiny import PLAN, tiny, windows_of
 from trainers.data.batches import Batches, TrainingData
 from trainers.errors import DataError
@@ -164,7 +163,7 @@ def test_rules_train_t_vgg(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rule", list_rules())
+@pytest.mark.parametrize("rule", FEED_FORWARD)
 def test_every_registered_rule_trains_t_vgg(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
     shorten_readouts(monkeypatch)
     trains(rule)
