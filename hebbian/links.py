@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TypeGuard
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from hebbian.chain import POINTWISE, Block, ChainRule
@@ -18,6 +20,15 @@ _LINKS = (
     *(nn.Flatten, nn.Unflatten, nn.Upsample, nn.Identity, nn.Dropout),
 )
 
+_FUNCTIONS: dict[object, type[nn.Module]] = {
+    **dict.fromkeys((F.relu, torch.relu, "relu"), nn.ReLU),
+    **dict.fromkeys((F.tanh, torch.tanh, "tanh"), nn.Tanh),
+    **dict.fromkeys((F.sigmoid, torch.sigmoid, "sigmoid"), nn.Sigmoid),
+    **dict.fromkeys((torch.flatten, "flatten"), nn.Flatten),
+    **{F.max_pool1d: nn.MaxPool1d, F.max_pool2d: nn.MaxPool2d, F.avg_pool2d: nn.AvgPool2d},
+}
+"""Functions of a forward pass, and the layers that take the same arguments after the input."""
+
 LINKS = "a chain of blocks of Linear, ConvNd, pooling and pointwise layers"
 
 
@@ -25,7 +36,7 @@ class LinkRule(ChainRule):
     """A rule of the layers inside the blocks of a chain, ``layers`` of each block, in order.
 
     Linear and ConvNd layers, flattening and pooling are links, used in both directions; pointwise activations
-    are the units between them.
+    are the units between them.  In a traced model functions such as ``F.relu`` are such layers too.
 
     Raises
     ------
@@ -40,7 +51,8 @@ class LinkRule(ChainRule):
 
     def _check_chain(self, x: Tensor) -> None:
         super()._check_chain(x)
-        if [_known(block, block.name) for block in self.blocks] != self.layers:
+        now, modules = [_known(block, block.name) for block in self.blocks], {*self.model.modules()}
+        if _among(modules, now) != _among(modules, self.layers):
             raise RuntimeError("layers of the model were replaced; build the rule after that")
 
 
@@ -48,12 +60,36 @@ def _known(part: nn.Module, block: str) -> list[nn.Module]:
     """Return the layers of a part of the block called ``block``, in order."""
     if _is_chain(part):
         return [layer for child in part for layer in _known(child, block)]
+    if isinstance(part, fx.GraphModule) and (layers := _straight(part)) is not None:
+        return [known for layer in layers for known in _known(layer, block)]
     if not isinstance(part, (*_LINKS, *POINTWISE)):
         raise TypeError(
             f"this rule uses every link in both directions and cannot use {_name(part)} in block {block!r}; "
             "build blocks of Linear, ConvNd, pooling, Flatten and pointwise activations of torch"
         )
     return [part]
+
+
+def _straight(stage: fx.GraphModule) -> list[nn.Module] | None:
+    """Return the modules and known functions of a stage, each of which uses only the one before it."""
+    layers: list[nn.Module] = []
+    last, *nodes, output = stage.graph.nodes
+    for node in nodes:
+        if node.all_input_nodes != [last] or node.args[:1] != (last,):
+            return None
+        if node.op == "call_module" and len(node.args) == 1 and not node.kwargs:
+            layers.append(stage.get_submodule(node.target))
+        elif node.target in _FUNCTIONS:
+            settings = {name: value for name, value in node.kwargs.items() if name != "inplace"}
+            layers.append(_FUNCTIONS[node.target](*node.args[1:], **settings))
+        else:
+            return None
+        last = node
+    return layers if output.args == (last,) else None
+
+
+def _among(modules: set[nn.Module], parts: list[list[nn.Module]]) -> list[list[nn.Module]]:
+    return [[layer for layer in layers if layer in modules] for layers in parts]
 
 
 def _name(part: nn.Module) -> str:

@@ -247,3 +247,40 @@ def test_a_forward_pass_that_changes_a_buffer_is_refused_as_blocks_would_not_cha
 
     with pytest.raises(TypeError, match="Counting changes its buffer 'calls'"):
         build("dfa", Counting().double(), batch(8, 20)[0])
+
+
+class Plain(nn.Module):
+    """A convolutional net as its users write it, with functions between modules."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4)
+        self.hidden, self.readout = nn.Linear(4 * 16, 8), nn.Linear(8, 4)
+
+    def forward(self, x):
+        h = F.max_pool2d(F.relu(self.norm(self.conv(x))), 2)
+        return self.readout(torch.tanh(self.hidden(torch.flatten(h, 1))))
+
+
+@pytest.mark.parametrize("name", sorted(LINKED))
+def test_functions_between_modules_are_layers(name):
+    torch.manual_seed(0)
+    model = Plain().double()
+    chain = nn.Sequential(
+        nn.Sequential(model.conv, model.norm, nn.ReLU(), nn.MaxPool2d(2)),
+        nn.Sequential(nn.Flatten(), model.hidden, nn.Tanh()),
+        model.readout,
+    )
+    x, y = batch(8, 1, 8, 8)
+    found, expected = (grads(copy.deepcopy(build(name, net, x)), x, y) for net in (model, chain))
+    paths = {"conv": "0.0", "norm": "0.1", "hidden": "1.1", "readout": "2"}
+    assert len(found) == len(expected)
+    for key, gradient in found.items():
+        _, layer, parameter = key.split(".")
+        torch.testing.assert_close(gradient, expected[f"model.{paths[layer]}.{parameter}"])
+
+
+@pytest.mark.parametrize("name", sorted(LINKED))
+def test_a_skip_is_refused_where_links_are_used_in_both_directions(name):
+    with pytest.raises(TypeError, match=r"cannot use operations of the forward pass of ResidualNet in block"):
+        build(name, residual_net(), batch(8, 20)[0])
