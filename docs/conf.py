@@ -9,12 +9,13 @@ from pathlib import Path
 from types import FunctionType, GenericAlias
 
 ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
+sys.path[:0] = [str(ROOT), str(ROOT / "docs"), str(ROOT / "benchmarks")]
 
 from docutils import nodes  # noqa: E402
 from sphinx.application import Sphinx  # noqa: E402
 from sphinx.util.docutils import SphinxDirective  # noqa: E402
-from tables import RESULTS, TABLES  # noqa: E402
+from stored import RESULTS  # noqa: E402
+from tables import TABLES  # noqa: E402
 
 PACKAGES = ("hebbian", "trainers", "visualizers", "eeg")
 

@@ -19,7 +19,9 @@ import kills  # noqa: E402
 import published  # noqa: E402
 import setups  # noqa: E402
 import speed  # noqa: E402
-import tables  # noqa: E402
+import tables_eeg  # noqa: E402
+import tables_rules  # noqa: E402
+import tables_system  # noqa: E402
 import timing  # noqa: E402
 from subject_scores import Scores  # noqa: E402
 
@@ -60,14 +62,14 @@ def test_runs_with_older_settings_do_not_count(tmp_path):
 
 
 def test_every_rule_behind_random_features_and_no_other_has_a_measured_reason():
-    behind = tables.behind_random_features()
+    behind = tables_rules.behind_random_features()
     assert "oja" in behind  # by theory
-    assert set(tables.reasons()) == behind
+    assert set(tables_rules.reasons()) == behind
 
 
 @pytest.mark.parametrize("rule", list_rules().values(), ids=lambda rule: rule.name)
 def test_every_rule_has_its_section(rule):
-    _, section = f"\n\n{tables.rule_sections()}\n\n".split(f"\n\n## {rule.name}\n\n")
+    _, section = f"\n\n{tables_rules.rule_sections()}\n\n".split(f"\n\n## {rule.name}\n\n")
     assert section.startswith(f"    {rule.equation}\n\n- Source: {rule.source}\n")
 
 
@@ -79,8 +81,8 @@ def test_results_of_several_seeds_are_means_and_the_first_seed_is_tested(monkeyp
         "tangent-bands": [Scores("", 0, labels, right, 1.0)],
         "net": [Scores("", seed, labels, scores, 1.0) for seed, scores in enumerate((wrong, right))],
     }
-    monkeypatch.setattr(tables, "runs", lambda name: runs)
-    reference, net = rows(tables.eeg_guinea_bissau())
+    monkeypatch.setattr(tables_eeg, "runs", lambda name: runs)
+    reference, net = rows(tables_eeg.eeg_guinea_bissau())
     assert reference[:4] == ["tangent-bands", "1", "1.000 (1.000-1.000)", "1.000 (1.000-1.000)"]
     assert net[:4] == ["net", "2", "0.500 (0.500-0.500)", "0.500 (0.500-0.500)"]
     assert net[4].startswith("-1.000 (")
@@ -91,23 +93,23 @@ def test_undefined_values_of_explanations_are_left_out_of_the_mean(monkeypatch):
         {"rule": "backprop", "measure": "found", "method": "occlusion", "pointing": p, "peak_error": e}
         for p, e in ((1.0, 0.02), (0.0, float("nan")))
     ]
-    monkeypatch.setattr(tables, "_lines", lambda name: lines)
-    (row,) = rows(tables.explanations("found").partition("\n\n")[2])
+    monkeypatch.setattr(tables_eeg, "read_lines", lambda name: lines)
+    (row,) = rows(tables_eeg.explanations("found").partition("\n\n")[2])
     assert row == ["occlusion", "2", "0.50 (0.00–1.00)", "–", "–", "–", "20 (20–20)", "–", "–"]
 
 
 def test_the_conclusions_on_guinea_bissau_follow_from_the_results():
-    runs = tables.runs("eeg_models_guinea-bissau.jsonl")
-    auc = {name: tables.mean_auc(seeds).value for name, seeds in runs.items() if " by " in name}
-    best, network = tables.mean_auc(runs["tangent-bands"]).value, auc["tvgg-gap by backprop"]
+    runs = tables_eeg.runs("eeg_models_guinea-bissau.jsonl")
+    auc = {name: tables_eeg.mean_auc(seeds).value for name, seeds in runs.items() if " by " in name}
+    best, network = tables_eeg.mean_auc(runs["tangent-bands"]).value, auc["tvgg-gap by backprop"]
     assert max(auc.values()) == network
     assert network < best < runs["confounds"][0].facts["recording date"][0]
 
 
 def test_pretraining_by_softhebb_does_not_help_as_stated_in_the_docs():
     for corpus in ("simulated", "guinea-bissau"):
-        runs = tables.runs(f"label_efficiency_{corpus}.jsonl")
-        for count in tables.LABELLED:
+        runs = tables_eeg.runs(f"label_efficiency_{corpus}.jsonl")
+        for count in tables_eeg.LABELLED:
             scratch, pretrained = (
                 np.mean([run.auc().value for run in runs[f"{way}, {count}"]])
                 for way in ("from scratch", "SoftHebb first")
@@ -156,7 +158,7 @@ def test_files_of_an_earlier_result_are_damaged_unless_they_are_whole(tmp_path):
 
 def test_the_page_of_speed_shows_whatever_rows_are_stored(tmp_path, monkeypatch):
     monkeypatch.setattr(timing, "SPEED", tmp_path / "speed.jsonl")
-    assert "No measurement" in tables.speed()
+    assert "No measurement" in tables_system.speed()
     older = timing.Ratio("step", "oja", "backprop", None, 2.0, 3.0, 1.5, 1.4, 1.6, 7, 1.25, "one CPU", "a")
     for row in (
         older,
@@ -164,7 +166,7 @@ def test_the_page_of_speed_shows_whatever_rows_are_stored(tmp_path, monkeypatch)
         replace(older, machine="other"),
     ):
         timing.append(row)
-    one, other = tables.speed().split("## other")
+    one, other = tables_system.speed().split("## other")
     assert "| oja | backprop | 2 | 3 | 1.20 (1.10–1.30) | 1.25 | 2 | a |" in one
     assert "| oja | backprop | 2 | 3 | 1.50 (1.40–1.60) | 1.25 | – | a |" in other
 
@@ -190,7 +192,7 @@ def test_published_figures_stand_beside_their_controls(results):
     for rule, seed, value in (("fa", 0, 0.98), ("fa", 1, 0.97), ("backprop", 0, 0.99)):
         cell = setups.CELLS[CELLS[rule, "lenet"]]
         journal.append_line(results, published.key(cell, seed) | {"accuracy": value})
-    control, (rule, _, epochs, own, backprop, frozen, figure, difference) = rows(tables.published())
+    control, (rule, _, epochs, own, backprop, frozen, figure, difference) = rows(tables_rules.published())
     assert (control[0], control[3], control[-1]) == ("backprop", "99.00 (1)", "-0.09")
     half_width = ttest_1samp([98, 97], 0).confidence_interval(0.95).high - 97.5
     assert (rule, epochs, own) == ("fa", "100", f"97.50 ± {half_width:.2f} (2)")
