@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,18 +18,19 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from journal import NETS, REASONS as FILE
-from rules import BATCH, SETTINGS, images, make, recipe_for
+from rules import BATCH, HIDDEN, SETTINGS, images, make, recipe_for
 from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor, nn
 
 from hebbian.backprop import Backprop
+from hebbian.diagnostics import alignment
 from hebbian.perturbation import RewardModulatedHebb
 from hebbian.registry import build
 from hebbian.rule import Rule
 from hebbian.spiking import PairSTDP
 from hebbian.synapse import Synaptic, synaptic, weight_layers
 from trainers.data.batches import TrainingData
-from trainers.networks import convnet
+from trainers.networks import convnet, mlp
 from trainers.phases import train_rule
 from trainers.prediction import accuracy, predict
 from trainers.recipes import Recipe, recommended
@@ -89,9 +91,39 @@ def one_feature(rule: str) -> str:
     )
 
 
+def one_layer(rule: str) -> str:
+    """Compare two hidden layers with one, by the rule and by random features."""
+    recipe, reached = recipe_for(rule, "mlp"), []
+    still = replace(recipe, learn=recommended("frozen").learn)
+    for hidden in (HIDDEN[:1], HIDDEN):
+        for name, settings in ((rule, recipe), ("frozen", still)):
+            model = mlp(784, hidden, 10, recipe.activation, recipe.centred)
+            recipe.initialise(model, torch.Generator().manual_seed(0))
+            options = SETTINGS.get((rule, "mlp"), {}) if name == rule else {}
+            reached.append(f"{_fit(name, model, settings, **options)[1]:.1%}")
+    return (
+        "of held-out images it reaches {} with one hidden layer (random features {}) and {} with two ({})"
+    ).format(*reached)
+
+
+def turned(rule: str) -> str:
+    """Return the angle between a trained rule's updates of hidden layers and the gradient."""
+    data, angles = images(True), []
+    x, y = data.x_test[:500], data.y_test[:500]
+    for net in NETS:
+        model, _ = trained(rule, net)
+        built = build(rule, model, F.cross_entropy, example=x[:2], classes=10)
+        *hidden, _ = alignment(built, F.cross_entropy, x, y).values()
+        angles.append(math.degrees(math.acos(sum(hidden) / len(hidden))))
+    return (
+        "after the training its updates of the hidden layers are, on average, at "
+        f"{angles[0]:.0f} degrees to the gradient on the perceptron and {angles[1]:.0f} in convolutions"
+    )
+
+
 def components() -> str:
     """Compare Sanger's rule with the components that it converges to."""
-    exact = torch.linalg.svd(centred(), full_matrices=False).Vh[:500]
+    exact = torch.linalg.svd(centred(), full_matrices=False).Vh[: HIDDEN[0]]
     recipe = recipe_for("sanger", "mlp")
     _, own = trained("sanger", "mlp")
     return (
@@ -113,7 +145,7 @@ def beside_random(rule: str) -> str:
 
 def prototypes() -> str:
     """Compare competitive learning with exact k-means as well."""
-    means = MiniBatchKMeans(500, random_state=0, n_init=1).fit(centred().numpy()).cluster_centers_
+    means = MiniBatchKMeans(HIDDEN[0], random_state=0, n_init=1).fit(centred().numpy()).cluster_centers_
     exact = _read_out("mlp", recipe_for("instar", "mlp"), torch.tensor(means))
     return f"{beside_random('instar')}; k-means itself reaches {exact:.1%} on the perceptron"
 
@@ -232,6 +264,8 @@ MEASURED: dict[str, Callable[[], str]] = {
     **{rule: partial(one_feature, rule) for rule in ("hebb", "covariance", "oja")},
     "sanger": components,
     "hpca": partial(beside_random, "hpca"),
+    **{rule: partial(one_layer, rule) for rule in ("krotov", "stdp")},
+    **{rule: partial(turned, rule) for rule in ("drtp", "pepita")},
     "instar": prototypes,
     "soft-instar": sharing,
     **{rule: partial(narrow, rule) for rule in ("bcm", "foldiak")},

@@ -31,6 +31,7 @@ from trainers.readout import (
     fit_scaling,
     fold_scaling,
     last_linear,
+    unfold_scaling,
     with_dropout,
 )
 from trainers.recipes import Phase, Recipe
@@ -56,6 +57,8 @@ class RunOptions:
     feature_dtype
         Data type in which the features of a readout are stored; by default that of the model.  In
         ``torch.bfloat16`` they take half the memory and are rounded to 8 bits.
+    continues
+        Whether a readout continues from the weights that it has, which an earlier training learned.
     """
 
     seed: int = 0
@@ -64,6 +67,7 @@ class RunOptions:
     autocast: torch.dtype | None = None
     cache: Cache = field(default_factory=Cache)
     feature_dtype: torch.dtype | None = None
+    continues: bool = False
 
 
 def train_rule(
@@ -176,6 +180,7 @@ def _identity(
         "augment": data.augment,
         "autocast": str(options.autocast),
         "features": str(options.feature_dtype),
+        "continues": options.continues,
         "weights": None if data.weights is None else tensor_digest([data.weights]),
         "processes": world(),
         "model": hashlib.sha256(repr(model).encode()).hexdigest(),
@@ -307,6 +312,8 @@ class _Training:
         if self.recipe.classifier is not None:
             classifier = fit_classifier(self.recipe.classifier(), data)
             return ClassifierReadout(rule.model, scaling, classifier, data.classes)
+        if self.options.continues:
+            unfold_scaling(scaling, readout)
         net = with_dropout(model, readout)
         if features.dtype != readout.weight.dtype:
             net = nn.Sequential(Convert(readout.weight.dtype), net)

@@ -138,6 +138,13 @@ def fold_scaling(scaling: Scaling, readout: nn.Linear) -> None:
     readout.bias.sub_((readout.weight * scaling.shift).sum(1))
 
 
+@torch.no_grad()
+def unfold_scaling(scaling: Scaling, readout: nn.Linear) -> None:
+    """Change ``readout`` such that its output for ``scaling(h)`` is the former output for h."""
+    readout.bias.add_((readout.weight * scaling.shift).sum(1))
+    readout.weight.mul_(scaling.scale)
+
+
 class ClassifierReadout(Rule):
     """A trained model whose last layer is replaced by a fitted scikit-learn classifier.
 

@@ -89,6 +89,21 @@ def train_rule_command(
     metavar="TRIALS",
     help="Rates to try for each rule first, evaluated on held-out training data (needs Optuna).",
 )
+@click.option(
+    "--protocol",
+    type=click.Choice(["joint", "split", "permuted"]),
+    default="joint",
+    show_default=True,
+    help="Continual learning: tasks that are learned one after the other, either the classes divided among "
+    "them or all classes with permuted values.",
+)
+@click.option(
+    "--tasks",
+    type=click.IntRange(2),
+    default=5,
+    show_default=True,
+    help="Number of tasks of --protocol split or permuted.",
+)
 @JOBS_OPTION
 @click.option(
     "--budget-minutes",

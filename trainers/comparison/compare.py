@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from hebbian.registry import find_rule
+from trainers.comparison.continual import PROTOCOLS, Protocol, make_tasks
 from trainers.comparison.experiment import Experiment, Net, Result, run_experiment
 from trainers.comparison.process import JobError, peak_memory, refuse_import, run_in_process, run_jobs
 from trainers.comparison.recipe_overrides import FINETUNE, Overrides, override
@@ -69,11 +70,13 @@ class Comparison:
         Learning rates tried for each rule on held-out training data first; 0 for no search.
     threads
         CPU threads of each run.
+    protocol, tasks
+        Continual learning; see `trainers.comparison.continual.make_tasks`.
 
     Raises
     ------
     SettingsError
-        If there is no such rule, or rules, seeds or widths are no tuples.
+        If there is no such rule or protocol, or rules, seeds or widths are no tuples.
     """
 
     rules: tuple[str, ...]
@@ -88,6 +91,8 @@ class Comparison:
     overrides: Overrides = field(default_factory=dict)
     trials: int = 0
     threads: int = 1
+    protocol: Protocol = "joint"
+    tasks: int = 5
 
     def __post_init__(self) -> None:
         for name, example in (("rules", "oja"), ("seeds", 0), ("widths", 100)):
@@ -100,6 +105,11 @@ class Comparison:
                 find_rule(name)
         except ValueError as error:
             raise SettingsError(str(error)) from error
+        if self.protocol not in PROTOCOLS or self.tasks < 2:
+            raise SettingsError(
+                f"protocol {self.protocol!r} with {self.tasks} tasks; expected one of "
+                f"{', '.join(PROTOCOLS)}, and at least 2 tasks"
+            )
         if self.greedy and all(rule in CONTROLS or find_rule(rule).supervised for rule in self.rules):
             raise SettingsError(
                 f"greedy training needs a rule that learns without labels, got {', '.join(self.rules)}"
@@ -148,7 +158,7 @@ class Comparison:
             recipe = override(recipe, self.overrides.get(rule, {}), find_rule(rule))
         except SettingsError as error:
             raise SettingsError(f"{rule}: {error}") from None
-        return Experiment(rule, seed, recipe, self.net, self.widths, self.device)
+        return Experiment(rule, seed, recipe, self.net, self.widths, self.device, self.protocol, self.tasks)
 
 
 def _with_epochs(phase: Phase, epochs: int) -> Phase:
@@ -193,12 +203,15 @@ def compare_rules(
     DataError
         If ``out`` contains another comparison, cannot be written or another run is writing to it, a search
         lacks Optuna, or a script calls this without ``if __name__ == "__main__":``.
+    SettingsError
+        If there are more tasks than classes to divide.
     ValueError
         If the network does not fit the data.
     """
     refuse_import()
     experiments, out = comparison.experiments(), Path(out)
     experiments[0].model(split)
+    make_tasks(split, comparison.protocol, comparison.tasks)
     if comparison.trials:
         require_optuna()
     with lock_folder(out):

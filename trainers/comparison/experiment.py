@@ -11,7 +11,9 @@ from typing import Literal
 import torch
 from torch import nn
 
+from hebbian.rule import Rule
 from trainers.checkpoint import Checkpoint
+from trainers.comparison.continual import Protocol, forgetting, make_tasks
 from trainers.data.batches import Split, tensor_digest
 from trainers.errors import DivergenceError
 from trainers.networks import convnet, lenet, mlp
@@ -42,6 +44,8 @@ class Experiment:
         ``lenet``, both for images.  Default widths are in `WIDTHS`.
     device
         Device as PyTorch names it.
+    protocol, tasks
+        Continual learning; see `trainers.comparison.continual.make_tasks`.
     """
 
     rule: str
@@ -50,6 +54,8 @@ class Experiment:
     net: Net = "mlp"
     widths: tuple[int, ...] = ()
     device: str = "cpu"
+    protocol: Protocol = "joint"
+    tasks: int = 5
 
     @property
     def key(self) -> tuple[str, int]:
@@ -88,6 +94,10 @@ class Result:
     weights: str | None = None
     """The first 16 hex digits of the SHA-256 of the final state of the network."""
     reason: str = ""
+    accuracies: tuple[tuple[float, ...], ...] = ()
+    """Of several tasks: row i has the accuracy on each after task i; ``accuracy`` is the last row's mean."""
+    forgetting: float | None = None
+    """See `trainers.comparison.continual.forgetting`."""
 
 
 def run_experiment(
@@ -96,7 +106,10 @@ def run_experiment(
     callbacks: Sequence[object] = (),
     checkpoint: Checkpoint | None = None,
 ) -> Result:
-    """Train and test, or resume from ``checkpoint``.
+    """Train on one task after the other and test on all, or resume one task from ``checkpoint``.
+
+    Each task has the whole training of the recipe; what a rule remembers beside the network (traces, feedback
+    weights, classifiers of its own) begins again.
 
     Parameters
     ----------
@@ -120,14 +133,16 @@ def run_experiment(
     first = [p.detach().clone() for p in model.parameters()]
     split = (split if experiment.net == "mlp" else with_channels(split)).to(experiment.device)
     start = time.perf_counter()
-    options = RunOptions(experiment.seed, callbacks, checkpoint)
-    rule = train_rule(experiment.rule, model, split.training_data(), experiment.recipe, options)
-    scores = predict(rule, split.x_test).cpu()  # waits for a GPU
+    tasks = make_tasks(split, experiment.protocol, experiment.tasks)
+    accuracies = []
+    for i, task in enumerate(tasks):
+        options = RunOptions(experiment.seed, callbacks, checkpoint, continues=i > 0)
+        data = replace(task.training_data(), classes=split.classes)
+        rule = train_rule(experiment.rule, model, data, experiment.recipe, options)
+        accuracies.append(tuple(_test(rule, other) for other in tasks))  # waits for a GPU
     seconds = time.perf_counter() - start
-    if not scores.isfinite().all():
-        raise DivergenceError("the scores are not finite; use a lower learning rate")
-    test_accuracy = accuracy(scores, split.y_test.cpu())
-    low, high = wilson(test_accuracy, len(scores))
+    test_accuracy = sum(accuracies[-1]) / len(tasks)
+    low, high = wilson(test_accuracy, sum(len(task.y_test) for task in tasks))
     return Result(
         experiment.rule,
         experiment.seed,
@@ -137,7 +152,16 @@ def run_experiment(
         seconds=seconds,
         updated=sum(p.numel() for p, old in zip(model.parameters(), first, strict=True) if not p.equal(old)),
         weights=tensor_digest(model.state_dict().values())[:16],
+        accuracies=tuple(accuracies) if len(tasks) > 1 else (),
+        forgetting=forgetting(accuracies),
     )
+
+
+def _test(rule: Rule, split: Split) -> float:
+    scores = predict(rule, split.x_test).cpu()
+    if not scores.isfinite().all():
+        raise DivergenceError("the scores are not finite; use a lower learning rate")
+    return accuracy(scores, split.y_test.cpu())
 
 
 def with_channels(split: Split) -> Split:

@@ -29,6 +29,8 @@ class Summary:
         Number of parameters that changed.
     reason
         Why the first failed run failed.
+    forgetting
+        Mean and half the width of its interval, of several tasks.
     """
 
     rule: str
@@ -40,6 +42,7 @@ class Summary:
     memory: float | None = None
     updated: int | None = None
     reason: str = ""
+    forgetting: tuple[float, float] | None = None
 
 
 HEAD = ("rule", "accuracy, %", "seconds", "peak MiB", "parameters updated", "seeds", "failed")
@@ -70,10 +73,9 @@ def format_cells(summary: Summary) -> tuple[str, ...]:
     failed = f"{summary.failed}: {summary.reason}" if summary.failed else ""
     if summary.accuracy is None or summary.half_width is None:
         return summary.rule, "", "", "", "", str(done), failed
-    spread = f" ± {100 * summary.half_width:.2f}" if math.isfinite(summary.half_width) else ""
     return (
         summary.rule,
-        f"{100 * summary.accuracy:.2f}{spread}",
+        _percent((summary.accuracy, summary.half_width)),
         f"{summary.seconds:.1f}",
         "" if summary.memory is None else f"{summary.memory:.0f}",
         f"{summary.updated:,}",
@@ -82,9 +84,21 @@ def format_cells(summary: Summary) -> tuple[str, ...]:
     )
 
 
+def _percent(interval: tuple[float, float] | None) -> str:
+    if interval is None:
+        return ""
+    mean, half_width = interval
+    return f"{100 * mean:.2f}" + (f" ± {100 * half_width:.2f}" if math.isfinite(half_width) else "")
+
+
 def format_comparison(results: Sequence[Result], missing: int) -> str:
     """Return the table of `hebbian compare`, and how many runs are ``missing``."""
-    table = [text([HEAD, *map(format_cells, summarise(results))])] if results else []
+    summaries = summarise(results)
+    rows = [HEAD, *map(format_cells, summaries)]
+    if any(summary.forgetting for summary in summaries):
+        column = ("forgetting, points", *(_percent(summary.forgetting) for summary in summaries))
+        rows = [(*row[:2], cell, *row[2:]) for row, cell in zip(rows, column, strict=True)]
+    table = [text(rows)] if results else []
     note = [f"{missing} runs are missing; the same command resumes them."] if missing else []
     return "\n".join(table + note)
 
@@ -121,6 +135,7 @@ def _summary(results: Sequence[Result]) -> Summary:
     if not done:
         return count
     mean, half_width = t_interval([r.accuracy for r in done if r.accuracy is not None])
+    forgotten = [r.forgetting for r in done if r.forgetting is not None]
     memory = [r.memory for r in done if r.memory is not None]
     return replace(
         count,
@@ -129,4 +144,5 @@ def _summary(results: Sequence[Result]) -> Summary:
         seconds=sum(r.seconds or 0 for r in done) / len(done),
         memory=max(memory, default=None),
         updated=max(r.updated or 0 for r in done),
+        forgetting=t_interval(forgotten) if forgotten else None,
     )
