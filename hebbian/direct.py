@@ -71,10 +71,11 @@ class DirectFeedback(ChainRule):
 
     def signal(self, scores: Tensor, y: Tensor) -> Tensor:
         """Return e, the gradient of the criterion with respect to ``scores`` (N, K)."""
-        return _error(self.criterion, scores, y)
+        return output_error(self.criterion, scores, y)
 
 
-def _error(criterion: Criterion, scores: Tensor, y: Tensor) -> Tensor:
+def output_error(criterion: Criterion, scores: Tensor, y: Tensor) -> Tensor:
+    """Return the gradient of ``criterion`` with respect to ``scores`` (N, K)."""
     loss, send = pullback(lambda s: criterion(s, y), scores)
     return send(torch.ones_like(loss))
 
@@ -182,7 +183,7 @@ class Pepita(LinkRule):
                 h = f(link(h))
                 hidden.append(h)
             scores = readout(h)
-        error = _error(self.criterion, scores, y)
+        error = output_error(self.criterion, scores, y)
         h = x + len(x) * (error @ self.projection.flatten(1)).view_as(x)
         objective = torch.zeros((), device=x.device)
         for link, f, clean in zip(links, self.activations, hidden, strict=True):
