@@ -15,7 +15,7 @@ from hebbian.registry import find_rule, list_modules, list_rules
 from hebbian.rule_info import ModuleInfo
 from tests.test_hebbian.oracles import oracle_tests
 from trainers.comparison.results import read_run_results
-from trainers.comparison.table import HEAD, format_cells, markdown, summarise, t_interval
+from trainers.comparison.table import HEAD, format_cells, format_percent, markdown, summarise, t_interval
 from trainers.provenance import read_record
 
 NETS = {"mlp": "784-500-500-10", "conv": "two convolutions"}
@@ -219,12 +219,12 @@ def sequences() -> str:
     return markdown([("net", "rule", "accuracy, %", "seconds"), *rows])
 
 
-# All rules on digits: digits/
+# All rules by one command, and continual learning: comparison/, continual_split/, continual_permuted/
 
 
-def digits() -> str:
-    """Return every rule on digits, best first."""
-    folder = RESULTS / "digits"
+def comparison() -> str:
+    """Return every rule on MNIST by `hebbian compare`, best first."""
+    folder = RESULTS / "comparison"
     recipes = read_record(folder / "run.json")["recipes"]
     rows = [
         (
@@ -238,8 +238,17 @@ def digits() -> str:
     return markdown([(*HEAD[:5], "initial weights", "labels", *HEAD[5:]), *rows])
 
 
-def digits_versions() -> str:
-    """Return what the comparison on digits ran with."""
-    run = read_record(RESULTS / "digits" / "run.json")
+def continual(protocol: str) -> str:
+    """Return what rules reach and forget in a protocol of continual learning, best first."""
+    summaries = summarise(read_run_results(RESULTS / f"continual_{protocol}"))
+    rows = [
+        (s.rule, format_percent((s.accuracy, s.half_width)), format_percent(s.forgetting)) for s in summaries
+    ]
+    return markdown([("rule", "accuracy on all tasks, %", "forgetting, points"), *rows])
+
+
+def comparison_versions() -> str:
+    """Return what the comparison ran with."""
+    run = read_record(RESULTS / "comparison" / "run.json")
     versions = ", ".join(f"{name} {number}" for name, number in run["versions"].items())
     return f"Versions: {versions}. Data: SHA-256 `{run['data'][:16]}`."

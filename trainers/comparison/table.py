@@ -75,7 +75,7 @@ def format_cells(summary: Summary) -> tuple[str, ...]:
         return summary.rule, "", "", "", "", str(done), failed
     return (
         summary.rule,
-        _percent((summary.accuracy, summary.half_width)),
+        format_percent((summary.accuracy, summary.half_width)),
         f"{summary.seconds:.1f}",
         "" if summary.memory is None else f"{summary.memory:.0f}",
         f"{summary.updated:,}",
@@ -84,10 +84,11 @@ def format_cells(summary: Summary) -> tuple[str, ...]:
     )
 
 
-def _percent(interval: tuple[float, float] | None) -> str:
-    if interval is None:
+def format_percent(interval: tuple[float | None, float | None] | None) -> str:
+    """Return a mean and half the width of its interval in per cent; empty if there is none."""
+    mean, half_width = interval or (None, None)
+    if mean is None or half_width is None:
         return ""
-    mean, half_width = interval
     return f"{100 * mean:.2f}" + (f" ± {100 * half_width:.2f}" if math.isfinite(half_width) else "")
 
 
@@ -96,7 +97,7 @@ def format_comparison(results: Sequence[Result], missing: int) -> str:
     summaries = summarise(results)
     rows = [HEAD, *map(format_cells, summaries)]
     if any(summary.forgetting for summary in summaries):
-        column = ("forgetting, points", *(_percent(summary.forgetting) for summary in summaries))
+        column = ("forgetting, points", *(format_percent(summary.forgetting) for summary in summaries))
         rows = [(*row[:2], cell, *row[2:]) for row, cell in zip(rows, column, strict=True)]
     table = [text(rows)] if results else []
     note = [f"{missing} runs are missing; the same command resumes them."] if missing else []
