@@ -57,8 +57,6 @@ class RunOptions:
     feature_dtype
         Data type in which the features of a readout are stored; by default that of the model.  In
         ``torch.bfloat16`` they take half the memory and are rounded to 8 bits.
-    continues
-        Whether a readout continues from the weights that it has, which an earlier training learned.
     """
 
     seed: int = 0
@@ -67,11 +65,15 @@ class RunOptions:
     autocast: torch.dtype | None = None
     cache: Cache = field(default_factory=Cache)
     feature_dtype: torch.dtype | None = None
-    continues: bool = False
 
 
 def train_rule(
-    name: str, model: nn.Sequential, data: TrainingData, recipe: Recipe, options: RunOptions = RunOptions()
+    name: str,
+    model: nn.Sequential,
+    data: TrainingData,
+    recipe: Recipe,
+    options: RunOptions = RunOptions(),
+    rule: Rule | None = None,
 ) -> Rule:
     """Train ``model`` in place by the rule called ``name``, on the device of the model.
 
@@ -96,6 +98,9 @@ def train_rule(
         Optimizers, rates, epochs and settings of the rule; see `trainers.recommended`.
     options
         Seed, callbacks, checkpoint and precision.
+    rule
+        What an earlier call returned for this model and other data: it learns on, with its own state and new
+        optimizers.  By default a new rule.
 
     Returns
     -------
@@ -107,7 +112,8 @@ def train_rule(
     TypeError
         If blocks are to be frozen or trained greedily in a model that is not a chain of blocks.
     ValueError
-        If no block is left to learn, or a greedy recipe is used with a supervised rule.
+        If no block is left to learn, a greedy recipe is used with a supervised rule, or ``rule`` is of
+        another model or cannot learn on by this recipe.
     DataError
         If the checkpoint belongs to another training, or cannot be read or written.
 
@@ -119,14 +125,31 @@ def train_rule(
     >>> rule.predict(split.x_test).shape
     torch.Size([360, 10])
     """
+    if rule is not None:
+        _check_learns_on(rule, model, recipe, options)
     if options.checkpoint is not None:
         options.checkpoint.open(model, _identity(name, model, data, recipe, options))
     data = data.to(next(model.parameters()).device)
     below, top = _split(model, recipe.frozen_blocks)
     with _seeded(options.seed, data.x.device):
-        training = _Training(name, recipe, options, torch.Generator().manual_seed(options.seed))
+        training = _Training(name, recipe, options, torch.Generator().manual_seed(options.seed), rule)
         rule = training.run_phases(top, Feed(data, cache=options.cache).through(below))
         return (Above(model, below, rule) if recipe.frozen_blocks else rule).eval()
+
+
+def _check_learns_on(rule: Rule, model: nn.Module, recipe: Recipe, options: RunOptions) -> None:
+    """Raise `ValueError` where an earlier rule cannot learn on."""
+    if rule.model is not model:
+        raise ValueError("the rule is of another model; expected the one that it was trained with")
+    obstacles = {
+        "greedy training": recipe.greedy,
+        "frozen blocks": recipe.frozen_blocks,
+        "a classifier": recipe.classifier,
+        "fine-tuning": recipe.finetune,
+        "a checkpoint": options.checkpoint,
+    }
+    if present := [name for name, value in obstacles.items() if value]:
+        raise ValueError(f"a rule cannot learn on with {' and '.join(present)}; train without")
 
 
 def descend(
@@ -180,7 +203,6 @@ def _identity(
         "augment": data.augment,
         "autocast": str(options.autocast),
         "features": str(options.feature_dtype),
-        "continues": options.continues,
         "weights": None if data.weights is None else tensor_digest([data.weights]),
         "processes": world(),
         "model": hashlib.sha256(repr(model).encode()).hexdigest(),
@@ -242,6 +264,8 @@ class _Training:
     recipe: Recipe
     options: RunOptions
     generator: torch.Generator
+    earlier: Rule | None = None
+    """What learns on; a new rule by default."""
 
     def run_phases(self, model: nn.Sequential, feed: Feed) -> Rule:
         """Run all phases and return the trained rule."""
@@ -312,7 +336,7 @@ class _Training:
         if self.recipe.classifier is not None:
             classifier = fit_classifier(self.recipe.classifier(), data)
             return ClassifierReadout(rule.model, scaling, classifier, data.classes)
-        if self.options.continues:
+        if self.earlier is not None:
             unfold_scaling(scaling, readout)
         net = with_dropout(model, readout)
         if features.dtype != readout.weight.dtype:
@@ -325,6 +349,8 @@ class _Training:
     def _build(
         self, model: nn.Module, feed: Feed, criterion: Criterion | None = None, **settings: Any
     ) -> Rule:
+        if self.earlier is not None:
+            return self.earlier.train()
         return build(
             self.name, model, criterion, example=feed.example(), classes=feed.data.classes, **settings
         )

@@ -13,7 +13,6 @@ from trainers.comparison.continual import forgetting, make_tasks
 from trainers.comparison.experiment import Experiment, run_experiment
 from trainers.comparison.results import read_run_results
 from trainers.errors import SettingsError
-from trainers.phases import RunOptions
 from trainers.readout import fit_scaling, fold_scaling, unfold_scaling
 from trainers.recipes import Phase, recommended
 
@@ -94,11 +93,26 @@ def test_one_task_is_the_ordinary_training(split):
 def test_a_readout_continues_from_what_it_has_learned(split):
     model = mlp(5, [20], 4)
     recipe, data = recommended("frozen"), split.training_data()
-    before = train_rule("frozen", model, data, recipe).predict(split.x_test).detach()
+    rule = train_rule("frozen", model, data, recipe)
+    before = rule.predict(split.x_test).detach()
     other = replace(data, x=2 * data.x + 1)  # with other features, and therefore another scaling
     still = replace(recipe, readout=STILL)
-    after = train_rule("frozen", model, other, still, RunOptions(continues=True)).predict(split.x_test)
+    after = train_rule("frozen", model, other, still, rule=rule).predict(split.x_test)
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-4)
+
+
+def test_a_rule_keeps_what_it_has_learned_beside_the_network(split):
+    """The projections of Mono-Forward predict: with new ones a second task would forget the first."""
+    result = run(split, "mono-forward", "permuted", learn=STILL)
+    assert result.accuracies[0] == result.accuracies[1]
+    model = mlp(5, [20], 4)
+    data, recipe = split.training_data(), replace(recommended("mono-forward"), learn=STILL)
+    rule = train_rule("mono-forward", model, data, recipe)
+    assert train_rule("mono-forward", model, data, recipe, rule=rule) is rule
+    with pytest.raises(ValueError, match="the rule is of another model"):
+        train_rule("mono-forward", mlp(5, [20], 4), data, recipe, rule=rule)
+    with pytest.raises(ValueError, match="a rule cannot learn on with frozen blocks; train without"):
+        train_rule("mono-forward", model, data, replace(recipe, frozen_blocks=1), rule=rule)
 
 
 def test_unfolding_inverts_folding():

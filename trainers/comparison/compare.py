@@ -110,6 +110,10 @@ class Comparison:
                 f"protocol {self.protocol!r} with {self.tasks} tasks; expected one of "
                 f"{', '.join(PROTOCOLS)}, and at least 2 tasks"
             )
+        if self.protocol != "joint" and (self.greedy or self.finetune):
+            raise SettingsError(
+                f"protocol {self.protocol!r} with greedy training or fine-tuning; expected neither"
+            )
         if self.greedy and all(rule in CONTROLS or find_rule(rule).supervised for rule in self.rules):
             raise SettingsError(
                 f"greedy training needs a rule that learns without labels, got {', '.join(self.rules)}"

@@ -54,7 +54,7 @@ def forgetting(accuracies: Sequence[Sequence[float]]) -> float | None:
         Row i has the accuracy on each task after task i was learned.
     """
     *earlier, last = accuracies
-    falls = [max(row[task] for row in earlier[task:]) - last[task] for task in range(len(earlier))]
+    falls = [max(row[task] for row in earlier) - last[task] for task in range(len(earlier))]
     return sum(falls) / len(falls) if falls else None
 
 

@@ -84,7 +84,7 @@ class Result:
     accuracy: float | None = None
     low: float | None = None
     high: float | None = None
-    """Bounds of the 95 % Wilson interval of the accuracy, for the sampling of the test data only."""
+    """Bounds of the 95 % Wilson interval of the accuracy, of one task, for the sampling of the test data."""
     seconds: float | None = None
     """Wall-clock time of training and testing."""
     memory: float | None = None
@@ -108,8 +108,7 @@ def run_experiment(
 ) -> Result:
     """Train on one task after the other and test on all, or resume one task from ``checkpoint``.
 
-    Each task has the whole training of the recipe; what a rule remembers beside the network (traces, feedback
-    weights, classifiers of its own) begins again.
+    Each task has the whole training of the recipe, with new optimizers; the rule keeps its state.
 
     Parameters
     ----------
@@ -134,15 +133,15 @@ def run_experiment(
     split = (split if experiment.net == "mlp" else with_channels(split)).to(experiment.device)
     start = time.perf_counter()
     tasks = make_tasks(split, experiment.protocol, experiment.tasks)
-    accuracies = []
+    rule, accuracies = None, []
     for i, task in enumerate(tasks):
-        options = RunOptions(experiment.seed, callbacks, checkpoint, continues=i > 0)
+        options = RunOptions(experiment.seed * len(tasks) + i, callbacks, checkpoint)
         data = replace(task.training_data(), classes=split.classes)
-        rule = train_rule(experiment.rule, model, data, experiment.recipe, options)
+        rule = train_rule(experiment.rule, model, data, experiment.recipe, options, rule)
         accuracies.append(tuple(_test(rule, other) for other in tasks))  # waits for a GPU
     seconds = time.perf_counter() - start
     test_accuracy = sum(accuracies[-1]) / len(tasks)
-    low, high = wilson(test_accuracy, sum(len(task.y_test) for task in tasks))
+    low, high = wilson(test_accuracy, len(split.y_test)) if len(tasks) == 1 else (None, None)
     return Result(
         experiment.rule,
         experiment.seed,
