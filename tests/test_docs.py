@@ -64,6 +64,7 @@ def test_the_commands_of_the_readme_exist():
 
 
 def test_every_page_gets_its_tables(few_resamples, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
     monkeypatch.syspath_prepend(ROOT / "docs")
     from tables import TABLES
 
