@@ -70,6 +70,11 @@ SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
 CHANGES: dict[tuple[str, str], dict[str, Any]] = {
     # At larger rates units without competition learn the same feature.
     ("bcm", "mlp"): {"learn": Phase(partial(SGD, lr=1e-4), epochs=1, schedule=linear)},
+    # At 0.3, the rate of the recipe, two layers diverge from some initial weights.
+    **{
+        ("softhebb", net): {"learn": replace(recommended("softhebb").learn, optimizer=partial(SGD, lr=0.2))}
+        for net in NETS
+    },
     ("sanger", "mlp"): {"learn": Phase(partial(SGD, lr=3e-4), epochs=1, schedule=linear)},
     ("foldiak", "mlp"): {"learn": Phase(partial(SGD, lr=5e-3), epochs=1, schedule=linear)},
     # The published rate and first weights are for 100 epochs; in a few, the units would not move.

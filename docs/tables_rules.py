@@ -147,7 +147,7 @@ def published() -> str:
     rows = []
     for cell in board.CELLS:
         runs = board.stored(cell)
-        if cell.published is None or not runs:
+        if not cell.source or not runs:
             continue
         setup = board.SETUPS[cell.setup]
         controls = {c.rule: board.stored(c) for c in board.CELLS if c.setup == cell.setup}
@@ -159,8 +159,11 @@ def published() -> str:
                 f"{setup.data}, {setup.shape}",
                 f"{recipe.learn.epochs}{readout}",
                 *(_of_seeds(r) for r in (runs, controls.get("backprop", {}), controls.get("frozen", {}))),
-                f"{cell.published:.2f}, {cell.source}",
-                f"{mean - cell.published:+.2f}",
+                *(
+                    (cell.source, "–")
+                    if cell.published is None
+                    else (f"{cell.published:.2f}, {cell.source}", f"{mean - cell.published:+.2f}")
+                ),
             )
         )
     return markdown([head, *rows])
