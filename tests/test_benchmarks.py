@@ -211,7 +211,7 @@ def test_each_set_up_has_its_rules_and_random_features_on_nets_that_take_its_ima
     image = torch.rand(2, *((3, 32, 32) if setup.data == "cifar10" else (1, 28, 28)))
     assert setup.net().eval()(setup.prepare(image)).shape == (2, 10)
     rules = [cell.rule for cell in setups.CELLS if cell.setup == name]
-    assert "frozen" in rules
+    assert "frozen" in rules or name == "deep"  # which ends with a factor and not with a readout
     assert len(rules) == len(set(rules)) >= 2
 
 

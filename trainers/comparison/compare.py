@@ -105,11 +105,12 @@ class Comparison:
                 find_rule(name)
         except ValueError as error:
             raise SettingsError(str(error)) from error
-        if self.protocol not in PROTOCOLS or self.tasks < 2:
+        if self.protocol not in PROTOCOLS:
             raise SettingsError(
-                f"protocol {self.protocol!r} with {self.tasks} tasks; expected one of "
-                f"{', '.join(PROTOCOLS)}, and at least 2 tasks"
+                f"unknown protocol {self.protocol!r:.50}; expected one of {', '.join(PROTOCOLS)}"
             )
+        if self.tasks < 2:
+            raise SettingsError(f"tasks = {self.tasks:.0f}; expected at least 2")
         if self.protocol != "joint" and (self.greedy or self.finetune):
             raise SettingsError(
                 f"protocol {self.protocol!r} with greedy training or fine-tuning; expected neither"
