@@ -29,12 +29,11 @@ def rules() -> str:
     runs = journal.read(journal.RULES)
     measured = journal.summarise(runs)
     columns = ("%", "gain", "moved, °")
-    head = ("rule", "family", "source", "labels", "traits", "one graph")
+    head = ("rule", "family", "labels", "traits", "one graph")
     rows = [
         (
             f"[{rule.name}](#{rule.name})",
             rule.family,
-            rule.source,
             "yes" if rule.supervised else "no",
             ", ".join(sorted(rule.traits - {"graph breaks"})) or "–",
             "no" if "graph breaks" in rule.traits else "yes",
