@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -27,6 +27,7 @@ from trainers.readout import (
     ClassifierReadout,
     Convert,
     Features,
+    Scaling,
     fit_classifier,
     fit_scaling,
     fold_scaling,
@@ -68,12 +69,7 @@ class RunOptions:
 
 
 def train_rule(
-    name: str,
-    model: nn.Sequential,
-    data: TrainingData,
-    recipe: Recipe,
-    options: RunOptions = RunOptions(),
-    rule: Rule | None = None,
+    name: str, model: nn.Sequential, data: TrainingData, recipe: Recipe, options: RunOptions = RunOptions()
 ) -> Rule:
     """Train ``model`` in place by the rule called ``name``, on the device of the model.
 
@@ -98,9 +94,6 @@ def train_rule(
         Optimizers, rates, epochs and settings of the rule; see `trainers.recommended`.
     options
         Seed, callbacks, checkpoint and precision.
-    rule
-        What an earlier call returned for this model and other data: it learns on, with its own state and new
-        optimizers.  By default a new rule.
 
     Returns
     -------
@@ -112,8 +105,7 @@ def train_rule(
     TypeError
         If blocks are to be frozen or trained greedily in a model that is not a chain of blocks.
     ValueError
-        If no block is left to learn, a greedy recipe is used with a supervised rule, or ``rule`` is of
-        another model or cannot learn on by this recipe.
+        If no block is left to learn, or a greedy recipe is used with a supervised rule.
     DataError
         If the checkpoint belongs to another training, or cannot be read or written.
 
@@ -125,31 +117,46 @@ def train_rule(
     >>> rule.predict(split.x_test).shape
     torch.Size([360, 10])
     """
-    if rule is not None:
-        _check_learns_on(rule, model, recipe, options)
     if options.checkpoint is not None:
         options.checkpoint.open(model, _identity(name, model, data, recipe, options))
     data = data.to(next(model.parameters()).device)
     below, top = _split(model, recipe.frozen_blocks)
     with _seeded(options.seed, data.x.device):
-        training = _Training(name, recipe, options, torch.Generator().manual_seed(options.seed), rule)
+        training = _Training(name, recipe, options, torch.Generator().manual_seed(options.seed))
         rule = training.run_phases(top, Feed(data, cache=options.cache).through(below))
         return (Above(model, below, rule) if recipe.frozen_blocks else rule).eval()
 
 
-def _check_learns_on(rule: Rule, model: nn.Module, recipe: Recipe, options: RunOptions) -> None:
-    """Raise `ValueError` where an earlier rule cannot learn on."""
-    if rule.model is not model:
-        raise ValueError("the rule is of another model; expected the one that it was trained with")
-    obstacles = {
-        "greedy training": recipe.greedy,
-        "frozen blocks": recipe.frozen_blocks,
-        "a classifier": recipe.classifier,
-        "fine-tuning": recipe.finetune,
-        "a checkpoint": options.checkpoint,
-    }
-    if present := [name for name, value in obstacles.items() if value]:
-        raise ValueError(f"a rule cannot learn on with {' and '.join(present)}; train without")
+def train_tasks(
+    name: str,
+    model: nn.Sequential,
+    tasks: Iterable[TrainingData],
+    recipe: Recipe,
+    options: RunOptions = RunOptions(),
+) -> Iterator[Rule]:
+    """Train ``model`` on one task after the other, each as in `train_rule`, and yield the rule after each.
+
+    The rule keeps its state; optimizers are new.  An unsupervised rule learns features from a task, then the
+    readout learns from it.  The readout continues with its weights for scaled features, and the scaling is
+    that of the features of all tasks so far, each as they were when it was learned.
+
+    Raises
+    ------
+    ValueError
+        For a greedy recipe, frozen blocks, a classifier, fine-tuning or a checkpoint.
+    """
+    once = (recipe.greedy, recipe.frozen_blocks, recipe.classifier, recipe.finetune, options.checkpoint)
+    if any(once):
+        raise ValueError(
+            "greedy training, frozen blocks, a classifier, fine-tuning and checkpoints are for one task; "
+            "train several without"
+        )
+    training = _Training(name, recipe, options, torch.Generator().manual_seed(options.seed))
+    device = next(model.parameters()).device
+    for i, data in enumerate(tasks):
+        with _seeded(options.seed + i, device):
+            rule = training.run_phases(model, Feed(data.to(device), cache=options.cache))
+        yield rule.eval()
 
 
 def descend(
@@ -256,16 +263,18 @@ class Above(Rule):
         return self.rule.predict(self.below(x))
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Training:
-    """The phases of one training.  Each `Feed` holds the data as they reach the model passed with it."""
+    """The phases of one training; each `Feed` holds the data as they reach the model passed with it."""
 
     name: str
     recipe: Recipe
     options: RunOptions
     generator: torch.Generator
-    earlier: Rule | None = None
-    """What learns on; a new rule by default."""
+    rule: Rule | None = None
+    """The rule, after a task."""
+    scaling: Scaling | None = None
+    """The scaling of the features of all tasks so far."""
 
     def run_phases(self, model: nn.Sequential, feed: Feed) -> Rule:
         """Run all phases and return the trained rule."""
@@ -283,16 +292,18 @@ class _Training:
     def _supervised(self, model: nn.Sequential, feed: Feed) -> Rule:
         if self.recipe.greedy:
             raise ValueError(f"greedy training is for unsupervised rules; {self.name!r} is supervised")
-        rule = self._build(model, feed, feed.data.criterion, **self.recipe.settings)
-        self._run("train", rule, self.recipe.learn, feed)
-        return rule
+        if self.rule is None:
+            self.rule = self._build(model, feed, feed.data.criterion, **self.recipe.settings)
+        self._run("train", self.rule, self.recipe.learn, feed)
+        return self.rule
 
     def _unsupervised(self, model: nn.Sequential, feed: Feed) -> Rule:
         if self.recipe.greedy:
             return self._read_out(Rule(model), *self._train_greedily(model, feed))
-        rule = self._build(model, feed, **self.recipe.settings)
-        self._run("features", rule, self.recipe.learn, feed, labelled=False)
-        return self._read_out(rule, model, feed)
+        if self.rule is None:
+            self.rule = self._build(model, feed, **self.recipe.settings)
+        self._run("features", self.rule, self.recipe.learn, feed, labelled=False)
+        return self._read_out(self.rule, model, feed)
 
     def _train_greedily(self, model: nn.Sequential, feed: Feed) -> tuple[nn.Sequential, Feed]:
         """Train block after block; return the last of them with all that follows, and its feed."""
@@ -327,6 +338,10 @@ class _Training:
         feed = feed.plain().through(nn.Sequential(Features(model, readout, self.options.feature_dtype)))
         features = feed.data.x[:]
         scaling = fit_scaling(features, self.recipe.scale)
+        if self.scaling is not None:
+            unfold_scaling(self.scaling, readout)
+            scaling = self.scaling.pool(scaling)
+        self.scaling = scaling
         held_out = feed.data.held_out
         data = replace(
             feed.data,
@@ -336,8 +351,6 @@ class _Training:
         if self.recipe.classifier is not None:
             classifier = fit_classifier(self.recipe.classifier(), data)
             return ClassifierReadout(rule.model, scaling, classifier, data.classes)
-        if self.earlier is not None:
-            unfold_scaling(scaling, readout)
         net = with_dropout(model, readout)
         if features.dtype != readout.weight.dtype:
             net = nn.Sequential(Convert(readout.weight.dtype), net)
@@ -349,8 +362,6 @@ class _Training:
     def _build(
         self, model: nn.Module, feed: Feed, criterion: Criterion | None = None, **settings: Any
     ) -> Rule:
-        if self.earlier is not None:
-            return self.earlier.train()
         return build(
             self.name, model, criterion, example=feed.example(), classes=feed.data.classes, **settings
         )

@@ -81,10 +81,11 @@ class Features(nn.Module):
 
 @dataclass(frozen=True)
 class Scaling:
-    """z = (h - shift) / scale; both (D,), or scalars."""
+    """z = (h - shift) / scale; both (D,), or scalars; fitted to a number of ``samples``."""
 
     shift: Tensor
     scale: Tensor
+    samples: int
 
     def __call__(self, h: Tensor) -> Tensor:
         """Scale features (N, D)."""
@@ -93,6 +94,20 @@ class Scaling:
     def apply_(self, h: Tensor) -> Tensor:
         """Scale features in place: those in a memory-mapped file may exceed the memory."""
         return h.sub_(self.shift).div_(self.scale)
+
+    def pool(self, other: Scaling) -> Scaling:
+        """Return the scaling for the samples of both.
+
+        Shifts are means, and scales standard deviations; without shifts, the root mean square of the scales.
+        """
+        samples = self.samples + other.samples
+        parts = [(part.samples / samples, part) for part in (self, other)]
+        shift = sum((weight * part.shift for weight, part in parts), torch.zeros_like(self.shift))
+        variance = sum(
+            (weight * (part.scale**2 + (part.shift - shift) ** 2) for weight, part in parts),
+            torch.zeros_like(self.scale),
+        )
+        return Scaling(shift, variance.sqrt(), samples)
 
 
 def fit_scaling(h: Tensor, kind: Scale) -> Scaling:
@@ -107,7 +122,7 @@ def fit_scaling(h: Tensor, kind: Scale) -> Scaling:
 
 
 def _unscaled(h: Tensor) -> Scaling:
-    return Scaling(h.new_zeros(()), h.new_ones(()))
+    return Scaling(h.new_zeros(()), h.new_ones(()), len(h))
 
 
 def _by_mean(h: Tensor) -> Scaling:
@@ -116,12 +131,12 @@ def _by_mean(h: Tensor) -> Scaling:
         raise ValueError(
             f"the mean of the features is {mean:.3g}; scale 'mean' needs a positive one; use 'standard'"
         )
-    return Scaling(torch.zeros_like(mean), mean)
+    return Scaling(torch.zeros_like(mean), mean, len(h))
 
 
 def _standard(h: Tensor) -> Scaling:
     spread, mean = torch.std_mean(h, 0, correction=0)
-    return Scaling(mean, torch.where(spread > 0, spread, 1.0))
+    return Scaling(mean, torch.where(spread > 0, spread, 1.0), len(h))
 
 
 _SCALINGS: dict[Scale, Callable[[Tensor], Scaling]] = {

@@ -1,19 +1,20 @@
 """Tasks one after the other, against cases in which what is forgotten is known."""
 
 from dataclasses import replace
-from functools import partial
+from functools import partial, reduce
 
 import pytest
 import torch
 from torch.optim import SGD
 
 from tests.helpers import call_hebbian
-from trainers import Split, mlp, train_rule
+from trainers import Split, accuracy, mlp
 from trainers.comparison.continual import forgetting, make_tasks
 from trainers.comparison.experiment import Experiment, run_experiment
 from trainers.comparison.results import read_run_results
 from trainers.errors import SettingsError
-from trainers.readout import fit_scaling, fold_scaling, unfold_scaling
+from trainers.phases import train_tasks
+from trainers.readout import Scaling, fit_scaling, fold_scaling, unfold_scaling
 from trainers.recipes import Phase, recommended
 
 STILL = Phase(partial(SGD, lr=0.0), epochs=1, batch=10)
@@ -91,14 +92,47 @@ def test_one_task_is_the_ordinary_training(split):
 
 
 def test_a_readout_continues_from_what_it_has_learned(split):
+    """With the same features it is the same readout, whatever their scaling."""
     model = mlp(5, [20], 4)
-    recipe, data = recommended("frozen"), split.training_data()
-    rule = train_rule("frozen", model, data, recipe)
-    before = rule.predict(split.x_test).detach()
-    other = replace(data, x=2 * data.x + 1)  # with other features, and therefore another scaling
-    still = replace(recipe, readout=STILL)
-    after = train_rule("frozen", model, other, still, rule=rule).predict(split.x_test)
-    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-4)
+    recipe, data = replace(recommended("frozen"), readout=STILL), split.training_data()
+    before = model(split.x_test).detach()
+    for _ in train_tasks("frozen", model, [data], replace(recipe, scale="none")):
+        torch.testing.assert_close(model(split.x_test), before, rtol=1e-4, atol=1e-4)
+    seen = [rule.predict(split.x_test).detach() for rule in train_tasks("frozen", model, 2 * [data], recipe)]
+    torch.testing.assert_close(seen[1], seen[0], rtol=1e-4, atol=1e-4)
+
+
+def test_a_readout_learns_a_task_whose_features_hardly_varied_before():
+    """As random features of permuted images.
+
+    Scaled by each task alone, a weight of 1 for noise of 1e-3 would be one of 1000 for the new signal.
+    """
+    g = torch.Generator().manual_seed(0)
+    y = torch.arange(200) % 2
+    signal, noise = 2.0 * y[:, None] - 1, torch.randn(200, 1, generator=g)
+    inputs = torch.cat([signal, 1e-3 * noise], 1), torch.cat([noise, signal], 1)
+    tasks = [Split(x, y, x, y).training_data() for x in inputs]
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+    with torch.no_grad():
+        model[0].weight.copy_(torch.eye(2))
+        model[0].bias.zero_()
+        model[1].weight.copy_(torch.tensor([[0.0, 1.0], [0.0, -1.0]]))  # wrong for the signal to come
+    for task, rule in zip(tasks, train_tasks("frozen", model, tasks, recommended("frozen")), strict=True):
+        learned = accuracy(rule.predict(task.x), task.y)
+    assert learned > 0.9
+
+
+def test_the_pooled_scaling_is_that_of_the_union():
+    g = torch.Generator().manual_seed(0)
+    h = torch.randn(50, 3, generator=g, dtype=torch.float64) * torch.tensor([1.0, 0.01, 30.0]) + 5
+    parts = [h[:10], h[10:30] - 7, h[30:]]
+    first, *others = [fit_scaling(part, "standard") for part in parts]
+    pooled, union = reduce(Scaling.pool, others, first), fit_scaling(torch.cat(parts), "standard")
+    torch.testing.assert_close((pooled.shift, pooled.scale), (union.shift, union.scale))
+    assert pooled.samples == 50
+    a, b = Scaling(torch.zeros(()), torch.tensor(3.0), 1), Scaling(torch.zeros(()), torch.tensor(5.0), 1)
+    assert a.pool(b).scale.item() == pytest.approx(17**0.5)
+    assert a.pool(b).shift == 0
 
 
 def test_a_rule_keeps_what_it_has_learned_beside_the_network(split):
@@ -106,13 +140,11 @@ def test_a_rule_keeps_what_it_has_learned_beside_the_network(split):
     result = run(split, "mono-forward", "permuted", learn=STILL)
     assert result.accuracies[0] == result.accuracies[1]
     model = mlp(5, [20], 4)
-    data, recipe = split.training_data(), replace(recommended("mono-forward"), learn=STILL)
-    rule = train_rule("mono-forward", model, data, recipe)
-    assert train_rule("mono-forward", model, data, recipe, rule=rule) is rule
-    with pytest.raises(ValueError, match="the rule is of another model"):
-        train_rule("mono-forward", mlp(5, [20], 4), data, recipe, rule=rule)
-    with pytest.raises(ValueError, match="a rule cannot learn on with frozen blocks; train without"):
-        train_rule("mono-forward", model, data, replace(recipe, frozen_blocks=1), rule=rule)
+    tasks, recipe = 2 * [split.training_data()], replace(recommended("mono-forward"), learn=STILL)
+    first, second = train_tasks("mono-forward", model, tasks, recipe)
+    assert first is second
+    with pytest.raises(ValueError, match="are for one task; train several without"):
+        next(train_tasks("mono-forward", model, tasks, replace(recipe, frozen_blocks=1)))
 
 
 def test_unfolding_inverts_folding():

@@ -17,7 +17,7 @@ from trainers.comparison.continual import Protocol, forgetting, make_tasks
 from trainers.data.batches import Split, tensor_digest
 from trainers.errors import DivergenceError
 from trainers.networks import convnet, lenet, mlp
-from trainers.phases import RunOptions, train_rule
+from trainers.phases import RunOptions, train_rule, train_tasks
 from trainers.prediction import accuracy, predict
 from trainers.recipes import Recipe
 
@@ -133,12 +133,14 @@ def run_experiment(
     split = (split if experiment.net == "mlp" else with_channels(split)).to(experiment.device)
     start = time.perf_counter()
     tasks = make_tasks(split, experiment.protocol, experiment.tasks)
-    rule, accuracies = None, []
-    for i, task in enumerate(tasks):
-        options = RunOptions(experiment.seed * len(tasks) + i, callbacks, checkpoint)
-        data = replace(task.training_data(), classes=split.classes)
-        rule = train_rule(experiment.rule, model, data, experiment.recipe, options, rule)
-        accuracies.append(tuple(_test(rule, other) for other in tasks))  # waits for a GPU
+    data = [replace(task.training_data(), classes=split.classes) for task in tasks]
+    options = RunOptions(experiment.seed, callbacks, checkpoint)
+    rules = (
+        [train_rule(experiment.rule, model, data[0], experiment.recipe, options)]
+        if experiment.protocol == "joint"
+        else train_tasks(experiment.rule, model, data, experiment.recipe, options)
+    )
+    accuracies = [tuple(_test(rule, task) for task in tasks) for rule in rules]  # waits for a GPU
     seconds = time.perf_counter() - start
     test_accuracy = sum(accuracies[-1]) / len(tasks)
     low, high = wilson(test_accuracy, len(split.y_test)) if len(tasks) == 1 else (None, None)
