@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 
 from hebbian.graph import Stage, stages, update_attributes
 from hebbian.nn import RePU
-from hebbian.rule import Rule, check_tensor, evaluating
+from hebbian.rule import Criterion, Rule, check_tensor, evaluating
 from hebbian.synapse import LAYERS, NORMS
 
 _Part = TypeVar("_Part")
@@ -290,6 +290,12 @@ def pullback(f: Callable[[Tensor], Tensor], h: Tensor) -> tuple[Tensor, Callable
             raise
 
     return out.detach(), back
+
+
+def output_error(criterion: Criterion, scores: Tensor, y: Tensor) -> Tensor:
+    """Return the gradient of ``criterion`` with respect to ``scores`` (N, K)."""
+    loss, send = pullback(lambda s: criterion(s, y), scores)
+    return send(torch.ones_like(loss))
 
 
 class ChainRule(Rule):

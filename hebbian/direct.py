@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hebbian.chain import ChainRule, block_outputs, forward_detached, pullback
+from hebbian.chain import ChainRule, block_outputs, forward_detached, output_error
 from hebbian.links import LINKS, LinkRule, alternate
 from hebbian.rule import Criterion, check_classes, check_criterion, full_precision
 from hebbian.rule_info import CHAIN, register_rule
@@ -72,12 +72,6 @@ class DirectFeedback(ChainRule):
     def signal(self, scores: Tensor, y: Tensor) -> Tensor:
         """Return e, the gradient of the criterion with respect to ``scores`` (N, K)."""
         return output_error(self.criterion, scores, y)
-
-
-def output_error(criterion: Criterion, scores: Tensor, y: Tensor) -> Tensor:
-    """Return the gradient of ``criterion`` with respect to ``scores`` (N, K)."""
-    loss, send = pullback(lambda s: criterion(s, y), scores)
-    return send(torch.ones_like(loss))
 
 
 @register_rule(

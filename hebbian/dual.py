@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from hebbian.chain import pullback
+from hebbian.chain import output_error, pullback
 from hebbian.links import LINKS, LinkRule, alternate
 from hebbian.rule import Criterion, check_criterion, evaluating, full_precision
 from hebbian.rule_info import register_rule
@@ -93,8 +93,8 @@ class DualPropagation(LinkRule):
                 out, send = pullback(link, torch.lerp(minus, plus, self.alpha))
                 drives.append(out)
                 sends.append(send)
-            loss, send = pullback(lambda scores: self.criterion(scores, y), drives[-1])
-            inputs, differences = [], [send(torch.full_like(loss, -self.beta * len(y)))]
+            error = output_error(self.criterion, drives[-1], y)
+            inputs, differences = [], [-self.beta * len(y) * error]
             for k in reversed(range(len(above))):
                 sent[k] = sends[k](differences[-1])
                 plus, minus = self.states(k, drives[k], sent[k])

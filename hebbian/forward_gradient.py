@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from hebbian.chain import Block, ChainRule, forward_detached, has_one_mode
-from hebbian.direct import output_error
+from hebbian.chain import Block, ChainRule, forward_detached, has_one_mode, output_error
 from hebbian.rule import Criterion, check_criterion, evaluating
 from hebbian.rule_info import CHAIN, register_rule
 from hebbian.synapse import randn_like

@@ -128,7 +128,7 @@ def _find(name: str, known: Mapping[str, Info]) -> Info:
                 load_registered(point)  # raises what `list_rules` warns of
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"no rule named {name!r}; {hint}known: {', '.join(sorted(known))}")
+        raise ValueError(f"no rule named {name!r}; {hint}`hebbian rules` lists all {len(known)}")
     return known[name]
 
 

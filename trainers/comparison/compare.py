@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from hebbian.registry import find_rule
-from trainers.comparison.continual import PROTOCOLS, Protocol, make_tasks
+from trainers.comparison.continual import PROTOCOLS, Protocol, check_tasks
 from trainers.comparison.experiment import Experiment, Net, Result, run_experiment
 from trainers.comparison.process import JobError, peak_memory, refuse_import, run_in_process, run_jobs
 from trainers.comparison.recipe_overrides import FINETUNE, Overrides, override
@@ -216,7 +216,7 @@ def compare_rules(
     refuse_import()
     experiments, out = comparison.experiments(), Path(out)
     experiments[0].model(split)
-    make_tasks(split, comparison.protocol, comparison.tasks)
+    check_tasks(split, comparison.protocol, comparison.tasks)
     if comparison.trials:
         require_optuna()
     with lock_folder(out):

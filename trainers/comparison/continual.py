@@ -32,15 +32,25 @@ def make_tasks(split: Split, protocol: Protocol, count: int) -> list[Split]:
     Raises
     ------
     SettingsError
-        If there are more tasks than classes to divide.
+        See `check_tasks`.
     """
+    check_tasks(split, protocol, count)
     if protocol == "joint":
         return [split]
     if protocol == "permuted":
         return [_permuted(split, task) for task in range(count)]
+    return [_with_classes(split, classes) for classes in torch.arange(split.classes).tensor_split(count)]
+
+
+def check_tasks(split: Split, protocol: Protocol, count: int) -> None:
+    """Raise `SettingsError` if there are more tasks than classes to divide, or one without test samples."""
+    if protocol != "split":
+        return
     if count > split.classes:
         raise SettingsError(f"{count} tasks need as many classes, and the data have {split.classes}")
-    return [_with_classes(split, classes) for classes in torch.arange(split.classes).tensor_split(count)]
+    for classes in torch.arange(split.classes).tensor_split(count):
+        if not torch.isin(split.y_test.cpu(), classes).any():
+            raise SettingsError(f"no test sample has a class of the task {classes.tolist()}; use fewer tasks")
 
 
 def forgetting(accuracies: Sequence[Sequence[float]]) -> float | None:
@@ -66,7 +76,5 @@ def _permuted(split: Split, task: int) -> Split:
 
 
 def _with_classes(split: Split, classes: torch.Tensor) -> Split:
-    train, test = torch.isin(split.y_train, classes), torch.isin(split.y_test, classes)
-    if not test.any():
-        raise SettingsError(f"no test sample has a class of the task {classes.tolist()}; use fewer tasks")
+    train, test = (torch.isin(y, classes.to(y.device)) for y in (split.y_train, split.y_test))
     return Split(split.x_train[train], split.y_train[train], split.x_test[test], split.y_test[test])

@@ -98,4 +98,4 @@ def test_a_damaged_record_is_read_or_refused_in_one_line(
             messages.append(str(error))
     assert len(messages) >= len(NOT_JSON)
     assert read is repeat or all(str(path) in text for text in messages)
-    assert all(text.isprintable() and len(text) < 600 for text in messages)
+    assert all(text.isprintable() and len(text) < 500 for text in messages)
